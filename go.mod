@@ -1,0 +1,3 @@
+module github.com/unwedge/unwedge
+
+go 1.26

@@ -1,0 +1,104 @@
+// Package agentproto is what the guest agent tells the harness: one JSON
+// object per line, over virtio-serial where the guest has it and over the
+// kernel log (and so the console) otherwise. It is shared by the agent, which
+// runs in the guest, and the harness, so it imports nothing but the standard
+// library.
+package agentproto
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Port is the virtio-serial port name the agent writes to.
+const Port = "org.unwedge.agent.0"
+
+// Prefix starts a report on the console; the JSON object follows it on the
+// same line.
+const Prefix = "unwedge-agent: "
+
+// MaxLine is the longest report the agent may send, in bytes, newline not
+// counted. The kernel cuts a /dev/kmsg record near 1,000 bytes
+// (kernel/printk/printk.c, PRINTK_MESSAGE_MAX / LOG_LINE_MAX).
+const MaxLine = 900
+
+// Stage is how far user space has come.
+type Stage string
+
+// The stages, in the order a boot passes them. A boot with the tiny initramfs
+// passes Init and Userspace only.
+const (
+	StageInit       Stage = "init"        // /init of the initramfs has control
+	StageUserspace  Stage = "userspace"   // the tiny initramfs did all it came to do
+	StageInitramfs  Stage = "initramfs"   // dracut's systemd runs services
+	StageSwitchRoot Stage = "switch-root" // the root file system is mounted and about to be entered
+	StageSystem     Stage = "system"      // systemd of the root file system runs services
+	StageMultiUser  Stage = "multi-user"  // multi-user.target is reached
+	StageFailed     Stage = "failed"      // the agent met an error of its own, see Error
+)
+
+// Report is one line from the agent.
+type Report struct {
+	// V is the version of this message, 1.
+	V int `json:"v"`
+	// Stage is the stage just reached.
+	Stage Stage `json:"stage"`
+	// Release is `uname -r`.
+	Release string `json:"release,omitempty"`
+	// BuildID is the running kernel's GNU build ID, lower-case hex, from
+	// /sys/kernel/notes.
+	BuildID string `json:"build_id,omitempty"`
+	// FIPS is /proc/sys/crypto/fips_enabled; nil where there is no such file.
+	FIPS *int `json:"fips,omitempty"`
+	// HWRNG is /sys/class/misc/hw_random/rng_current, "none" if there is none.
+	HWRNG string `json:"hwrng,omitempty"`
+	// CRNG says whether getrandom(GRND_NONBLOCK) succeeds.
+	CRNG bool `json:"crng"`
+	// CRNGReadyAt is the guest time in seconds of "crng init done", 0 if not
+	// known.
+	CRNGReadyAt float64 `json:"crng_ready_at,omitempty"`
+	// Uptime is the guest's /proc/uptime in seconds.
+	Uptime float64 `json:"uptime"`
+	// Via is the channel it was sent over: "virtio-serial" or "console".
+	Via string `json:"via,omitempty"`
+	// Error is the agent's own trouble in one line.
+	Error string `json:"error,omitempty"`
+}
+
+// ErrNotReport says that a line holds no report.
+var ErrNotReport = errors.New("no agent report in this line")
+
+// Parse reads a report from a virtio-serial line or from a console line that
+// holds Prefix anywhere. It returns ErrNotReport when the line holds none, and
+// another error when it holds a damaged one. Text after the object is ignored,
+// because another writer may follow on the same console line.
+func Parse(line []byte) (Report, error) {
+	if i := bytes.Index(line, []byte(Prefix)); i >= 0 {
+		line = line[i+len(Prefix):]
+	} else if len(line) == 0 || line[0] != '{' {
+		return Report{}, ErrNotReport
+	}
+	var r Report
+	if err := json.NewDecoder(bytes.NewReader(line)).Decode(&r); err != nil {
+		return Report{}, fmt.Errorf("read agent report: %w", err)
+	}
+	if r.V != 1 || r.Stage == "" {
+		return Report{}, fmt.Errorf("read agent report: version %d, stage %q", r.V, r.Stage)
+	}
+	return r, nil
+}
+
+// Line returns the report as one line of JSON without the newline.
+func (r Report) Line() ([]byte, error) {
+	r.V = 1
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("write agent report: %w", err)
+	}
+	if len(b) > MaxLine {
+		return nil, fmt.Errorf("write agent report: %d bytes, the limit is %d", len(b), MaxLine)
+	}
+	return b, nil
+}
