@@ -1,0 +1,179 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// faults are the ways a user space can stop or misbehave, asked for on the
+// kernel command line as unwedge.fault=NAME[:ARG][,NAME…] (before the boot
+// counts as done) or unwedge.then=… (after). They exist so that tests can
+// prove that each is noticed and named.
+var faults = map[string]func(arg string){
+	"getrandom":   func(string) { blockInGetrandom() },
+	"urandom":     func(string) { readFile("/dev/random") },
+	"flock":       func(string) { blockInFlock() },
+	"pipe":        func(string) { blockInPipe() },
+	"wait":        func(string) { waitForStoppedChild() },
+	"sleep":       func(arg string) { sleepFor(arg) },
+	"spin":        func(string) { spin() },
+	"exit":        func(string) { os.Exit(0) },
+	"segv":        func(string) { segv() },
+	"flood":       func(arg string) { flood(arg) },
+	"escape":      func(string) { escapes() },
+	"sysrq":       func(arg string) { sysrq(arg) },
+	"reboot":      func(string) { _ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
+	"halt":        func(string) { _ = unix.Reboot(unix.LINUX_REBOOT_CMD_HALT) },
+	"poweroff":    func(string) { _ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) },
+	"child":       func(arg string) { inChild(arg) },
+	"oom":         func(string) { eatMemory() },
+	"dmesg":       func(string) { dumpLog() },
+	"nosysrq":     func(string) { _ = os.WriteFile("/proc/sys/kernel/sysrq", []byte("0"), 0) },
+	"hungtaskpan": func(string) { _ = os.WriteFile("/proc/sys/kernel/hung_task_panic", []byte("1"), 0) },
+}
+
+func runFault(spec string) {
+	name, arg, _ := strings.Cut(spec, ":")
+	f, ok := faults[name]
+	if !ok {
+		fmt.Printf("unwedge agent: unknown fault %q\n", name)
+		return
+	}
+	f(arg)
+}
+
+func blockInGetrandom() {
+	var b [16]byte
+	_, _ = unix.Getrandom(b[:], 0)
+}
+
+func readFile(path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_, _ = f.Read(make([]byte, 16))
+}
+
+// blockInFlock asks for a lock that another open file already holds.
+func blockInFlock() {
+	for range 2 {
+		fd, err := unix.Open("/tmp/lock", unix.O_CREAT|unix.O_RDWR, 0o600)
+		if err != nil {
+			return
+		}
+		_ = unix.Flock(fd, unix.LOCK_EX)
+	}
+}
+
+func blockInPipe() {
+	var p [2]int
+	if unix.Pipe(p[:]) == nil {
+		_, _ = unix.Read(p[0], make([]byte, 1))
+	}
+}
+
+// waitForStoppedChild waits for a child that has stopped itself.
+func waitForStoppedChild() { inChild("stop") }
+
+// inChild runs a fault in a child process, and waits for it. "stop" is the
+// child that stops itself.
+func inChild(spec string) {
+	attr := &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}
+	p, err := os.StartProcess("/init", []string{"agent", "fault", spec}, attr)
+	if err != nil {
+		fmt.Println("unwedge agent: start child:", err)
+		return
+	}
+	if spec == "stop" {
+		_ = p.Signal(unix.SIGSTOP)
+	}
+	_, _ = p.Wait()
+}
+
+func sleepFor(arg string) {
+	d, err := time.ParseDuration(arg)
+	if err != nil {
+		d = 1<<63 - 1
+	}
+	time.Sleep(d)
+}
+
+func spin() {
+	for {
+		runtime.KeepAlive(nil)
+	}
+}
+
+func segv() {
+	runtime.LockOSThread()
+	_ = unix.Kill(unix.Getpid(), unix.SIGSEGV) // PID 1 ignores it, so:
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 139, 0, 0)
+}
+
+// flood prints arg mebibytes of lines on the console, 64 if arg is empty.
+func flood(arg string) {
+	mib := 64
+	_, _ = fmt.Sscan(arg, &mib)
+	line := []byte(strings.Repeat("unwedge flood of console output ", 31) + "\n")
+	for sent := 0; sent < mib<<20; {
+		n, err := os.Stdout.Write(line)
+		if err != nil {
+			return
+		}
+		sent += n
+	}
+}
+
+// escapes prints what could harm a terminal that shows it unfiltered.
+func escapes() {
+	fmt.Print("\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m \x1b]52;c;b3duZWQ=\x07\u202eesrever\u202c \xff\xfe\x9b31m\n")
+}
+
+func sysrq(keys string) {
+	for _, k := range keys {
+		_ = os.WriteFile("/proc/sysrq-trigger", []byte(string(k)), 0)
+	}
+}
+
+func eatMemory() {
+	var keep [][]byte
+	for {
+		b := make([]byte, 16<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		keep = append(keep, b)
+		runtime.KeepAlive(keep)
+	}
+}
+
+// dumpLog sends the kernel's ring buffer as the guest sees it, one record per
+// line with its sequence number, between two marks, so that the harness's
+// console record can be compared with it.
+func dumpLog() {
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	var out strings.Builder
+	buf := make([]byte, 8192)
+	for {
+		n, err := unix.Read(fd, buf)
+		if err == unix.EPIPE || err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			break
+		}
+		out.Write(buf[:n])
+	}
+	fmt.Printf("\nunwedge-dmesg-begin\n%sunwedge-dmesg-end\n", out.String())
+}

@@ -1,0 +1,33 @@
+// Command agent runs inside the guest and tells the harness how far user space
+// has come. As /init of the tiny initramfs it is also PID 1 and does what the
+// kernel command line asks of it; from the dracut images and the root file
+// system it is started by systemd units as `agent report STAGE`.
+//
+// It is linked statically, needs nothing of the guest's user space, and never
+// waits without a bound for anything, so that it cannot be what a boot hangs
+// on (but where it is asked to hang, see faults.go).
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/unwedge/unwedge/images/agentproto"
+)
+
+func main() {
+	switch {
+	case os.Getpid() == 1:
+		runInit()
+	case len(os.Args) == 3 && os.Args[1] == "report":
+		if err := report(agentproto.Stage(os.Args[2])); err != nil {
+			fmt.Fprintln(os.Stderr, "unwedge agent:", err)
+			os.Exit(1)
+		}
+	case len(os.Args) == 3 && os.Args[1] == "fault":
+		runFault(os.Args[2])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: agent report STAGE | agent fault NAME")
+		os.Exit(2)
+	}
+}
