@@ -1,0 +1,162 @@
+package scenarios
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Template is a scenario with axes: each combination of its Arch, Entropy and
+// Initramfs values is one Scenario. It is what the YAML files hold.
+type Template struct {
+	Name        string        `yaml:"name"`
+	Description string        `yaml:"description"`
+	Arch        []arch.Arch   `yaml:"arch"`      // default: all
+	Entropy     []Entropy     `yaml:"entropy"`   // default: virtio-rng
+	Initramfs   []Initramfs   `yaml:"initramfs"` // default: tiny
+	Root        Root          `yaml:"root"`      // default: none
+	Modules     []string      `yaml:"modules"`
+	Cmdline     []string      `yaml:"cmdline"`
+	MemoryMiB   int           `yaml:"memory_mib"` // default: 512
+	CPUs        int           `yaml:"cpus"`       // default: 1
+	Network     bool          `yaml:"network"`
+	WrongHMAC   bool          `yaml:"wrong_hmac"`
+	Deadline    time.Duration `yaml:"deadline"`
+	Expect      Expect        `yaml:"expect"`
+}
+
+// Catalogue is an ordered set of templates with distinct names.
+type Catalogue []Template
+
+//go:embed catalogue.yaml
+var builtin []byte
+
+// Builtin returns the scenarios that come with unwedge.
+func Builtin() Catalogue {
+	c, err := Read(bytes.NewReader(builtin))
+	if err != nil {
+		panic("built-in catalogue: " + err.Error()) // a test reads it
+	}
+	return c
+}
+
+// Load reads a catalogue from a user's file.
+func Load(path string) (Catalogue, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read scenarios: %w", err)
+	}
+	defer f.Close()
+	c, err := Read(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read scenarios %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Read reads a catalogue and checks each cell of it. Unknown fields are errors,
+// so that a misspelt one is never silently without effect.
+func Read(r io.Reader) (Catalogue, error) {
+	var file struct {
+		Scenarios Catalogue `yaml:"scenarios"`
+	}
+	dec := yaml.NewDecoder(r)
+	dec.KnownFields(true)
+	if err := dec.Decode(&file); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("the file is empty")
+		}
+		return nil, oneLine(err)
+	}
+	if len(file.Scenarios) == 0 {
+		return nil, errors.New("no scenarios in the file: it must hold a list named scenarios")
+	}
+	seen := map[string]bool{}
+	for _, t := range file.Scenarios {
+		if t.Name == "" || strings.ContainsAny(t.Name, "/ \t\n") {
+			return nil, fmt.Errorf("scenario name %q: use one word without slashes", t.Name)
+		}
+		if seen[t.Name] {
+			return nil, fmt.Errorf("scenario %s is there twice", t.Name)
+		}
+		seen[t.Name] = true
+		for _, s := range t.Cells() {
+			if err := s.Validate(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return file.Scenarios, nil
+}
+
+func oneLine(err error) error {
+	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
+}
+
+// Find returns the named template, or an error that lists the names there are.
+func (c Catalogue) Find(name string) (Template, error) {
+	i := slices.IndexFunc(c, func(t Template) bool { return t.Name == name })
+	if i < 0 {
+		return Template{}, fmt.Errorf("no scenario %q: there are %s", name, strings.Join(c.Names(), ", "))
+	}
+	return c[i], nil
+}
+
+// Names lists the templates' names in order.
+func (c Catalogue) Names() []string {
+	var names []string
+	for _, t := range c {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// Cells expands the axes, arch slowest, in the order the template gives.
+func (t Template) Cells() []Scenario {
+	var out []Scenario
+	for _, a := range or(t.Arch, arch.All()...) {
+		for _, e := range or(t.Entropy, VirtioRNG) {
+			for _, i := range or(t.Initramfs, Tiny) {
+				out = append(out, t.cell(a, e, i))
+			}
+		}
+	}
+	return out
+}
+
+func (t Template) cell(a arch.Arch, e Entropy, i Initramfs) Scenario {
+	return Scenario{
+		Name:        strings.Join([]string{t.Name, string(a), string(e), string(i)}, "/"),
+		Description: t.Description,
+		Arch:        a, Entropy: e, Initramfs: i,
+		Root:    first(t.Root, NoRoot),
+		Modules: t.Modules, Cmdline: t.Cmdline,
+		MemoryMiB: first(t.MemoryMiB, 512), CPUs: first(t.CPUs, 1),
+		Network: t.Network, WrongHMAC: t.WrongHMAC, Deadline: t.Deadline, Expect: t.Expect,
+	}
+}
+
+func or[T any](vs []T, def ...T) []T {
+	if len(vs) == 0 {
+		return def
+	}
+	return vs
+}
+
+func first[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
