@@ -1,0 +1,47 @@
+package modules
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"strings"
+)
+
+// depends reads the names a module depends on from its .modinfo section.
+func depends(name string, module []byte) ([]string, error) {
+	info, err := modinfo(name, module)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, n := range strings.Split(info["depends"], ",") {
+		if n != "" {
+			names = append(names, canonical(n))
+		}
+	}
+	return names, nil
+}
+
+// modinfo reads the key=value strings of a module's .modinfo section
+// (include/linux/moduleparam.h).
+func modinfo(name string, module []byte) (map[string]string, error) {
+	f, err := elf.NewFile(bytes.NewReader(module))
+	if err != nil {
+		return nil, fmt.Errorf("module %s is not an ELF file: %w", name, err)
+	}
+	sec := f.Section(".modinfo")
+	if sec == nil {
+		return nil, fmt.Errorf("module %s has no .modinfo section", name)
+	}
+	b, err := sec.Data()
+	if err != nil {
+		return nil, fmt.Errorf("module %s: read .modinfo: %w", name, err)
+	}
+	out := map[string]string{}
+	for _, kv := range strings.Split(string(b), "\x00") {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			out[k] = v
+		}
+	}
+	return out, nil
+}
