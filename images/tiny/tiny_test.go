@@ -58,7 +58,7 @@ func TestBuildPutsDirectoriesBeforeTheirFiles(t *testing.T) {
 	}
 	want := map[string]string{
 		"init": "agent", "bin/busybox": "busybox", "etc/deep/er/file": "f",
-		"etc/unwedge/modules":              "/lib/modules/6.1.0/kernel/a/x.ko\n/lib/modules/6.1.0/kernel/a/y.ko\n",
+		"etc/unwedge/modules":             "/lib/modules/6.1.0/kernel/a/x.ko\n/lib/modules/6.1.0/kernel/a/y.ko\n",
 		"lib/modules/6.1.0/kernel/a/y.ko": "y",
 	}
 	for n, w := range want {
