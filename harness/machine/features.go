@@ -1,0 +1,189 @@
+package machine
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// base is the bare machine: nothing that was not asked for, and a QEMU that may
+// neither spawn programs nor gain rights.
+type base struct{ s scenarios.Scenario }
+
+func (b base) qemu() []string {
+	machine := "q35"
+	if b.s.Arch == arch.AArch64 {
+		machine = "virt"
+		if b.s.Entropy != scenarios.Host {
+			// QEMU 7.2 and later; it withholds rng-seed and kaslr-seed
+			// (docs/system/arm/virt.rst).
+			machine += ",dtb-randomness=off"
+		}
+	}
+	return []string{
+		"-nodefaults", "-no-user-config", "-display", "none",
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-machine", machine,
+		"-m", strconv.Itoa(b.s.MemoryMiB) + "M",
+		"-smp", strconv.Itoa(b.s.CPUs),
+	}
+}
+
+func (base) kernel() []string { return nil }
+
+// cpu is the accelerator and the CPU model. Where the machine must not hand out
+// entropy, the model has no RDRAND and no RDSEED.
+type cpu struct {
+	s     scenarios.Scenario
+	accel Accel
+}
+
+func (c cpu) qemu() []string { return []string{"-accel", string(c.accel), "-cpu", c.model()} }
+
+func (c cpu) model() string {
+	withhold := c.s.Entropy != scenarios.Host
+	switch {
+	case c.accel == KVM && c.s.Arch == arch.X86_64 && withhold:
+		return "host,-rdrand,-rdseed"
+	case c.accel == KVM:
+		// On arm64 RNDR cannot be masked: random.trust_cpu=off does it.
+		return "host"
+	case c.s.Arch == arch.X86_64 && withhold:
+		return "qemu64"
+	case c.s.Arch == arch.X86_64:
+		return "max"
+	case withhold:
+		return "cortex-a57" // no RNDR, and no pointer authentication to emulate
+	default:
+		return "max,pauth-impdef=on" // the architected algorithm is very slow under TCG
+	}
+}
+
+func (cpu) kernel() []string { return nil }
+
+// boot is direct kernel boot.
+type boot struct{ kernelFile, initrd string }
+
+func (b boot) qemu() []string {
+	args := []string{"-kernel", b.kernelFile}
+	if b.initrd != "" {
+		args = append(args, "-initrd", b.initrd)
+	}
+	return args
+}
+
+func (boot) kernel() []string { return nil }
+
+// console is the first UART, from the kernel's first message on.
+type console struct {
+	s       scenarios.Scenario
+	sockets Sockets
+}
+
+func (c console) qemu() []string {
+	if c.sockets.Console == "" {
+		return []string{"-serial", "mon:stdio"}
+	}
+	return []string{"-chardev", listen("console", c.sockets.Console), "-serial", "chardev:console"}
+}
+
+// kernel names the early console by its address (hw/arm/virt.c's memory map,
+// and the PC's COM1), so that a death before the driver still leaves its log.
+func (c console) kernel() []string {
+	early := "uart8250,io,0x3f8"
+	if c.s.Arch == arch.AArch64 {
+		early = "pl011,0x9000000"
+	}
+	return []string{"earlycon=" + early, "console=" + c.s.Arch.Facts().Console}
+}
+
+// sysrq lets every key through: it beats CONFIG_MAGIC_SYSRQ_DEFAULT_ENABLE and
+// a sysctl of user space (drivers/tty/sysrq.c, sysrq_always_enabled).
+type sysrq struct{}
+
+func (sysrq) qemu() []string   { return nil }
+func (sysrq) kernel() []string { return []string{"sysrq_always_enabled"} }
+
+// entropy is the axis of the same name. See scenarios.Entropy.
+type entropy struct{ s scenarios.Scenario }
+
+func (e entropy) qemu() []string {
+	if e.s.Entropy == scenarios.VirtioRNG {
+		return []string{"-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0,id=virtio-rng0"}
+	}
+	return nil
+}
+
+func (e entropy) kernel() []string {
+	if e.s.Entropy == scenarios.Host {
+		return nil
+	}
+	// What the CPU or the boot loader may still hand over is mixed in but not
+	// credited (drivers/char/random.c, since 4.19 and 5.4).
+	return []string{"random.trust_cpu=off", "random.trust_bootloader=off"}
+}
+
+// disk is a virtio-blk disk.
+type disk struct {
+	d Disk
+	i int
+}
+
+func (d disk) qemu() []string {
+	id := fmt.Sprintf("disk%d", d.i)
+	device := "virtio-blk-pci,drive=" + id
+	if d.d.Serial != "" {
+		device += ",serial=" + escape(d.d.Serial)
+	}
+	return []string{
+		"-drive", "if=none,format=raw,snapshot=on,id=" + id + ",file=" + escape(d.d.Path),
+		"-device", device,
+	}
+}
+
+func (disk) kernel() []string { return nil }
+
+// network is QEMU's user-mode network, without its boot ROM.
+type network struct{}
+
+func (network) qemu() []string {
+	return []string{"-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="}
+}
+func (network) kernel() []string { return nil }
+
+// monitors are the harness's way in. The guest starts paused, so that no event
+// is missed before somebody listens.
+type monitors struct{ s Sockets }
+
+func (m monitors) qemu() []string {
+	var args []string
+	for _, mon := range []struct{ id, path string }{{"qmp", m.s.QMP}, {"seat", m.s.Seat}} {
+		if mon.path != "" {
+			args = append(args, "-chardev", listen(mon.id, mon.path), "-mon", "chardev="+mon.id+",mode=control")
+		}
+	}
+	if m.s.GDB != "" {
+		args = append(args, "-chardev", listen("gdb", m.s.GDB), "-gdb", "chardev:gdb")
+	}
+	if m.s.Agent != "" {
+		args = append(args, "-device", "virtio-serial-pci", "-chardev", listen("agent", m.s.Agent),
+			"-device", "virtserialport,chardev=agent,name="+agentproto.Port)
+	}
+	if m.s.QMP != "" {
+		args = append(args, "-S")
+	}
+	return args
+}
+
+func (monitors) kernel() []string { return nil }
+
+func listen(id, path string) string {
+	return "socket,id=" + id + ",server=on,wait=off,path=" + escape(path)
+}
+
+// escape doubles commas, as QEMU's option syntax wants (docs/system/qemu-manpage).
+func escape(v string) string { return strings.ReplaceAll(v, ",", ",,") }

@@ -1,0 +1,133 @@
+// Package machine turns a Scenario, a kernel and its images into the QEMU
+// command line that boots them. It is pure: the same Spec always gives the same
+// arguments, and nothing is started, opened or looked up here.
+package machine
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// Accel names a QEMU accelerator.
+type Accel string
+
+// The accelerators unwedge uses.
+const (
+	KVM Accel = "kvm"
+	TCG Accel = "tcg"
+)
+
+// Spec is everything the command line depends on.
+type Spec struct {
+	// QEMU is the program's path.
+	QEMU string
+	// Scenario decides arch, memory, entropy, command line.
+	Scenario scenarios.Scenario
+	// Accel is what the guest runs under.
+	Accel Accel
+	// Kernel is the file given to -kernel.
+	Kernel string
+	// Initrd is the file given to -initrd, "" for none.
+	Initrd string
+	// Disks are attached as virtio-blk, in order.
+	Disks []Disk
+	// KernelArgs come from the images (root=, fips=1, …).
+	KernelArgs []string
+	// Sockets are the Unix sockets of the run; the zero value leaves all of
+	// them out and puts the console on standard output, which is the machine
+	// a person starts by hand.
+	Sockets Sockets
+}
+
+// Disk is a raw image, never written: the guest's writes go to a temporary
+// overlay of QEMU's that vanishes with it.
+type Disk struct {
+	Path string
+	// Serial is the virtio-blk serial, which udev turns into
+	// /dev/disk/by-id/virtio-SERIAL; 20 bytes at most (virtio spec, 5.2.6).
+	Serial string
+}
+
+// Sockets are paths of Unix sockets on which QEMU listens.
+type Sockets struct {
+	Console string // the first UART
+	QMP     string // the harness's monitor
+	Seat    string // a second monitor, for a person
+	GDB     string // QEMU's gdb stub
+	Agent   string // the guest agent's virtio-serial port
+}
+
+// feature is one thing the machine has: it owns both the QEMU arguments and the
+// kernel arguments that belong together.
+type feature interface {
+	qemu() []string
+	kernel() []string
+}
+
+// Args returns QEMU's arguments, without the program's name.
+func (s Spec) Args() []string {
+	var args []string
+	for _, f := range s.features() {
+		args = append(args, f.qemu()...)
+	}
+	return append(args, "-append", s.Cmdline())
+}
+
+// Cmdline returns the kernel command line. What the scenario adds comes last,
+// because the kernel takes the last of two equal options.
+func (s Spec) Cmdline() string {
+	var words []string
+	for _, f := range s.features() {
+		words = append(words, f.kernel()...)
+	}
+	words = append(words, s.KernelArgs...)
+	words = append(words, s.Scenario.Cmdline...)
+	return strings.Join(words, " ")
+}
+
+func (s Spec) features() []feature {
+	fs := []feature{
+		base{s.Scenario},
+		cpu{s.Scenario, s.Accel},
+		boot{s.Kernel, s.Initrd},
+		console{s.Scenario, s.Sockets},
+		sysrq{},
+		entropy{s.Scenario},
+	}
+	for i, d := range s.Disks {
+		fs = append(fs, disk{d, i})
+	}
+	if s.Scenario.Network {
+		fs = append(fs, network{})
+	}
+	return append(fs, monitors{s.Sockets})
+}
+
+// CommandLine returns what a person pastes into a shell to boot the same guest
+// by hand, its console on the terminal (Ctrl-A x ends it).
+func (s Spec) CommandLine() string {
+	s.Sockets = Sockets{}
+	var b strings.Builder
+	b.WriteString(Quote(s.QEMU))
+	args := s.Args()
+	for i, a := range args {
+		if strings.HasPrefix(a, "-") && i > 0 {
+			b.WriteString(" \\\n   ")
+		}
+		b.WriteByte(' ')
+		b.WriteString(Quote(a))
+	}
+	return b.String()
+}
+
+// Quote quotes a word for a POSIX shell where it needs it.
+func Quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=.,:/@%+", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
