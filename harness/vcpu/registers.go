@@ -1,0 +1,113 @@
+package vcpu
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+)
+
+// Sample is one look at one vCPU's registers.
+type Sample struct {
+	CPU int `json:"cpu"`
+	// PC is the program counter.
+	PC uint64 `json:"pc"`
+	// SP is the stack pointer.
+	SP uint64 `json:"sp"`
+	// Halted is the x86 HLT state; arm64 does not show one.
+	Halted bool `json:"halted,omitempty"`
+	// User says that the vCPU was in user mode (x86 CPL=3, arm64 EL0).
+	User bool `json:"user,omitempty"`
+	// IRQsOff says that the vCPU takes no interrupts (x86 RFLAGS.IF clear,
+	// arm64 PSTATE.I set); nil where it was not shown.
+	IRQsOff *bool `json:"irqs_off,omitempty"`
+	// Symbol is PC as function+offset, "" where it could not be named.
+	Symbol string `json:"symbol,omitempty"`
+}
+
+// Symbolizer names a kernel address; ok is false where it cannot.
+type Symbolizer func(addr uint64) (name string, ok bool)
+
+// Registers reads all vCPUs' registers once. It returns the samples and QEMU's
+// own text, which has the rest of the registers. HMP's `info registers -a` is
+// the only way QEMU offers; its text is parsed for the few fields above.
+func Registers(ctx context.Context, m Monitor, sym Symbolizer) ([]Sample, string, error) {
+	var text string
+	args := map[string]string{"command-line": "info registers -a"}
+	if err := m.Execute(ctx, "human-monitor-command", args, &text); err != nil {
+		return nil, "", fmt.Errorf("read registers: %w", err)
+	}
+	samples := Parse(text)
+	for i, s := range samples {
+		if sym == nil || s.User {
+			continue
+		}
+		if name, ok := sym(s.PC); ok {
+			samples[i].Symbol = name
+		}
+	}
+	return samples, text, nil
+}
+
+var (
+	cpuHead = regexp.MustCompile(`(?m)^CPU#(\d+)`)
+	pcField = regexp.MustCompile(`\b(?:RIP|EIP|PC)=([0-9a-f]{8,16})`)
+	spField = regexp.MustCompile(`\b(?:RSP|ESP|SP)=([0-9a-f]{8,16})`)
+	cplHLT  = regexp.MustCompile(`\bCPL=(\d) .*\bHLT=(\d)`)
+	rflags  = regexp.MustCompile(`\b(?:RFL|EFL)=([0-9a-f]{8,16})`)
+	pstate  = regexp.MustCompile(`\bPSTATE=([0-9a-f]{8}) \S+ (?:\S+ )?EL(\d)`)
+)
+
+// Parse reads the text of `info registers -a` (target/i386/cpu-dump.c,
+// target/arm/cpu.c). A vCPU whose program counter is not there is left out.
+func Parse(text string) []Sample {
+	var out []Sample
+	heads := cpuHead.FindAllStringSubmatchIndex(text, -1)
+	for i, h := range heads {
+		end := len(text)
+		if i+1 < len(heads) {
+			end = heads[i+1][0]
+		}
+		cpu, err := strconv.Atoi(text[h[2]:h[3]])
+		if err != nil {
+			continue
+		}
+		if s, ok := parseOne(cpu, text[h[1]:end]); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func parseOne(cpu int, text string) (Sample, bool) {
+	pc, ok := hex(pcField, text)
+	if !ok {
+		return Sample{}, false
+	}
+	s := Sample{CPU: cpu, PC: pc}
+	s.SP, _ = hex(spField, text)
+	if m := cplHLT.FindStringSubmatch(text); m != nil {
+		s.User, s.Halted = m[1] == "3", m[2] == "1"
+	}
+	if flags, ok := hex(rflags, text); ok {
+		off := flags&(1<<9) == 0 // RFLAGS.IF
+		s.IRQsOff = &off
+	}
+	if m := pstate.FindStringSubmatch(text); m != nil {
+		if v, err := strconv.ParseUint(m[1], 16, 32); err == nil {
+			off := v&(1<<7) != 0 // PSTATE.I
+			s.IRQsOff = &off
+		}
+		s.User = m[2] == "0"
+	}
+	return s, true
+}
+
+func hex(re *regexp.Regexp, text string) (uint64, bool) {
+	m := re.FindStringSubmatch(text)
+	if m == nil {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(m[1], 16, 64)
+	return v, err == nil
+}

@@ -1,0 +1,97 @@
+// Package vcpu looks at a guest's vCPUs from outside: whether they run or idle
+// (from the host's accounting of their threads, which costs the guest nothing)
+// and where they are (from their registers, read through QMP).
+package vcpu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Monitor is the part of a QMP connection that is needed here.
+type Monitor interface {
+	Execute(ctx context.Context, cmd string, args, out any) error
+}
+
+// CPU is one vCPU and the host thread that runs it.
+type CPU struct {
+	Index  int `json:"cpu-index"`
+	Thread int `json:"thread-id"`
+}
+
+// List asks QEMU for the vCPUs; it does not stop them (QMP query-cpus-fast).
+func List(ctx context.Context, m Monitor) ([]CPU, error) {
+	var cpus []CPU
+	if err := m.Execute(ctx, "query-cpus-fast", nil, &cpus); err != nil {
+		return nil, fmt.Errorf("list vCPUs: %w", err)
+	}
+	return cpus, nil
+}
+
+// Meter tells how busy each vCPU was between two looks.
+type Meter struct {
+	pid  int
+	cpus []CPU
+	now  func() time.Time
+	last map[int]usage
+	at   time.Time
+}
+
+type usage struct{ run, wait time.Duration }
+
+// NewMeter measures the vCPU threads of the QEMU process pid.
+func NewMeter(pid int, cpus []CPU, now func() time.Time) *Meter {
+	m := &Meter{pid: pid, cpus: cpus, now: now}
+	m.Sample()
+	return m
+}
+
+// Sample returns, for each vCPU, the share of the time since the last call, 0
+// to 1, in which its thread ran or wanted to run. Time spent waiting for a host
+// CPU counts as busy, so that a loaded host does not make a working guest look
+// idle. A thread that is gone, or a host that keeps no schedstat, counts as
+// busy: only what was seen to idle is idle.
+func (m *Meter) Sample() []float64 {
+	at, cur := m.now(), map[int]usage{}
+	shares := make([]float64, len(m.cpus))
+	for i, c := range m.cpus {
+		u, err := read(m.pid, c.Thread)
+		if err != nil {
+			shares[i] = 1
+			continue
+		}
+		cur[c.Thread] = u
+		old, ok := m.last[c.Thread]
+		wall := at.Sub(m.at)
+		if !ok || wall <= 0 {
+			shares[i] = 1
+			continue
+		}
+		shares[i] = min(1, float64(u.run-old.run+u.wait-old.wait)/float64(wall))
+	}
+	m.last, m.at = cur, at
+	return shares
+}
+
+// read reads a thread's time on a CPU and on a run queue, both in nanoseconds
+// (Documentation/scheduler/sched-stats.rst, /proc/PID/schedstat).
+func read(pid, tid int) (usage, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/schedstat", pid, tid))
+	if err != nil {
+		return usage{}, fmt.Errorf("read vCPU thread: %w", err)
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return usage{}, fmt.Errorf("read vCPU thread %d: schedstat %q", tid, b)
+	}
+	run, err1 := strconv.ParseInt(f[0], 10, 64)
+	wait, err2 := strconv.ParseInt(f[1], 10, 64)
+	if err1 != nil || err2 != nil {
+		return usage{}, fmt.Errorf("read vCPU thread %d: schedstat %q", tid, b)
+	}
+	return usage{time.Duration(run), time.Duration(wait)}, nil
+}
