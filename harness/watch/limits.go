@@ -1,0 +1,73 @@
+package watch
+
+import "time"
+
+// Limits are all the times by which a boot is judged. They are wall times;
+// Scale makes them from what a known-good boot took on this host under this
+// accelerator, so that a slow host waits longer and a fast one does not.
+type Limits struct {
+	// Start: nothing at all on the console for this long is suspect. The
+	// early console speaks before the kernel has set up anything.
+	Start time.Duration `json:"start_ns"`
+	// Idle: no progress for this long, all vCPUs idle. A boot has work to do;
+	// where it idles it waits for something.
+	Idle time.Duration `json:"idle_ns"`
+	// Busy: no progress for this long, a vCPU running. Real work may be
+	// silent for long (self-tests, unpacking), so this is much longer.
+	Busy time.Duration `json:"busy_ns"`
+	// Confirm: after the capture the guest gets this long to show that it was
+	// only slow.
+	Confirm time.Duration `json:"confirm_ns"`
+	// Settle: a panic's or a halt's text is complete after this much silence.
+	Settle time.Duration `json:"settle_ns"`
+	// Hold: a timer that user space has armed, and that is due within this
+	// time, is waited for before a stall counts as a hang.
+	Hold time.Duration `json:"hold_ns"`
+	// Deadline: the boot ends here whatever it does.
+	Deadline time.Duration `json:"deadline_ns"`
+}
+
+// Reference is what a known-good boot took.
+type Reference struct {
+	// Unit is the wall time from the start of QEMU to the first report of the
+	// agent in the tiny initramfs.
+	Unit time.Duration `json:"unit_ns"`
+	// IdleGap and BusyGap are the longest times without progress that good
+	// boots of the same kind of image showed, 0 where none was seen yet.
+	IdleGap time.Duration `json:"idle_gap_ns,omitempty"`
+	BusyGap time.Duration `json:"busy_gap_ns,omitempty"`
+}
+
+// DefaultUnit is used where nothing was measured yet: a stock kernel under TCG
+// on a slow core.
+const DefaultUnit = 10 * time.Second
+
+// Scale makes the limits. Each is a multiple of the measured unit with a floor
+// for what does not scale with the CPU (timers, human patience), and never less
+// than a few times the longest gap that a good boot has shown.
+func Scale(r Reference) Limits {
+	u := r.Unit
+	if u <= 0 {
+		u = DefaultUnit
+	}
+	idle := max(5*time.Second, u, 3*r.IdleGap)
+	return Limits{
+		Start:    max(8*time.Second, 3*u),
+		Idle:     idle,
+		Busy:     max(20*time.Second, 6*u, 3*r.BusyGap),
+		Confirm:  max(2*time.Second, idle/2),
+		Settle:   max(500*time.Millisecond, u/10),
+		Hold:     45 * time.Second,
+		Deadline: max(2*time.Minute, 90*u),
+	}
+}
+
+// Doubled returns the limits after a suspicion that was wrong: this guest is
+// given more time before the next one.
+func (l Limits) Doubled() Limits {
+	l.Start *= 2
+	l.Idle *= 2
+	l.Busy *= 2
+	l.Confirm *= 2
+	return l
+}

@@ -1,0 +1,108 @@
+package watch
+
+import (
+	"bytes"
+
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// phrase is a text of the kernel's that ends a boot or names a stall.
+type phrase struct {
+	text    string
+	outcome scenarios.Outcome
+}
+
+// finals are the kernel's last words. Source: kernel/panic.c, kernel/reboot.c.
+var finals = []phrase{
+	{"Kernel panic - not syncing", scenarios.Panicked},
+	{"reboot: System halted", scenarios.Stopped},
+	{"reboot: Power down", scenarios.Stopped},
+	{"reboot: Power off not available: System halted", scenarios.Stopped},
+}
+
+// detectors are the kernel's own words on a stall. Source: kernel/watchdog.c,
+// kernel/hung_task.c, kernel/rcu/tree_stall.h, kernel/workqueue.c.
+var detectors = []string{
+	"BUG: soft lockup", "hard LOCKUP", "Hard LOCKUP", "detected stall", "self-detected stall",
+	"detected expedited stalls", "blocked for more than", "BUG: workqueue lockup", "kthread starved for",
+}
+
+func lastWords(line []byte) (scenarios.Outcome, string) {
+	for _, p := range finals {
+		if i := bytes.Index(line, []byte(p.text)); i >= 0 {
+			return p.outcome, "the kernel says: " + clip(line[i:])
+		}
+	}
+	return "", ""
+}
+
+func detectorLine(line []byte) string {
+	for _, d := range detectors {
+		if bytes.Contains(line, []byte(d)) {
+			return clip(bytes.TrimSpace(line))
+		}
+	}
+	return ""
+}
+
+// clip bounds a guest's text and makes it plain, because it goes into a
+// sentence.
+func clip(b []byte) string {
+	const most = 160
+	if len(b) > most {
+		b = b[:most]
+	}
+	out := make([]byte, len(b))
+	for i, c := range b {
+		if c < 0x20 || c >= 0x7f {
+			c = '?'
+		}
+		out[i] = c
+	}
+	return string(out)
+}
+
+// shape is a hash of a line without what counts or moves in it: digits, hex
+// numbers, stars of a progress display, white space.
+func shape(line []byte) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	h := uint64(offset)
+	number := false
+	for i := range min(len(line), 1024) {
+		c := line[i]
+		switch {
+		case c <= ' ' || c == '*':
+			continue
+		case c >= '0' && c <= '9' || number && isHex(c):
+			if number {
+				continue
+			}
+			number, c = true, '#'
+		default:
+			number = false
+		}
+		h = (h ^ uint64(c)) * prime
+	}
+	return h
+}
+
+func isHex(c byte) bool { return c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' || c == 'x' || c == '.' }
+
+// shapes remembers the shapes of lines in bounded memory: when a generation is
+// full the one before it is forgotten.
+type shapes struct{ young, old map[uint64]struct{} }
+
+const generation = 1 << 15
+
+// add returns true if the shape was not there.
+func (s *shapes) add(h uint64) bool {
+	if _, ok := s.young[h]; ok {
+		return false
+	}
+	_, ok := s.old[h]
+	if s.young == nil || len(s.young) >= generation {
+		s.old, s.young = s.young, make(map[uint64]struct{})
+	}
+	s.young[h] = struct{}{}
+	return !ok
+}

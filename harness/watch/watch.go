@@ -1,0 +1,257 @@
+// Package watch decides whether a boot is over, and how. It is pure: whoever
+// runs the guest tells a Tracker what happened and when, and asks it for its
+// Decision. The rule in one place:
+//
+//   - The agent's expected stage: booted.
+//   - The kernel's own last words (panic, halt, power-off), or QEMU's event for
+//     them: over, after the text has settled.
+//   - The second reset: a reboot loop. (The first may be meant.)
+//   - No progress for Limits.Idle with every vCPU idle, or for Limits.Busy with
+//     one busy, or no output at all for Limits.Start: suspect. The caller then
+//     captures, and only if nothing moves for Limits.Confirm afterwards it is
+//     hung.
+//   - Limits.Deadline: slow if it still makes progress, suspect if not.
+//
+// Progress is a console line of a shape not seen before in this boot, or a
+// report of the agent. A line that differs from an earlier one only in its
+// numbers is none: a status line that counts seconds, or a flood, must not look
+// like work.
+package watch
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// idleShare is how much of a quiet period a vCPU may run and still count as
+// idle: the timer tick and a status line cost some per cent under TCG.
+const idleShare = 0.2
+
+// State is what the Decision asks for.
+type State int
+
+// The states of a boot.
+const (
+	Running State = iota // go on watching
+	Suspect              // capture, then Confirm
+	Over                 // Outcome says how
+)
+
+// Decision is the Tracker's answer at one moment.
+type Decision struct {
+	State   State
+	Outcome scenarios.Outcome // where State is Over
+	// Why is one sentence for people.
+	Why string
+	// Since is when the last progress was made.
+	Since time.Time
+	// Idle says that all vCPUs idled since then.
+	Idle bool
+}
+
+// Tracker keeps what was told. It is not safe for use by several goroutines.
+type Tracker struct {
+	limits Limits
+	target agentproto.Stage
+	start  time.Time
+
+	progress  time.Time // the last one
+	spoke     bool      // any console byte since the last reset
+	seen      shapes
+	stage     agentproto.Stage
+	reached   bool
+	ending    ending
+	resets    int
+	detector  string // the kernel's own word on a stall, since the last progress
+	busy      meter
+	gaps      Reference
+	capturing bool
+}
+
+// ending is how the guest said it ends.
+type ending struct {
+	outcome scenarios.Outcome
+	why     string
+	last    time.Time // of the text that belongs to it
+	now     bool      // no need to let it settle
+}
+
+// New starts watching a boot that should reach the target stage.
+func New(l Limits, target agentproto.Stage, start time.Time) *Tracker {
+	return &Tracker{limits: l, target: target, start: start, progress: start, busy: meter{from: start}}
+}
+
+// Line takes a console line. Partial lines need not be told.
+func (t *Tracker) Line(at time.Time, text []byte) {
+	t.spoke = true
+	if t.ending.outcome != "" {
+		t.ending.last = at
+	}
+	if o, why := lastWords(text); o != "" && t.ending.outcome == "" {
+		t.ending = ending{outcome: o, why: why, last: at}
+	}
+	if d := detectorLine(text); d != "" {
+		t.detector = d
+		return // the kernel complains about the stall: that is no progress
+	}
+	if t.capturing { // what we asked for is no progress either
+		return
+	}
+	if t.seen.add(shape(text)) {
+		t.moved(at)
+	}
+}
+
+// Bytes says that the console gave something, be it no whole line yet.
+func (t *Tracker) Bytes() { t.spoke = true }
+
+// Report takes a report of the agent.
+func (t *Tracker) Report(at time.Time, r agentproto.Report) {
+	t.stage = r.Stage
+	t.reached = t.reached || r.Stage == t.target
+	t.moved(at)
+}
+
+// Shutdown takes QEMU's word that the guest has powered off.
+func (t *Tracker) Shutdown(at time.Time, why string) {
+	if t.ending.outcome == "" || t.ending.outcome == scenarios.Stopped {
+		t.ending = ending{outcome: scenarios.Stopped, why: why, last: at, now: true}
+	}
+}
+
+// GuestPanicked takes QEMU's GUEST_PANICKED event.
+func (t *Tracker) GuestPanicked(at time.Time) {
+	if t.ending.outcome == "" {
+		t.ending = ending{outcome: scenarios.Panicked, why: "the guest told QEMU that it panicked", last: at}
+	}
+}
+
+// Reset takes QEMU's word that the guest has reset itself.
+func (t *Tracker) Reset(at time.Time) {
+	t.resets++
+	t.spoke = false
+	t.seen = shapes{}
+	t.moved(at)
+}
+
+// VCPUs takes the share of time each vCPU was busy since the last call.
+func (t *Tracker) VCPUs(at time.Time, shares []float64) {
+	var top float64
+	for _, s := range shares {
+		top = max(top, s)
+	}
+	t.busy.add(at, top)
+}
+
+// Capturing says whether the harness itself makes the guest print, so that what
+// it prints is not taken for progress.
+func (t *Tracker) Capturing(on bool) { t.capturing = on }
+
+// Progress returns the time of the last progress.
+func (t *Tracker) Progress() time.Time { return t.progress }
+
+// Resets returns how often the guest reset itself.
+func (t *Tracker) Resets() int { return t.resets }
+
+// Stage returns the last stage that the agent reported, "" for none.
+func (t *Tracker) Stage() agentproto.Stage { return t.stage }
+
+// Gaps returns the longest times without progress that were followed by
+// progress, for the calibration of later boots.
+func (t *Tracker) Gaps() (idle, busy time.Duration) { return t.gaps.IdleGap, t.gaps.BusyGap }
+
+// Withdraw says that the last suspicion was wrong: the boot went on.
+func (t *Tracker) Withdraw() { t.limits = t.limits.Doubled() }
+
+// Limits returns the limits now in force.
+func (t *Tracker) Limits() Limits { return t.limits }
+
+func (t *Tracker) moved(at time.Time) {
+	gap := at.Sub(t.progress)
+	if t.busy.mean() < idleShare {
+		t.gaps.IdleGap = max(t.gaps.IdleGap, gap)
+	} else {
+		t.gaps.BusyGap = max(t.gaps.BusyGap, gap)
+	}
+	t.progress, t.detector = at, ""
+	t.busy = meter{from: at}
+}
+
+// Decide says what is known at this moment.
+func (t *Tracker) Decide(now time.Time) Decision {
+	if t.reached {
+		return Decision{State: Over, Outcome: scenarios.Booted, Since: t.progress,
+			Why: fmt.Sprintf("the agent reports %s", t.target)}
+	}
+	if t.resets >= 2 {
+		return t.over(scenarios.Rebooting, "the guest has reset itself twice")
+	}
+	if e := t.ending; e.outcome != "" && (e.now || now.Sub(e.last) >= t.limits.Settle) {
+		return t.over(e.outcome, e.why)
+	}
+	return t.decideStall(now)
+}
+
+func (t *Tracker) decideStall(now time.Time) Decision {
+	quiet := now.Sub(t.progress)
+	idle := t.busy.mean() < idleShare && t.busy.known()
+	d := Decision{State: Suspect, Since: t.progress, Idle: idle}
+	late := now.Sub(t.start) >= t.limits.Deadline
+	switch {
+	case late && quiet < t.limits.Idle:
+		return t.over(scenarios.Slow, fmt.Sprintf("still making progress at the deadline of %s", round(t.limits.Deadline)))
+	case late:
+		d.Why = fmt.Sprintf("no progress for %s, and the deadline of %s has come", round(quiet), round(t.limits.Deadline))
+	case !t.spoke:
+		if quiet < t.limits.Start {
+			return Decision{State: Running, Since: t.progress, Idle: idle}
+		}
+		d.Why = fmt.Sprintf("nothing on the console for %s", round(quiet))
+	case t.detector != "" && quiet >= t.limits.Idle/2:
+		d.Why = fmt.Sprintf("no progress for %s, and the kernel says: %s", round(quiet), t.detector)
+	case idle && quiet >= t.limits.Idle:
+		d.Why = fmt.Sprintf("no progress for %s with every vCPU idle", round(quiet))
+	case quiet >= t.limits.Busy:
+		d.Why = fmt.Sprintf("no progress for %s although a vCPU is busy", round(quiet))
+	default:
+		return Decision{State: Running, Since: t.progress, Idle: idle}
+	}
+	return d
+}
+
+func (t *Tracker) over(o scenarios.Outcome, why string) Decision {
+	return Decision{State: Over, Outcome: o, Why: why, Since: t.progress}
+}
+
+func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+
+// meter is the mean of the busiest vCPU's share since a moment.
+type meter struct {
+	from, last time.Time
+	sum        float64 // share times seconds
+}
+
+func (m *meter) add(at time.Time, share float64) {
+	since := m.last
+	if since.IsZero() {
+		since = m.from
+	}
+	if d := at.Sub(since).Seconds(); d > 0 {
+		m.sum += share * d
+	}
+	m.last = at
+}
+
+// known says whether anything was measured.
+func (m *meter) known() bool { return !m.last.IsZero() && m.last.After(m.from) }
+
+// mean is 1 where nothing was measured: only what was seen to idle is idle.
+func (m *meter) mean() float64 {
+	if !m.known() {
+		return 1
+	}
+	return m.sum / m.last.Sub(m.from).Seconds()
+}

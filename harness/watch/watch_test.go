@@ -1,0 +1,206 @@
+package watch_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/watch"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// boot plays a boot on a clock of its own.
+type boot struct {
+	*watch.Tracker
+	at time.Time
+}
+
+func newBoot() *boot {
+	start := time.Unix(1000, 0)
+	return &boot{watch.New(watch.Scale(watch.Reference{Unit: time.Second}), agentproto.StageUserspace, start), start}
+}
+
+// pass lets time go by with the vCPUs at the given share, until the decision is
+// no longer Running, for d at the most.
+func (b *boot) pass(d time.Duration, share float64) watch.Decision {
+	const tick = 250 * time.Millisecond
+	for range int(d / tick) {
+		b.at = b.at.Add(tick)
+		b.VCPUs(b.at, []float64{0, share})
+		if dec := b.Decide(b.at); dec.State != watch.Running {
+			return dec
+		}
+	}
+	return b.Decide(b.at)
+}
+
+func (b *boot) line(format string, args ...any) { b.Line(b.at, fmt.Appendf(nil, format, args...)) }
+
+func TestBootedByTheAgentsWord(t *testing.T) {
+	b := newBoot()
+	b.line("[    0.000000] Linux version 6.1.0")
+	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit})
+	if d := b.Decide(b.at); d.State != watch.Running {
+		t.Fatalf("after init: %+v", d)
+	}
+	b.Report(b.at, agentproto.Report{Stage: agentproto.StageUserspace})
+	if d := b.Decide(b.at); d.State != watch.Over || d.Outcome != scenarios.Booted {
+		t.Errorf("after userspace: %+v", d)
+	}
+}
+
+func TestIdleGuestIsSuspectSoonBusyGuestLate(t *testing.T) {
+	idle, busy := newBoot(), newBoot()
+	idle.line("hello")
+	busy.line("hello")
+	if d := idle.pass(time.Hour, 0.03); d.State != watch.Suspect || !d.Idle {
+		t.Errorf("idle: %+v", d)
+	}
+	if d := busy.pass(time.Hour, 1); d.State != watch.Suspect || d.Idle {
+		t.Errorf("busy: %+v", d)
+	}
+	if !idle.at.Before(busy.at) {
+		t.Errorf("idle was noticed at %v, busy at %v: want idle first", idle.at, busy.at)
+	}
+}
+
+// What no one measured must not count as idle.
+func TestWithoutVCPUSamplesNothingIsIdle(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	b.at = b.at.Add(10 * time.Second)
+	if d := b.Decide(b.at); d.State != watch.Running {
+		t.Errorf("%+v, want Running: nobody looked at the vCPUs", d)
+	}
+}
+
+func TestSlowBootWithProgressIsNotHung(t *testing.T) {
+	b := newBoot()
+	words := []string{"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"}
+	for i := 0; ; i++ {
+		b.line("%s %s %s started", words[i%10], words[i/10%10], words[i/100%10])
+		d := b.pass(2*time.Second, 1)
+		if d.State == watch.Over {
+			if d.Outcome != scenarios.Slow {
+				t.Errorf("%+v, want slow", d)
+			}
+			return
+		}
+		if d.State == watch.Suspect {
+			t.Fatalf("suspected after %d lines: %+v", i, d)
+		}
+	}
+}
+
+// Lines that only count are no progress, or a flood would hide a hang.
+func TestCountingLinesAreNoProgress(t *testing.T) {
+	b := newBoot()
+	b.line("start")
+	for i := range 1000 {
+		b.line("[%5d.%06d] [ %s ] A start job is running for disk (%ds / no limit) 0x%x", i, i, []string{"*  ", "** ", "***"}[i%3], i, i*77)
+		if d := b.pass(time.Second, 0.05); d.State == watch.Suspect {
+			return
+		}
+	}
+	t.Error("a counting status line was taken for progress for 1000 s")
+}
+
+func TestSilenceFromTheStart(t *testing.T) {
+	b := newBoot()
+	if d := b.pass(time.Hour, 1); d.State != watch.Suspect || b.at.Sub(time.Unix(1000, 0)) > 10*time.Second {
+		t.Errorf("%+v after %s", d, b.at.Sub(time.Unix(1000, 0)))
+	}
+}
+
+func TestPanicWaitsForItsText(t *testing.T) {
+	b := newBoot()
+	b.line("[    1.0] Kernel panic - not syncing: VFS: Unable to mount root fs")
+	if d := b.Decide(b.at); d.State != watch.Running {
+		t.Fatalf("at once: %+v", d)
+	}
+	b.pass(250*time.Millisecond, 1)
+	b.line("[    1.1] Call Trace:")
+	if d := b.Decide(b.at.Add(300 * time.Millisecond)); d.State != watch.Running {
+		t.Fatalf("while it prints: %+v", d)
+	}
+	if d := b.pass(5*time.Second, 1); d.State != watch.Over || d.Outcome != scenarios.Panicked {
+		t.Errorf("%+v, want panicked", d)
+	}
+}
+
+func TestSecondResetIsALoop(t *testing.T) {
+	b := newBoot()
+	b.line("Linux version 6.1")
+	b.Reset(b.at)
+	if d := b.Decide(b.at); d.State != watch.Running {
+		t.Fatalf("first reset: %+v", d)
+	}
+	b.line("Linux version 6.1")
+	b.Reset(b.at)
+	if d := b.Decide(b.at); d.Outcome != scenarios.Rebooting {
+		t.Errorf("second reset: %+v", d)
+	}
+}
+
+func TestPowerOffBeforeTheStageIsStopped(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	b.Shutdown(b.at, "guest-shutdown")
+	if d := b.Decide(b.at); d.Outcome != scenarios.Stopped {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestTheKernelsDetectorSpeedsUpSuspicion(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	b.pass(4*time.Second, 1)
+	b.line("[   30.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [init:1]")
+	if d := b.Decide(b.at); d.State != watch.Suspect {
+		t.Errorf("%+v, want suspect: the kernel itself says so", d)
+	}
+}
+
+func TestWhatTheCapturePrintsIsNoProgress(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	d := b.pass(time.Hour, 0)
+	b.Capturing(true)
+	b.line("[   12.0] sysrq: Show State")
+	b.line("[   12.0] task:init state:S")
+	b.Capturing(false)
+	if !b.Progress().Equal(d.Since) {
+		t.Error("the dump counted as progress")
+	}
+	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit})
+	if b.Progress().Equal(d.Since) {
+		t.Error("a report of the agent did not count as progress")
+	}
+}
+
+func TestWithdrawnSuspicionGivesMoreTime(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	first := b.pass(time.Hour, 0)
+	quiet := b.at.Sub(first.Since)
+	b.Withdraw()
+	b.line("world")
+	second := b.pass(time.Hour, 0)
+	if got := b.at.Sub(second.Since); got < quiet*3/2 {
+		t.Errorf("suspected again after %s, the first time after %s", got, quiet)
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add([]byte("[    1.0] Kernel panic - not syncing: \x1b[31m"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		b := newBoot()
+		b.Line(b.at, line)
+		for _, c := range b.pass(time.Minute, 0).Why {
+			if c < ' ' || c == 0x7f {
+				t.Errorf("control character %q in the sentence", c)
+			}
+		}
+	})
+}
