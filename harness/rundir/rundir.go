@@ -1,0 +1,87 @@
+// Package rundir names every file of a run's directory, and makes the
+// directory.
+package rundir
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// The files of a run. Not every run has every one.
+const (
+	Result     = "result.json"     // the Result, see package result
+	Console    = "console.log"     // what the guest wrote to its UART, raw
+	QEMUStderr = "qemu.stderr"     // QEMU's own words
+	QMP        = "qmp.jsonl"       // each QMP line sent and received
+	Command    = "qemu.sh"         // a command that boots the same guest by hand
+	Registers  = "registers.txt"   // the vCPUs' registers, each time they were read
+	Agent      = "agent.jsonl"     // the agent's reports
+	Report     = "report.txt"      // the diagnosis as people read it
+	Kept       = "kept.json"       // how to get at a guest that was kept
+	dumpPrefix = "dump-sysrq-"     // + key + ".txt": one task dump or the like
+	dumpSuffix = ".txt"            //
+	maxNameLen = 80                // of the part of a run's name that comes from outside
+	stamp      = "20060102-150405" // UTC
+)
+
+// Dump is the file that holds what sysrq KEY printed.
+func Dump(key byte) string { return dumpPrefix + string(rune(key)) + dumpSuffix }
+
+// Base returns where runs are kept: $UNWEDGE_STATE, else $XDG_STATE_HOME/unwedge,
+// else ~/.local/state/unwedge.
+func Base() (string, error) {
+	if dir := os.Getenv("UNWEDGE_STATE"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) { // the specification ignores relative ones
+		return filepath.Join(dir, "unwedge"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the state directory: %w: set UNWEDGE_STATE or use --out", err)
+	}
+	return filepath.Join(home, ".local", "state", "unwedge"), nil
+}
+
+// Create makes a new directory for a run below base/runs, named by time,
+// scenario and kernel. Two runs never share one.
+func Create(base, scenario, release string, now time.Time) (string, error) {
+	runs := filepath.Join(base, "runs")
+	if err := os.MkdirAll(runs, 0o755); err != nil {
+		return "", fmt.Errorf("make run directory: %w", err)
+	}
+	name := now.UTC().Format(stamp) + "-" + clean(scenario) + "-" + clean(release)
+	for i := 1; i < 10000; i++ {
+		dir := filepath.Join(runs, name)
+		if i > 1 {
+			dir += fmt.Sprintf("-%d", i)
+		}
+		err := os.Mkdir(dir, 0o755)
+		if err == nil {
+			return dir, nil
+		}
+		if !os.IsExist(err) {
+			return "", fmt.Errorf("make run directory: %w", err)
+		}
+	}
+	return "", fmt.Errorf("make run directory %s: ten thousand of that name are there", filepath.Join(runs, name))
+}
+
+// clean makes a plain file name of a word that may come from a kernel.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("._+-", r):
+			return r
+		default:
+			return '-'
+		}
+	}, s)
+	if len(s) > maxNameLen {
+		s = s[:maxNameLen]
+	}
+	return strings.TrimLeft(s, ".-")
+}
