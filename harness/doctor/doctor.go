@@ -1,0 +1,110 @@
+package doctor
+
+import (
+	"slices"
+	"strings"
+)
+
+// Found is one Need and whether it is there.
+type Found struct {
+	Need
+	// Path is where it is, "" if it is missing.
+	Path string
+}
+
+// Host is how the doctor looks around; tests have their own.
+type Host struct {
+	// LookPath finds a program (exec.LookPath), Exists a file.
+	LookPath func(string) (string, error)
+	Exists   func(string) bool
+	// Root says whether the user may install packages without sudo.
+	Root bool
+}
+
+// Examination is what the doctor found.
+type Examination struct {
+	Found   []Found
+	Manager Manager // "" where none is known
+	root    bool
+}
+
+// Examine looks for all Needs.
+func Examine(h Host) Examination {
+	e := Examination{root: h.Root}
+	for _, n := range Needs() {
+		f := Found{Need: n}
+		if strings.HasPrefix(n.Name, "/") {
+			if h.Exists(n.Name) {
+				f.Path = n.Name
+			}
+		} else if p, err := h.LookPath(n.Name); err == nil {
+			f.Path = p
+		}
+		e.Found = append(e.Found, f)
+	}
+	for _, m := range Managers() {
+		if _, err := h.LookPath(program[m]); err == nil {
+			e.Manager = m
+			break
+		}
+	}
+	return e
+}
+
+// Missing returns what is not there, the optional things last.
+func (e Examination) Missing() []Found {
+	var out []Found
+	for _, f := range e.Found {
+		if f.Path == "" {
+			out = append(out, f)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Found) int {
+		switch {
+		case a.Optional == b.Optional:
+			return 0
+		case a.Optional:
+			return 1
+		default:
+			return -1
+		}
+	})
+	return out
+}
+
+// Healthy says that nothing indispensable is missing.
+func (e Examination) Healthy() bool {
+	return !slices.ContainsFunc(e.Missing(), func(f Found) bool { return !f.Optional })
+}
+
+// Command returns the command that installs what is missing, "" where nothing
+// is or the distribution is not known; unpackaged names what this
+// distribution's packages do not hold.
+func (e Examination) Command() (command string, unpackaged []string) {
+	return e.CommandFor(e.Manager)
+}
+
+// CommandFor is Command for another package manager.
+func (e Examination) CommandFor(m Manager) (cmd string, unpackaged []string) {
+	var packages []string
+	for _, f := range e.Missing() {
+		p := f.Packages[m]
+		if p == "" {
+			unpackaged = append(unpackaged, f.Name)
+			continue
+		}
+		for _, one := range strings.Fields(p) {
+			if !slices.Contains(packages, one) {
+				packages = append(packages, one)
+			}
+		}
+	}
+	if len(packages) == 0 || command[m] == "" {
+		return "", unpackaged
+	}
+	sudo := "sudo "
+	if e.root {
+		sudo = ""
+	}
+	return sudo + command[m] + " " + strings.Join(packages, " "), unpackaged
+}
