@@ -1,0 +1,417 @@
+package dump
+
+import (
+	"bytes"
+	"strings"
+)
+
+// Stage is how far a boot has come, as far as the console tells.
+type Stage string
+
+// The stages, in the order a boot passes them. Not every boot passes all.
+const (
+	StageNone       Stage = "none"       // nothing was printed
+	StageFirmware   Stage = "firmware"   // SeaBIOS, UEFI, U-Boot
+	StageLoader     Stage = "loader"     // EFI stub, "Starting kernel ..."
+	StageDecompress Stage = "decompress" // the kernel's own unpacker
+	StageEarly      Stage = "early"      // "Linux version"
+	StageInitcalls  Stage = "initcalls"  // all CPUs up, drivers initialise
+	StageRootWait   Stage = "root-wait"  // the kernel waits for root= itself
+	StageInit       Stage = "init"       // "Run /init as init process"
+	StageInitramfs  Stage = "initramfs"  // dracut, initramfs-tools or systemd in it
+	StageSwitchRoot Stage = "switch-root"
+	StageSystem     Stage = "system" // services of the root file system
+	StageLogin      Stage = "login"
+)
+
+var stageOrder = []Stage{
+	StageNone, StageFirmware, StageLoader, StageDecompress, StageEarly, StageInitcalls, StageRootWait,
+	StageInit, StageInitramfs, StageSwitchRoot, StageSystem, StageLogin,
+}
+
+// Rank is the place of a stage in the order of a boot, -1 for an unknown one.
+func (s Stage) Rank() int {
+	for i, t := range stageOrder {
+		if s == t {
+			return i
+		}
+	}
+	return -1
+}
+
+// EventKind is what a line of the boot says.
+type EventKind string
+
+// The events that are told apart.
+const (
+	EventStartJob      EventKind = "start-job"        // systemd: A start job is running for SUBJECT
+	EventTimedOut      EventKind = "timed-out"        // systemd: Timed out waiting for device SUBJECT
+	EventUnitFailed    EventKind = "unit-failed"      // systemd: Failed to start SUBJECT
+	EventDependency    EventKind = "dependency"       // systemd: Dependency failed for SUBJECT
+	EventTarget        EventKind = "target"           // systemd: Reached target SUBJECT
+	EventEmergency     EventKind = "emergency"        // emergency mode or shell
+	EventFreezing      EventKind = "freezing"         // systemd: Freezing execution
+	EventDracutTimeout EventKind = "dracut-timeout"   // dracut-initqueue gave up waiting
+	EventNoDevice      EventKind = "no-device"        // dracut or initramfs-tools: device SUBJECT does not exist
+	EventRootWait      EventKind = "root-wait"        // kernel: Waiting for root device SUBJECT
+	EventRootOpen      EventKind = "root-open"        // kernel: cannot open root device SUBJECT
+	EventFIPS          EventKind = "fips"             // FIPS integrity test failed
+	EventRefusing      EventKind = "refusing"         // dracut: Refusing to continue
+	EventHMAC          EventKind = "hmac"             // the kernel's HMAC file is missing or wrong
+	EventSelfTest      EventKind = "self-test"        // alg: self-test failed for SUBJECT
+	EventCRNG          EventKind = "crng-done"        // random: crng init done
+	EventURandom       EventKind = "urandom-read"     // random: uninitialized urandom read
+	EventHWRNG         EventKind = "hwrng"            // a hardware random number generator was found
+	EventNoInit        EventKind = "no-init"          // init is missing or cannot be run
+	EventInitramfsBad  EventKind = "initramfs-bad"    // the initramfs cannot be unpacked
+	EventSwitchFailed  EventKind = "switch-failed"    // switch_root failed
+	EventInitcall      EventKind = "initcall"         // initcall_debug: a call that did not return
+	EventIOError       EventKind = "io-error"         // block or file system errors
+	EventLoaderError   EventKind = "loader-error"     // EFI stub: ERROR
+	EventShutdown      EventKind = "shutdown"         // user space shuts the machine down
+	EventFIPSMode      EventKind = "fips-mode"        // the kernel runs in FIPS mode
+	EventModuleBad     EventKind = "module-bad"       // a module was refused
+	EventStuckFirmware EventKind = "firmware-no-boot" // firmware: no bootable device
+)
+
+// Event is one thing that happened in a boot. Repeated ones are merged.
+type Event struct {
+	Kind EventKind `json:"kind"`
+	// Subject is what it is about: a unit, a device, a function.
+	Subject string `json:"subject,omitempty"`
+	// Elapsed and Limit are systemd's two times of a start job, as printed.
+	Elapsed string `json:"elapsed,omitempty"`
+	Limit   string `json:"limit,omitempty"`
+	// Text is the line of the last occurrence.
+	Text string `json:"text"`
+	// Offset and End are the range of the last occurrence in the log.
+	Offset  int64   `json:"offset"`
+	End     int64   `json:"end"`
+	Time    float64 `json:"time,omitempty"`
+	HasTime bool    `json:"has_time,omitempty"`
+	Count   int     `json:"count"`
+	// Boot is the number of the boot in the log, from 0.
+	Boot int `json:"boot"`
+}
+
+// Banner is one start of a kernel.
+type Banner struct {
+	Release string `json:"release"`
+	Offset  int64  `json:"offset"`
+}
+
+// Boot is what the console tells of the boot or boots.
+type Boot struct {
+	// Stage is the last stage that the last boot reached.
+	Stage Stage `json:"stage"`
+	// StageText is the line that showed it.
+	StageText   string `json:"stage_text,omitempty"`
+	StageOffset int64  `json:"stage_offset"`
+	// Kernels are the kernel banners; KernelCount counts them all.
+	Kernels     []Banner `json:"kernels,omitempty"`
+	KernelCount int      `json:"kernel_count"`
+	// FirmwareCount counts the firmware banners (SeaBIOS, U-Boot, UEFI).
+	FirmwareCount int     `json:"firmware_count,omitempty"`
+	Cmdline       string  `json:"cmdline,omitempty"`
+	Events        []Event `json:"events,omitempty"`
+	// LastText, LastOffset, LastTime are of the last record of the log;
+	// LastSource guesses its writer.
+	LastText   string  `json:"last_text,omitempty"`
+	LastOffset int64   `json:"last_offset"`
+	LastEnd    int64   `json:"last_end"`
+	LastTime   float64 `json:"last_time,omitempty"`
+	LastSource Source  `json:"last_source,omitempty"`
+	// KernelRecords and UserRecords count the records by writer.
+	KernelRecords int `json:"kernel_records"`
+	UserRecords   int `json:"user_records"`
+
+	last []byte
+}
+
+// Release is the release of the last kernel banner, "" if there is none.
+func (b *Boot) Release() string {
+	if len(b.Kernels) == 0 {
+		return ""
+	}
+	return b.Kernels[len(b.Kernels)-1].Release
+}
+
+// Event returns the last event of a kind in the last boot.
+func (b *Boot) Event(kind EventKind) (Event, bool) {
+	var out Event
+	ok := false
+	for _, e := range b.Events {
+		if e.Kind == kind && e.Boot == b.current() && (!ok || e.Offset >= out.Offset) {
+			out, ok = e, true
+		}
+	}
+	return out, ok
+}
+
+// All returns the events of a kind in the last boot, in the order of their last
+// occurrence.
+func (b *Boot) All(kind EventKind) []Event {
+	var out []Event
+	for _, e := range b.Events {
+		if e.Kind == kind && e.Boot == b.current() {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// current is the number of the last boot.
+func (b *Boot) current() int { return max(0, b.KernelCount-1) }
+
+func (b *Boot) finish() {
+	b.LastText = clip(b.last)
+	b.last = nil
+	if b.Stage == "" {
+		b.Stage = StageNone
+	}
+}
+
+// reach moves the boot forward to a stage.
+func (b *Boot) reach(s Stage, text []byte, r Record) {
+	if s.Rank() > b.Stage.Rank() {
+		b.Stage, b.StageText, b.StageOffset = s, clip(text), r.Offset
+	}
+}
+
+// other reads every line that is no part of a dump or report: milestones and
+// events.
+func (p *Parser) other(b []byte, r Record) {
+	bo := &p.d.Boot
+	plain := b
+	if r.Source != SourceKernel {
+		if plain = StripANSI(b); len(trim(plain)) == 0 {
+			return
+		}
+	}
+	bo.last = append(bo.last[:0], plain[:min(len(plain), 300)]...)
+	bo.LastOffset, bo.LastEnd, bo.LastSource = r.Offset, r.End, r.Source
+	if r.HasTime && !r.Wall {
+		bo.LastTime = r.Time
+	}
+	if bl := p.block(r.Caller); bl != nil {
+		bl.idle++
+		if bl.idle > maxIdle {
+			p.close(r.Caller)
+		}
+	}
+	switch r.Source {
+	case SourceKernel:
+		bo.KernelRecords++
+		p.kernelLine(plain, r)
+	case SourceUserspace:
+		bo.UserRecords++
+		p.userLine(plain, r)
+	case SourceFirmware:
+		p.firmwareLine(plain, r)
+	}
+	p.ruleLine(plain, r)
+}
+
+func (p *Parser) firmwareLine(b []byte, r Record) {
+	bo := &p.d.Boot
+	if bo.Stage == "" || bo.Stage == StageNone {
+		bo.reach(StageFirmware, b, r)
+	}
+	switch {
+	case hasPrefix(b, "SeaBIOS (version"), hasPrefix(b, "U-Boot "), hasPrefix(b, "UEFI firmware"), hasPrefix(b, "coreboot-"):
+		bo.FirmwareCount++
+	case hasPrefix(b, "Starting kernel ..."):
+		bo.reach(StageLoader, b, r)
+	case hasPrefix(b, "No bootable device"), bytes.Contains(b, []byte("BdsDxe: No bootable option")), hasPrefix(b, "Boot failed: not a bootable disk"):
+		p.event(Event{Kind: EventStuckFirmware}, b, r)
+	case hasPrefix(b, "early console in"), hasPrefix(b, "Decompressing Linux"):
+		bo.reach(StageDecompress, b, r)
+	}
+}
+
+// kernelLine reads the milestones the kernel prints.
+func (p *Parser) kernelLine(b []byte, r Record) {
+	bo := &p.d.Boot
+	switch b[0] {
+	case 'L':
+		if hasPrefix(b, "Linux version ") {
+			p.banner(b, r)
+		}
+	case 'E':
+		if hasPrefix(b, "EFI stub: ERROR") {
+			p.event(Event{Kind: EventLoaderError}, b, r)
+		}
+		if hasPrefix(b, "EFI stub: ") {
+			bo.reach(StageLoader, b, r)
+		}
+	case 'e', 'D', 'P', 'U':
+		if isKernelStart(b) {
+			if bo.KernelCount > 0 && bo.Stage.Rank() > StageEarly.Rank() {
+				bo.Stage = StageNone // a reset: the banner will count it
+			}
+			bo.reach(StageDecompress, b, r)
+		}
+	case 'B':
+		if hasPrefix(b, "Booting Linux on physical CPU") || hasPrefix(b, "Booting the kernel") {
+			if p.d.Arch == "" && bytes.Contains(b, []byte("CPU 0x0000000000")) {
+				p.d.Arch = "aarch64"
+			}
+		}
+	case 's':
+		if hasPrefix(b, "smp: Brought up") {
+			bo.reach(StageInitcalls, b, r)
+		}
+	case 'K', 'C':
+		if i := bytes.Index(b, []byte("ommand line: ")); i > 0 && i < 9 && bo.KernelCount > 0 {
+			bo.Cmdline = string(StripANSI(b[i+len("ommand line: ") : min(len(b), 4096)]))
+		}
+	case 'W':
+		if hasPrefix(b, "Waiting for root device ") {
+			bo.reach(StageRootWait, b, r)
+			p.event(Event{Kind: EventRootWait, Subject: clip(bytes.TrimRight(b[len("Waiting for root device "):], "."))}, b, r)
+		}
+	case 'R':
+		if hasPrefix(b, "Run ") && bytes.HasSuffix(b, []byte(" as init process")) {
+			bo.reach(StageInit, b, r)
+		}
+	case 'F':
+		if hasPrefix(b, "Freeing unused kernel ") {
+			bo.reach(StageInitcalls, b, r)
+		}
+	case 'c':
+		if hasPrefix(b, "calling  ") {
+			p.initcall(b[len("calling  "):], b, r, true)
+			bo.reach(StageInitcalls, b, r)
+		}
+	case 'i':
+		if hasPrefix(b, "initcall ") {
+			p.initcall(b[len("initcall "):], b, r, false)
+		}
+	}
+}
+
+// banner starts a new boot.
+func (p *Parser) banner(b []byte, r Record) {
+	bo := &p.d.Boot
+	rel := b[len("Linux version "):]
+	if i := bytes.IndexByte(rel, ' '); i > 0 {
+		rel = rel[:i]
+	}
+	// dmesg and the early console print it twice at one stamp.
+	p.closeAll()
+	p.endSection("")
+	bo.KernelCount++
+	p.calls = nil
+	if len(bo.Kernels) < 64 {
+		bo.Kernels = append(bo.Kernels, Banner{})
+	}
+	bo.Kernels[len(bo.Kernels)-1] = Banner{Release: clip(rel), Offset: r.Offset}
+	bo.Stage, bo.Cmdline = StageNone, ""
+	bo.reach(StageEarly, b, r)
+	switch {
+	case bytes.Contains(b, []byte("aarch64-linux-gnu")), bytes.Contains(rel, []byte("arm64")), bytes.Contains(rel, []byte("aarch64")):
+		p.d.Arch = "aarch64"
+	case bytes.Contains(b, []byte("x86_64-linux-gnu")), bytes.Contains(rel, []byte("amd64")), bytes.Contains(rel, []byte("x86_64")):
+		p.d.Arch = "x86_64"
+	}
+}
+
+// initcall remembers the calls of initcall_debug that have not returned.
+func (p *Parser) initcall(fn, b []byte, r Record, enter bool) {
+	if i := bytes.IndexByte(fn, '+'); i > 0 {
+		fn = fn[:i]
+	}
+	name := clip(fn)
+	for i := len(p.calls) - 1; i >= 0; i-- {
+		if p.calls[i].Subject == name {
+			p.calls = append(p.calls[:i], p.calls[i+1:]...)
+			break
+		}
+	}
+	if !enter {
+		return
+	}
+	if len(p.calls) >= 64 {
+		p.calls = p.calls[1:]
+	}
+	e := Event{Kind: EventInitcall, Subject: name, Text: clip(b), Offset: r.Offset, End: r.End, Time: r.Time, HasTime: r.HasTime, Count: 1}
+	e.Boot = p.d.Boot.current()
+	p.calls = append(p.calls, e)
+}
+
+func (p *Parser) eventKey(k EventKind, subject string) string {
+	return string(k) + "\x00" + subject + "\x00" + string(rune(p.d.Boot.current()))
+}
+
+// event stores or repeats an event.
+func (p *Parser) event(e Event, b []byte, r Record) {
+	bo := &p.d.Boot
+	e.Text, e.Offset, e.End, e.Boot, e.Count = clip(b), r.Offset, r.End, bo.current(), 1
+	if r.HasTime && !r.Wall {
+		e.Time, e.HasTime = r.Time, true
+	}
+	key := p.eventKey(e.Kind, e.Subject)
+	if i, ok := p.events[key]; ok {
+		e.Count += bo.Events[i].Count
+		bo.Events[i] = e
+		return
+	}
+	if len(bo.Events) >= MaxEvents {
+		p.d.Dropped++
+		return
+	}
+	p.events[key] = len(bo.Events)
+	bo.Events = append(bo.Events, e)
+}
+
+// userLine reads the milestones user space prints.
+func (p *Parser) userLine(b []byte, r Record) {
+	bo := &p.d.Boot
+	switch {
+	case bytes.Contains(b, []byte("witching root")) || bytes.Contains(b, []byte("Switch Root")) && !bytes.Contains(b, []byte("Starting")):
+		if bytes.Contains(b, []byte("Reached target")) {
+			bo.reach(StageInitramfs, b, r)
+		} else {
+			bo.reach(StageSwitchRoot, b, r)
+		}
+	case bytes.Contains(b, []byte("running in system mode")):
+		if bo.Stage == StageSwitchRoot {
+			bo.reach(StageSystem, b, r)
+		} else {
+			bo.reach(StageInit, b, r)
+		}
+	case bytes.Contains(b, []byte("Running in initrd")), bytes.Contains(b, []byte("Running in initial RAM disk")),
+		bytes.Contains(b, []byte("dracut")), hasPrefix(b, "Loading, please wait"), hasPrefix(b, "Begin: "):
+		bo.reach(StageInitramfs, b, r)
+	case bytes.HasSuffix(b, []byte(" login:")):
+		bo.reach(StageLogin, b, r)
+	case bo.Stage == StageSwitchRoot && (bytes.Contains(b, []byte("Welcome to ")) || bytes.Contains(b, []byte("[  OK  ]"))):
+		bo.reach(StageSystem, b, r)
+	}
+	if i := bytes.Index(b, []byte("Reached target ")); i >= 0 {
+		t := bytes.TrimRight(b[i+len("Reached target "):], ". ")
+		if string(t) == "multi-user.target" || bytes.Contains(t, []byte("Multi-User")) {
+			bo.reach(StageSystem, b, r)
+		}
+		p.event(Event{Kind: EventTarget, Subject: clip(t)}, b, r)
+	}
+	if i := bytes.Index(b, []byte(" job is running for ")); i >= 0 {
+		p.startJob(b[i+len(" job is running for "):], b, r)
+	}
+}
+
+// startJob reads `X (1min 2s / no limit)`; the unit may hold parentheses and
+// may be cut with an ellipsis.
+func (p *Parser) startJob(s, b []byte, r Record) {
+	e := Event{Kind: EventStartJob}
+	s = trim(s)
+	if i := bytes.LastIndexByte(s, '('); i > 0 {
+		times := string(bytes.TrimRight(s[i+1:], ") "))
+		if el, lim, ok := strings.Cut(times, " / "); ok {
+			e.Elapsed, e.Limit = clip([]byte(el)), clip([]byte(lim))
+			s = trim(s[:i])
+		}
+	}
+	e.Subject = clip(s)
+	p.event(e, b, r)
+}

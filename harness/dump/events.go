@@ -1,0 +1,125 @@
+package dump
+
+import "bytes"
+
+// eventRule is one line that is worth knowing. Kernel and user-space lines are
+// both looked at, because systemd and dracut write to /dev/kmsg too.
+type eventRule struct {
+	kind EventKind
+	// need must all be in the line.
+	need []string
+	// after is what the subject follows; "" for none.
+	after string
+	// until ends the subject; "" for the end of the line.
+	until string
+}
+
+var eventRules = []eventRule{
+	{kind: EventTimedOut, need: []string{"Timed out waiting for device"}, after: "waiting for device "},
+	{kind: EventDependency, need: []string{"Dependency failed for "}, after: "Dependency failed for "},
+	{kind: EventUnitFailed, need: []string{"Failed to start "}, after: "Failed to start "},
+	{kind: EventUnitFailed, need: []string{"Failed to mount "}, after: "Failed to mount "},
+	{kind: EventEmergency, need: []string{"You are in emergency mode"}},
+	{kind: EventEmergency, need: []string{"Entering emergency mode"}},
+	{kind: EventEmergency, need: []string{"Dropping to a shell"}},
+	{kind: EventEmergency, need: []string{"Press Enter for maintenance"}},
+	{kind: EventEmergency, need: []string{"Cannot open access to console, the root account is locked"}},
+	{kind: EventFreezing, need: []string{"Freezing execution"}},
+	{kind: EventDracutTimeout, need: []string{"dracut-initqueue", "timeout"}},
+	{kind: EventDracutTimeout, need: []string{"Gave up waiting for root"}},
+	{kind: EventDracutTimeout, need: []string{"Could not boot."}},
+	{kind: EventNoDevice, need: []string{"/dev/", " does not exist"}, after: "", until: " does not exist"},
+	{kind: EventNoDevice, need: []string{"ALERT!", " does not exist"}, after: "ALERT!", until: " does not exist"},
+	{kind: EventRootOpen, need: []string{"VFS: Cannot open root device "}, after: "root device ", until: " or "},
+	{kind: EventFIPS, need: []string{"FIPS integrity test failed"}},
+	{kind: EventFIPS, need: []string{"FIPS", "integrity check failed"}},
+	{kind: EventRefusing, need: []string{"Refusing to continue"}},
+	{kind: EventHMAC, need: []string{".hmac", "does not exist"}},
+	{kind: EventHMAC, need: []string{".hmac", "No such file"}},
+	{kind: EventHMAC, need: []string{"vmlinuz", ": FAILED"}},
+	{kind: EventHMAC, need: []string{"computed checksum did NOT match"}},
+	{kind: EventSelfTest, need: []string{"alg: self-tests for ", "failed"}, after: "self-tests for ", until: " "},
+	{kind: EventSelfTest, need: []string{"alg: ", "est failed"}, after: "alg: ", until: ":"},
+	{kind: EventSelfTest, need: []string{"alg: ", "test ", " failed on "}, after: "alg: ", until: ":"},
+	{kind: EventCRNG, need: []string{"random: crng init done"}},
+	{kind: EventCRNG, need: []string{"random: nonblocking pool is initialized"}},
+	{kind: EventURandom, need: []string{"uninitialized urandom read"}, after: "random: ", until: ":"},
+	{kind: EventHWRNG, need: []string{"virtio_rng"}},
+	{kind: EventHWRNG, need: []string{"hwrng"}},
+	{kind: EventHWRNG, need: []string{"hw_random"}},
+	{kind: EventNoInit, need: []string{"No working init found"}},
+	{kind: EventNoInit, need: []string{"Failed to execute ", "(error"}, after: "execute ", until: " "},
+	{kind: EventNoInit, need: []string{"Requested init ", "failed"}, after: "Requested init ", until: " "},
+	{kind: EventNoInit, need: []string{"Starting init: ", "couldn't execute"}, after: "init: ", until: " "},
+	{kind: EventNoInit, need: []string{"doesn't have requested"}},
+	{kind: EventNoInit, need: []string{"check access for rdinit="}},
+	{kind: EventInitramfsBad, need: []string{"Initramfs unpacking failed"}},
+	{kind: EventInitramfsBad, need: []string{"rootfs image is not initramfs"}},
+	{kind: EventSwitchFailed, need: []string{"Failed to switch root"}},
+	{kind: EventSwitchFailed, need: []string{"switch_root: failed"}},
+	{kind: EventIOError, need: []string{"I/O error"}},
+	{kind: EventIOError, need: []string{"EXT4-fs error"}},
+	{kind: EventShutdown, need: []string{"systemd-shutdown"}},
+	{kind: EventFIPSMode, need: []string{"fips mode: enabled"}},
+	{kind: EventModuleBad, need: []string{"disagrees about version of symbol"}},
+	{kind: EventModuleBad, need: []string{"version magic"}},
+	{kind: EventModuleBad, need: []string{"Unknown symbol"}},
+}
+
+// ruleBytes are the first needles as bytes, to keep string conversion out of
+// the loop.
+var ruleBytes = func() [][]byte {
+	out := make([][]byte, len(eventRules))
+	for i, r := range eventRules {
+		out[i] = []byte(r.need[0])
+	}
+	return out
+}()
+
+// ruleLine matches the table against a line. A line gives at most one event.
+func (p *Parser) ruleLine(b []byte, r Record) {
+	if len(b) < 8 || len(b) > 1200 || r.Source == SourceFirmware {
+		return
+	}
+next:
+	for i := range eventRules {
+		if !bytes.Contains(b, ruleBytes[i]) {
+			continue
+		}
+		rule := &eventRules[i]
+		for _, n := range rule.need[1:] {
+			if !bytes.Contains(b, []byte(n)) {
+				continue next
+			}
+		}
+		p.event(Event{Kind: rule.kind, Subject: rule.subject(b)}, b, r)
+		if rule.kind == EventDracutTimeout || rule.kind == EventFIPS || rule.kind == EventRefusing {
+			p.d.Boot.reach(StageInitramfs, b, r)
+		}
+		return
+	}
+}
+
+func (rule *eventRule) subject(b []byte) string {
+	s := b
+	if rule.after != "" {
+		i := bytes.Index(s, []byte(rule.after))
+		if i < 0 {
+			return ""
+		}
+		s = s[i+len(rule.after):]
+	} else if rule.until == "" {
+		return ""
+	}
+	if rule.until != "" {
+		if i := bytes.Index(s, []byte(rule.until)); i >= 0 {
+			s = s[:i]
+		}
+	}
+	if rule.kind == EventNoDevice {
+		if i := bytes.LastIndexByte(bytes.TrimRight(s, " \"'"), ' '); i >= 0 {
+			s = s[i+1:]
+		}
+	}
+	return clip(bytes.Trim(s, " .\"'"))
+}

@@ -1,0 +1,436 @@
+package dump
+
+import "bytes"
+
+// Parse reads a whole log. The Dump keeps a reference to log for Evidence.
+func Parse(log []byte) *Dump {
+	p := NewParser()
+	for r := range Records(log) {
+		p.Add(r)
+	}
+	d := p.Dump()
+	d.Bytes = int64(len(log))
+	d.log = log
+	return d
+}
+
+// Parser builds a Dump record by record. Record.Text is not kept, so the caller
+// may reuse it.
+type Parser struct {
+	d *Dump
+
+	names map[string]string // interned function names, bounded
+	slab  []Frame           // finished frames are cut from slabs
+	free  [][]Frame         // scratch of closed blocks
+
+	open    map[Caller]*block // open traces; zero Caller for logs without IDs
+	last    *block            // the block of lastKey, to spare a map look-up
+	lastKey Caller
+	tasks   int // kept over all sections
+
+	section int            // index of the open section, -1 if none
+	locks   bool           // inside a list of held locks
+	events  map[string]int // event key -> index
+	calls   []Event        // initcalls that have not returned
+}
+
+// block is a trace that is being read: a task's, a report's, or both.
+type block struct {
+	task    *Task
+	report  int // index into d.Reports, -1 if none
+	dest    int // section index the task goes to, -1 loose
+	frames  []Frame
+	regs    userRegs
+	kernel  []byte
+	started bool // frames have been seen
+	closed  bool // an end of trace has been seen
+	idle    int  // records since the last that belonged to it
+	want    int  // hung-task report that waits for its header, -1
+}
+
+// maxOpen bounds the open traces; maxIdle is how many foreign records a trace
+// survives.
+const (
+	maxOpen  = 256
+	maxIdle  = 64
+	maxNames = 1 << 16
+)
+
+// NewParser returns an empty Parser.
+func NewParser() *Parser {
+	return &Parser{
+		d:       &Dump{},
+		names:   make(map[string]string, 1024),
+		open:    make(map[Caller]*block),
+		section: -1,
+		events:  make(map[string]int),
+	}
+}
+
+// Dump closes what is open and returns the result. The Parser must not be used
+// after it.
+func (p *Parser) Dump() *Dump {
+	for c := range p.open {
+		p.close(c)
+	}
+	p.endSection("")
+	p.d.Boot.Events = append(p.d.Boot.Events, p.calls...)
+	p.d.Boot.finish()
+	p.finishTitles()
+	return p.d
+}
+
+// Add reads one record.
+func (p *Parser) Add(r Record) {
+	p.d.Records++
+	b := r.Text
+	if p.section >= 0 {
+		s := &p.d.Sections[p.section]
+		s.Records++
+		if r.Source == SourceKernel {
+			s.End = r.End
+		}
+	}
+	// Most lines of a dump are frames, and they begin with a blank.
+	if b[0] == ' ' || b[0] == '[' || b[0] == '\t' {
+		if p.locks && p.lockLine(b, r) {
+			return
+		}
+		if p.frame(b, r) {
+			return
+		}
+	}
+	if b[0] == 'R' && p.registers(b, r) {
+		return
+	}
+	if h, ok := parseHeader(b); ok {
+		p.header(h, r)
+		return
+	}
+	if p.marker(b, r) {
+		return
+	}
+	p.other(b, r)
+}
+
+// block returns the open block of a caller, nil if there is none.
+func (p *Parser) block(c Caller) *block {
+	if p.last != nil && p.lastKey == c {
+		return p.last
+	}
+	bl := p.open[c]
+	if bl != nil {
+		p.last, p.lastKey = bl, c
+	}
+	return bl
+}
+
+func (p *Parser) start(c Caller, bl *block) {
+	p.close(c)
+	if len(p.open) >= maxOpen {
+		for k := range p.open { // an attacker's log: any will do
+			p.close(k)
+			break
+		}
+	}
+	p.open[c] = bl
+	p.last, p.lastKey = bl, c
+}
+
+// frame reads a line of a trace into the caller's block.
+func (p *Parser) frame(b []byte, r Record) bool {
+	bl := p.block(r.Caller)
+	f, ok := parseFrame(b)
+	if !ok {
+		if bl == nil || bl.report >= 0 && !bl.started && !isTraceLine(b) {
+			return false
+		}
+		var odd [16]rawFrame
+		got := parseOddFrames(b, odd[:0])
+		if len(got) == 0 {
+			return p.contextMarker(b, bl, r)
+		}
+		for i, g := range got {
+			// arm32 repeats the caller as the next line's callee.
+			if i == 0 && len(got) == 2 && len(bl.frames) > 0 && bl.frames[len(bl.frames)-1].Func == string(g.fn) {
+				continue
+			}
+			p.push(bl, g)
+		}
+		bl.touch(r)
+		return true
+	}
+	if bl == nil {
+		return false
+	}
+	if bl.closed && bl.task != nil { // a trace after the end of this one is not its
+		return true
+	}
+	p.push(bl, f)
+	bl.touch(r)
+	return true
+}
+
+// isTraceLine says whether an odd line may begin a trace.
+func isTraceLine(b []byte) bool {
+	return bytes.Contains(b, []byte(" from ")) || bytes.IndexByte(b, '{') >= 0
+}
+
+func (bl *block) touch(r Record) {
+	bl.idle = 0
+	bl.started = true
+	if bl.task != nil {
+		bl.task.End = r.End
+	}
+}
+
+// push appends a frame to a block.
+func (p *Parser) push(bl *block, f rawFrame) {
+	if len(bl.frames) >= MaxFrames {
+		return
+	}
+	if len(f.fn) > 6 && hasPrefix(f.fn, "__pfx_") {
+		f.guess = true // a function's padding is never a return address
+	}
+	if bl.frames == nil {
+		if n := len(p.free); n > 0 {
+			bl.frames, p.free = p.free[n-1], p.free[:n-1]
+		} else {
+			bl.frames = make([]Frame, 0, 32)
+		}
+	}
+	bl.frames = append(bl.frames, Frame{Func: p.intern(f.fn), Off: f.off, Size: f.size, Module: p.intern(f.mod), Reliable: !f.guess})
+}
+
+// settle moves the frames of a closing block into the slab and keeps its scratch.
+func (p *Parser) settle(bl *block) []Frame {
+	n := len(bl.frames)
+	if n == 0 {
+		return nil
+	}
+	if cap(p.slab)-len(p.slab) < n {
+		p.slab = make([]Frame, 0, 64*MaxFrames)
+	}
+	s := len(p.slab)
+	p.slab = append(p.slab, bl.frames...)
+	p.free = append(p.free, bl.frames[:0])
+	bl.frames = nil
+	return p.slab[s : s+n : s+n]
+}
+
+// intern gives one string per distinct name.
+func (p *Parser) intern(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	if s, ok := p.names[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(p.names) < maxNames {
+		p.names[s] = s
+	}
+	return s
+}
+
+// contextMarker reads <TASK>, </TASK>, <IRQ> and the like.
+func (p *Parser) contextMarker(b []byte, bl *block, r Record) bool {
+	t := trim(b)
+	if len(t) < 4 || t[0] != '<' || t[len(t)-1] != '>' || len(t) > 12 {
+		return false
+	}
+	switch string(t) {
+	case "</TASK>":
+		bl.closed = true
+		bl.touch(r)
+	case "<TASK>", "<IRQ>", "</IRQ>", "<NMI>", "</NMI>", "<EOI>", "<EOE>", "<<EOE>>", "<#DF>", "</#DF>", "<SOFTIRQ>", "</SOFTIRQ>":
+		if string(t) == "<TASK>" && bl.task != nil && bl.closed {
+			return true
+		}
+		bl.touch(r)
+	default:
+		return false
+	}
+	return true
+}
+
+// registers reads a register line into the caller's block.
+func (p *Parser) registers(b []byte, r Record) bool {
+	bl := p.block(r.Caller)
+	if bl == nil {
+		return false
+	}
+	if hasPrefix(b, "RIP: 0010:") && bl.kernel == nil {
+		bl.kernel = ipSymbol(b[10:])
+		bl.touch(r)
+		return true
+	}
+	if bl.regs.line(b) {
+		if bl.task != nil && !bl.closed {
+			bl.task.End = r.End
+		}
+		bl.idle = 0
+		return true
+	}
+	return false
+}
+
+// ipSymbol finds `fn+0x..` in what follows an instruction pointer's name.
+func ipSymbol(b []byte) []byte {
+	i := bytes.Index(b, []byte("+0x"))
+	if i < 0 {
+		return nil
+	}
+	s := i
+	for s > 0 && isSymbol(b[s-1]) {
+		s--
+	}
+	if s == i {
+		return nil
+	}
+	return append([]byte(nil), b[s:i]...)
+}
+
+// header opens a task.
+func (p *Parser) header(h header, r Record) {
+	t := &Task{
+		Comm: p.intern(h.comm), PID: h.pid, TGID: h.tgid, PPID: h.ppid,
+		State: string(rune(h.state)), Running: h.running, Flags: h.flags, TaskFlags: h.taskFlags,
+		CPU: -1, Offset: r.Offset, End: r.End, Caller: r.Caller,
+	}
+	const pfKThread = 0x00200000 // include/linux/sched.h
+	if h.hasTaskFlags {
+		t.KernelThread = h.taskFlags&pfKThread != 0
+	} else {
+		t.KernelThread = h.ppid == 2 || h.pid == 2
+	}
+	bl := &block{task: t, report: -1, dest: -1, want: -1}
+	if i := p.waiting(r.Caller, h.pid); i >= 0 {
+		bl.report = i // the stack that a report announced
+		rep := &p.d.Reports[i]
+		rep.State, rep.PID, rep.Comm = t.State, t.PID, t.Comm
+	} else if s := p.section; s >= 0 {
+		switch p.d.Sections[s].Kind {
+		case SectionState, SectionBlocked:
+			bl.dest = s
+		}
+	}
+	p.start(r.Caller, bl)
+}
+
+// cpuBlock opens the trace of a CPU.
+func (p *Parser) cpuBlock(cpu int, r Record) *block {
+	bl := &block{
+		task:   &Task{CPU: cpu, State: "R", Running: true, Offset: r.Offset, End: r.End, Caller: r.Caller},
+		report: p.waiting(r.Caller, -1), dest: -1, want: -1,
+	}
+	if s := p.section; s >= 0 && p.d.Sections[s].Kind == SectionCPUs {
+		bl.dest = s
+	}
+	p.start(r.Caller, bl)
+	return bl
+}
+
+// waiting returns the report of the caller's open block if it still waits for a
+// stack of task pid (of any task when pid is negative), else -1.
+func (p *Parser) waiting(c Caller, pid int) int {
+	bl := p.block(c)
+	if bl == nil || bl.want < 0 || len(bl.frames) > 0 {
+		return -1
+	}
+	if rep := &p.d.Reports[bl.want]; pid >= 0 && rep.PID > 0 && rep.PID != pid {
+		return -1
+	}
+	return bl.want
+}
+
+// close finishes the block of a caller.
+func (p *Parser) close(c Caller) {
+	bl := p.open[c]
+	if bl == nil {
+		return
+	}
+	delete(p.open, c)
+	if p.lastKey == c {
+		p.last = nil
+	}
+	frames := p.settle(bl)
+	if t := bl.task; t != nil {
+		t.Frames = frames
+		t.Syscall = bl.regs.syscall(p.d.Arch, Trusted(frames))
+		t.UserIP = bl.regs.ip
+		t.Torn = !bl.closed && !endsTrace(frames)
+		if !t.KernelThread && t.TaskFlags == 0 && t.PID != 1 && t.Syscall == nil && len(frames) > 0 && isKthreadStack(frames) {
+			t.KernelThread = true
+		}
+		p.keep(*t, bl.dest)
+	}
+	if bl.report >= 0 && bl.report < len(p.d.Reports) {
+		rep := &p.d.Reports[bl.report]
+		if len(rep.Frames) == 0 {
+			rep.Frames = frames
+		}
+		if rep.IP == "" && bl.kernel != nil {
+			rep.IP = string(bl.kernel)
+		}
+		if bl.task != nil {
+			rep.End = max(rep.End, bl.task.End)
+		}
+	}
+}
+
+func isKthreadStack(frames []Frame) bool {
+	for _, f := range frames {
+		if f.Reliable && f.Base() == "kthread" {
+			return true
+		}
+	}
+	return false
+}
+
+// endsTrace says whether the outermost frame is one that ends a stack.
+func endsTrace(frames []Frame) bool {
+	if len(frames) == 0 {
+		return true // a zombie has none
+	}
+	switch frames[len(frames)-1].Base() {
+	case "ret_from_fork", "ret_from_fork_asm", "kthread", "el0t_64_sync", "el0t_32_sync", "el0_sync", "el0_svc_naked", "el0_svc",
+		"entry_SYSCALL_64_after_hwframe", "entry_SYSCALL_64_fastpath", "entry_SYSCALL_64_after_swapgs", "system_call_fastpath",
+		"ret_fast_syscall", "secondary_startup_64", "secondary_startup_64_no_verify", "kernel_thread_helper",
+		"entry_SYSENTER_compat_after_hwframe", "entry_INT80_compat", "common_startup_64", "sysenter_past_esp", "tracesys", "syscall_call":
+		return true
+	}
+	return false
+}
+
+// keep stores a task within the limit.
+func (p *Parser) keep(t Task, dest int) {
+	if p.tasks >= MaxTasks && !p.evict(dest) {
+		p.d.Dropped++
+		if dest >= 0 {
+			p.d.Sections[dest].Dropped++
+		}
+		return
+	}
+	p.tasks++
+	if dest >= 0 {
+		p.d.Sections[dest].Tasks = append(p.d.Sections[dest].Tasks, t)
+		return
+	}
+	p.d.Loose = append(p.d.Loose, t)
+}
+
+// evict drops the tasks of the oldest other section, so that the newest dump is
+// the one that is kept.
+func (p *Parser) evict(dest int) bool {
+	for i := range p.d.Sections {
+		if s := &p.d.Sections[i]; i != dest && len(s.Tasks) > 0 {
+			p.tasks -= len(s.Tasks)
+			p.d.Dropped += len(s.Tasks)
+			s.Dropped += len(s.Tasks)
+			s.Tasks, s.Complete = nil, false
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,441 @@
+package dump
+
+import (
+	"bytes"
+	"strings"
+)
+
+// ReportKind is the kind of a kernel report.
+type ReportKind string
+
+// The kinds of kernel reports.
+const (
+	ReportPanic     ReportKind = "panic"
+	ReportOops      ReportKind = "oops"
+	ReportBug       ReportKind = "bug"
+	ReportWarning   ReportKind = "warning"
+	ReportKASAN     ReportKind = "kasan" // and the other sanitizers
+	ReportLockdep   ReportKind = "lockdep"
+	ReportHungTask  ReportKind = "hung-task"
+	ReportSoft      ReportKind = "soft-lockup"
+	ReportHard      ReportKind = "hard-lockup"
+	ReportRCU       ReportKind = "rcu-stall"
+	ReportWorkqueue ReportKind = "workqueue-lockup"
+	ReportOOM       ReportKind = "oom"
+	ReportReboot    ReportKind = "reboot" // ordered: restart, power off, halt
+)
+
+// Report is one report of the kernel.
+type Report struct {
+	Kind ReportKind `json:"kind"`
+	// Title is one line without addresses and process IDs, in the manner of
+	// syzbot: "BUG: soft lockup in FUNC".
+	Title string `json:"title"`
+	// Text is the kernel's own first line.
+	Text string `json:"text"`
+	// Func is the first function of the trace that means something.
+	Func string `json:"func,omitempty"`
+	// IP is the function of the instruction pointer, where printed.
+	IP    string `json:"ip,omitempty"`
+	Comm  string `json:"comm,omitempty"`
+	PID   int    `json:"pid,omitempty"`
+	CPU   int    `json:"cpu"`
+	State string `json:"state,omitempty"`
+	// Seconds is how long the kernel says that it has lasted.
+	Seconds int     `json:"seconds,omitempty"`
+	Frames  []Frame `json:"frames,omitempty"`
+	Time    float64 `json:"time,omitempty"`
+	Offset  int64   `json:"offset"`
+	End     int64   `json:"end"`
+	Caller  Caller  `json:"-"`
+	// Boot is the number of the boot in the log, from 0 (see Boot.Kernels).
+	Boot int `json:"boot"`
+}
+
+// reportStarts are how the reports begin, the more specific first.
+var reportStarts = []struct {
+	text string
+	kind ReportKind
+}{
+	{"Kernel panic - not syncing: ", ReportPanic},
+	{"BUG: soft lockup", ReportSoft},
+	{"BUG: workqueue lockup", ReportWorkqueue},
+	{"BUG: KASAN: ", ReportKASAN},
+	{"BUG: KFENCE: ", ReportKASAN},
+	{"BUG: KMSAN: ", ReportKASAN},
+	{"BUG: KCSAN: ", ReportKASAN},
+	{"UBSAN: ", ReportKASAN},
+	{"BUG: kernel NULL pointer dereference", ReportOops},
+	{"BUG: unable to handle ", ReportOops},
+	{"Unable to handle kernel ", ReportOops},
+	{"general protection fault", ReportOops},
+	{"Internal error: ", ReportOops},
+	{"Oops: ", ReportOops},
+	{"PANIC: double fault", ReportOops},
+	{"double fault:", ReportOops},
+	{"divide error:", ReportOops},
+	{"invalid opcode:", ReportOops},
+	{"stack segment:", ReportOops},
+	{"int3:", ReportOops},
+	{"Bad mode in ", ReportOops},
+	{"SError Interrupt on CPU", ReportOops},
+	{"kernel BUG at ", ReportBug},
+	{"BUG: ", ReportBug},
+	{"Watchdog detected hard LOCKUP on cpu", ReportHard},
+	{"WARNING: possible circular locking dependency", ReportLockdep},
+	{"WARNING: possible recursive locking", ReportLockdep},
+	{"WARNING: possible irq lock inversion", ReportLockdep},
+	{"WARNING: inconsistent lock state", ReportLockdep},
+	{"WARNING: bad unlock balance", ReportLockdep},
+	{"INFO: possible circular locking dependency", ReportLockdep},
+	{"INFO: possible recursive locking", ReportLockdep},
+	{"WARNING: CPU: ", ReportWarning},
+	{"WARNING: ", ReportWarning},
+	{"Out of memory: Kill", ReportOOM},
+	{"Memory cgroup out of memory: Kill", ReportOOM},
+	{"reboot: Restarting system", ReportReboot},
+	{"reboot: Power down", ReportReboot},
+	{"reboot: System halted", ReportReboot},
+	{"Restarting system.", ReportReboot},
+	{"Power down.", ReportReboot},
+	{"System halted.", ReportReboot},
+}
+
+// reportPrefixes stand before some of them, by version: `NMI watchdog: ` 4.3 to
+// 4.9, `watchdog: ` from 4.15, `rcu: ` from 4.19.
+var reportPrefixes = []string{"NMI watchdog: ", "watchdog: ", "rcu: ", "traps: "}
+
+// report opens a report if the line begins one.
+func (p *Parser) report(b []byte, r Record) bool {
+	t := b
+	for _, x := range reportPrefixes {
+		if hasPrefix(t, x) {
+			t = t[len(x):]
+		}
+	}
+	if len(t) < 5 || r.Source == SourceUserspace && isUserTag(b) {
+		return false
+	}
+	if hasPrefix(t, "INFO: ") {
+		return p.info(t, r)
+	}
+	kind := ReportKind("")
+	for i := range reportStarts {
+		s := &reportStarts[i]
+		if t[0] == s.text[0] && hasPrefix(t, s.text) {
+			kind = s.kind
+			break
+		}
+	}
+	if kind == "" {
+		switch {
+		case hasPrefix(t, "Watchdog CPU:") && bytes.Contains(t, []byte("Hard LOCKUP")):
+			kind = ReportHard
+		case bytes.Contains(t, []byte(" invoked oom-killer: ")):
+			kind = ReportOOM
+		default:
+			return false
+		}
+	}
+	if kind == ReportOops && p.mergeOops(t, r) {
+		return true
+	}
+	rep := Report{Kind: kind, Text: clip(t)}
+	switch kind {
+	case ReportSoft:
+		lockupFacts(t, &rep)
+	case ReportHard:
+		if i := bytes.LastIndexByte(t, ' '); i > 0 {
+			rep.CPU, _ = parseDec(t[i+1:])
+			rep.CPU++ // addReport counts from 1 so that 0 means unknown
+		}
+	case ReportWarning:
+		rep.IP = string(ipSymbol(t))
+	case ReportKASAN:
+		rep.IP = string(ipSymbol(t))
+	case ReportOOM:
+		oomFacts(t, &rep)
+	}
+	i := p.addReport(rep, r)
+	if i < 0 || kind == ReportReboot {
+		return true
+	}
+	bl := &block{report: i, dest: -1, want: -1}
+	if kind == ReportSoft || kind == ReportHard || kind == ReportWorkqueue {
+		bl.want = i
+	}
+	p.start(r.Caller, bl)
+	return true
+}
+
+// mergeOops says whether an `Oops:` or `Internal error:` line belongs to the
+// oops that is already open: x86 prints the cause first, arm64 the address.
+func (p *Parser) mergeOops(t []byte, r Record) bool {
+	if !hasPrefix(t, "Oops: ") && !hasPrefix(t, "Internal error: ") && !hasPrefix(t, "invalid opcode:") {
+		return false
+	}
+	bl := p.block(r.Caller)
+	if bl == nil || bl.report < 0 || len(bl.frames) > 0 {
+		return false
+	}
+	rep := &p.d.Reports[bl.report]
+	if rep.Kind != ReportOops && rep.Kind != ReportBug && rep.Kind != ReportKASAN {
+		return false
+	}
+	rep.End = r.End
+	return true
+}
+
+// info reads the reports that begin with INFO.
+func (p *Parser) info(t []byte, r Record) bool {
+	s := t[len("INFO: "):]
+	switch {
+	case hasPrefix(s, "task "):
+		return p.taskInfo(s[len("task "):], t, r)
+	case hasPrefix(s, "rcu") && (bytes.Contains(s, []byte("detected stall")) || bytes.Contains(s, []byte("self-detected stall")) || bytes.Contains(s, []byte("detected expedited stall"))):
+		rep := Report{Kind: ReportRCU, Text: clip(t)}
+		if i := bytes.Index(s, []byte(" on CPU ")); i > 0 {
+			rep.CPU, _ = parseDec(s[i+8:])
+			rep.CPU++
+		}
+		if i := p.addReport(rep, r); i >= 0 {
+			p.start(r.Caller, &block{report: i, dest: -1, want: i})
+		}
+		return true
+	case hasPrefix(s, "possible "):
+		if i := p.addReport(Report{Kind: ReportLockdep, Text: clip(t)}, r); i >= 0 {
+			p.start(r.Caller, &block{report: i, dest: -1, want: -1})
+		}
+		return true
+	}
+	return false
+}
+
+// taskInfo reads what khungtaskd says of a task (kernel/hung_task.c):
+//
+//	INFO: task COMM:PID blocked for more than N seconds.
+//	INFO: task COMM:PID is blocked on a mutex likely owned by task COMM:PID.
+//	INFO: task COMM:PID is blocked on a mutex, but the owner is not found.
+//	INFO: task COMM:PID blocked on a semaphore likely last held by task COMM:PID
+//	INFO: task COMM:PID <reader> blocked on an rw-semaphore likely owned by task COMM:PID <writer>
+//
+// The second and later forms are of 6.15 and newer.
+func (p *Parser) taskInfo(s, t []byte, r Record) bool {
+	i := bytes.Index(s, []byte(" blocked "))
+	if i < 0 {
+		return false
+	}
+	who := bytes.TrimSuffix(s[:i], []byte(" is"))
+	if j := bytes.LastIndexByte(who, '<'); j > 0 && who[len(who)-1] == '>' {
+		who = bytes.TrimRight(who[:j], " ")
+	}
+	comm, pid, ok := splitComm(who)
+	if !ok {
+		return false
+	}
+	rest := s[i+len(" blocked "):]
+	if hasPrefix(rest, "for more than ") || hasPrefix(rest, "in I/O wait for more than ") {
+		rep := Report{Kind: ReportHungTask, Text: clip(t), Comm: p.intern(comm), PID: pid}
+		if j := bytes.Index(rest, []byte("than ")); j >= 0 {
+			rep.Seconds, _ = parseDec(rest[j+5:])
+		}
+		if k := p.addReport(rep, r); k >= 0 {
+			p.start(r.Caller, &block{report: k, dest: -1, want: k})
+		}
+		return true
+	}
+	if !hasPrefix(rest, "on a") || len(p.d.Owners) >= MaxReports {
+		return hasPrefix(rest, "on a")
+	}
+	o := Ownership{WaiterComm: p.intern(comm), WaiterPID: pid, Offset: r.Offset, End: r.End}
+	for _, l := range []string{"rw-semaphore", "semaphore", "mutex", "lock"} {
+		if bytes.Contains(rest, []byte(l)) {
+			o.Lock = l
+			break
+		}
+	}
+	for _, by := range []string{"owned by task ", "last held by task ", "held by task "} {
+		if j := bytes.Index(rest, []byte(by)); j >= 0 {
+			q := bytes.TrimRight(rest[j+len(by):], ". ")
+			if k := bytes.LastIndexByte(q, '<'); k > 0 && q[len(q)-1] == '>' {
+				q = bytes.TrimRight(q[:k], " ")
+			}
+			if c, n, ok := splitComm(q); ok {
+				o.OwnerComm, o.OwnerPID = p.intern(c), n
+			}
+			break
+		}
+	}
+	p.d.Owners = append(p.d.Owners, o)
+	return true
+}
+
+// splitComm splits COMM:PID at the last colon, since the name may hold one.
+func splitComm(b []byte) (comm []byte, pid int, ok bool) {
+	i := bytes.LastIndexByte(b, ':')
+	if i <= 0 || i > maxComm || !allDigits(b[i+1:]) {
+		return nil, 0, false
+	}
+	pid, _ = parseDec(b[i+1:])
+	return b[:i], pid, true
+}
+
+// lockupFacts reads `BUG: soft lockup - CPU#0 stuck for 22s! [comm:pid]`.
+func lockupFacts(t []byte, rep *Report) {
+	if i := bytes.Index(t, []byte("CPU#")); i >= 0 {
+		if n, k := parseDec(t[i+4:]); k > 0 {
+			rep.CPU = n + 1
+		}
+	}
+	if i := bytes.Index(t, []byte("stuck for ")); i >= 0 {
+		rep.Seconds, _ = parseDec(t[i+10:])
+	}
+	i, e := bytes.Index(t, []byte("! [")), bytes.LastIndexByte(t, ']')
+	if i >= 0 && e > i+3 {
+		if c, pid, ok := splitComm(t[i+3 : e]); ok {
+			rep.Comm, rep.PID = string(c), pid
+		}
+	}
+}
+
+// oomFacts reads `Out of memory: Killed process 123 (comm) ...` and
+// `comm invoked oom-killer: ...`.
+func oomFacts(t []byte, rep *Report) {
+	if i := bytes.Index(t, []byte(" process ")); i >= 0 {
+		rep.PID, _ = parseDec(t[i+9:])
+		if o := bytes.IndexByte(t[i:], '('); o > 0 {
+			if c := bytes.IndexByte(t[i+o:], ')'); c > 1 {
+				rep.Comm = clip(t[i+o+1 : i+o+c])
+			}
+		}
+		return
+	}
+	if i := bytes.Index(t, []byte(" invoked oom-killer")); i > 0 && i <= maxComm {
+		rep.Comm = clip(t[:i])
+	}
+}
+
+// addReport stores a report and returns its index, -1 when there are too many.
+// rep.CPU counts from 1 here, 0 meaning unknown.
+func (p *Parser) addReport(rep Report, r Record) int {
+	if len(p.d.Reports) >= MaxReports {
+		p.d.Dropped++
+		// Keep counting panics: the newest matters most.
+		if rep.Kind != ReportPanic && rep.Kind != ReportReboot {
+			return -1
+		}
+		p.closeAll()
+		p.d.Reports = append(p.d.Reports[:MaxReports/2], p.d.Reports[MaxReports/2+1:]...)
+	}
+	rep.CPU--
+	rep.Time, rep.Offset, rep.End, rep.Caller = r.Time, r.Offset, r.End, r.Caller
+	rep.Boot = max(0, p.d.Boot.KernelCount-1)
+	p.d.Reports = append(p.d.Reports, rep)
+	return len(p.d.Reports) - 1
+}
+
+// finishTitles sets Func and Title of every report.
+func (p *Parser) finishTitles() {
+	for i := range p.d.Reports {
+		rep := &p.d.Reports[i]
+		rep.Func = Guilty(rep.IP, rep.Frames)
+		rep.Title = title(rep)
+	}
+}
+
+func title(r *Report) string {
+	in := func(s string) string {
+		if r.Func == "" {
+			return s
+		}
+		return s + " in " + r.Func
+	}
+	switch r.Kind {
+	case ReportPanic:
+		return "kernel panic: " + Normalise(strings.TrimPrefix(r.Text, "Kernel panic - not syncing: "))
+	case ReportSoft:
+		return in("BUG: soft lockup")
+	case ReportHard:
+		return in("BUG: hard lockup")
+	case ReportWorkqueue:
+		return "BUG: workqueue lockup"
+	case ReportRCU:
+		return in("INFO: rcu detected stall")
+	case ReportHungTask:
+		return in("INFO: task hung")
+	case ReportWarning:
+		return in("WARNING")
+	case ReportLockdep:
+		s := strings.TrimPrefix(strings.TrimPrefix(r.Text, "INFO: "), "WARNING: ")
+		return "lockdep: " + strings.TrimSuffix(Normalise(s), " detected")
+	case ReportKASAN:
+		s := strings.TrimPrefix(r.Text, "BUG: ")
+		if i := strings.Index(s, " in "); i > 0 {
+			s = s[:i]
+		}
+		return in(Normalise(s))
+	case ReportOOM:
+		return "out of memory"
+	case ReportReboot:
+		return "reboot: " + strings.TrimSuffix(strings.TrimPrefix(r.Text, "reboot: "), ".")
+	case ReportBug:
+		if strings.HasPrefix(r.Text, "kernel BUG at ") {
+			return in("kernel BUG")
+		}
+		return in(Normalise(r.Text))
+	}
+	return in(oopsTitle(r.Text))
+}
+
+func oopsTitle(s string) string {
+	low := strings.ToLower(s)
+	switch {
+	case strings.Contains(low, "null pointer dereference"):
+		return "BUG: kernel NULL pointer dereference"
+	case strings.Contains(low, "paging request"):
+		return "BUG: unable to handle kernel paging request"
+	case strings.Contains(low, "page fault for address"):
+		return "BUG: unable to handle kernel paging request"
+	case strings.Contains(low, "general protection fault"):
+		return "general protection fault"
+	case strings.Contains(low, "double fault"):
+		return "double fault"
+	}
+	s = strings.TrimPrefix(s, "Internal error: ")
+	if i := strings.IndexAny(s, ":["); i > 0 {
+		s = s[:i]
+	}
+	return strings.TrimSpace(Normalise(s))
+}
+
+// Normalise replaces what varies from boot to boot in a message: addresses
+// become ADDR, and numbers of four digits and more N. Exit codes and device
+// numbers stay.
+func Normalise(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		c := s[i]
+		if !isHex(c) || i > 0 && (isWord(s[i-1]) || s[i-1] == '.') {
+			b.WriteByte(c)
+			i++
+			continue
+		}
+		j := i
+		for j < len(s) && isWord(s[j]) {
+			j++
+		}
+		w := s[i:j]
+		switch {
+		case strings.HasSuffix(s[:i], "exitcode="):
+			b.WriteString(w)
+		case strings.HasPrefix(w, "0x") && len(w) > 8, len(w) >= 12 && allHex([]byte(w)):
+			b.WriteString("ADDR")
+		case allDigits([]byte(w)) && len(w) >= 4:
+			b.WriteString("N")
+		default:
+			b.WriteString(w)
+		}
+		i = j
+	}
+	return b.String()
+}
