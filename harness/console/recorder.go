@@ -1,0 +1,388 @@
+// Package console reads the guest's console: always, whole, and without ever
+// making the guest wait.
+//
+// A console that nobody drains stalls the guest that prints to it, and a
+// harness that loses bytes loses them when they matter. So one goroutine does
+// nothing but read; the log file is written by another; and consumers pull
+// lines at their own speed from a bounded memory that tells them what they
+// missed.
+package console
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	chunkSize  = 64 << 10
+	chunkCount = 64 // so the log file may lag 4 MiB behind before reading waits
+)
+
+// ErrReadOnly is returned by Write when the source takes no bytes.
+var ErrReadOnly = errors.New("console takes no input")
+
+// Options of a Recorder. The zero value works.
+type Options struct {
+	// MaxBytes caps the log file. Of a longer stream the file keeps the
+	// beginning and the end, with a line between them that says how many
+	// bytes are left out. At least 4096; zero means 64 MiB.
+	MaxBytes int64
+	// MaxTail is how much of MaxBytes is for the end. It is held in memory.
+	// At most half of MaxBytes; zero means 4 MiB or half, the smaller.
+	MaxTail int64
+	// MemoryBytes bounds the lines held for consumers. At least twice
+	// MaxLine; zero means 8 MiB.
+	MemoryBytes int
+	// WriteTimeout bounds one Write to the guest. Zero means 5 s.
+	WriteTimeout time.Duration
+	// Now is the clock. Nil means time.Now, which is monotonic.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 64 << 20
+	}
+	if o.MaxTail == 0 {
+		o.MaxTail = min(4<<20, o.MaxBytes/2)
+	}
+	if o.MemoryBytes == 0 {
+		o.MemoryBytes = 8 << 20
+	}
+	if o.WriteTimeout <= 0 {
+		o.WriteTimeout = 5 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	switch {
+	case o.MaxBytes < 4096:
+		return o, fmt.Errorf("console log limit of %d bytes is less than 4096", o.MaxBytes)
+	case o.MaxTail < 0 || o.MaxTail > o.MaxBytes/2:
+		return o, fmt.Errorf("console tail of %d bytes is not between 0 and half of the limit, %d", o.MaxTail, o.MaxBytes/2)
+	case o.MemoryBytes < 2*MaxLine:
+		return o, fmt.Errorf("console memory of %d bytes is less than %d", o.MemoryBytes, 2*MaxLine)
+	}
+	return o, nil
+}
+
+// Stats are the facts about the stream so far.
+type Stats struct {
+	Bytes int64
+	Lines int64
+	// Last is when the newest bytes were read; zero before the first.
+	Last time.Time
+	// Stalls counts how often reading waited because the log file could not
+	// keep up: then, and only then, the harness may have slowed the guest.
+	Stalls int64
+	// Ended says that there will be no more.
+	Ended bool
+}
+
+// Recorder records one console. All methods may be called from any goroutine.
+type Recorder struct {
+	src  io.Reader
+	opts Options
+	log  *logfile
+
+	full chan []byte   // read, to be written to the log
+	free chan []byte   // to be read into
+	done chan struct{} // closed when the log is complete
+
+	writing sync.Mutex
+
+	mu      sync.Mutex
+	split   splitter
+	lines   store
+	stats   Stats
+	wake    chan struct{} // closed at the next news; nil when nobody waits
+	closing bool
+	readErr error
+	logErr  error
+}
+
+// Record begins to read src, until its end or until Close. The raw bytes go to
+// log, which the Recorder closes; a nil log means none. Reading cannot be
+// stopped unless src is an io.Closer.
+func Record(src io.Reader, log File, o Options) (*Recorder, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = noFile{}
+	}
+	r := &Recorder{
+		src: src, opts: o, log: newLogfile(log, o.MaxBytes, o.MaxTail),
+		full: make(chan []byte, chunkCount), free: make(chan []byte, chunkCount),
+		done: make(chan struct{}), lines: store{budget: o.MemoryBytes},
+	}
+	for range chunkCount {
+		r.free <- nil
+	}
+	go r.read()
+	go r.writeLog()
+	return r, nil
+}
+
+// read drains the source. It does memory work only.
+func (r *Recorder) read() {
+	defer close(r.full)
+	var err error
+	for idle := 0; err == nil; {
+		var n int
+		buf := r.chunk()
+		n, err = r.src.Read(buf)
+		if n > 0 {
+			idle = 0
+			r.accept(buf[:n])
+		} else if idle++; idle > 100 && err == nil {
+			err = io.ErrNoProgress
+		}
+		r.full <- buf[:n]
+	}
+	r.end(err)
+}
+
+func (r *Recorder) chunk() []byte {
+	var buf []byte
+	select {
+	case buf = <-r.free:
+	default:
+		r.mu.Lock()
+		r.stats.Stalls++
+		r.mu.Unlock()
+		buf = <-r.free
+	}
+	if buf == nil {
+		buf = make([]byte, chunkSize)
+	}
+	return buf[:chunkSize]
+}
+
+func (r *Recorder) accept(p []byte) {
+	now := r.opts.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.Bytes += int64(len(p))
+	r.stats.Last = now
+	r.split.feed(p, now, r.keep)
+	r.news()
+}
+
+// keep and news are called with the lock held.
+func (r *Recorder) keep(l Line) {
+	r.stats.Lines++
+	r.lines.add(l)
+}
+
+func (r *Recorder) news() {
+	if r.wake != nil {
+		close(r.wake)
+		r.wake = nil
+	}
+}
+
+func (r *Recorder) end(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.split.finish(r.keep)
+	r.stats.Ended = true
+	// QEMU's exit may show as a reset; so may our own Close as an error.
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !r.closing {
+		r.readErr = fmt.Errorf("read console: %w", err)
+	}
+	r.news()
+}
+
+func (r *Recorder) writeLog() {
+	defer close(r.done)
+	for buf := range r.full {
+		r.log.write(buf)
+		if r.log.err != nil {
+			r.setLogErr(r.log.err)
+		}
+		r.free <- buf
+	}
+	r.setLogErr(r.log.finish())
+}
+
+func (r *Recorder) setLogErr(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logErr = err
+}
+
+// Write sends keys to the guest's console, all of p or an error, within
+// Options.WriteTimeout where the source is a net.Conn.
+func (r *Recorder) Write(p []byte) (int, error) {
+	w, ok := r.src.(io.Writer)
+	if !ok {
+		return 0, ErrReadOnly
+	}
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	if c, ok := r.src.(net.Conn); ok {
+		if err := c.SetWriteDeadline(time.Now().Add(r.opts.WriteTimeout)); err != nil {
+			return 0, fmt.Errorf("write to console: %w", err)
+		}
+	}
+	n, err := w.Write(p)
+	if err != nil {
+		return n, fmt.Errorf("write to console: %w", err)
+	}
+	return n, nil
+}
+
+// Close stops reading, completes the log file and returns what Err does. The
+// lines stay readable. Closing twice is harmless.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	again := r.closing
+	r.closing = true
+	r.mu.Unlock()
+	if c, ok := r.src.(io.Closer); ok && !again {
+		// Reading ends by this; an error would say it had ended already.
+		_ = c.Close()
+	}
+	<-r.done
+	return r.Err()
+}
+
+// Done is closed when the stream has ended and the log file is complete.
+func (r *Recorder) Done() <-chan struct{} { return r.done }
+
+// Err is what went wrong so far: with the log file, which then has a hole
+// while the lines go on, or with reading. The end of the stream is no error.
+func (r *Recorder) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Join(r.readErr, r.logErr)
+}
+
+// Stats returns the facts about the stream so far.
+func (r *Recorder) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats
+}
+
+// Partial returns the unfinished last line, where there is one: firmware,
+// prompts and panics often end without a newline.
+func (r *Recorder) Partial() (Line, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stats.Ended {
+		return Line{}, false // it became the last line
+	}
+	return r.split.partial()
+}
+
+// Since returns the complete lines that end behind offset, and how many bytes
+// between offset and the first of them are no longer in memory.
+func (r *Recorder) Since(offset int64) (lines []Line, dropped int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lines = slices.Clone(r.lines.from(offset))
+	if len(lines) > 0 {
+		dropped = max(0, lines[0].Offset-offset)
+	}
+	return lines, dropped
+}
+
+// Tail returns the newest n complete lines.
+func (r *Recorder) Tail(n int) []Line {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	held := r.lines.held()
+	return slices.Clone(held[max(0, len(held)-max(n, 0)):])
+}
+
+// Cursor reads the lines one after the other. It is for one goroutine.
+type Cursor struct {
+	r       *Recorder
+	pos     int64
+	dropped int64
+}
+
+// Lines returns a cursor whose first line is the one that has the byte at
+// offset; 0 is the beginning.
+func (r *Recorder) Lines(offset int64) *Cursor { return &Cursor{r: r, pos: max(offset, 0)} }
+
+// Next waits for the next complete line. io.EOF is the end of the stream, the
+// context's error that of ctx.
+func (c *Cursor) Next(ctx context.Context) (Line, error) {
+	for {
+		v := c.r.look(c.pos, false)
+		if v.found {
+			c.take(v.line)
+			return v.line, nil
+		}
+		if v.wake == nil {
+			return Line{}, io.EOF
+		}
+		select {
+		case <-v.wake:
+		case <-ctx.Done():
+			return Line{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (c *Cursor) take(l Line) {
+	c.dropped += max(0, l.Offset-c.pos)
+	c.pos = l.End
+}
+
+// Offset is the end of the last line given: where another cursor would go on.
+func (c *Cursor) Offset() int64 { return c.pos }
+
+// Dropped counts the bytes that this cursor missed because it was slower than
+// Options.MemoryBytes allows. They are in the log file.
+func (c *Cursor) Dropped() int64 { return c.dropped }
+
+// view is one look at what is behind an offset: a line, or something to wait
+// on, or (both missing) the end.
+type view struct {
+	line  Line
+	found bool
+	part  Line // the unfinished line, when asked for
+	wake  <-chan struct{}
+}
+
+func (r *Recorder) look(offset int64, partial bool) view {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if lines := r.lines.from(offset); len(lines) > 0 {
+		return view{line: lines[0], found: true}
+	}
+	if r.stats.Ended {
+		return view{}
+	}
+	if r.wake == nil {
+		r.wake = make(chan struct{})
+	}
+	v := view{wake: r.wake}
+	if rest := r.split.rest; partial && len(rest) > 0 {
+		v.part = Line{
+			Offset: r.split.offset, End: r.split.offset + int64(len(rest)),
+			Text: bytes.Clone(rest[:min(len(rest), partialLimit)]), At: r.split.at, Partial: true,
+		}
+	}
+	return v
+}
+
+// noFile is the log of a Recorder that has none.
+type noFile struct{}
+
+func (noFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (noFile) Truncate(int64) error                   { return nil }
+func (noFile) Close() error                           { return nil }
