@@ -123,7 +123,7 @@ func Record(src io.Reader, log File, o Options) (*Recorder, error) {
 	r := &Recorder{
 		src: src, opts: o, log: newLogfile(log, o.MaxBytes, o.MaxTail),
 		full: make(chan []byte, chunkCount), free: make(chan []byte, chunkCount),
-		done: make(chan struct{}), lines: store{budget: o.MemoryBytes},
+		done: make(chan struct{}), split: splitter{max: MaxLine}, lines: store{budget: o.MemoryBytes},
 	}
 	for range chunkCount {
 		r.free <- nil

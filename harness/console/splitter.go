@@ -27,8 +27,9 @@ type Line struct {
 	Partial bool
 }
 
-// splitter cuts a stream into lines. It holds at most MaxLine bytes.
+// splitter cuts a stream into lines. It holds at most max bytes.
 type splitter struct {
+	max    int   // the longest line; MaxLine but in tests
 	offset int64 // of the first byte in rest
 	rest   []byte
 	at     time.Time // of the last byte in rest
@@ -41,15 +42,15 @@ func (s *splitter) feed(p []byte, at time.Time, emit func(Line)) {
 		s.at = at
 	}
 	for len(p) > 0 {
-		window := p[:min(len(p), MaxLine-len(s.rest)+1)]
+		window := p[:min(len(p), s.max-len(s.rest)+1)]
 		n := bytes.IndexByte(window, '\n')
 		switch {
 		case n >= 0:
 			s.rest = append(s.rest, p[:n]...)
 			s.emit(emit, false)
 			p = p[n+1:]
-		case len(s.rest)+len(window) > MaxLine:
-			n = MaxLine - len(s.rest)
+		case len(s.rest)+len(window) > s.max:
+			n = s.max - len(s.rest)
 			s.rest = append(s.rest, p[:n]...)
 			s.emit(emit, true)
 			p = p[n:]
