@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,6 +79,12 @@ func (c *Config) Get(name string) string {
 	}
 	return "n"
 }
+
+// MarshalJSON writes the settings as one object.
+func (c *Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.values) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (c *Config) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &c.values) }
 
 // Len is the number of settings that are set.
 func (c *Config) Len() int {

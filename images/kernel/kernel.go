@@ -120,6 +120,26 @@ func identify(ctx context.Context, path string, raw []byte) (*Kernel, []byte, er
 	return k, img.payload, nil
 }
 
+// Plain says that the file is its own payload: a raw arm64 Image, or an x86_64
+// vmlinux.
+func (k *Kernel) Plain() bool {
+	return k.Compression == None && (k.Format == Image || k.Format == Vmlinux && k.Arch == arch.X86_64)
+}
+
+// HashFile returns the SHA-256 of a file, as Kernel.SHA256 has it.
+func HashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("hash file: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("hash file: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
 // Payload returns the unpacked kernel: the ELF vmlinux on x86_64, the raw
 // Image on aarch64. It is at most 512 MiB, and the caller's to change.
 func (k *Kernel) Payload(ctx context.Context) ([]byte, error) {
