@@ -85,7 +85,7 @@ type console struct {
 }
 
 func (c console) qemu() []string {
-	if c.sockets.Console == "" {
+	if c.sockets.Console == 0 {
 		return []string{"-serial", "mon:stdio"}
 	}
 	return []string{"-chardev", listen("console", c.sockets.Console), "-serial", "chardev:console"}
@@ -161,28 +161,32 @@ type monitors struct{ s Sockets }
 
 func (m monitors) qemu() []string {
 	var args []string
-	for _, mon := range []struct{ id, path string }{{"qmp", m.s.QMP}, {"seat", m.s.Seat}} {
-		if mon.path != "" {
-			args = append(args, "-chardev", listen(mon.id, mon.path), "-mon", "chardev="+mon.id+",mode=control")
+	for _, mon := range []struct {
+		id string
+		fd int
+	}{{"qmp", m.s.QMP}, {"seat", m.s.Seat}} {
+		if mon.fd != 0 {
+			args = append(args, "-chardev", listen(mon.id, mon.fd), "-mon", "chardev="+mon.id+",mode=control")
 		}
 	}
-	if m.s.GDB != "" {
+	if m.s.GDB != 0 {
 		args = append(args, "-chardev", listen("gdb", m.s.GDB), "-gdb", "chardev:gdb")
 	}
-	if m.s.Agent != "" {
+	if m.s.Agent != 0 {
 		args = append(args, "-device", "virtio-serial-pci", "-chardev", listen("agent", m.s.Agent),
 			"-device", "virtserialport,chardev=agent,name="+agentproto.Port)
 	}
-	if m.s.QMP != "" {
-		args = append(args, "-S")
+	if m.s.QMP != 0 {
+		args = append(args, "-S", "-no-shutdown") // a guest that powers off can still be looked at
 	}
 	return args
 }
 
 func (monitors) kernel() []string { return nil }
 
-func listen(id, path string) string {
-	return "socket,id=" + id + ",server=on,wait=off,path=" + escape(path)
+// listen is a chardev on an inherited listening socket (QEMU 2.12 and later).
+func listen(id string, fd int) string {
+	return fmt.Sprintf("socket,id=%s,fd=%d,server=on,wait=off", id, fd)
 }
 
 // escape doubles commas, as QEMU's option syntax wants (docs/system/qemu-manpage).

@@ -34,9 +34,9 @@ type Spec struct {
 	Disks []Disk
 	// KernelArgs come from the images (root=, fips=1, …).
 	KernelArgs []string
-	// Sockets are the Unix sockets of the run; the zero value leaves all of
-	// them out and puts the console on standard output, which is the machine
-	// a person starts by hand.
+	// Sockets are the run's; the zero value leaves all of them out and puts
+	// the console on standard output, which is the machine a person starts by
+	// hand.
 	Sockets Sockets
 }
 
@@ -49,13 +49,14 @@ type Disk struct {
 	Serial string
 }
 
-// Sockets are paths of Unix sockets on which QEMU listens.
+// Sockets are listening Unix sockets that QEMU inherits, as the numbers of its
+// file descriptors; 0 means that there is none.
 type Sockets struct {
-	Console string // the first UART
-	QMP     string // the harness's monitor
-	Seat    string // a second monitor, for a person
-	GDB     string // QEMU's gdb stub
-	Agent   string // the guest agent's virtio-serial port
+	Console int // the first UART
+	QMP     int // the harness's monitor
+	Seat    int // a second monitor, for a person
+	GDB     int // QEMU's gdb stub
+	Agent   int // the guest agent's virtio-serial port
 }
 
 // feature is one thing the machine has: it owns both the QEMU arguments and the

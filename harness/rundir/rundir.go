@@ -18,6 +18,7 @@ const (
 	QMP        = "qmp.jsonl"       // each QMP line sent and received
 	Command    = "qemu.sh"         // a command that boots the same guest by hand
 	Registers  = "registers.txt"   // the vCPUs' registers, each time they were read
+	Sockets    = "sockets"         // while the guest runs: console, qmp, seat, gdb, agent
 	Agent      = "agent.jsonl"     // the agent's reports
 	Report     = "report.txt"      // the diagnosis as people read it
 	Kept       = "kept.json"       // how to get at a guest that was kept
@@ -29,6 +30,25 @@ const (
 
 // Dump is the file that holds what sysrq KEY printed.
 func Dump(key byte) string { return dumpPrefix + string(rune(key)) + dumpSuffix }
+
+// Present lists the artifacts that are there, by what they hold.
+func Present(dir string) map[string]string {
+	files := map[string]string{}
+	for what, name := range map[string]string{
+		"console": Console, "qemu-stderr": QEMUStderr, "qmp": QMP, "command": Command,
+		"registers": Registers, "agent": Agent,
+	} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			files[what] = name
+		}
+	}
+	dumps, _ := filepath.Glob(filepath.Join(dir, dumpPrefix+"*"+dumpSuffix)) // the pattern is valid
+	for _, d := range dumps {
+		name := filepath.Base(d)
+		files[strings.TrimSuffix(name, dumpSuffix)] = name
+	}
+	return files
+}
 
 // Base returns where runs are kept: $UNWEDGE_STATE, else $XDG_STATE_HOME/unwedge,
 // else ~/.local/state/unwedge.

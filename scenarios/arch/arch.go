@@ -4,6 +4,7 @@ package arch
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -13,7 +14,7 @@ type Arch string
 
 // The architectures unwedge boots.
 const (
-	X86_64  Arch = "x86_64"  //nolint:revive // the kernel's own spelling
+	X86_64  Arch = "x86_64" //nolint:revive // the kernel's own spelling
 	AArch64 Arch = "aarch64"
 )
 
@@ -78,4 +79,11 @@ func names() []string {
 		out = append(out, string(a))
 	}
 	return out
+}
+
+// Host returns the architecture this program runs on, "" for one that is not
+// in the table.
+func Host() Arch {
+	a, _ := Parse(runtime.GOARCH) // an unknown one has no guest that KVM could run
+	return a
 }
