@@ -1,0 +1,121 @@
+// Package mutate breaks one function of a stock kernel on purpose, by changing
+// a few bytes of its machine code. No source and no build are needed, and the
+// rest of the kernel is what the distribution shipped.
+package mutate
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/unwedge/unwedge/images/kernel/elf64"
+	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Truth says exactly what was changed, for a test or a report to check a
+// diagnosis against.
+type Truth struct {
+	Function string    `json:"function"`
+	Fault    string    `json:"fault"`
+	Arch     arch.Arch `json:"arch"`
+	// Address is the function's, PatchAddress that of the first changed
+	// byte; both at link time (nokaslr).
+	Address      uint64 `json:"address"`
+	PatchAddress uint64 `json:"patch_address"`
+	// Offset is where the changed bytes lie in the unpacked kernel.
+	Offset uint64 `json:"offset"`
+	Old    string `json:"old"` // hex
+	New    string `json:"new"` // hex
+	// Unchecked names the tables of code that the kernel rewrites at boot
+	// which could not be found, so that a clash with them is not ruled out.
+	Unchecked []string `json:"unchecked,omitempty"`
+
+	// These are filled by WriteFile.
+	Release      string `json:"release,omitempty"`
+	BuildID      string `json:"build_id,omitempty"`
+	SourceSHA256 string `json:"source_sha256,omitempty"` // of the stock kernel file
+	SHA256       string `json:"sha256,omitempty"`        // of the file written
+}
+
+// RefusedError says why a function cannot be changed safely.
+type RefusedError struct {
+	Function, Reason string
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("mutate %s: %s", e.Function, e.Reason) }
+
+// Patch returns a copy of an unpacked kernel (kernel.Kernel.Payload) in which
+// the function shows the fault. The change lies behind the function's entry
+// hooks, so that ftrace and indirect-branch tracking find what they expect. A
+// function that cannot be changed safely gives a *RefusedError.
+func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, fault Fault) ([]byte, *Truth, error) {
+	refuse := func(format string, args ...any) ([]byte, *Truth, error) {
+		return nil, nil, &RefusedError{function, fmt.Sprintf(format, args...)}
+	}
+	code, err := fault.code(a)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mutate %s: %w", function, err)
+	}
+	sym, reason := find(table, function)
+	if reason != "" {
+		return refuse("%s", reason)
+	}
+	off, ok := table.FileOffset(sym.Addr)
+	size, sized := table.Size(sym.Addr)
+	if !ok || !sized || off+size > uint64(len(payload)) {
+		return refuse("its bytes at %#x are not in the kernel image", sym.Addr)
+	}
+	t := tables{payload: payload, arch: a, table: table}
+	if a == arch.X86_64 {
+		if t.elf, err = elf64.Parse(payload); err != nil {
+			return nil, nil, fmt.Errorf("mutate %s: %w", function, err)
+		}
+		if s, ok := t.elf.SectionAt(sym.Addr); ok && s.Flags&elf64.FlagExec == 0 {
+			return refuse("it lies in section %s, which holds no code", s.Name)
+		}
+	}
+	body := payload[off : off+size]
+	skip := t.entry(body, sym.Addr)
+	if skip+len(code) > len(body) {
+		return refuse("too short: %d bytes behind its entry, %d are needed", len(body)-skip, len(code))
+	}
+	at := sym.Addr + uint64(skip)
+	clash, unchecked := t.clash(at, at+uint64(len(code)))
+	if clash != "" {
+		return refuse("the kernel rewrites its first %d bytes at boot (%s)", len(code), clash)
+	}
+	out := bytes.Clone(payload)
+	pos := off + uint64(skip)
+	copy(out[pos:], code)
+	return out, &Truth{
+		Function: function, Fault: fault.String(), Arch: a, Address: sym.Addr, PatchAddress: at, Offset: pos,
+		Old: hex.EncodeToString(payload[pos : pos+uint64(len(code))]), New: hex.EncodeToString(code), Unchecked: unchecked,
+	}, nil
+}
+
+// find picks the one text symbol of exactly that name.
+func find(table *kallsyms.Table, function string) (kallsyms.Symbol, string) {
+	all := table.LookupAll(function)
+	text := slices.DeleteFunc(slices.Clone(all), func(s kallsyms.Symbol) bool { return !s.IsText() })
+	switch {
+	case len(text) == 1:
+		return text[0], ""
+	case len(text) > 1:
+		return kallsyms.Symbol{}, fmt.Sprintf("%d functions have this name", len(text))
+	case len(all) > 0:
+		return kallsyms.Symbol{}, fmt.Sprintf("a data symbol (type %c), not a function", all[0].Type)
+	}
+	var names []string
+	for _, v := range table.Variants(function) {
+		if !strings.Contains(v.Name, ".cold") {
+			names = append(names, v.Name)
+		}
+	}
+	if len(names) > 0 {
+		return kallsyms.Symbol{}, "the compiler made it into " + strings.Join(names, ", ") + ": name one of these"
+	}
+	return kallsyms.Symbol{}, "no such function in the kernel's symbols: it may be inlined into its callers, or have another name in this release"
+}
