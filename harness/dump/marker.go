@@ -216,7 +216,7 @@ func (p *Parser) cpuFacts(c cpuLine, r Record) {
 	}
 	if bl.report >= 0 {
 		rep := &p.d.Reports[bl.report]
-		if rep.Comm == "" {
+		if rep.Comm == "" || rep.PID == 0 && rep.Comm == comm {
 			rep.Comm, rep.PID = comm, c.pid
 		}
 		if rep.CPU < 0 {

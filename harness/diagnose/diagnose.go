@@ -1,0 +1,343 @@
+package diagnose
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// Diagnose says where the boot is blocked and why. It never fails: without
+// facts the cause is CauseUnknown.
+func Diagnose(in Input) Diagnosis {
+	f := gather(in)
+	var out *Diagnosis
+	var won *rule
+	var notes []string
+	rules := ruleTable()
+	for i := range rules {
+		r := &rules[i]
+		got := r.fire(f)
+		if got == nil {
+			continue
+		}
+		if out == nil {
+			out, won = got, r
+			continue
+		}
+		if got.Cause == out.Cause || r.family == famNone || r.family == famFatal || won.family == famFatal && r.family == famEnding {
+			continue
+		}
+		notes = append(notes, "also seen: "+got.Title)
+		if rivals(won.family, r.family) && out.Confidence == Certain {
+			out.Confidence = Likely
+		}
+	}
+	f.finish(out, notes)
+	return *out
+}
+
+// Explain diagnoses a log alone: a serial console, dmesg or a journal.
+func Explain(log []byte) Diagnosis { return Diagnose(Input{Log: log}) }
+
+// family groups rules by what kind of fact they rest on.
+type family int
+
+const (
+	famFatal   family = iota // the kernel or user space gave up: nothing comes after it
+	famCrash                 // oops
+	famLockup                // a detector of the kernel
+	famHang                  // the wait chain
+	famConsole               // what user space says on the console
+	famEnding                // how the run ended
+	famNone
+)
+
+// rivals says whether facts of a later rule throw doubt on the cause of an
+// earlier one. What is fatal is not doubted, and what the console says of a
+// waiting job goes with the wait chain.
+func rivals(won, other family) bool {
+	switch won {
+	case famCrash, famLockup:
+		return other == famHang || other == famLockup
+	case famHang:
+		return other == famCrash || other == famLockup
+	}
+	return false
+}
+
+// rule is one cause. fire returns nil unless the rule's own facts are there.
+type rule struct {
+	name   string
+	family family
+	fire   func(*facts) *Diagnosis
+}
+
+// ruleTable is tried in order, the most specific first. The first that fires is
+// the answer; the others are noted.
+func ruleTable() []rule {
+	return []rule{
+		{"fips check", famFatal, fipsCheck},
+		{"crypto self-test", famFatal, selfTest},
+		{"init missing or dead", famFatal, initDied},
+		{"root file system", famFatal, rootMount},
+		{"out of memory", famFatal, outOfMemory},
+		{"reboot loop", famFatal, rebootLoop},
+		{"lockup panic", famFatal, lockupPanic},
+		{"hung-task panic", famFatal, hungTaskPanic},
+		{"oops panic", famFatal, oopsPanic},
+		{"panic", famFatal, plainPanic},
+		{"systemd crashed", famFatal, pid1Crashed},
+		{"entropy", famHang, entropy},
+		{"oops", famCrash, oops},
+		{"hard lockup", famLockup, lockup},
+		{"deadlock", famHang, deadlock},
+		{"lock", famHang, lockWait},
+		{"module or probe", famHang, moduleLoad},
+		{"mount", famHang, mountStuck},
+		{"root device", famHang, rootDevice},
+		{"initcall", famHang, initcall},
+		{"io and other kernel waits", famHang, kernelWait},
+		{"emergency", famConsole, emergency},
+		{"user space", famHang, userWait},
+		{"hung task", famHang, hungTask},
+		{"start job", famConsole, startJob},
+		{"ordered shutdown", famEnding, orderedShutdown},
+		{"triple fault", famEnding, tripleFault},
+		{"spinning vCPU", famEnding, spinning},
+		{"silent", famEnding, silent},
+		{"unknown", famNone, unknown},
+	}
+}
+
+// facts is everything the rules look at.
+type facts struct {
+	in    Input
+	d     *dump.Dump
+	tasks *taskSet
+	chain *chain
+	end   *dump.Task // the last task of the chain, nil if there is none
+	wait  wait       // its wait
+}
+
+func gather(in Input) *facts {
+	d := in.Dump
+	if d == nil {
+		d = dump.Parse(in.Log)
+	}
+	f := &facts{in: in, d: d, tasks: collect(d)}
+	f.chain = follow(f.tasks, d)
+	f.end, f.wait = f.chain.end()
+	return f
+}
+
+// finish adds what every Diagnosis has.
+func (f *facts) finish(out *Diagnosis, notes []string) {
+	out.Stage = string(f.d.Boot.Stage)
+	if n := len(f.in.Agent); n > 0 {
+		out.Stage = string(f.in.Agent[n-1].Stage)
+	}
+	if out.Chain == nil && (out.Kind == KindHang || out.Kind == KindLockup || out.Kind == KindUnknown || out.Kind == KindHalted) {
+		out.Chain = f.chain.links()
+	}
+	if out.Kind == KindHang || out.Kind == KindUnknown {
+		out.Notes = append(out.Notes, f.chain.notes...)
+		if f.chain.torn && len(f.chain.tasks) > 0 {
+			out.Notes = append(out.Notes, "the task dump is torn: tasks may be missing")
+			if out.Confidence == Certain {
+				out.Confidence = Likely
+			}
+		}
+		if len(f.chain.notes) > 0 && out.Confidence == Certain && len(out.Chain) > 0 {
+			out.Confidence = Likely
+		}
+	}
+	if f.tasks.swallowed {
+		out.Notes = append(out.Notes, "a task dump was asked for and only its header came: the console log level was too low (sysrq-9 first)")
+	}
+	if _, ok := f.d.Last(dump.SectionDisabled); ok {
+		out.Notes = append(out.Notes, "the kernel refused a sysrq key: boot with sysrq_always_enabled")
+	}
+	for _, a := range f.in.Attempts {
+		if !a.Yielded && a.Detail != "" {
+			out.Notes = append(out.Notes, "sysrq-"+a.Key+" by "+a.Route+" gave nothing: "+a.Detail)
+		}
+	}
+	out.Notes = append(out.Notes, notes...)
+	out.Title = oneLine(out.Title)
+	out.Summary = oneLine(out.Summary)
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// inLastBoot says whether a report belongs to the last boot.
+func (f *facts) inLastBoot(r *dump.Report) bool { return r.Boot == max(0, f.d.Boot.KernelCount-1) }
+
+// report returns the first report of a kind in the last boot.
+func (f *facts) report(kinds ...dump.ReportKind) *dump.Report {
+	for i := range f.d.Reports {
+		r := &f.d.Reports[i]
+		for _, k := range kinds {
+			if r.Kind == k && f.inLastBoot(r) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// panicReport returns the first panic whose reason holds one of the words.
+func (f *facts) panicReport(words ...string) *dump.Report {
+	for i := range f.d.Reports {
+		r := &f.d.Reports[i]
+		if r.Kind != dump.ReportPanic || !f.inLastBoot(r) {
+			continue
+		}
+		if len(words) == 0 {
+			return r
+		}
+		for _, w := range words {
+			if strings.Contains(r.Text, w) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// evidence lines: how many of each kind are kept.
+const (
+	maxTaskLines   = 48
+	maxReportLines = 40
+)
+
+func (f *facts) reportEvidence(what string, r *dump.Report) Evidence {
+	return Evidence{What: what, Lines: f.d.Evidence(r.Offset, r.End, r.Caller, maxReportLines), Offset: r.Offset, Source: sourceConsole}
+}
+
+func (f *facts) eventEvidence(what string, e dump.Event) Evidence {
+	lines := f.d.Evidence(e.Offset, e.End, dump.Caller{}, 1)
+	if lines == nil {
+		lines = []string{e.Text}
+	}
+	return Evidence{What: what, Lines: lines, Offset: e.Offset, Source: sourceConsole}
+}
+
+func (f *facts) taskEvidence(t *dump.Task) Evidence {
+	src := f.tasks.source
+	if s := f.tasks.section; s == nil || t.Offset < s.Offset {
+		src = sourceConsole
+	}
+	return Evidence{
+		What: "the stack of " + t.String() + ", state " + t.State, Offset: t.Offset, Source: src,
+		Lines: f.d.Evidence(t.Offset, t.End, t.Caller, maxTaskLines),
+	}
+}
+
+// agentEvidence is the last report of the agent, nil if there is none.
+func (f *facts) agentEvidence() []Evidence {
+	n := len(f.in.Agent)
+	if n == 0 {
+		return nil
+	}
+	b, err := f.in.Agent[n-1].Line()
+	if err != nil {
+		return nil
+	}
+	return []Evidence{{What: "the last report of the guest agent", Lines: []string{string(b)}, Offset: -1, Source: sourceAgent}}
+}
+
+// cmdline is the kernel command line, of the console or of the scenario.
+func (f *facts) cmdline() string {
+	if f.d.Boot.Cmdline != "" {
+		return f.d.Boot.Cmdline
+	}
+	if f.in.Scenario != nil {
+		return f.in.Scenario.Cmdline
+	}
+	return ""
+}
+
+// hasArg says whether the command line holds a word.
+func (f *facts) hasArg(arg string) bool {
+	for w := range strings.FieldsSeq(f.cmdline()) {
+		if w == arg {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *facts) fips() bool {
+	return f.in.Scenario != nil && f.in.Scenario.FIPS || f.hasArg("fips=1")
+}
+
+// argument gives the value of a `name=value` word, the last one.
+func (f *facts) argument(name string) string {
+	v := ""
+	for w := range strings.FieldsSeq(f.cmdline()) {
+		if rest, ok := strings.CutPrefix(w, name+"="); ok {
+			v = rest
+		}
+	}
+	return v
+}
+
+// hang starts a Diagnosis of the last task of the chain.
+func (f *facts) hang(cause Cause, where Where, confidence Confidence) *Diagnosis {
+	out := &Diagnosis{Kind: KindHang, Cause: cause, Where: where, Confidence: confidence}
+	if f.end != nil {
+		out.Task = &Blocked{Comm: f.end.Comm, PID: f.end.PID, State: f.end.State}
+		out.Function = f.wait.fn
+		if f.end.Syscall != nil {
+			out.Syscall = f.end.Syscall.Name
+		}
+		out.Evidence = append(out.Evidence, f.taskEvidence(f.end))
+		if first := f.chain.tasks[0]; first != f.end {
+			out.Evidence = append(out.Evidence, f.taskEvidence(first))
+		}
+	}
+	return out
+}
+
+// who names the end of the chain and how the boot gets there.
+func (f *facts) who() string {
+	if f.end == nil {
+		return "the boot"
+	}
+	if len(f.chain.tasks) < 2 || !f.chain.fromInit {
+		return f.end.String()
+	}
+	tasks := f.chain.tasks
+	s := tasks[0].String() + " waits for " + tasks[1].String() + ","
+	rest := tasks[2:]
+	if len(rest) > 4 {
+		s += " and so on,"
+		rest = rest[len(rest)-2:]
+	}
+	for _, t := range rest {
+		s += " which waits for " + t.String() + ","
+	}
+	return s + " which"
+}
+
+// stableComm is a task's name fit for a title: instance numbers of kworkers and
+// the like are cut.
+func stableComm(t *dump.Task) string {
+	if t == nil {
+		return "?"
+	}
+	if strings.HasPrefix(t.Comm, "kworker/") {
+		return "kworker"
+	}
+	if t.PID == 1 && t.Comm == "swapper/0" {
+		return "kernel_init"
+	}
+	return t.Comm
+}
+
+func asConfidence(sure bool) Confidence {
+	if sure {
+		return Certain
+	}
+	return Likely
+}

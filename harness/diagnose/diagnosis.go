@@ -1,0 +1,161 @@
+// Package diagnose says where a boot is blocked and why. It is pure: facts in,
+// a Diagnosis out.
+//
+// A cause is named only when its own facts are there. Facts that speak for
+// something else as well lower the confidence, and without facts the answer is
+// unknown, with the evidence that there is.
+package diagnose
+
+// Kind is how the boot ended, or did not.
+type Kind string
+
+// The kinds.
+const (
+	KindHang       Kind = "hang"        // alive, but the boot does not go on
+	KindPanic      Kind = "panic"       // the kernel gave up
+	KindOops       Kind = "oops"        // the kernel crashed and went on
+	KindLockup     Kind = "lockup"      // a CPU spins
+	KindRebootLoop Kind = "reboot-loop" // the machine resets again and again
+	KindReset      Kind = "reset"       // the machine reset without a word
+	KindEarlyDeath Kind = "early-death" // the kernel never spoke
+	KindShutdown   Kind = "shutdown"    // user space turned the machine off
+	KindHalted     Kind = "halted"      // user space stopped the boot on purpose
+	KindUnknown    Kind = "unknown"
+)
+
+// Cause is why.
+type Cause string
+
+// The causes.
+const (
+	CauseEntropy        Cause = "entropy-starvation"
+	CauseRootDevice     Cause = "root-device-missing"
+	CauseRootMount      Cause = "root-mount-failed"
+	CauseMount          Cause = "mount-stuck"
+	CauseModule         Cause = "module-load-stuck"
+	CauseProbe          Cause = "driver-probe-stuck"
+	CauseInitcall       Cause = "initcall-stuck"
+	CauseMutex          Cause = "mutex"
+	CauseRWSem          Cause = "rwsem"
+	CauseSemaphore      Cause = "semaphore"
+	CauseDeadlock       Cause = "deadlock"
+	CauseIO             Cause = "io-stuck"
+	CauseRCU            Cause = "rcu-grace-period"
+	CauseKernelWait     Cause = "kernel-wait"  // D state, nothing more is known
+	CauseUserLock       Cause = "user-lock"    // flock or fcntl lock
+	CauseUserService    Cause = "user-service" // a service, job or program waits
+	CauseEmergency      Cause = "emergency-shell"
+	CauseFIPS           Cause = "fips-check-failed"
+	CauseSelfTest       Cause = "crypto-self-test-failed"
+	CauseNoInit         Cause = "init-missing"
+	CauseInitDied       Cause = "init-died"
+	CauseInitramfs      Cause = "initramfs-bad"
+	CausePanic          Cause = "panic"
+	CauseOops           Cause = "oops"
+	CauseSoftLockup     Cause = "soft-lockup"
+	CauseHardLockup     Cause = "hard-lockup"
+	CauseRCUStall       Cause = "rcu-stall"
+	CauseSpin           Cause = "cpu-spin"
+	CauseHungTask       Cause = "hung-task"
+	CauseOOM            Cause = "out-of-memory"
+	CauseRebootLoop     Cause = "reboot-loop"
+	CauseTripleFault    Cause = "triple-fault"
+	CauseShutdown       Cause = "ordered-shutdown"
+	CauseSilent         Cause = "silent-early-death"
+	CauseFirmware       Cause = "firmware-stopped"
+	CauseWrongConsole   Cause = "console-elsewhere"
+	CauseSystemdFreezes Cause = "pid1-crashed"
+	CauseUnknown        Cause = "unknown"
+)
+
+// Where is whose fault it is, as far as can be told.
+type Where string
+
+// The places.
+const (
+	WhereFirmware  Where = "firmware"
+	WhereKernel    Where = "kernel"
+	WhereInitramfs Where = "initramfs"
+	WhereUserspace Where = "userspace"
+	WhereHarness   Where = "harness"
+	WhereHost      Where = "host"
+	WhereUnknown   Where = "unknown"
+)
+
+// Confidence says how sure the Diagnosis is.
+type Confidence string
+
+// The confidences.
+const (
+	Certain       Confidence = "certain" // the log says so in as many words
+	Likely        Confidence = "likely"  // the facts fit, but others are not ruled out
+	NotConfident  Confidence = "unknown" // nothing is known
+	sourceConsole            = "console"
+	sourceState              = "sysrq-t"
+	sourceBlocked            = "sysrq-w"
+	sourceRegs               = "registers"
+	sourceAgent              = "agent"
+	sourceQMP                = "qmp"
+)
+
+// Blocked is the task that the boot waits for in the end.
+type Blocked struct {
+	Comm  string `json:"comm"`
+	PID   int    `json:"pid"`
+	State string `json:"state"`
+}
+
+// Link is one step of the wait chain: Comm waits, in Func, for the next link.
+type Link struct {
+	Comm  string `json:"comm"`
+	PID   int    `json:"pid"`
+	State string `json:"state"`
+	// Waits is what it waits with: "wait4", "epoll", "mutex", "getrandom", ...
+	Waits string `json:"waits"`
+	// Func is the kernel function that says most about the wait.
+	Func string `json:"func,omitempty"`
+	// Syscall is the system call, "" in a kernel thread.
+	Syscall string `json:"syscall,omitempty"`
+	// Why says in words what it waits for.
+	Why string `json:"why,omitempty"`
+}
+
+// Evidence is a piece of the log or another observation that a Diagnosis rests
+// on.
+type Evidence struct {
+	What string `json:"what"`
+	// Lines are raw text, as printed, without escape sequences.
+	Lines []string `json:"lines,omitempty"`
+	// Offset is where they stand in the log, in bytes, -1 if not in the log.
+	Offset int64 `json:"offset"`
+	// Source is "console", "sysrq-t", "sysrq-w", "registers", "agent" or "qmp".
+	Source string `json:"source"`
+}
+
+// Diagnosis is the answer.
+type Diagnosis struct {
+	Kind  Kind  `json:"kind"`
+	Cause Cause `json:"cause"`
+	// Title is one line that stays the same from boot to boot: no addresses,
+	// process IDs or times. It is fit for a signature.
+	Title string `json:"title"`
+	// Summary is one sentence in plain words.
+	Summary string `json:"summary"`
+	// Task is the task that blocks the boot, nil if none is known.
+	Task *Blocked `json:"task,omitempty"`
+	// Chain is the wait chain from PID 1 to Task.
+	Chain []Link `json:"chain,omitempty"`
+	// Function is the kernel function, Syscall the system call, of Task.
+	Function string `json:"function,omitempty"`
+	Syscall  string `json:"syscall,omitempty"`
+	Remedy   string `json:"remedy,omitempty"`
+	Where    Where  `json:"where"`
+	// Stage is the last stage of the boot that the console shows.
+	Stage      string     `json:"stage"`
+	Evidence   []Evidence `json:"evidence,omitempty"`
+	Confidence Confidence `json:"confidence"`
+	// Notes are doubts and side facts: other candidates, a torn dump.
+	Notes []string `json:"notes,omitempty"`
+	// References are upstream commits and documents.
+	References []string `json:"references,omitempty"`
+}

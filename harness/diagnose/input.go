@@ -1,0 +1,75 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/images/agentproto"
+)
+
+// Ending is how the run ended, as the harness saw it.
+type Ending string
+
+// The endings; "" is not known.
+const (
+	EndingSilent   Ending = "running-silent" // runs, but nothing happens
+	EndingPanicked Ending = "panicked"       // pvpanic or panic text
+	EndingReset    Ending = "reset"          // the machine reset itself
+	EndingExited   Ending = "exited"         // QEMU exited
+	EndingDeadline Ending = "deadline"       // the hard limit passed
+	EndingShutdown Ending = "guest-shutdown" // the guest turned itself off
+)
+
+// Input is what is known of a run. Everything is optional.
+type Input struct {
+	// Log is the raw console. It is parsed unless Dump is given.
+	Log  []byte
+	Dump *dump.Dump
+	// Ending is how the run ended.
+	Ending Ending
+	// VCPUs are samples of the virtual CPUs while the guest hung.
+	VCPUs []VCPU
+	// Agent are the reports of the guest agent, oldest first.
+	Agent []agentproto.Report
+	// Scenario is what was booted; nil if not known (explain).
+	Scenario *Scenario
+	// Attempts are the sysrq keys that were sent.
+	Attempts []Attempt
+}
+
+// VCPU is what was seen of one virtual CPU over several samples.
+type VCPU struct {
+	// PC is the last program counter, Symbol the kernel function it is in, ""
+	// for user space or where there are no symbols.
+	PC     uint64 `json:"pc"`
+	Symbol string `json:"symbol,omitempty"`
+	// User says that the CPU was in user mode.
+	User bool `json:"user,omitempty"`
+	// Idle says that it sat in the idle loop in every sample.
+	Idle bool `json:"idle"`
+	// BusyFraction is the share of host CPU time it used, 0..1.
+	BusyFraction float64 `json:"busy_fraction"`
+}
+
+// Scenario are the facts of a scenario that causes depend on.
+type Scenario struct {
+	// Entropy is "virtio-rng" or "none".
+	Entropy string
+	// HasVirtioRNG says that the machine has a virtio-rng device.
+	HasVirtioRNG bool
+	// Initramfs is "tiny", "dracut" or "dracut-fips".
+	Initramfs string
+	FIPS      bool
+	Root      string
+	Cmdline   string
+	// Console is the console device that the harness reads, "ttyS0".
+	Console string
+}
+
+// Attempt is one sysrq key that was sent and what came of it.
+type Attempt struct {
+	Key   string `json:"key"`
+	Route string `json:"route"` // "serial-break", "send-key", "nmi"
+	// Yielded says that the kernel printed something for it.
+	Yielded bool `json:"yielded"`
+	// Detail is which layer refused it, where it did.
+	Detail string `json:"detail,omitempty"`
+}

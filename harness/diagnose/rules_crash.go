@@ -1,0 +1,83 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// oops: the kernel crashed in a task and went on without it. What that task
+// held stays locked.
+func oops(f *facts) *Diagnosis {
+	r := f.report(dump.ReportOops, dump.ReportBug, dump.ReportKASAN)
+	if r == nil || r.Kind == dump.ReportBug && len(r.Frames) == 0 || r.Kind == dump.ReportKASAN && !f.crashed() {
+		return nil
+	}
+	out := &Diagnosis{
+		Kind: KindOops, Cause: CauseOops, Where: WhereKernel, Confidence: Certain,
+		Title: r.Title, Function: r.Func,
+		Summary:  "the kernel crashed: " + r.Text,
+		Remedy:   "a kernel bug: report the trace; locks the crashed task held are never released",
+		Evidence: []Evidence{f.reportEvidence("the first oops", r)},
+	}
+	if r.Func != "" {
+		out.Summary = fmt.Sprintf("the kernel crashed in %s: %s", r.Func, r.Text)
+	}
+	if r.Comm != "" {
+		out.Task = &Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
+	}
+	return out
+}
+
+// crashed says whether a panic or an oops ended what a sanitizer reported.
+func (f *facts) crashed() bool { return f.panicReport() != nil }
+
+// lockup: the kernel's own detectors found a CPU that does not come back. The
+// first report names the culprit best.
+func lockup(f *facts) *Diagnosis {
+	r := f.report(dump.ReportHard, dump.ReportSoft, dump.ReportRCU)
+	if r == nil {
+		return nil
+	}
+	out := &Diagnosis{
+		Kind: KindLockup, Where: WhereKernel, Confidence: Certain,
+		Title: r.Title, Function: r.Func,
+		Evidence: []Evidence{f.reportEvidence("the detector's report", r)},
+	}
+	cpu := "a CPU"
+	if r.CPU >= 0 {
+		cpu = fmt.Sprintf("CPU %d", r.CPU)
+	}
+	in := ""
+	if r.Func != "" {
+		in = " in " + r.Func
+	}
+	switch r.Kind {
+	case dump.ReportHard:
+		out.Cause = CauseHardLockup
+		out.Summary = cpu + " did not even take interrupts" + in
+		out.Remedy = "look for a spinning loop or a spinlock taken with interrupts off" + in
+	case dump.ReportSoft:
+		out.Cause = CauseSoftLockup
+		out.Summary = fmt.Sprintf("%s ran %s without giving way for %d s%s", cpu, orTask(r), r.Seconds, in)
+		out.Remedy = "look for an endless loop" + in + "; under TCG on a loaded host a soft lockup can also be mere slowness"
+	case dump.ReportRCU:
+		out.Cause = CauseRCUStall
+		out.Summary = cpu + " does not pass a quiescent state, so RCU grace periods do not end" + in
+		out.Remedy = "look at what the stalled CPU does" + in + "; a host that does not schedule the vCPU gives the same report"
+	}
+	if r.Comm != "" {
+		out.Task = &Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
+	}
+	if r.Func == "" {
+		out.Confidence = Likely
+	}
+	return out
+}
+
+func orTask(r *dump.Report) string {
+	if r.Comm == "" {
+		return "one task"
+	}
+	return fmt.Sprintf("%s (PID %d)", r.Comm, r.PID)
+}

@@ -1,0 +1,213 @@
+package diagnose
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+const tripleFaultRemedy = "run QEMU with -no-reboot -d int,cpu_reset to see the exception that killed it, and the kernel with earlyprintk or earlycon for its last words; a watchdog resets in the same way"
+
+// orderedShutdown: user space or the kernel turned the machine off in good
+// order.
+func orderedShutdown(f *facts) *Diagnosis {
+	r := f.report(dump.ReportReboot)
+	if r == nil && f.in.Ending != EndingShutdown {
+		return nil
+	}
+	out := &Diagnosis{
+		Kind: KindShutdown, Cause: CauseShutdown, Where: WhereUserspace, Confidence: Certain,
+		Title:   "the guest shut itself down",
+		Summary: "the guest turned itself off in good order before the boot was complete",
+		Remedy:  "look for who asked for it in the last lines of user space",
+	}
+	if r != nil {
+		out.Title = "the guest shut itself down: " + strings.TrimPrefix(r.Text, "reboot: ")
+		out.Evidence = []Evidence{f.reportEvidence("the kernel's last line", r)}
+	}
+	if e, ok := f.d.Boot.Event(dump.EventShutdown); ok {
+		out.Evidence = append(out.Evidence, f.eventEvidence("user space shuts down", e))
+	}
+	return out
+}
+
+// tripleFault: the machine reset and the kernel said nothing of it.
+func tripleFault(f *facts) *Diagnosis {
+	if f.in.Ending != EndingReset {
+		return nil
+	}
+	return &Diagnosis{
+		Kind: KindReset, Cause: CauseTripleFault, Where: WhereKernel, Confidence: Likely,
+		Title:    "the machine reset without a word at stage " + string(f.d.Boot.Stage),
+		Summary:  "the machine reset and the console shows neither a panic nor an ordered restart: a triple fault, or a watchdog",
+		Remedy:   tripleFaultRemedy,
+		Evidence: append(f.lastLine("the last line before the reset"), Evidence{What: "the machine reset", Offset: -1, Source: sourceQMP}),
+	}
+}
+
+// lastLine is the last line of the console, nil if there is none.
+func (f *facts) lastLine(what string) []Evidence {
+	b := &f.d.Boot
+	if b.LastText == "" {
+		return nil
+	}
+	return []Evidence{{What: what, Lines: []string{b.LastText}, Offset: b.LastOffset, Source: sourceConsole}}
+}
+
+// spinning: no dump tells, but a virtual CPU never leaves a kernel function.
+func spinning(f *facts) *Diagnosis {
+	var v *VCPU
+	for i := range f.in.VCPUs {
+		c := &f.in.VCPUs[i]
+		if !c.Idle && !c.User && c.Symbol != "" && c.BusyFraction >= 0.9 {
+			v = c
+			break
+		}
+	}
+	if v == nil || f.end != nil {
+		return nil
+	}
+	fn := dump.BaseName(v.Symbol)
+	return &Diagnosis{
+		Kind: KindLockup, Cause: CauseSpin, Where: WhereKernel, Confidence: Likely,
+		Title: "a virtual CPU spins in " + fn, Function: fn,
+		Summary:  "a virtual CPU was found in " + fn + " at full load, and the console is silent",
+		Remedy:   "look for an endless loop in " + fn + "; more samples tell whether it is there every time",
+		Evidence: append(f.vcpuEvidence(), f.lastLine("the last line of the console")...),
+	}
+}
+
+func (f *facts) vcpuEvidence() []Evidence {
+	if len(f.in.VCPUs) == 0 {
+		return nil
+	}
+	e := Evidence{What: "the virtual CPUs", Offset: -1, Source: sourceRegs}
+	for i, c := range f.in.VCPUs {
+		if i == 16 {
+			break
+		}
+		what := c.Symbol
+		switch {
+		case c.Idle:
+			what = "idle (" + orUnknown(c.Symbol) + ")"
+		case c.User:
+			what = "user mode"
+		}
+		e.Lines = append(e.Lines, fmt.Sprintf("CPU %d: pc 0x%x, %s, %.0f %% busy", i, c.PC, orUnknown(what), c.BusyFraction*100))
+	}
+	return []Evidence{e}
+}
+
+// alive says whether something else than the console shows that the kernel
+// runs: an agent report, or a virtual CPU that idles or is in user mode.
+func (f *facts) alive() bool {
+	if len(f.in.Agent) > 0 {
+		return true
+	}
+	for _, c := range f.in.VCPUs {
+		if c.User || c.Idle && c.Symbol != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// silent: the kernel never spoke. That it is dead is only said when nothing
+// shows that it lives.
+func silent(f *facts) *Diagnosis {
+	b := &f.d.Boot
+	if b.Stage.Rank() > dump.StageEarly.Rank() || f.d.Records > 0 && b.KernelCount > 0 && b.KernelRecords > 3 {
+		return nil
+	}
+	ev := append(f.lastLine("the last line of the console"), f.vcpuEvidence()...)
+	ev = append(ev, f.agentEvidence()...)
+	if f.alive() {
+		out := &Diagnosis{
+			Kind: KindHang, Cause: CauseWrongConsole, Where: WhereHarness, Confidence: Likely,
+			Title:    "the kernel runs, but not on this console",
+			Summary:  "the console is silent although the kernel runs: its console is another device",
+			Remedy:   "set console= to the device that is read" + consoleArg(f),
+			Evidence: ev,
+		}
+		if len(f.in.Agent) > 0 {
+			out.Confidence = Certain
+		}
+		return out
+	}
+	out := &Diagnosis{Kind: KindEarlyDeath, Cause: CauseSilent, Where: WhereKernel, Confidence: Likely, Evidence: ev}
+	if e, ok := b.Event(dump.EventStuckFirmware); ok {
+		out.Cause, out.Where, out.Confidence = CauseFirmware, WhereFirmware, Certain
+		out.Title = "firmware found nothing to boot"
+		out.Summary = "the firmware found no bootable device: " + e.Text
+		out.Remedy = "check the boot disk and its boot entries, or boot the kernel directly"
+		return out
+	}
+	if e, ok := b.Event(dump.EventLoaderError); ok {
+		out.Where, out.Confidence = WhereFirmware, Certain
+		out.Title = "the EFI stub failed"
+		out.Summary = "the kernel's EFI stub failed: " + e.Text
+		out.Evidence = append(out.Evidence, f.eventEvidence("the EFI stub", e))
+		return out
+	}
+	out.Remedy = "check console= for this machine" + consoleArg(f) + ", boot with earlyprintk=serial,keep (x86) or earlycon (arm64) to see earlier output, and check that the image is for this machine"
+	switch b.Stage {
+	case dump.StageNone:
+		out.Title = "silent: not one byte on the console"
+		out.Summary = "nothing at all came over the console: the kernel died before it spoke, or speaks elsewhere"
+		out.Where = WhereUnknown
+	case dump.StageFirmware:
+		out.Title = "silent after the firmware"
+		out.Summary = "after the firmware nothing came: the kernel was not entered, died before it spoke, or speaks elsewhere"
+		out.Where = WhereUnknown
+	case dump.StageLoader:
+		out.Title = "silent after the EFI stub or boot loader"
+		out.Summary = "the boot loader handed over and nothing came after it"
+	case dump.StageDecompress:
+		out.Title = "silent after decompression"
+		out.Summary = "the kernel unpacked itself and nothing came after it"
+	default:
+		out.Title = "silent after the kernel's first lines"
+		out.Summary = "the kernel printed its first lines and nothing after them"
+	}
+	return out
+}
+
+func consoleArg(f *facts) string {
+	if f.in.Scenario != nil && f.in.Scenario.Console != "" {
+		return " (console=" + f.in.Scenario.Console + ")"
+	}
+	return ""
+}
+
+// unknown is the honest answer, with what there is.
+func unknown(f *facts) *Diagnosis {
+	out := &Diagnosis{
+		Kind: KindUnknown, Cause: CauseUnknown, Where: WhereUnknown, Confidence: NotConfident,
+		Title:   "unknown, last stage " + string(f.d.Boot.Stage),
+		Summary: "the facts do not say why the boot stopped; the last stage was " + string(f.d.Boot.Stage),
+		Remedy:  "take a task dump of the hung guest: sysrq-9, then w, t and l",
+	}
+	if f.in.Ending == EndingSilent || f.in.Ending == EndingDeadline {
+		out.Kind = KindHang
+	}
+	if f.end != nil {
+		out.Task = &Blocked{Comm: f.end.Comm, PID: f.end.PID, State: f.end.State}
+		out.Function = f.wait.fn
+		if f.end.Syscall != nil {
+			out.Syscall = f.end.Syscall.Name
+		}
+		out.Evidence = append(out.Evidence, f.taskEvidence(f.end))
+		out.Remedy = "look at the stack of " + f.end.String() + " in the evidence"
+		if f.chain.fromInit && f.end.PID == 1 {
+			out.Summary = fmt.Sprintf("%s is idle%s and nothing under it is blocked; the dump does not say what it waits for", f.end.String(), f.where())
+			if l := f.tasks.source; l == sourceState {
+				out.Where = WhereUserspace
+			}
+		}
+	}
+	out.Evidence = append(out.Evidence, f.lastLine("the last line of the console")...)
+	out.Evidence = append(out.Evidence, f.vcpuEvidence()...)
+	out.Evidence = append(out.Evidence, f.agentEvidence()...)
+	return out
+}

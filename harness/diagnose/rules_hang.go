@@ -1,0 +1,388 @@
+package diagnose
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// stateWord says how a task in a state sleeps.
+func stateWord(t *dump.Task) string {
+	switch t.State {
+	case "D":
+		return "is blocked (D)"
+	case "R":
+		return "runs"
+	case "T", "t":
+		return "is stopped"
+	}
+	return "sleeps"
+}
+
+// in gives " in syscall() → fn" of the last task.
+func (f *facts) where() string {
+	s := ""
+	if f.end.Syscall != nil && f.end.Syscall.Name != "" {
+		s = " in " + f.end.Syscall.Name + "()"
+	}
+	if f.wait.fn != "" {
+		if s == "" {
+			return " in " + f.wait.fn
+		}
+		s += " → " + f.wait.fn
+	}
+	return s
+}
+
+// deadlock: the chain of owners comes back to where it was.
+func deadlock(f *facts) *Diagnosis {
+	if !f.chain.cycle || f.end == nil || !isLockWait(f.wait.mech) {
+		return nil
+	}
+	out := f.hang(CauseDeadlock, WhereKernel, Certain)
+	names := make([]string, 0, len(f.chain.tasks))
+	funcs := make([]string, 0, len(f.chain.tasks))
+	for i, t := range f.chain.tasks {
+		if isLockWait(f.chain.waits[i].mech) {
+			names = append(names, t.String())
+			funcs = append(funcs, f.chain.waits[i].fn)
+			if t != f.end && i > 0 {
+				out.Evidence = append(out.Evidence, f.taskEvidence(t))
+			}
+		}
+	}
+	out.Title = "hang: deadlock: " + strings.Join(funcs, ", ")
+	out.Summary = "tasks wait for locks of each other: " + strings.Join(names, " → ") + " and round again"
+	out.Remedy = "a lock-order bug in the kernel: the functions are " + strings.Join(funcs, " and ") + "; a kernel with CONFIG_PROVE_LOCKING names the locks"
+	f.ownerEvidence(out)
+	return out
+}
+
+func (f *facts) ownerEvidence(out *Diagnosis) {
+	for _, o := range f.d.Owners {
+		for _, t := range f.chain.tasks {
+			if o.WaiterPID == t.PID {
+				out.Evidence = append(out.Evidence, Evidence{
+					What: "khungtaskd names the owner", Lines: f.d.Evidence(o.Offset, o.End, dump.Caller{}, 1), Offset: o.Offset, Source: sourceConsole,
+				})
+				break
+			}
+		}
+		if len(out.Evidence) > 12 {
+			return
+		}
+	}
+}
+
+// lockWait: the boot ends at a mutex, rwsem or semaphore, or at its owner.
+func lockWait(f *facts) *Diagnosis {
+	if f.end == nil {
+		return nil
+	}
+	at := -1
+	for i, w := range f.chain.waits {
+		if isLockWait(w.mech) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	waiter, w := f.chain.tasks[at], f.chain.waits[at]
+	if at != len(f.chain.tasks)-1 && f.wait.mech != onOther {
+		// The owner waits for something that is a cause of its own.
+		if f.wait.inModule || f.wait.inProbe || f.wait.inMount || f.wait.mech == onIO {
+			return nil
+		}
+	}
+	cause := map[mechanism]Cause{onMutex: CauseMutex, onRWSem: CauseRWSem, onSemaphore: CauseSemaphore}[w.mech]
+	out := f.hang(cause, WhereKernel, Certain)
+	out.Function = w.fn
+	what := strings.TrimPrefix(w.why, "a ")
+	out.Title = fmt.Sprintf("hang: %s blocked on a %s in %s", stableComm(waiter), what, w.fn)
+	if at == len(f.chain.tasks)-1 {
+		out.Summary = fmt.Sprintf("%s waits for a %s in %s; the log does not name its owner", f.who(), what, w.fn)
+		out.Remedy = "find the owner: a kernel with CONFIG_DETECT_HUNG_TASK_BLOCKER (6.15) or CONFIG_LOCKDEP names it; among the tasks of the dump it is one that took the lock and then waits"
+		if waiter.State != "D" {
+			out.Confidence = Likely
+		}
+		f.ownerEvidence(out)
+		return out
+	}
+	owner := f.chain.tasks[at+1]
+	ow := f.chain.waits[at+1]
+	out.Task = &Blocked{Comm: owner.Comm, PID: owner.PID, State: owner.State}
+	out.Title += " held by " + stableComm(owner)
+	out.Summary = fmt.Sprintf("%s waits for a %s in %s that %s likely owns; the owner %s%s", waiter.String(), what, w.fn, owner.String(), stateWord(owner), atFunc(ow))
+	out.Remedy = "look at why the owner, " + owner.String() + ", does not let go" + atFunc(ow)
+	out.Evidence = append(out.Evidence, f.taskEvidence(waiter))
+	f.ownerEvidence(out)
+	return out
+}
+
+func atFunc(w wait) string {
+	if w.fn == "" {
+		return ""
+	}
+	return " in " + w.fn
+}
+
+// moduleLoad: a module's init or a driver's probe does not return.
+func moduleLoad(f *facts) *Diagnosis {
+	if f.end == nil || !f.wait.inModule && !f.wait.inProbe {
+		return nil
+	}
+	cause, what := CauseModule, "module initialisation"
+	if f.wait.inProbe {
+		cause, what = CauseProbe, "a driver's probe"
+	}
+	out := f.hang(cause, WhereKernel, Certain)
+	mod := ""
+	if f.wait.module != "" {
+		mod = " of module " + f.wait.module
+	}
+	driver := ""
+	if f.wait.probe != "" {
+		driver = " (" + f.wait.probe + ")"
+	}
+	out.Title = fmt.Sprintf("hang: %s%s does not return%s: blocked in %s", what, mod, driver, f.wait.fn)
+	out.Summary = fmt.Sprintf("%s %s%s: %s%s%s does not return", f.who(), stateWord(f.end), f.where(), what, mod, driver)
+	out.Remedy = "a driver that waits for hardware or for another part of the kernel: boot with initcall_debug, and with the module blacklisted (module_blacklist=" + orName(f.wait.module) + ") to see whether the boot goes on"
+	if f.wait.mech == onIdempotent {
+		out.Confidence = Likely
+		out.Notes = append(out.Notes, "the same module is being loaded by another task that is not in the dump")
+	}
+	if f.end.State == "R" {
+		out.Confidence = Likely
+	}
+	return out
+}
+
+func orName(s string) string {
+	if s == "" {
+		return "NAME"
+	}
+	return s
+}
+
+// mountStuck: a mount does not return.
+func mountStuck(f *facts) *Diagnosis {
+	if f.end == nil || !f.wait.inMount {
+		return nil
+	}
+	out := f.hang(CauseMount, WhereKernel, asConfidence(f.end.State == "D"))
+	fs := ""
+	if f.wait.mount != "" {
+		fs = " (" + f.wait.mount + ")"
+	}
+	out.Title = "hang: mount does not return" + fs + ": " + stableComm(f.end) + " blocked in " + f.wait.fn
+	out.Summary = fmt.Sprintf("%s %s%s: a mount%s waits for %s", f.who(), stateWord(f.end), f.where(), fs, orWhat(f.wait.why))
+	out.Remedy = "look at the device under the file system: block errors or time-outs on the console, a device without a back end on the host, or a file server that does not answer"
+	f.ioErrors(out)
+	return out
+}
+
+func orWhat(s string) string {
+	if s == "" {
+		return "something in the kernel"
+	}
+	return s
+}
+
+func (f *facts) ioErrors(out *Diagnosis) {
+	if e, ok := f.d.Boot.Event(dump.EventIOError); ok {
+		out.Evidence = append(out.Evidence, f.eventEvidence("I/O errors", e))
+	}
+}
+
+// rootDevice: the kernel, dracut, initramfs-tools or systemd waits for a device
+// that does not come.
+func rootDevice(f *facts) *Diagnosis {
+	b := &f.d.Boot
+	if e, ok := b.Event(dump.EventRootWait); ok && b.Stage == dump.StageRootWait {
+		if f.end != nil && !f.end.Has("prepare_namespace", "wait_for_root", "kernel_init_freeable", "mount_root") {
+			return nil
+		}
+		out := f.hang(CauseRootDevice, WhereKernel, Certain)
+		out.Title = "hang: the kernel waits for the root device " + e.Subject
+		out.Summary = "the kernel waits for the root device " + e.Subject + " (rootwait), and no driver has found it"
+		out.Remedy = "check that the machine has the device, that its driver is built into the kernel or comes with an initramfs, and that root= names it right"
+		out.Evidence = append([]Evidence{f.eventEvidence("the kernel waits", e)}, out.Evidence...)
+		return out
+	}
+	dev, ev := f.missingDevice()
+	if len(ev) == 0 {
+		return nil
+	}
+	conf := Likely
+	for _, k := range []dump.EventKind{dump.EventDracutTimeout, dump.EventTimedOut, dump.EventNoDevice, dump.EventEmergency} {
+		if f.hasEvent(k) {
+			conf = Certain
+		}
+	}
+	out := &Diagnosis{Kind: KindHang, Cause: CauseRootDevice, Where: WhereInitramfs, Confidence: conf, Evidence: ev}
+	if b.Stage.Rank() >= dump.StageSystem.Rank() {
+		out.Where = WhereUserspace
+	}
+	name := dev
+	if name == "" {
+		name = "it needs"
+		if r := f.argument("root"); r != "" {
+			name = r
+		}
+	}
+	out.Title = "hang: the device " + name + " never appears"
+	out.Summary = "user space waits for the device " + name + ", which never appears"
+	out.Remedy = "check that the machine has the device, that its driver and the file system's module are in the initramfs (virtio_blk, virtio_scsi, nvme, ext4, ...), and that root= or fstab names it right"
+	if f.end != nil {
+		out.Evidence = append(out.Evidence, f.taskEvidence(f.end))
+	}
+	return out
+}
+
+// missingDevice finds what user space says of a device that is not there.
+func (f *facts) missingDevice() (dev string, ev []Evidence) {
+	b := &f.d.Boot
+	for _, e := range b.All(dump.EventNoDevice) {
+		dev = e.Subject
+		ev = append(ev, f.eventEvidence("the device is not there", e))
+	}
+	for _, e := range b.All(dump.EventTimedOut) {
+		dev = strings.TrimPrefix(e.Subject, "device ")
+		ev = append(ev, f.eventEvidence("systemd gave up waiting for the device", e))
+	}
+	if e, ok := b.Event(dump.EventDracutTimeout); ok {
+		ev = append(ev, f.eventEvidence("the initramfs gave up waiting", e))
+	}
+	for _, e := range b.All(dump.EventStartJob) {
+		if n, ok := deviceJob(e.Subject); ok && (f.latestJob(e) || len(ev) > 0) {
+			dev = n
+			ev = append(ev, f.eventEvidence("systemd waits for the device"+times(e), e))
+		}
+	}
+	return dev, ev
+}
+
+// latestJob says whether a start job is among the last things printed.
+func (f *facts) latestJob(e dump.Event) bool {
+	for _, o := range f.d.Boot.All(dump.EventTarget) {
+		if o.Offset > e.Offset {
+			return false
+		}
+	}
+	return true
+}
+
+func times(e dump.Event) string {
+	if e.Elapsed == "" {
+		return ""
+	}
+	return " (" + e.Elapsed + " of " + e.Limit + ")"
+}
+
+// deviceJob tells the start job of a device unit: `dev-vda1.device`,
+// `/dev/vda1`, `Device /dev/disk/by-uuid/...`.
+func deviceJob(s string) (string, bool) {
+	t := strings.TrimPrefix(s, "device ")
+	t = strings.TrimPrefix(t, "Device ")
+	switch {
+	case strings.HasPrefix(t, "/dev/"), strings.HasPrefix(t, "dev-") && strings.Contains(t, ".device"):
+		return t, true
+	case strings.Contains(t, ".device"):
+		return t, true
+	}
+	return "", false
+}
+
+// initcall: PID 1 is still the kernel's own and an initcall does not return.
+func initcall(f *facts) *Diagnosis {
+	if f.end != nil && f.wait.inInitcall {
+		out := f.hang(CauseInitcall, WhereKernel, asConfidence(f.end.State == "D"))
+		out.Title = "hang: initcall " + orUnknown(f.wait.initcall) + " does not return: blocked in " + f.wait.fn
+		out.Summary = fmt.Sprintf("the kernel's own start-up (%s) %s in the initcall %s%s", f.end.String(), stateWord(f.end), orUnknown(f.wait.initcall), atFunc(f.wait))
+		out.Remedy = "leave the initcall out to see whether the boot goes on: initcall_blacklist=" + orName(f.wait.initcall)
+		return out
+	}
+	calls := f.d.Boot.All(dump.EventInitcall)
+	if f.end != nil || len(calls) == 0 || f.d.Boot.Stage.Rank() >= dump.StageInit.Rank() {
+		return nil
+	}
+	e := calls[len(calls)-1]
+	out := f.hang(CauseInitcall, WhereKernel, Likely)
+	out.Function = e.Subject
+	out.Title = "hang: initcall " + e.Subject + " does not return"
+	out.Summary = "the kernel called the initcall " + e.Subject + " and it has not returned"
+	out.Remedy = "leave the initcall out to see whether the boot goes on: initcall_blacklist=" + e.Subject
+	out.Evidence = append(out.Evidence, f.eventEvidence("the last initcall that was entered", e))
+	return out
+}
+
+// kernelWait: the task that the boot waits for is blocked in the kernel, and
+// none of the more specific rules knew why.
+func kernelWait(f *facts) *Diagnosis {
+	if f.end == nil || f.end.State == "R" {
+		return nil
+	}
+	w := f.wait
+	if f.end.State != "D" && w.mech != onHelper && w.mech != onFuse && w.mech != onStop {
+		return nil
+	}
+	cause, remedy := CauseKernelWait, "look at the stack: the kernel function that waits is "+orUnknown(w.fn)
+	switch w.mech {
+	case onIO:
+		cause, remedy = CauseIO, "look at the block device: errors or time-outs on the console, or a back end on the host that does not answer"
+	case onRCU:
+		cause, remedy = CauseRCU, "look for what keeps the RCU grace period from ending: a CPU that spins or that the host does not run (sysrq-l)"
+	case onHelper:
+		cause, remedy = CauseModule, "the kernel waits for a helper program (modprobe) that is not in the dump or does not end"
+	case onAsync, onProbes, onFlush:
+		cause, remedy = CauseProbe, "look at the kworkers in the dump: one of them runs the probe or work item that does not end"
+	}
+	out := f.hang(cause, WhereKernel, Certain)
+	if w.why == "" || w.mech == onOther || w.mech == onCompletion {
+		out.Confidence = Likely
+	}
+	out.Title = fmt.Sprintf("hang: %s blocked in %s", stableComm(f.end), orUnknown(w.fn))
+	out.Summary = fmt.Sprintf("%s %s%s and waits for %s", f.who(), stateWord(f.end), f.where(), orWhat(w.why))
+	out.Remedy = remedy
+	f.ioErrors(out)
+	return out
+}
+
+// hungTask: there is no task dump, but khungtaskd reported.
+func hungTask(f *facts) *Diagnosis {
+	r := f.report(dump.ReportHungTask)
+	if r == nil {
+		return nil
+	}
+	out := &Diagnosis{
+		Kind: KindHang, Cause: CauseHungTask, Where: WhereKernel, Confidence: Likely,
+		Title: r.Title, Function: r.Func, Task: &Blocked{Comm: r.Comm, PID: r.PID, State: orState(r.State)},
+		Summary:  fmt.Sprintf("%s (PID %d) has been blocked for more than %d s in %s", r.Comm, r.PID, r.Seconds, orUnknown(r.Func)),
+		Remedy:   "take a task dump (sysrq-t) to see what it waits for",
+		Evidence: []Evidence{f.reportEvidence("the first hung task", r)},
+	}
+	t := dump.Task{Comm: r.Comm, PID: r.PID, State: orState(r.State), Frames: r.Frames, CPU: -1}
+	w := classify(&t)
+	if len(r.Frames) > 0 {
+		out.Summary += ", waiting for " + orWhat(w.why)
+		if c, ok := map[mechanism]Cause{onMutex: CauseMutex, onRWSem: CauseRWSem, onSemaphore: CauseSemaphore, onIO: CauseIO, onRCU: CauseRCU}[w.mech]; ok {
+			out.Cause = c
+		}
+	}
+	for _, o := range f.d.Owners {
+		if o.WaiterPID == r.PID && o.OwnerPID > 0 {
+			out.Summary += fmt.Sprintf("; the %s is likely owned by %s (PID %d)", o.Lock, o.OwnerComm, o.OwnerPID)
+			break
+		}
+	}
+	return out
+}
+
+func orState(s string) string {
+	if s == "" {
+		return "D"
+	}
+	return s
+}

@@ -1,0 +1,147 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// emergency: user space gave up and waits for a person.
+func emergency(f *facts) *Diagnosis {
+	e, ok := f.d.Boot.Event(dump.EventEmergency)
+	if !ok {
+		return nil
+	}
+	out := &Diagnosis{
+		Kind: KindHalted, Cause: CauseEmergency, Where: WhereUserspace, Confidence: Certain,
+		Title:    "emergency shell",
+		Summary:  "user space gave up and offers an emergency shell",
+		Remedy:   "read what failed before it",
+		Evidence: []Evidence{f.eventEvidence("the emergency shell", e)},
+	}
+	if f.d.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {
+		out.Where = WhereInitramfs
+	}
+	for _, k := range []dump.EventKind{dump.EventSwitchFailed, dump.EventUnitFailed, dump.EventDependency, dump.EventNoInit} {
+		all := f.d.Boot.All(k)
+		if len(all) == 0 {
+			continue
+		}
+		first := all[0]
+		if out.Title == "emergency shell" {
+			out.Title += ": " + oneLine(dump.Normalise(orFail(first)))
+			out.Summary += " after: " + first.Text
+		}
+		out.Evidence = append(out.Evidence, f.eventEvidence("what failed first", first))
+	}
+	return out
+}
+
+func orFail(e dump.Event) string {
+	if e.Subject == "" {
+		return e.Text
+	}
+	return "failed: " + e.Subject
+}
+
+// userWait: the chain ends at a task that waits for something of user space.
+func userWait(f *facts) *Diagnosis {
+	if f.end == nil || !f.chain.fromInit || f.end.KernelThread {
+		return nil
+	}
+	w := f.wait
+	job, hasJob := f.job()
+	cause, remedy := CauseUserService, ""
+	switch w.mech {
+	case onFileLock:
+		cause = CauseUserLock
+		remedy = "find the process that holds the lock: it is in the dump, probably asleep, and took the same file"
+	case onPipe, onFifo:
+		remedy = "find the process at the other end of the pipe: it has not written, or not closed it"
+	case onSocket:
+		remedy = "find the service at the other end of the socket"
+	case onFutex:
+		remedy = "the process waits for one of its own threads or for a shared lock: a user-space dump (gdb, coredump) tells more"
+	case onTTYWrite, onTTY:
+		remedy = "the process waits for its terminal: a console without a reader, or a program that asks a question"
+	case onSleep:
+		remedy = "the process polls and sleeps in between: look at what it polls for"
+	case onSignal, onStop:
+		remedy = "the process waits for a signal that nobody sends"
+	case onChild:
+		remedy = "the process waits for a child that is not in the dump"
+	case onPoll:
+		if !hasJob && f.end.PID == 1 {
+			return nil // PID 1 and everything under it is idle: unknown
+		}
+		remedy = "the process waits for an event"
+	case onCPU:
+		remedy = "the process runs: it is busy, slow, or in an endless loop"
+	default:
+		return nil
+	}
+	out := f.hang(cause, WhereUserspace, Likely)
+	if f.d.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {
+		out.Where = WhereInitramfs
+	}
+	out.Title = fmt.Sprintf("hang: %s waits in %s", stableComm(f.end), orCall(f.end, w))
+	out.Summary = fmt.Sprintf("%s %s%s: it waits for %s", f.who(), stateWord(f.end), f.where(), orWhat(w.why))
+	if w.mech == onCPU {
+		out.Title = "hang: " + stableComm(f.end) + " runs and does not end"
+		out.Summary = fmt.Sprintf("%s is running%s", f.who(), f.where())
+	}
+	out.Remedy = remedy
+	if hasJob {
+		out.Title = "hang: start job " + job.Subject + ": " + out.Title[len("hang: "):]
+		out.Summary += "; systemd says that a start job is running for " + job.Subject + times(job)
+		out.Evidence = append(out.Evidence, f.eventEvidence("systemd's start job"+times(job), job))
+	}
+	if w.mech == onFileLock && f.end.State != "D" {
+		out.Confidence = Certain
+		f.lockHolders(out)
+	}
+	return out
+}
+
+// lockHolders says that the holder of a file lock is not in the dump by name.
+func (f *facts) lockHolders(out *Diagnosis) {
+	out.Notes = append(out.Notes, "a task dump does not name the holder of a file lock; /proc/locks does")
+}
+
+func orCall(t *dump.Task, w wait) string {
+	if t.Syscall != nil && t.Syscall.Name != "" {
+		return t.Syscall.Name
+	}
+	return orUnknown(w.fn)
+}
+
+// job is the start job that systemd printed last.
+func (f *facts) job() (dump.Event, bool) {
+	e, ok := f.d.Boot.Event(dump.EventStartJob)
+	if !ok || !f.latestJob(e) {
+		return dump.Event{}, false
+	}
+	return e, true
+}
+
+// startJob: there are no tasks, but systemd says what it waits for.
+func startJob(f *facts) *Diagnosis {
+	e, ok := f.job()
+	if !ok {
+		return nil
+	}
+	out := &Diagnosis{
+		Kind: KindHang, Cause: CauseUserService, Where: WhereUserspace, Confidence: Likely,
+		Title:    "hang: start job " + e.Subject,
+		Summary:  "systemd waits for the start job " + e.Subject + times(e),
+		Remedy:   "look at that unit; take a task dump (sysrq-t) to see which of its processes waits and for what",
+		Evidence: []Evidence{f.eventEvidence("systemd's start job"+times(e), e)},
+	}
+	if f.d.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {
+		out.Where = WhereInitramfs
+	}
+	if f.end != nil {
+		out.Evidence = append(out.Evidence, f.taskEvidence(f.end))
+	}
+	return out
+}

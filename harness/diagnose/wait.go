@@ -1,0 +1,274 @@
+package diagnose
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// mechanism is what a task sleeps on.
+type mechanism string
+
+const (
+	onEntropy    mechanism = "entropy"
+	onHelper     mechanism = "usermodehelper"
+	onMutex      mechanism = "mutex"
+	onRWSem      mechanism = "rwsem"
+	onSemaphore  mechanism = "semaphore"
+	onRCU        mechanism = "rcu"
+	onAsync      mechanism = "async"
+	onProbes     mechanism = "device-probes"
+	onFlush      mechanism = "workqueue"
+	onDevtmpfs   mechanism = "devtmpfs"
+	onIdempotent mechanism = "same-module"
+	onRootDevice mechanism = "root-device"
+	onFileLock   mechanism = "file-lock"
+	onFuse       mechanism = "fuse"
+	onNetFS      mechanism = "network-fs"
+	onIO         mechanism = "io"
+	onCompletion mechanism = "completion"
+	onPipe       mechanism = "pipe"
+	onFifo       mechanism = "fifo"
+	onSocket     mechanism = "socket"
+	onTTYWrite   mechanism = "tty-write"
+	onTTY        mechanism = "tty"
+	onChild      mechanism = "child"
+	onVfork      mechanism = "vfork"
+	onFutex      mechanism = "futex"
+	onPoll       mechanism = "poll"
+	onSleep      mechanism = "sleep"
+	onSignal     mechanism = "signal"
+	onStop       mechanism = "stopped"
+	onCPU        mechanism = "running"
+	onNothing    mechanism = "dead"
+	onOther      mechanism = "other"
+)
+
+// wait is what one task waits for.
+type wait struct {
+	mech mechanism
+	// fn is the kernel function that says most about it.
+	fn string
+	// what is the short word for Link.Waits.
+	what string
+	// why is in words.
+	why string
+	// hard is how strongly the wait speaks for being the blocker: a task in
+	// an idle epoll has 5, one that waits for entropy 100.
+	hard int
+	// Doing says in which larger operation it waits.
+	module, probe, mount, initcall string
+	inModule, inProbe, inMount     bool
+	inInitcall                     bool
+}
+
+// waitRule recognises a mechanism by a function anywhere in the chain. The
+// rules are tried in order, the decisive ones first, because an outer function
+// can say more than the inner one: getrandom sleeps in schedule_timeout.
+type waitRule struct {
+	mech mechanism
+	what string
+	why  string
+	hard int
+	fns  []string
+}
+
+var waitRules = []waitRule{
+	{onEntropy, "entropy", "the kernel's random number generator was never seeded", 100, fields(
+		"wait_for_random_bytes try_to_generate_entropy random_read_iter random_read _random_read get_random_bytes_wait")},
+	{onHelper, "usermodehelper", "a program that the kernel started", 80, fields(
+		"call_usermodehelper_exec call_usermodehelper_exec_work __request_module request_module wait_for_helper")},
+	{onIdempotent, "module", "another task that loads the same module", 80, fields(
+		"idempotent_wait_for_completion idempotent_init_module_wait finished_loading add_unformed_module")},
+	{onRootDevice, "root device", "the root device to appear", 95, fields(
+		"wait_for_root wait_for_device_probe_root")},
+	{onDevtmpfs, "devtmpfs", "kdevtmpfs to make a device node", 80, fields(
+		"devtmpfs_submit_req devtmpfs_create_node devtmpfs_delete_node")},
+	{onAsync, "async work", "asynchronous driver work to finish", 80, fields(
+		"async_synchronize_cookie_domain async_synchronize_cookie async_synchronize_full async_synchronize_full_domain")},
+	{onProbes, "driver probes", "the running driver probes to finish", 80, fields("wait_for_device_probe")},
+	{onRCU, "rcu", "an RCU grace period", 82, fields(
+		"synchronize_rcu synchronize_rcu_expedited synchronize_rcu_normal wait_rcu_gp __wait_rcu_gp wait_rcu_exp_gp rcu_barrier synchronize_srcu __synchronize_srcu synchronize_sched")},
+	{onMutex, "mutex", "a mutex", 90, fields(
+		"mutex_lock __mutex_lock __mutex_lock_slowpath mutex_lock_nested mutex_lock_interruptible mutex_lock_killable __mutex_lock_interruptible_slowpath __mutex_lock_killable_slowpath __ww_mutex_lock rt_mutex_slowlock __rt_mutex_slowlock rt_mutex_lock __mutex_lock_common")},
+	{onRWSem, "rw-semaphore", "a read-write semaphore", 90, fields(
+		"rwsem_down_read_slowpath rwsem_down_write_slowpath rwsem_down_read_failed rwsem_down_write_failed __down_read __down_write down_read down_write down_read_killable down_write_killable percpu_rwsem_wait __percpu_down_read percpu_down_write call_rwsem_down_read_failed call_rwsem_down_write_failed __rwsem_down_write_failed_common")},
+	{onSemaphore, "semaphore", "a semaphore", 90, fields("__down ___down_common __down_common __down_interruptible __down_killable __down_timeout")},
+	{onFlush, "workqueue", "a work item to finish", 80, fields(
+		"__flush_work flush_work flush_workqueue __flush_workqueue drain_workqueue cancel_work_sync __cancel_work_sync __cancel_work_timer cancel_delayed_work_sync work_on_cpu work_on_cpu_key")},
+	{onFileLock, "file lock", "a file lock that another process holds", 70, fields(
+		"flock_lock_inode_wait locks_lock_inode_wait fcntl_setlk fcntl_setlk64 do_lock_file_wait posix_lock_inode_wait")},
+	{onFuse, "fuse", "a FUSE server's answer", 72, fields("request_wait_answer __fuse_simple_request fuse_simple_request fuse_request_send")},
+	{onNetFS, "network", "a network file server's answer", 72, fields("rpc_wait_bit_killable nfs4_run_open_task p9_client_rpc p9_virtio_zc_request cifs_send_recv wait_for_response")},
+	{onIO, "I/O", "a block device to answer", 86, fields(
+		"io_schedule io_schedule_timeout folio_wait_bit_common folio_wait_bit wait_on_page_bit wait_on_page_bit_common __wait_on_buffer submit_bio_wait blk_execute_rq blk_mq_get_tag jbd2_log_wait_commit __lock_page folio_lock __folio_lock sleep_on_page bit_wait_io sync_buffer blk_wait_io wait_on_page_read blkdev_issue_flush scsi_execute_cmd __scsi_execute")},
+	{onVfork, "vfork", "its vfork child to start a program", 60, fields("wait_for_vfork_done wait_for_vfork")},
+	{onChild, "wait4", "a child process", 5, fields("do_wait kernel_wait4 kernel_waitid __do_wait do_wait4 wait_task_zombie")},
+	{onCompletion, "completion", "another part of the kernel to signal it", 84, fields(
+		"wait_for_completion wait_for_completion_timeout wait_for_completion_killable wait_for_completion_interruptible wait_for_completion_interruptible_timeout wait_for_completion_killable_timeout wait_for_completion_io __wait_for_common wait_for_common wait_for_completion_state")},
+	{onFifo, "fifo", "the other end of a FIFO to be opened", 40, fields("fifo_open wait_for_partner")},
+	{onPipe, "pipe", "the other end of a pipe", 30, fields("pipe_read anon_pipe_read pipe_wait pipe_wait_readable pipe_wait_writable pipe_write anon_pipe_write")},
+	{onSocket, "unix socket", "the peer of a socket", 28, fields(
+		"unix_stream_read_generic unix_stream_data_wait unix_stream_connect unix_wait_for_peer unix_stream_recvmsg unix_dgram_recvmsg __skb_wait_for_more_packets sk_wait_data tcp_recvmsg netlink_recvmsg sock_alloc_send_pskb inet_wait_for_connect inet_stream_connect")},
+	{onTTYWrite, "terminal", "its terminal to take the output", 45, fields("tty_wait_until_sent uart_wait_until_sent n_tty_write tty_write_lock do_output_char")},
+	{onTTY, "terminal", "input on its terminal", 10, fields("n_tty_read tty_read wait_woken_tty hvc_open")},
+	{onFutex, "futex", "another thread (futex)", 20, fields("futex_wait_queue futex_wait_queue_me futex_wait __futex_wait futex_do_wait do_futex")},
+	{onPoll, "epoll", "an event (epoll)", 5, fields("ep_poll do_epoll_wait")},
+	{onPoll, "poll", "an event (poll)", 5, fields("do_sys_poll do_poll poll_schedule_timeout")},
+	{onPoll, "select", "an event (select)", 5, fields("do_select core_sys_select do_pselect")},
+	{onSignal, "signal", "a signal", 5, fields("do_sigtimedwait sigsuspend __x64_sys_pause __arm64_sys_pause sys_pause do_rt_sigtimedwait __se_sys_pause")},
+	{onSleep, "sleep", "a timer", 15, fields("do_nanosleep hrtimer_nanosleep common_nsleep msleep msleep_interruptible usleep_range usleep_range_state ssleep fsleep")},
+	{onStop, "stop signal", "a SIGCONT, because it was stopped", 60, fields("do_signal_stop ptrace_stop do_jobctl_trap")},
+}
+
+func fields(s string) []string { return strings.Fields(s) }
+
+// waitIndex gives the first rule of a function.
+var waitIndex = func() map[string]int {
+	m := make(map[string]int)
+	for i, r := range waitRules {
+		for _, f := range r.fns {
+			if _, ok := m[f]; !ok {
+				m[f] = i
+			}
+		}
+	}
+	return m
+}()
+
+// classify says what a task waits for.
+func classify(t *dump.Task) wait {
+	chain := t.Chain()
+	w := wait{mech: onOther, what: "unknown"}
+	best, at := len(waitRules), -1
+	for i, f := range chain {
+		if r, ok := waitIndex[f.Base()]; ok && r < best {
+			best, at = r, i
+		}
+	}
+	for _, f := range chain {
+		if b := f.Base(); !dump.IsGeneric(b) {
+			w.fn = b
+			break
+		}
+	}
+	if w.fn == "" && len(chain) > 0 {
+		w.fn = chain[0].Base()
+	}
+	w.context(chain)
+	switch {
+	case t.State == "Z" || t.State == "X":
+		w.mech, w.what, w.why = onNothing, "nothing", "is dead"
+		return w
+	case t.State == "T" || t.State == "t":
+		w.mech, w.what, w.why, w.hard = onStop, "stop signal", "a SIGCONT, because it was stopped", 60
+		return w
+	case best < len(waitRules):
+		r := &waitRules[best]
+		w.mech, w.what, w.why, w.hard = r.mech, r.what, r.why, r.hard
+		w.refine(chain, at)
+	case t.State == "D":
+		w.what, w.why, w.hard = "the kernel", "something in the kernel", 84
+	case t.State == "I":
+		w.what, w.why = "work", "work to do"
+	}
+	if t.State == "R" && w.mech != onEntropy {
+		w.mech, w.what, w.why, w.hard = onCPU, "nothing", "runs", 12
+		if w.inModule || w.inProbe || w.inInitcall {
+			w.hard = 75
+		}
+	}
+	if w.hard >= 60 && t.KernelThread && t.State != "D" && w.mech != onEntropy {
+		w.hard = 1 // kernel threads sleep interruptibly when they are idle
+	}
+	if w.hard < 80 && w.hard > 0 && (w.inModule || w.inProbe) && t.State != "R" {
+		w.hard = 80
+	}
+	if w.mech == onEntropy && t.Has("rng_dev_read") {
+		w.why = "the hardware random number generator"
+	}
+	return w
+}
+
+// refine picks the function that names the wait: for the entropy, helper and
+// similar rules the function of the rule itself; for the plain primitives the
+// caller that took them.
+func (w *wait) refine(chain []dump.Frame, at int) {
+	switch w.mech {
+	case onEntropy:
+		w.fn = chain[at].Base()
+		for _, f := range chain {
+			if f.Base() == "wait_for_random_bytes" {
+				w.fn = "wait_for_random_bytes"
+			}
+		}
+	case onHelper, onIdempotent, onAsync, onProbes, onDevtmpfs, onRootDevice, onRCU:
+		w.fn = chain[at].Base()
+	case onSocket:
+		if strings.HasPrefix(w.fn, "tcp") || strings.HasPrefix(w.fn, "inet") {
+			w.what, w.why = "network socket", "a network peer"
+		}
+	}
+}
+
+// context finds the larger operation: loading a module, probing a device,
+// mounting, running an initcall.
+func (w *wait) context(chain []dump.Frame) {
+	for i, f := range chain {
+		switch f.Base() {
+		case "do_init_module", "load_module", "__do_sys_finit_module", "__do_sys_init_module", "init_module_from_file", "idempotent_init_module",
+			"__x64_sys_finit_module", "__arm64_sys_finit_module", "__x64_sys_init_module", "__arm64_sys_init_module", "sys_finit_module",
+			"SyS_finit_module", "sys_init_module", "SyS_init_module":
+			w.inModule = true
+		case "really_probe", "driver_probe_device", "__driver_probe_device", "bus_probe_device", "__device_attach", "__driver_attach",
+			"device_initial_probe", "call_driver_probe":
+			w.inProbe = true
+			if w.probe == "" {
+				w.probe = probeName(chain[:i])
+			}
+		case "do_one_initcall":
+			w.inInitcall = true
+			if i > 0 {
+				w.initcall = chain[i-1].Base()
+			}
+		case "path_mount", "do_mount", "ksys_mount", "do_new_mount", "vfs_get_tree", "get_tree_bdev", "get_tree_bdev_flags", "mount_bdev", "vfs_kern_mount",
+			"vfs_fsconfig_locked", "vfs_cmd_create", "do_mount_root", "mount_fs", "mount_root", "mount_block_root", "mount_root_generic":
+			w.inMount = true
+			if w.mount == "" && i > 0 {
+				w.mount = mountName(chain[:i])
+			}
+		}
+		if w.module == "" && f.Module != "" {
+			w.module = f.Module
+		}
+	}
+	if w.inInitcall && w.inModule {
+		w.inInitcall = false
+	}
+}
+
+// probeName is the driver's own probe function: the outermost frame below
+// really_probe that is not the bus's.
+func probeName(inner []dump.Frame) string {
+	for i := len(inner) - 1; i >= 0; i-- {
+		switch b := inner[i].Base(); b {
+		case "platform_probe", "platform_drv_probe", "pci_device_probe", "local_pci_probe", "virtio_dev_probe", "usb_probe_interface",
+			"usb_probe_device", "amba_probe", "i2c_device_probe", "spi_probe", "pci_call_probe", "call_driver_probe", "really_probe",
+			"__driver_probe_device", "driver_probe_device", "work_on_cpu", "work_on_cpu_key", "scsi_bus_probe", "acpi_device_probe", "auxiliary_bus_probe", "serial_base_match":
+		default:
+			return b
+		}
+	}
+	return ""
+}
+
+// mountName is the file system's fill_super or get_tree function.
+func mountName(inner []dump.Frame) string {
+	for i := len(inner) - 1; i >= 0; i-- {
+		b := inner[i].Base()
+		if strings.Contains(b, "fill_super") || strings.HasSuffix(b, "_get_tree") || strings.HasSuffix(b, "_mount") && !strings.HasPrefix(b, "do_") && !strings.HasPrefix(b, "legacy") {
+			return b
+		}
+	}
+	return ""
+}
