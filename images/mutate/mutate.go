@@ -63,11 +63,6 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, 
 	if reason != "" {
 		return refuse("%s", reason)
 	}
-	off, ok := table.FileOffset(sym.Addr)
-	size, sized := table.Size(sym.Addr)
-	if !ok || !sized || off+size > uint64(len(payload)) {
-		return refuse("its bytes at %#x are not in the kernel image", sym.Addr)
-	}
 	t := tables{payload: payload, arch: a, table: table}
 	if a == arch.X86_64 {
 		if t.elf, err = elf64.Parse(payload); err != nil {
@@ -76,6 +71,11 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, 
 		if s, ok := t.elf.SectionAt(sym.Addr); ok && s.Flags&elf64.FlagExec == 0 {
 			return refuse("it lies in section %s, which holds no code", s.Name)
 		}
+	}
+	off, ok := table.FileOffset(sym.Addr)
+	size, sized := table.Size(sym.Addr)
+	if !ok || !sized || off+size > uint64(len(payload)) {
+		return refuse("its bytes at %#x are not in the kernel image", sym.Addr)
 	}
 	body := payload[off : off+size]
 	skip := t.entry(body, sym.Addr)
