@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -145,6 +146,12 @@ func prepare(ctx context.Context, c Command) (*Process, *os.File, error) {
 	}
 	if p.clock == nil {
 		p.clock = realClock{}
+	}
+	if strings.Contains(c.Path, "/") {
+		// A relative path is meant from here, not from Dir.
+		if p.cmd.Path, err = filepath.Abs(c.Path); err != nil {
+			return nil, nil, fmt.Errorf("start %s: %w", c.Path, err)
+		}
 	}
 	p.cmd.Dir, p.cmd.Env, p.cmd.ExtraFiles = c.Dir, c.Env, c.ExtraFiles
 	if c.Stdout != nil {

@@ -1,0 +1,93 @@
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/console"
+)
+
+// printer is real-mode code that prints the characters from '0' to 'z' and a
+// newline, 2,000 times, on the first UART, waiting for LSR.THRE (0x3fd, bit 5)
+// before each byte as every driver does, and then writes 0x2a to
+// isa-debug-exit.
+var printer = []byte{
+	0xb9, 0xd0, 0x07, 0xb3, 0x30, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x20, 0x74,
+	0xfb, 0xba, 0xf8, 0x03, 0x88, 0xd8, 0xee, 0xfe, 0xc3, 0x80, 0xfb, 0x7b,
+	0x72, 0xeb, 0x77, 0x06, 0xb3, 0x09, 0xfe, 0xc3, 0xeb, 0x02, 0xeb, 0x0e,
+	0xba, 0xfd, 0x03, 0xec, 0xa8, 0x20, 0x74, 0xfb, 0xba, 0xf8, 0x03, 0xb0,
+	0x0a, 0xee, 0x49, 0x75, 0xce, 0xb0, 0x2a, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd,
+}
+
+// What the guest prints is what is recorded, from its first byte on.
+func TestConsoleOfARealQEMUIsLossless(t *testing.T) {
+	path, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		t.Skip("qemu-system-x86_64 is not installed")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	rom := make([]byte, 64<<10)
+	copy(rom, printer)
+	copy(rom[len(rom)-16:], []byte{0xea, 0x00, 0x00, 0x00, 0xf0}) // reset: jump to f000:0000
+	if err := os.WriteFile(filepath.Join(dir, "rom"), rom, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewSocketDir(filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Remove()
+	sock, err := d.Listen("console")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Command{Path: path}
+	c.Args = []string{
+		"-M", "q35", "-accel", "tcg", "-m", "16", "-nodefaults", "-no-user-config", "-display", "none",
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-bios", filepath.Join(dir, "rom"),
+		"-chardev", ChardevDialled("console", c.Pass(sock.File())), "-serial", "chardev:console",
+	}
+	conn, err := sock.Dial(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, c)
+	// One byte shows that it prints; then it prints to a socket nobody reads.
+	first := make([]byte, 1)
+	if _, err := conn.Read(first); err != nil {
+		t.Fatalf("%v; %v", err, p.Stderr())
+	}
+	log, err := os.Create(filepath.Join(dir, "console.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := console.Record(conn, log, console.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exit, err := p.Wait(ctx)
+	if err != nil || exit.Code != 2*0x2a+1 {
+		t.Errorf("exit = %v, %v", exit, err)
+	}
+	<-r.Done()
+	var line strings.Builder
+	for b := byte('0'); b <= 'z'; b++ {
+		line.WriteByte(b)
+	}
+	want := strings.Repeat(line.String()+"\n", 2000)
+	got, err := os.ReadFile(log.Name())
+	if got = append(first, got...); err != nil || !bytes.Equal(got, []byte(want)) {
+		t.Errorf("recorded %d bytes, the guest printed %d, %v", len(got), len(want), err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
