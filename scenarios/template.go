@@ -160,3 +160,17 @@ func first[T comparable](v, def T) T {
 	}
 	return v
 }
+
+// With returns the catalogue with another's templates; one of the same name
+// replaces the one that was there.
+func (c Catalogue) With(other Catalogue) Catalogue {
+	out := slices.Clone(c)
+	for _, t := range other {
+		if i := slices.IndexFunc(out, func(o Template) bool { return o.Name == t.Name }); i >= 0 {
+			out[i] = t
+			continue
+		}
+		out = append(out, t)
+	}
+	return out
+}

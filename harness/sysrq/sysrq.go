@@ -85,7 +85,8 @@ type Guest struct {
 type Times struct {
 	// Banner is how long the kernel may take to begin to print.
 	Banner time.Duration
-	// Quiet is the silence that ends a dump.
+	// Quiet is the silence that ends the last dump. The others need less: the
+	// kernel prints a dump in one go and only then hears the next key.
 	Quiet time.Duration
 	// Dump is how long one dump may take in all.
 	Dump time.Duration
@@ -145,6 +146,9 @@ func (g Guest) key(ctx context.Context, r Route, key byte, t Times) Attempt {
 		a.Yield, a.Layer, a.Note = Refused, "qemu", err.Error()
 		return a
 	}
+	if key != Keys[len(Keys)-1] {
+		t.Quiet /= 4
+	}
 	a.Yield, a.Layer, a.Note = g.await(ctx, key, a.From, t)
 	a.To = g.Console.Len()
 	return a
@@ -164,7 +168,7 @@ func (g Guest) send(ctx context.Context, r Route, key byte, t Times) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-time.After(t.Quiet / 6):
+	case <-time.After(t.Quiet / 8):
 	}
 	if _, err := g.Console.Write([]byte{key}); err != nil {
 		return fmt.Errorf("write the key to the console: %w", err)

@@ -35,15 +35,17 @@ func send(r agentproto.Report) error {
 	if err != nil {
 		return err
 	}
-	// Level 1 (alert) passes the console's level even with `quiet`.
-	return writeLog(append([]byte("<1>"+agentproto.Prefix), line...))
+	// Level 1 (alert) passes the console's level even with `quiet`. Without
+	// the newline the kernel keeps the record open for a continuation, and
+	// shows it only when something else is printed (kernel/printk/printk.c,
+	// vprintk_store: LOG_NEWLINE).
+	return writeLog(append([]byte("<1>"+agentproto.Prefix), append(line, '\n')...))
 }
 
 func writeLog(line []byte) error {
 	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
 		f, err = os.OpenFile("/dev/console", os.O_WRONLY, 0)
-		line = append(line, '\n')
 	}
 	if err != nil {
 		return fmt.Errorf("report to the kernel log: %w", err)

@@ -1,0 +1,51 @@
+# unwedge: see README.md. `make help` lists the targets.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BIN     := bin/unwedge
+AGENTS  := images/agentbin/bin/agent-x86_64 images/agentbin/bin/agent-aarch64
+JOBS    ?= 2
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# The guest agent is static and cross-compiled; the program carries it.
+images/agentbin/bin/agent-x86_64: GUEST = amd64
+images/agentbin/bin/agent-aarch64: GUEST = arm64
+$(AGENTS): $(wildcard images/agent/*.go images/agentproto/*.go) go.mod
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(GUEST) $(GO) build -trimpath -ldflags='-s -w -buildid=' -o $@ ./images/agent
+
+.PHONY: build
+build: $(AGENTS) ## Build bin/unwedge
+	@$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) .
+
+.PHONY: setup
+setup: build ## Install what is missing (root on Debian only; says what to do elsewhere)
+	@ci/setup.sh $(BIN)
+
+.PHONY: boot
+boot: setup ## Boot the 8-cell matrix on a Debian kernel for each arch
+	@$(BIN) matrix -j $(JOBS) $(KERNELS)
+
+.PHONY: test
+test: setup ## Run all tests: unit, then real guests
+	$(GO) vet ./...
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /suites)
+	$(GO) test -timeout 60m -v ./suites/...
+
+.PHONY: unit
+unit: $(AGENTS) ## Run the tests that boot nothing
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /suites)
+
+.PHONY: bench
+bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
+	@$(GO) test -run '^$$' -bench Parse -benchmem ./harness/dump
+	@$(GO) run ./suites/bench
+
+.PHONY: lint
+lint: ## Run golangci-lint, where it is installed
+	golangci-lint run ./...
+
+.PHONY: clean
+clean: ## Remove what was built here (caches and runs stay: see unwedge images prune)
+	rm -rf bin $(AGENTS)

@@ -1,0 +1,152 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/harness/sysrq"
+	"github.com/unwedge/unwedge/harness/vcpu"
+)
+
+const (
+	// registerSamples are taken this far apart: enough to tell a loop from a
+	// place where the vCPU sits.
+	registerSamples  = 5
+	registerInterval = 20 * time.Millisecond
+)
+
+// captured is what a capture yields.
+type captured struct {
+	registers []vcpu.Sample
+	attempts  []sysrq.Attempt
+	errs      []error
+}
+
+// ask looks at the stalled guest, what disturbs it least first: registers, then
+// sysrq by BREAK, keyboard, NMI.
+func (s *session) ask(ctx context.Context) (got captured) {
+	var text bytes.Buffer
+	for i := range registerSamples {
+		regs, raw, err := vcpu.Registers(ctx, s.g.qmp, s.req.Symbols)
+		if err != nil {
+			got.errs = append(got.errs, err)
+			break
+		}
+		got.registers = append(got.registers, regs...)
+		fmt.Fprintf(&text, "# sample %d, %s after the start\n%s\n", i+1, time.Since(s.start).Round(time.Millisecond), raw)
+		if !wait(ctx, registerInterval) {
+			break
+		}
+	}
+	if err := appendFile(filepath.Join(s.req.Dir, rundir.Registers), text.Bytes()); err != nil {
+		got.errs = append(got.errs, err)
+	}
+	attempts, err := sysrq.Capture(ctx, s.sysrqGuest(), sysrq.Scaled(s.res.Host.Reference.Unit))
+	got.attempts = attempts
+	if err != nil && ctx.Err() == nil {
+		got.errs = append(got.errs, err)
+	}
+	for _, a := range attempts {
+		if a.Key != "" && a.To > a.From {
+			if err := s.saveDump(a); err != nil {
+				got.errs = append(got.errs, err)
+			}
+		}
+	}
+	return got
+}
+
+func (s *session) sysrqGuest() sysrq.Guest {
+	facts := s.req.Machine.Scenario.Arch.Facts()
+	routes := []sysrq.Route{sysrq.Break}
+	if facts.HasKeyboard {
+		routes = append(routes, sysrq.Keyboard)
+	}
+	if facts.HasNMI {
+		routes = append(routes, sysrq.NMI)
+	}
+	return sysrq.Guest{Monitor: s.g.qmp, Console: uart{s.g.console}, Chardev: "console", Routes: routes}
+}
+
+// saveDump keeps what one key printed as a file of its own. A later dump of the
+// same key replaces an earlier one: the Result says which stall it belongs to.
+func (s *session) saveDump(a sysrq.Attempt) error {
+	var b bytes.Buffer
+	lines, _ := s.g.console.Since(a.From)
+	for _, l := range lines {
+		if l.Offset >= a.To {
+			break
+		}
+		b.Write(l.Text)
+		b.WriteByte('\n')
+	}
+	if err := os.WriteFile(filepath.Join(s.req.Dir, rundir.Dump(a.Key[0])), b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("keep the dump of sysrq %s: %w", a.Key, err)
+	}
+	return nil
+}
+
+func appendFile(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("keep registers: %w", err)
+	}
+	_, err = f.Write(b)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("keep registers: %w", err)
+	}
+	return nil
+}
+
+// wait sleeps for d; false if the context ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// uart shows a console Recorder to package sysrq.
+type uart struct{ r *console.Recorder }
+
+func (u uart) Write(p []byte) (int, error) { return u.r.Write(p) }
+func (u uart) Len() int64                  { return u.r.Stats().Bytes }
+
+func (u uart) Since(offset int64) []byte {
+	var b bytes.Buffer
+	lines, _ := u.r.Since(offset)
+	for _, l := range lines {
+		b.Write(l.Text)
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
+
+// guestTime reads the time stamp at the beginning of a printk line, in seconds:
+// "[    1.234567] text", also behind a level.
+func guestTime(line []byte) (float64, bool) {
+	line = console.Strip(line)
+	if i := bytes.IndexByte(line, '['); i >= 0 && i <= 4 {
+		line = line[i+1:]
+	} else {
+		return 0, false
+	}
+	end := bytes.IndexByte(line, ']')
+	if end < 0 || end > 20 {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(string(bytes.TrimSpace(line[:end])), 64)
+	return v, err == nil && v >= 0
+}

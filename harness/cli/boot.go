@@ -1,0 +1,253 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/progress"
+	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// defaultKernel is booted where the user names none: the distribution kernel
+// that the images were made with.
+func defaultKernel(a arch.Arch) string {
+	return "deb:linux-image-cloud-" + a.Facts().Debian + "@bookworm"
+}
+
+// bootFlags are what `unwedge boot` was asked.
+type bootFlags struct {
+	scenario, arch, entropy, initramfs, root string
+	cmdline, modules                         []string
+	memory, cpus                             int
+	deadline                                 time.Duration
+	out                                      string
+	keep, console, printQEMU, json           bool
+}
+
+func (a *app) bootCmd() *cobra.Command {
+	var f bootFlags
+	cmd := &cobra.Command{
+		Use:   "boot [KERNEL]",
+		Short: "Boot one kernel in one scenario",
+		Long: `Boot one kernel in one scenario and say how it ended. Where it did not end as
+the scenario asks, say where it is blocked and why.
+
+KERNEL is a bzImage, Image, Image.gz, vmlinux, a kernel build tree, a .deb or
+.rpm, or deb:PACKAGE[=VERSION][@SUITE] from the Debian archive. Without KERNEL
+a Debian kernel is booted.`,
+		Example: `  unwedge boot arch/x86/boot/bzImage
+  unwedge boot --arch aarch64
+  unwedge boot deb:linux-image-cloud-amd64@trixie-backports --scenario random --entropy none
+  unwedge boot --scenario distro --initramfs dracut-fips --console ~/src/linux
+  unwedge boot --keep ./bzImage          # leave a hung guest paused, to look at it
+  unwedge boot --print-qemu ./bzImage    # boot the same guest by hand`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.boot(c.Context(), args, f) },
+	}
+	fs := cmd.Flags()
+	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario, see `unwedge scenarios`")
+	fs.StringVar(&f.arch, "arch", "", "architecture (default: the kernel's, or the host's)")
+	fs.StringVar(&f.entropy, "entropy", "", "entropy source: virtio-rng, none, host (default: the scenario's first)")
+	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none (default: the scenario's first)")
+	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "add to the kernel command line")
+	fs.StringSliceVar(&f.modules, "modules", nil, "modules that the tiny initramfs loads, instead of the scenario's")
+	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
+	fs.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: the scenario's)")
+	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled from the calibration)")
+	fs.StringVarP(&f.out, "out", "o", "", "directory for the artifacts (default: a new one below $XDG_STATE_HOME/unwedge)")
+	fs.BoolVar(&f.keep, "keep", false, "leave a hung guest paused and say how to go on by hand")
+	fs.BoolVar(&f.console, "console", false, "stream the guest's console to standard output")
+	fs.BoolVar(&f.printQEMU, "print-qemu", false, "print a QEMU command that boots the same guest by hand, and boot nothing")
+	fs.BoolVar(&f.json, "json", false, "print the Result as JSON")
+	return cmd
+}
+
+func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
+	if f.json && f.console {
+		return usageError{errors.New("--json and --console both want standard output: use one")}
+	}
+	p, err := a.planner()
+	if err != nil {
+		return err
+	}
+	d := a.newDisplay()
+	defer d.close()
+	ctx = progress.With(ctx, d)
+	c, sc, err := a.choose(ctx, p, args, f)
+	if err != nil {
+		return err
+	}
+	req, err := p.Request(ctx, sc, c)
+	if err != nil {
+		return err
+	}
+	if f.printQEMU {
+		_, err := fmt.Fprintln(a.stdout, req.Machine.CommandLine())
+		return err
+	}
+	req.Keep = f.keep
+	res, err := a.run(ctx, d, req, f.out, rowName(req), func(r *row) {
+		if f.console {
+			r.console = a.stdout
+		}
+	})
+	d.close()
+	if err != nil {
+		return err
+	}
+	if err := a.show(res, f.json); err != nil {
+		return err
+	}
+	if !res.Expected {
+		return errKernel
+	}
+	return nil
+}
+
+// run boots a planned request in a new run directory.
+func (a *app) run(ctx context.Context, d display, req harness.Request, out, name string, setup func(*row)) (*result.Result, error) {
+	dir, err := runDir(out, func(base string) (string, error) {
+		return rundir.Create(base, req.Machine.Scenario.Name, req.Kernel.Release, time.Now())
+	})
+	if err != nil {
+		return nil, err
+	}
+	req.Dir = dir
+	r := d.boot(name)
+	defer r.end()
+	if setup != nil {
+		setup(r)
+	}
+	req.Observer = r
+	res, err := harness.Boot(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("%w (artifacts in %s)", err, dir)
+	}
+	return res, nil
+}
+
+// choose finds the kernel and the cell that the arguments and flags ask for.
+func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f bootFlags) (*candidate.Candidate, scenarios.Scenario, error) {
+	want, err := parseArch(f.arch)
+	if err != nil {
+		return nil, scenarios.Scenario{}, err
+	}
+	cat, err := a.catalogue()
+	if err != nil {
+		return nil, scenarios.Scenario{}, err
+	}
+	t, err := cat.Find(f.scenario)
+	if err != nil {
+		return nil, scenarios.Scenario{}, usageError{err}
+	}
+	arg := ""
+	if len(args) > 0 {
+		arg = args[0]
+	} else {
+		if want == "" {
+			want = arch.Host()
+		}
+		if want == "" {
+			return nil, scenarios.Scenario{}, usageError{errors.New("this host's architecture is not one unwedge boots: use --arch")}
+		}
+		arg = defaultKernel(want)
+	}
+	c, err := p.Candidate(ctx, arg, want)
+	if err != nil {
+		return nil, scenarios.Scenario{}, err
+	}
+	sc, err := f.cell(t, c.Kernel.Arch)
+	return c, sc, err
+}
+
+func parseArch(s string) (arch.Arch, error) {
+	if s == "" {
+		return "", nil
+	}
+	a, err := arch.Parse(s)
+	if err != nil {
+		return "", usageError{fmt.Errorf("--arch: %w", err)}
+	}
+	return a, nil
+}
+
+// cell picks the template's cell, with what the flags change in it.
+func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, error) {
+	t.Arch = []arch.Arch{a}
+	if f.entropy != "" {
+		t.Entropy = []scenarios.Entropy{scenarios.Entropy(f.entropy)}
+	}
+	if f.initramfs != "" {
+		t.Initramfs = []scenarios.Initramfs{scenarios.Initramfs(f.initramfs)}
+	}
+	if t.Root == "" && strings.HasPrefix(f.initramfs, string(scenarios.Dracut)) {
+		t.Root = scenarios.Ext4 // dracut cannot do without
+	}
+	sc := t.Cells()[0]
+	if len(f.modules) > 0 {
+		sc.Modules = f.modules
+	}
+	if sc.Initramfs != scenarios.Tiny {
+		sc.Modules = nil
+	}
+	sc.Cmdline = append(sc.Cmdline[:len(sc.Cmdline):len(sc.Cmdline)], f.cmdline...)
+	if f.memory != 0 {
+		sc.MemoryMiB = f.memory
+	}
+	if f.cpus != 0 {
+		sc.CPUs = f.cpus
+	}
+	if f.deadline != 0 {
+		sc.Deadline = f.deadline
+	}
+	if err := sc.Validate(); err != nil {
+		return sc, usageError{err}
+	}
+	return sc, nil
+}
+
+// rowName tells a boot from others beside it.
+func rowName(req harness.Request) string {
+	sc := req.Machine.Scenario
+	return fmt.Sprintf("%-7s %-10s %-11s", sc.Arch, sc.Entropy, sc.Initramfs)
+}
+
+// show prints the Result for people or machines.
+func (a *app) show(res *result.Result, asJSON bool) error {
+	if asJSON {
+		return writeJSON(a.stdout, res)
+	}
+	return report.Text(a.stdout, res, a.style())
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	return nil
+}
+
+// style colours on a terminal, unless NO_COLOR is set (no-color.org).
+func (a *app) style() report.Style {
+	f, ok := a.stdout.(*os.File)
+	return report.Style{Colour: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""}
+}

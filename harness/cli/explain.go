@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/report"
+)
+
+// maxExplain bounds the log that is read, in bytes.
+const maxExplain = 512 << 20
+
+func (a *app) explainCmd() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "explain FILE|-",
+		Short: "Diagnose an existing console log",
+		Long: `Read a serial console log, a dmesg or a journal and say where the boot is
+blocked and why. No guest is needed. The exit code is 0 where a cause was named,
+1 where it is unknown.`,
+		Example: `  unwedge explain console.log
+  dmesg | unwedge explain -
+  unwedge explain --json ~/bug/serial.txt`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.explain(args[0], asJSON) },
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the Diagnosis as JSON")
+	return cmd
+}
+
+func (a *app) explain(path string, asJSON bool) error {
+	log, err := readBounded(path)
+	if err != nil {
+		return usageError{err}
+	}
+	d := diagnose.Explain(log)
+	if asJSON {
+		err = writeJSON(a.stdout, d)
+	} else {
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s\n", strings.ToUpper(string(d.Kind)))
+		report.Diagnosis(&b, d, a.style())
+		_, err = io.WriteString(a.stdout, b.String())
+	}
+	if err == nil && d.Cause == diagnose.CauseUnknown {
+		return errKernel
+	}
+	return err
+}
+
+func readBounded(path string) ([]byte, error) {
+	in := io.Reader(os.Stdin)
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("read log: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxExplain+1))
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	if len(b) > maxExplain {
+		return nil, fmt.Errorf("read log %s: more than %d MiB: cut it to the boot in question", path, maxExplain>>20)
+	}
+	if len(b) == 0 {
+		return nil, errors.New("read log " + path + ": it is empty")
+	}
+	return b, nil
+}

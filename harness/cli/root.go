@@ -1,0 +1,241 @@
+// Package cli is unwedge's command line.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// The exit codes, for scripts.
+const (
+	exitFine        = 0   // all as expected
+	exitKernel      = 1   // a kernel failed its scenario
+	exitUsage       = 2   // usage or bad input
+	exitHarness     = 3   // the harness, QEMU or the host failed
+	exitInterrupted = 130 // SIGINT or SIGTERM, as shells number it
+)
+
+// errInterrupted is the cause of a context that a signal ended.
+var errInterrupted = errors.New("interrupted")
+
+// errKernel ends a command whose kernel failed; what there is to say was said.
+var errKernel = errors.New("a kernel failed its scenario")
+
+// usageError is wrong use or bad input: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// Main runs the command line and returns its exit code.
+func Main(args []string, version string) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-signals
+		cancel(errInterrupted)
+		signal.Stop(signals) // the next one ends the program at once
+	}()
+	app := &app{version: version, stdout: os.Stdout, stderr: os.Stderr}
+	root := app.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	return app.exit(err)
+}
+
+// exit says what is to be said of err and returns the code.
+func (a *app) exit(err error) int {
+	if err == nil {
+		return exitFine
+	}
+	code := exitCode(err)
+	if !errors.Is(err, errKernel) {
+		fmt.Fprintln(a.stderr, "unwedge:", oneLine(err))
+	}
+	return code
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var bad *kernel.BadKernelError
+	var missing *candidate.NotFoundError
+	var pack *candidate.PackageError
+	switch {
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.Is(err, errKernel):
+		return exitKernel
+	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack):
+		return exitUsage
+	case errors.Is(err, harness.ErrQEMU):
+		return exitHarness
+	default:
+		return exitHarness
+	}
+}
+
+// app is one run of the program.
+type app struct {
+	version        string
+	stdout, stderr io.Writer
+	quiet          bool
+	mirror         string
+	accel          string
+	scenarioFile   string
+}
+
+func (a *app) root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "unwedge",
+		Short: "Boot candidate Linux kernels in QEMU, and say where and why a boot hangs",
+		Long: `unwedge boots candidate Linux kernels in QEMU on x86_64 and aarch64, with and
+without virtio-rng and a FIPS dracut initramfs. When a boot stops making
+progress it says where it is blocked and why.
+
+Exit codes: 0 all as expected, 1 a kernel failed its scenario, 2 usage or bad
+input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
+		Example: `  unwedge doctor
+  unwedge boot deb:linux-image-cloud-amd64@bookworm
+  unwedge boot --scenario distro --entropy none --initramfs dracut-fips ./bzImage
+  unwedge matrix -j 2 ~/src/linux
+  unwedge explain console.log`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: unknownCommand,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	cmd.SetOut(a.stdout)
+	cmd.SetErr(a.stderr)
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: see `%s --help`", err, c.CommandPath())}
+	})
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	f := cmd.PersistentFlags()
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
+	f.StringVar(&a.mirror, "mirror", "", "Debian mirror to fetch from (default: $UNWEDGE_DEBIAN_MIRROR, else the host's own)")
+	f.StringVar(&a.accel, "accel", "auto", "accelerator: auto (proved by a real guest run), kvm or tcg")
+	f.StringVar(&a.scenarioFile, "scenarios", "", "file with scenarios of your own, beside the built-in ones")
+	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
+		a.attachCmd(), a.stopCmd(), a.versionCmd())
+	for _, c := range cmd.Commands() {
+		usageArgs(c)
+	}
+	return cmd
+}
+
+// unknownCommand is for the root, which takes no arguments of its own.
+func unknownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see `unwedge --help`"
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError{fmt.Errorf("unknown command %q: %s", args[0], hint)}
+}
+
+// usageArgs makes wrong arguments usage errors, here and below.
+func usageArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		usageArgs(sub)
+	}
+}
+
+// planner makes the Planner that the flags ask for.
+func (a *app) planner() (*plan.Planner, error) {
+	store, err := cache.Default()
+	if err != nil {
+		return nil, err
+	}
+	state, err := rundir.Base()
+	if err != nil {
+		return nil, err
+	}
+	p := &plan.Planner{Store: store, State: state, Version: a.version, Mirror: a.mirror}
+	switch a.accel {
+	case "auto":
+	case string(machine.KVM), string(machine.TCG):
+		p.Force = machine.Accel(a.accel)
+	default:
+		return nil, usageError{fmt.Errorf("--accel %q: use auto, kvm or tcg", a.accel)}
+	}
+	return p, nil
+}
+
+// catalogue is the built-in scenarios, with the user's own where given: a
+// user's replaces a built-in one of the same name.
+func (a *app) catalogue() (scenarios.Catalogue, error) {
+	builtin := scenarios.Builtin()
+	if a.scenarioFile == "" {
+		return builtin, nil
+	}
+	own, err := scenarios.Load(a.scenarioFile)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return builtin.With(own), nil
+}
+
+// runDir is where a run's artifacts go: the user's --out, which must be empty
+// or new, or a new directory below the state directory.
+func runDir(out string, create func(base string) (string, error)) (string, error) {
+	if out == "" {
+		base, err := rundir.Base()
+		if err != nil {
+			return "", err
+		}
+		return create(base)
+	}
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return "", fmt.Errorf("--out: %w", err)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", fmt.Errorf("--out: %w", err)
+	}
+	left, err := os.ReadDir(out)
+	if err != nil {
+		return "", fmt.Errorf("--out: %w", err)
+	}
+	if len(left) > 0 {
+		return "", usageError{fmt.Errorf("--out %s: the directory is not empty: name a new one, so that no run's artifacts are lost", out)}
+	}
+	return out, nil
+}
+
+func (a *app) versionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print unwedge's version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(a.stdout, "unwedge", a.version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,155 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/harness/sysrq"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// maxLog bounds the console log that is read for the diagnosis; console.log is
+// capped below it unless the user says otherwise.
+const maxLog = 256 << 20
+
+// diagnose explains the boot from what was captured.
+func (s *session) diagnose() error {
+	in, err := s.facts()
+	if err != nil {
+		return err
+	}
+	d := diagnose.Diagnose(in)
+	s.res.Diagnosis = &d
+	return nil
+}
+
+func (s *session) facts() (diagnose.Input, error) {
+	log, err := readLog(filepath.Join(s.req.Dir, rundir.Console))
+	if err != nil {
+		return diagnose.Input{}, err
+	}
+	res := s.res
+	in := diagnose.Input{Log: log, Agent: res.Reports, Ending: ending(res.Outcome), Scenario: scenarioFacts(s.req)}
+	if n := len(res.Stalls); n > 0 {
+		last := res.Stalls[n-1]
+		in.VCPUs = vcpuFacts(last)
+		for _, a := range last.Attempts {
+			in.Attempts = append(in.Attempts, diagnose.Attempt{
+				Key: a.Key, Route: string(a.Route), Yielded: a.Yield == sysrq.Captured || a.Yield == sysrq.Torn, Detail: a.Note,
+			})
+		}
+	}
+	return in, nil
+}
+
+func readLog(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read console log: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxLog))
+	if err != nil {
+		return nil, fmt.Errorf("read console log: %w", err)
+	}
+	return b, nil
+}
+
+func ending(o scenarios.Outcome) diagnose.Ending {
+	switch o {
+	case scenarios.Hung:
+		return diagnose.EndingSilent
+	case scenarios.Panicked:
+		return diagnose.EndingPanicked
+	case scenarios.Rebooting:
+		return diagnose.EndingReset
+	case scenarios.Stopped:
+		return diagnose.EndingShutdown
+	case scenarios.Slow:
+		return diagnose.EndingDeadline
+	default:
+		return ""
+	}
+}
+
+func scenarioFacts(req Request) *diagnose.Scenario {
+	sc := req.Machine.Scenario
+	return &diagnose.Scenario{
+		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy == scenarios.VirtioRNG,
+		Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(), Root: string(sc.Root),
+		Cmdline: req.Machine.Cmdline(), Console: sc.Arch.Facts().Console,
+	}
+}
+
+// vcpuFacts folds the register samples of a stall into one fact per vCPU.
+func vcpuFacts(st result.Stall) []diagnose.VCPU {
+	var out []diagnose.VCPU
+	at := map[int]int{}
+	for _, r := range st.Registers {
+		i, ok := at[r.CPU]
+		if !ok {
+			i = len(out)
+			at[r.CPU] = i
+			out = append(out, diagnose.VCPU{Idle: st.Idle})
+		}
+		v := &out[i]
+		v.PC, v.Symbol, v.User = r.PC, r.Symbol, r.User
+		if !st.Idle {
+			v.BusyFraction = 1
+		}
+	}
+	return out
+}
+
+// cured says that the boot went on, but only because it was looked at: a key
+// press feeds the entropy pool (drivers/char/random.c, add_input_randomness),
+// so a boot that starved for entropy may go on after a sysrq by keyboard.
+func (s *session) cured() bool {
+	byKeyboard := false
+	for _, a := range s.capture.stall.Attempts {
+		byKeyboard = byKeyboard || a.Route == sysrq.Keyboard && a.Yield != sysrq.Refused
+	}
+	if !byKeyboard {
+		return false
+	}
+	in, err := s.facts()
+	if err != nil {
+		return false
+	}
+	// Only what was there before the boot went on.
+	in.Log = in.Log[:min(int64(len(in.Log)), s.capture.to)]
+	in.Agent = nil
+	if diagnose.Diagnose(in).Cause != diagnose.CauseEntropy {
+		return false
+	}
+	s.note("the boot went on after sysrq by keyboard: key presses feed the entropy pool, so looking cured it")
+	return true
+}
+
+// writeFiles writes the Result and what is drawn from it.
+func (s *session) writeFiles() error {
+	res := s.res
+	if len(res.Reports) > 0 {
+		var b bytes.Buffer
+		for _, r := range res.Reports {
+			line, err := json.Marshal(r)
+			if err != nil {
+				return fmt.Errorf("write %s: %w", rundir.Agent, err)
+			}
+			b.Write(append(line, '\n'))
+		}
+		if err := os.WriteFile(filepath.Join(res.Dir, rundir.Agent), b.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", rundir.Agent, err)
+		}
+	}
+	res.Files = rundir.Present(res.Dir)
+	res.Files["result"] = rundir.Result
+	return res.Write(rundir.Result)
+}

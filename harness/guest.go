@@ -1,0 +1,202 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/qemu"
+	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/images/agentproto"
+)
+
+// connectTimeout bounds QEMU's start: from the process to its QMP greeting.
+const connectTimeout = 20 * time.Second
+
+// guest is a running QEMU and everything that is connected to it. Whatever
+// start got hold of, stop lets go of.
+type guest struct {
+	proc    *qemu.Process
+	qmp     *qmp.Conn
+	events  *qmp.Subscription
+	console *console.Recorder
+	agent   net.Conn
+	dir     *qemu.SocketDir
+	sockets map[string]*qemu.Socket
+	files   []io.Closer
+}
+
+// start runs QEMU with a paused guest and connects to it.
+func start(ctx context.Context, req Request) (g *guest, err error) {
+	g = &guest{sockets: map[string]*qemu.Socket{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.stop(context.WithoutCancel(ctx)))
+			g = nil
+		}
+	}()
+	if g.dir, err = qemu.NewSocketDir(filepath.Join(req.Dir, rundir.Sockets)); err != nil {
+		return g, err
+	}
+	cmd := qemu.Command{
+		Path: req.Machine.QEMU,
+		// snapshot=on puts the guest's writes there (block.c, get_tmp_filename).
+		Env:        append(os.Environ(), "TMPDIR="+g.dir.Path()),
+		StderrPath: filepath.Join(req.Dir, rundir.QEMUStderr), Detach: req.Keep,
+	}
+	fds := &req.Machine.Sockets
+	for name, fd := range map[string]*int{
+		socketConsole: &fds.Console, socketQMP: &fds.QMP, socketSeat: &fds.Seat, socketGDB: &fds.GDB, socketAgent: &fds.Agent,
+	} {
+		sock, err := g.dir.Listen(name)
+		if err != nil {
+			return g, err
+		}
+		g.sockets[name] = sock
+		*fd = cmd.Pass(sock.File())
+	}
+	cmd.Args = req.Machine.Args()
+	if g.proc, err = qemu.Start(ctx, cmd); err != nil {
+		return g, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, fmt.Errorf("QEMU did not answer within %s", connectTimeout))
+	defer cancel()
+	return g, g.connect(ctx, req)
+}
+
+// The names of the sockets in the run's directory.
+const (
+	socketConsole = "console"
+	socketQMP     = "qmp"
+	socketSeat    = "seat"
+	socketGDB     = "gdb"
+	socketAgent   = "agent"
+)
+
+func (g *guest) connect(ctx context.Context, req Request) error {
+	transcript, err := g.create(req, rundir.QMP)
+	if err != nil {
+		return err
+	}
+	conn, err := g.sockets[socketConsole].Dial(ctx)
+	if err != nil {
+		return g.orDead(err)
+	}
+	log, err := os.Create(filepath.Join(req.Dir, rundir.Console))
+	if err != nil {
+		conn.Close()
+		return fmt.Errorf("make console log: %w", err)
+	}
+	if g.console, err = console.Record(conn, log, console.Options{MaxBytes: req.ConsoleCap}); err != nil {
+		conn.Close()
+		log.Close()
+		return err
+	}
+	if g.agent, err = g.sockets[socketAgent].Dial(ctx); err != nil {
+		return g.orDead(err)
+	}
+	control, err := g.sockets[socketQMP].Dial(ctx)
+	if err != nil {
+		return g.orDead(err)
+	}
+	if g.qmp, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript}); err != nil {
+		return g.orDead(err)
+	}
+	g.events = g.qmp.Subscribe(1024)
+	return nil
+}
+
+func (g *guest) create(req Request, name string) (*os.File, error) {
+	f, err := os.Create(filepath.Join(req.Dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("make %s: %w", name, err)
+	}
+	g.files = append(g.files, f)
+	return f, nil
+}
+
+// orDead prefers QEMU's last words to the error they caused.
+func (g *guest) orDead(err error) error {
+	select {
+	case <-g.proc.Done():
+		return g.ended()
+	case <-time.After(time.Second): // a dying QEMU closes its sockets first
+		return err
+	}
+}
+
+// ended says how QEMU ended, which it has.
+func (g *guest) ended() error {
+	exit, err := g.proc.Wait(context.Background())
+	if err == nil {
+		err = exit.Err()
+	}
+	if err == nil {
+		err = errors.New("QEMU exited with status 0")
+	}
+	return err
+}
+
+// reports reads the agent's virtio-serial lines until the connection ends, and
+// gives each to f.
+func (g *guest) reports(f func(agentproto.Report, error)) {
+	sc := bufio.NewScanner(g.agent)
+	sc.Buffer(nil, 64<<10)
+	for sc.Scan() {
+		f(agentproto.Parse(sc.Bytes()))
+	}
+}
+
+// stop ends QEMU and lets go of everything. It is bounded, and safe to call on
+// a guest that was started only in part.
+func (g *guest) stop(ctx context.Context) error {
+	var errs []error
+	if g.proc != nil {
+		_, _, err := g.proc.Stop(ctx, g.quit)
+		errs = append(errs, err)
+	}
+	g.disconnect(&errs)
+	if g.dir != nil {
+		errs = append(errs, g.dir.Remove())
+	}
+	return errors.Join(errs...)
+}
+
+func (g *guest) quit(ctx context.Context) error {
+	if g.qmp == nil {
+		return errors.New("no QMP connection")
+	}
+	return g.qmp.Execute(ctx, "quit", nil, nil)
+}
+
+// disconnect lets go of the connections and files and leaves QEMU running.
+func (g *guest) disconnect(errs *[]error) {
+	if g.agent != nil {
+		g.agent.Close() // QEMU may have closed it: nothing to tell
+	}
+	if g.events != nil {
+		g.events.Close()
+	}
+	if g.qmp != nil {
+		g.qmp.Close()
+	}
+	if g.console != nil {
+		if err := g.console.Close(); err != nil {
+			*errs = append(*errs, err)
+		}
+	}
+	for _, f := range g.files {
+		if err := f.Close(); err != nil {
+			*errs = append(*errs, err)
+		}
+	}
+	g.files = nil
+}

@@ -1,0 +1,170 @@
+package plan
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/images/agentbin"
+	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/modules"
+	"github.com/unwedge/unwedge/images/rootfs"
+	"github.com/unwedge/unwedge/images/tiny"
+	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// initrdName is the file in the cache entry of an initramfs.
+const initrdName = "initrd"
+
+// addImages adds the initramfs, the disks and their kernel arguments.
+func (p *Planner) addImages(ctx context.Context, req *harness.Request, c *candidate.Candidate) error {
+	switch req.Machine.Scenario.Initramfs {
+	case scenarios.NoInitrd:
+		return nil
+	case scenarios.Tiny:
+		return p.addTiny(ctx, req, c)
+	default:
+		return p.addDistro(ctx, req, c)
+	}
+}
+
+func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidate.Candidate) error {
+	sc := req.Machine.Scenario
+	o := tiny.Options{Release: c.Kernel.Release}
+	var err error
+	if o.Agent, err = agentbin.Binary(ctx, sc.Arch); err != nil {
+		return err
+	}
+	o.Busybox = hostBusybox(sc.Arch)
+	key := cache.Key{Kind: "tiny", Inputs: []string{
+		"1", c.Kernel.SHA256, c.ModulesDir, strings.Join(sc.Modules, " "), digest(o.Agent), digest(o.Busybox),
+	}}
+	var missing []string
+	dir, err := p.Store.Get(ctx, key, func(_ context.Context, dir string) error {
+		if missing, err = addModules(&o, c, sc.Modules); err != nil {
+			return err
+		}
+		b, err := tiny.Build(o)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, missingName), []byte(strings.Join(missing, " ")), 0o644); err != nil {
+			return fmt.Errorf("keep tiny initramfs: %w", err)
+		}
+		return os.WriteFile(filepath.Join(dir, initrdName), b, 0o644)
+	})
+	if err != nil {
+		return err
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, missingName)); err == nil && len(b) > 0 {
+		req.Notes = append(req.Notes, fmt.Sprintf("the kernel came without the modules %s, and does not have them built in: devices that need them are not driven", b))
+	}
+	req.Machine.Initrd = filepath.Join(dir, initrdName)
+	return nil
+}
+
+// missingName is the file that lists the modules a kernel did not have.
+const missingName = "missing-modules"
+
+// addModules puts the named modules into a tiny initramfs.
+func addModules(o *tiny.Options, c *candidate.Candidate, names []string) (missing []string, err error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if c.ModulesDir == "" {
+		return names, nil
+	}
+	set, err := modules.Open(c.ModulesDir)
+	if err != nil {
+		return nil, err
+	}
+	o.Modules, missing, err = tiny.Collect(set, names)
+	return missing, err
+}
+
+// hostBusybox returns the host's static busybox for guests of its own arch; a
+// tiny initramfs works without one.
+func hostBusybox(a arch.Arch) []byte {
+	if a != arch.Host() {
+		return nil
+	}
+	b, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// addDistro adds a dracut initramfs, the ext4 root and, for FIPS, the boot disk
+// whose kernel checksum dracut checks.
+func (p *Planner) addDistro(ctx context.Context, req *harness.Request, c *candidate.Candidate) error {
+	sc := req.Machine.Scenario
+	o := rootfs.Options{Arch: sc.Arch, Mirror: p.Mirror, Store: p.Store}
+	k := rootfs.Kernel{Release: c.Kernel.Release, ModulesDir: c.ModulesDir}
+	flavour := rootfs.Flavour{FIPS: sc.Initramfs.FIPS()}
+	base, err := rootfs.Dracut(ctx, o, k, flavour)
+	if err != nil {
+		return err
+	}
+	agent, err := agentbin.Binary(ctx, sc.Arch)
+	if err != nil {
+		return err
+	}
+	if req.Machine.Initrd, err = p.withAgent(ctx, base, agent); err != nil {
+		return err
+	}
+	req.Machine.KernelArgs = rootfs.Cmdline(flavour)
+	if sc.Root == scenarios.Ext4 {
+		root, err := rootfs.Ext4(ctx, o)
+		if err != nil {
+			return err
+		}
+		req.Machine.Disks = append(req.Machine.Disks, machine.Disk{Path: root, Serial: "unwedge-root"})
+	}
+	if !flavour.FIPS {
+		return nil
+	}
+	disk, err := rootfs.BootDisk(ctx, o, k, c.Kernel.Path, rootfs.BootOptions{CorruptHMAC: sc.WrongHMAC})
+	if err != nil {
+		return err
+	}
+	req.Machine.Disks = append(req.Machine.Disks, machine.Disk{Path: disk, Serial: "unwedge-boot"})
+	return nil
+}
+
+// withAgent puts the agent's archive behind dracut's: the kernel unpacks them
+// one after the other, so dracut need not run again for a new agent.
+func (p *Planner) withAgent(ctx context.Context, base string, agent []byte) (string, error) {
+	overlay, err := rootfs.Overlay(agent)
+	if err != nil {
+		return "", err
+	}
+	dir, err := p.Store.Get(ctx, cache.Key{Kind: "initrd", Inputs: []string{"1", base, digest(overlay)}},
+		func(_ context.Context, dir string) error {
+			first, err := os.ReadFile(base)
+			if err != nil {
+				return fmt.Errorf("read dracut's initramfs: %w", err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, initrdName), append(first, overlay...), 0o644); err != nil {
+				return fmt.Errorf("keep initramfs: %w", err)
+			}
+			return nil
+		})
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, initrdName), nil
+}

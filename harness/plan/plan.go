@@ -1,0 +1,151 @@
+// Package plan gets everything ready that a boot needs: it resolves the tools,
+// proves the accelerator, builds or finds the images, and puts it all into a
+// harness.Request. It is where scenarios and images meet.
+package plan
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"sync"
+
+	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/calibrate"
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/qemu"
+	"github.com/unwedge/unwedge/harness/qemu/accel"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// minimum is the oldest QEMU that has all that is used: dtb-randomness=off came
+// with 7.2.
+const minMajor, minMinor = 7, 2
+
+// Planner plans boots. It is safe for use by several goroutines; what it learns
+// of the host it asks once.
+type Planner struct {
+	// Store is the cache of images.
+	Store *cache.Store
+	// State is where calibrations and the accelerator's proof are kept.
+	State string
+	// Version is unwedge's own.
+	Version string
+	// Mirror is the Debian mirror; "" means the host's own.
+	Mirror string
+	// Force, where not empty, is the accelerator to use without proof.
+	Force machine.Accel
+
+	mu    sync.Mutex
+	hosts map[arch.Arch]*Host
+}
+
+// Host is what boots guests of one arch on this machine.
+type Host struct {
+	QEMU     string
+	Version  qemu.VersionInfo
+	Accel    machine.Accel
+	AccelWhy string
+}
+
+// Host finds QEMU for an arch and proves its accelerator, once.
+func (p *Planner) Host(ctx context.Context, a arch.Arch) (Host, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := p.hosts[a]; h != nil {
+		return *h, nil
+	}
+	f := a.Facts()
+	path, err := exec.LookPath(f.QEMU)
+	if err != nil {
+		return Host{}, fmt.Errorf("find %s: it is not installed: run `unwedge doctor` for the command that installs it", f.QEMU)
+	}
+	v, err := qemu.Version(ctx, path)
+	if err != nil {
+		return Host{}, err
+	}
+	if !v.AtLeast(minMajor, minMinor) {
+		return Host{}, fmt.Errorf("%s is QEMU %s: %d.%d or later is needed", path, v, minMajor, minMinor)
+	}
+	h := Host{QEMU: path, Version: v}
+	if p.Force != "" {
+		h.Accel, h.AccelWhy = p.Force, "asked for with --accel"
+	} else if err := p.prove(ctx, a, &h); err != nil {
+		return Host{}, err
+	}
+	if p.hosts == nil {
+		p.hosts = map[arch.Arch]*Host{}
+	}
+	p.hosts[a] = &h
+	return h, nil
+}
+
+func (p *Planner) prove(ctx context.Context, a arch.Arch, h *Host) error {
+	got, err := accel.Probe(ctx, a, h.QEMU, accel.Options{Dir: p.State})
+	if err != nil {
+		return err
+	}
+	h.Accel, h.AccelWhy = machine.Accel(got.Name), got.Reason
+	return nil
+}
+
+// Candidate resolves a user's kernel argument.
+func (p *Planner) Candidate(ctx context.Context, arg string, a arch.Arch) (*candidate.Candidate, error) {
+	return candidate.Resolve(ctx, arg, candidate.Options{Arch: a, Mirror: p.Mirror, Cache: p.Store})
+}
+
+// Request plans one boot; the caller adds Dir, Keep and Observer.
+func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candidate.Candidate) (harness.Request, error) {
+	if err := sc.Validate(); err != nil {
+		return harness.Request{}, err
+	}
+	k := c.Kernel
+	if k.Arch != sc.Arch {
+		return harness.Request{}, fmt.Errorf("%s is a kernel for %s, and scenario %s is for %s", k.Path, k.Arch, sc.Name, sc.Arch)
+	}
+	h, err := p.Host(ctx, sc.Arch)
+	if err != nil {
+		return harness.Request{}, err
+	}
+	file, why := bootFile(k)
+	req := harness.Request{
+		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, Kernel: file},
+		Kernel: result.Kernel{
+			Origin: c.Origin, Path: k.Path, Format: string(k.Format), Release: k.Release, BuildID: k.BuildID,
+			SHA256: k.SHA256, Booted: file, BootedAs: why, Fault: seededFault(k.Path),
+		},
+		Version: p.Version, QEMUVersion: h.Version.String(), AccelWhy: h.AccelWhy,
+		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")),
+		Symbols:     symbols(k),
+	}
+	if err := p.addImages(ctx, &req, c); err != nil {
+		return harness.Request{}, err
+	}
+	class := calibrate.Class{Arch: string(sc.Arch), Accel: string(h.Accel), QEMU: req.QEMUVersion}
+	req.Reference, req.Calibrated, err = req.Calibration.Reference(class, string(sc.Initramfs))
+	if err != nil {
+		req.Notes = append(req.Notes, err.Error())
+	}
+	return req, nil
+}
+
+// bootFile says which file of a kernel the guest gets, and why. A bzImage whose
+// unpacked ELF has the PVH entry is booted from that ELF: the guest then does
+// not unpack itself, which costs more than half of a short boot under TCG, and
+// QEMU hands it no random seed (hw/i386/x86.c gives setup_data to the Linux
+// boot protocol only).
+func bootFile(k *kernel.Kernel) (file, why string) {
+	switch {
+	case k.Format == kernel.BzImage && k.PVH && k.Unpacked != "":
+		return k.Unpacked, "its unpacked ELF, through PVH, so that the guest need not unpack it"
+	case k.Arch == arch.AArch64 && k.Unpacked != "" && k.Unpacked != k.Path:
+		return k.Unpacked, "its unpacked Image"
+	default:
+		return k.Path, "as it is"
+	}
+}

@@ -1,0 +1,232 @@
+// Package report draws a Result as text. It uses nothing but the Result.
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/sysrq"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// Style says how to draw.
+type Style struct {
+	// Colour uses ANSI colours: for a terminal only.
+	Colour bool
+}
+
+const (
+	red, green, yellow, bold, plain = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
+)
+
+func (s Style) paint(colour, text string) string {
+	if !s.Colour {
+		return text
+	}
+	return colour + text + plain
+}
+
+// Verdict is the outcome in one word, as people read it, in the colour of what
+// was expected.
+func (s Style) Verdict(r *result.Result) string {
+	word := strings.ToUpper(string(r.Outcome))
+	if r.Expected {
+		return s.paint(green, word)
+	}
+	return s.paint(red, word)
+}
+
+// Text writes the whole report on one boot.
+func Text(w io.Writer, r *result.Result, s Style) error {
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "%s  %s  %s  after %s", s.Verdict(r), safe(r.Kernel.Release), r.Scenario.Name, seconds(r.Times.Verdict))
+	if r.Outcome != r.Scenario.ExpectedOutcome() || r.Scenario.ExpectedOutcome() != scenarios.Booted {
+		fmt.Fprintf(b, " (expected: %s)", r.Scenario.ExpectedOutcome())
+	}
+	b.WriteByte('\n')
+	field(b, "why", safe(r.Why))
+	if r.Diagnosis != nil {
+		Diagnosis(b, *r.Diagnosis, s)
+	}
+	times(b, r)
+	captures(b, r)
+	field(b, "ran on", fmt.Sprintf("QEMU %s, %s (%s)", r.Host.QEMUVersion, r.Host.Accel, r.Host.AccelWhy))
+	guestFacts(b, r)
+	for _, n := range r.Notes {
+		field(b, "note", safe(n))
+	}
+	kept(b, r)
+	field(b, "files", r.Dir)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func guestFacts(b *strings.Builder, r *result.Result) {
+	if len(r.Reports) == 0 {
+		return
+	}
+	last := r.Reports[len(r.Reports)-1]
+	crng := "not ready"
+	if last.CRNG {
+		crng = "ready"
+		if last.CRNGReadyAt > 0 {
+			crng = fmt.Sprintf("ready at %.1f s", last.CRNGReadyAt)
+		}
+	}
+	fips := "off"
+	if last.FIPS != nil && *last.FIPS == 1 {
+		fips = "on"
+	}
+	field(b, "guest", fmt.Sprintf("%s at %.1f s, hwrng %s, crng %s, FIPS %s", safe(string(last.Stage)), last.Uptime, safe(last.HWRNG), crng, fips))
+}
+
+// Diagnosis writes what was found out.
+func Diagnosis(b *strings.Builder, d diagnose.Diagnosis, s Style) {
+	field(b, "title", s.paint(bold, safe(d.Title)))
+	field(b, "cause", fmt.Sprintf("%s (%s), in %s", d.Cause, d.Confidence, d.Where))
+	field(b, "what", safe(d.Summary))
+	if len(d.Chain) > 0 {
+		var links []string
+		for _, l := range d.Chain {
+			links = append(links, link(l))
+		}
+		field(b, "chain", strings.Join(links, "\n→ "))
+	}
+	if d.Remedy != "" {
+		field(b, "remedy", s.paint(yellow, safe(d.Remedy)))
+	}
+	for _, e := range d.Evidence {
+		text := safe(e.What) + " (" + e.Source + ")"
+		for i, l := range e.Lines {
+			if i == maxEvidence {
+				text += fmt.Sprintf("\n  … %d lines more", len(e.Lines)-i)
+				break
+			}
+			text += "\n  | " + safe(l)
+		}
+		field(b, "evidence", text)
+	}
+	for _, n := range d.Notes {
+		field(b, "but", safe(n))
+	}
+	for _, ref := range d.References {
+		field(b, "see", safe(ref))
+	}
+}
+
+const maxEvidence = 12
+
+func link(l diagnose.Link) string {
+	s := fmt.Sprintf("%s (PID %d, state %s)", safe(l.Comm), l.PID, safe(l.State))
+	if l.Syscall != "" {
+		s += " " + safe(l.Syscall) + "()"
+	}
+	if l.Func != "" {
+		s += " in " + safe(l.Func)
+	}
+	if l.Why != "" {
+		s += ": " + safe(l.Why)
+	}
+	return s
+}
+
+func times(b *strings.Builder, r *result.Result) {
+	if r.Times.Stalled == 0 {
+		return
+	}
+	noticed := r.Times.Verdict
+	for _, st := range r.Stalls {
+		if !st.WentOn {
+			noticed = st.Noticed
+		}
+	}
+	field(b, "times", fmt.Sprintf("stalled at %s, noticed after %s, explained %s after the stall",
+		seconds(r.Times.Stalled), seconds(noticed-r.Times.Stalled), seconds(r.Times.Diagnosed-r.Times.Stalled)))
+}
+
+// captures says how each attempt to ask the guest went.
+func captures(b *strings.Builder, r *result.Result) {
+	if len(r.Stalls) == 0 {
+		return
+	}
+	st := r.Stalls[len(r.Stalls)-1]
+	var said []string
+	for _, a := range st.Attempts {
+		key := a.Key
+		if key == "" {
+			key = "(no key)"
+		}
+		word := string(a.Yield)
+		if a.Yield == sysrq.Captured {
+			word = "ok"
+		} else if a.Layer != "" {
+			word += " by " + a.Layer
+		}
+		said = append(said, fmt.Sprintf("%s %s: %s", a.Route, key, word))
+	}
+	if len(said) > 0 {
+		field(b, "asked", strings.Join(said, ", "))
+	}
+	if pc := programCounters(st); pc != "" {
+		field(b, "vCPUs", pc)
+	}
+}
+
+func programCounters(st result.Stall) string {
+	var names []string
+	seen := map[string]bool{}
+	for _, s := range st.Registers {
+		name := s.Symbol
+		if name == "" && s.User {
+			name = fmt.Sprintf("user mode %#x", s.PC)
+		} else if name == "" {
+			name = fmt.Sprintf("%#x", s.PC)
+		}
+		name = fmt.Sprintf("CPU %d in %s", s.CPU, name)
+		if !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	if len(names) > 4 {
+		names = append(names[:4], "…")
+	}
+	state := "busy"
+	if st.Idle {
+		state = "idle"
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return state + "; " + strings.Join(names, ", ")
+}
+
+func kept(b *strings.Builder, r *result.Result) {
+	k := r.Kept
+	if k == nil {
+		return
+	}
+	field(b, "kept", fmt.Sprintf(`the guest is paused (QEMU pid %d); go on by hand:
+unwedge attach %s          its console
+unwedge stop %s            end it
+gdb -ex 'target remote %s'
+nc -U %s                   QMP: {"execute":"qmp_capabilities"}, then {"execute":"cont"}`, k.PID, r.Dir, r.Dir, k.GDB, k.QMP))
+}
+
+// field writes a name and its text, further lines indented.
+func field(b *strings.Builder, name, text string) {
+	lines := strings.Split(text, "\n")
+	fmt.Fprintf(b, "  %-9s %s\n", name+":", lines[0])
+	for _, l := range lines[1:] {
+		fmt.Fprintf(b, "  %-9s %s\n", "", l)
+	}
+}
+
+func safe(s string) string { return console.SanitizeMax(s, 1000) }
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

@@ -1,0 +1,82 @@
+// Package harness boots one kernel in one scenario and says how it ended and,
+// where it did not end well, where it is blocked and why.
+package harness
+
+import (
+	"errors"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/calibrate"
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/vcpu"
+	"github.com/unwedge/unwedge/harness/watch"
+	"github.com/unwedge/unwedge/images/agentproto"
+)
+
+// ErrQEMU says that the harness or QEMU failed, so that nothing is known about
+// the kernel. What a kernel does is never an error.
+var ErrQEMU = errors.New("the harness or QEMU failed")
+
+// Request is one boot.
+type Request struct {
+	// Machine is what to boot; its Sockets are made by Boot.
+	Machine machine.Spec
+	// Kernel describes the candidate in the Result.
+	Kernel result.Kernel
+	// Dir is the run's directory, which exists.
+	Dir string
+	// Version is unwedge's own, for the Result.
+	Version string
+	// QEMUVersion and AccelWhy are recorded.
+	QEMUVersion, AccelWhy string
+	// Calibration remembers good boots; nil remembers nothing.
+	Calibration *calibrate.Store
+	// Reference makes the limits; Calibrated says that it was measured.
+	Reference  watch.Reference
+	Calibrated bool
+	// Symbols name kernel addresses; nil where the kernel has no table.
+	Symbols vcpu.Symbolizer
+	// Keep leaves a hung guest paused, to be looked at by hand.
+	Keep bool
+	// ConsoleCap is how many bytes of console.log are kept at most; 0 means
+	// 64 MiB.
+	ConsoleCap int64
+	// Observer is told what happens as it happens; nil is allowed.
+	Observer Observer
+	// Notes go into the Result.
+	Notes []string
+}
+
+// Observer is told what happens during a boot, from one goroutine. It must not
+// block.
+type Observer interface {
+	// Line is a whole console line, raw.
+	Line(l console.Line)
+	// Report is a report of the agent.
+	Report(r agentproto.Report)
+	// Phase is a change in what the harness does.
+	Phase(p Phase, why string)
+}
+
+// Phase is what the harness does.
+type Phase string
+
+// The phases of a boot.
+const (
+	Starting   Phase = "starting"   // QEMU is being started
+	Booting    Phase = "booting"    // the guest runs
+	Capturing  Phase = "capturing"  // it has stalled, and is being asked where
+	Confirming Phase = "confirming" // it gets a last chance
+	Finished   Phase = "finished"   // the verdict is there
+)
+
+type silent struct{}
+
+func (silent) Line(console.Line)        {}
+func (silent) Report(agentproto.Report) {}
+func (silent) Phase(Phase, string)      {}
+
+// tick is how often the vCPUs are looked at and the decision is made.
+const tick = 250 * time.Millisecond

@@ -1,0 +1,185 @@
+// Package result is the one document that a boot leaves behind. Every report
+// is drawn from it and nothing else.
+package result
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/sysrq"
+	"github.com/unwedge/unwedge/harness/vcpu"
+	"github.com/unwedge/unwedge/harness/watch"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// Schema is the version of the document. A reader that knows "unwedge/result/1"
+// can read every later minor addition: fields are added, never changed.
+const Schema = "unwedge/result/1"
+
+// Result is what one boot showed. Times ending in _ns are nanoseconds of wall
+// time, those ending in _s seconds of guest time.
+type Result struct {
+	Schema   string             `json:"schema"`
+	Version  string             `json:"unwedge_version"`
+	Scenario scenarios.Scenario `json:"scenario"`
+	Kernel   Kernel             `json:"kernel"`
+	// Outcome is how the boot ended, Expected whether that is what the
+	// scenario asked for, and Why one sentence on it.
+	Outcome  scenarios.Outcome `json:"outcome"`
+	Expected bool              `json:"expected"`
+	Why      string            `json:"why"`
+	// Stage is the last stage the agent reported.
+	Stage   agentproto.Stage    `json:"stage,omitempty"`
+	Reports []agentproto.Report `json:"reports,omitempty"`
+	Host    Host                `json:"host"`
+	Times   Times               `json:"times"`
+	Resets  int                 `json:"resets"`
+	// Stalls are all suspicions, also those that were wrong.
+	Stalls    []Stall             `json:"stalls,omitempty"`
+	Events    []Event             `json:"events,omitempty"`
+	Console   Console             `json:"console"`
+	Diagnosis *diagnose.Diagnosis `json:"diagnosis,omitempty"`
+	// Dir is the run's directory, Files the artifacts in it by what they hold.
+	Dir   string            `json:"dir"`
+	Files map[string]string `json:"files"`
+	Kept  *Kept             `json:"kept,omitempty"`
+	// Notes are what a reader should know before trusting the rest.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Kernel is the candidate and what of it was booted.
+type Kernel struct {
+	Origin   string `json:"origin"` // what the user named
+	Path     string `json:"path"`
+	Format   string `json:"format"`
+	Release  string `json:"release"`
+	BuildID  string `json:"build_id,omitempty"`
+	SHA256   string `json:"sha256"`
+	Booted   string `json:"booted"`    // the file QEMU was given
+	BootedAs string `json:"booted_as"` // why that file
+	Fault    string `json:"seeded_fault,omitempty"`
+}
+
+// Host is what the guest ran on.
+type Host struct {
+	QEMU        string        `json:"qemu"`
+	QEMUVersion string        `json:"qemu_version"`
+	Accel       machine.Accel `json:"accel"`
+	AccelWhy    string        `json:"accel_why"`
+	// QueryKVM is QEMU's own answer, asked of the running guest.
+	QueryKVM *QueryKVM    `json:"query_kvm,omitempty"`
+	Args     []string     `json:"args"`
+	Cmdline  string       `json:"cmdline"`
+	Limits   watch.Limits `json:"limits"`
+	// Reference is the calibration that the limits were made from.
+	Reference  watch.Reference `json:"reference"`
+	Calibrated bool            `json:"calibrated"`
+}
+
+// QueryKVM is QMP's query-kvm.
+type QueryKVM struct {
+	Enabled bool `json:"enabled"`
+	Present bool `json:"present"`
+}
+
+// Times tell how long things took.
+type Times struct {
+	Started time.Time     `json:"started"`
+	Wall    time.Duration `json:"wall_ns"`
+	// FirstReport is from the start of QEMU to the agent's first report.
+	FirstReport time.Duration `json:"first_report_ns,omitempty"`
+	// Verdict is from the start of QEMU to the decision, Diagnosed to the
+	// finished diagnosis, Stalled to the last progress before a hang.
+	Verdict   time.Duration `json:"verdict_ns"`
+	Stalled   time.Duration `json:"stalled_ns,omitempty"`
+	Diagnosed time.Duration `json:"diagnosed_ns,omitempty"`
+	// Guest is the last time stamp on the console.
+	Guest float64 `json:"guest_s,omitempty"`
+	// IdleGap and BusyGap are the longest quiet times before more progress.
+	IdleGap time.Duration `json:"idle_gap_ns,omitempty"`
+	BusyGap time.Duration `json:"busy_gap_ns,omitempty"`
+}
+
+// Stall is one time the boot stopped making progress, and what was captured.
+type Stall struct {
+	At        time.Duration   `json:"at_ns"`      // since the start of QEMU
+	Noticed   time.Duration   `json:"noticed_ns"` // since the start of QEMU
+	Why       string          `json:"why"`
+	Idle      bool            `json:"idle"`
+	Registers []vcpu.Sample   `json:"registers,omitempty"`
+	Attempts  []sysrq.Attempt `json:"sysrq,omitempty"`
+	// WentOn says that the boot made progress afterwards.
+	WentOn bool `json:"went_on"`
+}
+
+// Event is one QMP event.
+type Event struct {
+	At   time.Duration   `json:"at_ns"`
+	Name string          `json:"name"`
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// Console says what is known of console.log.
+type Console struct {
+	Bytes   int64  `json:"bytes"`
+	Lines   int64  `json:"lines"`
+	LeftOut int64  `json:"left_out"` // bytes not in the file because of its cap
+	Error   string `json:"error,omitempty"`
+}
+
+// Kept says how to get at a guest that was left paused.
+type Kept struct {
+	PID     int    `json:"pid"`
+	Console string `json:"console"`
+	QMP     string `json:"qmp"`
+	GDB     string `json:"gdb"`
+}
+
+// Write writes the Result to its file in Dir, whole or not at all.
+func (r *Result) Write(name string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	tmp, err := os.CreateTemp(r.Dir, ".result-")
+	if err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	defer os.Remove(tmp.Name()) // fails after the rename, as it should
+	if _, err := tmp.Write(append(b, '\n')); err != nil {
+		tmp.Close()
+		return fmt.Errorf("write result: %w", err)
+	}
+	if err := tmp.Close(); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	if err := os.Chmod(tmp.Name(), 0o644); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), filepath.Join(r.Dir, name)); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+// Read reads a Result that Write wrote.
+func Read(path string) (*Result, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read result: %w", err)
+	}
+	var r Result
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("read result %s: %w", path, err)
+	}
+	if r.Schema != Schema {
+		return nil, fmt.Errorf("read result %s: schema %q, this version knows %q", path, r.Schema, Schema)
+	}
+	return &r, nil
+}

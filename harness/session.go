@@ -1,0 +1,332 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/vcpu"
+	"github.com/unwedge/unwedge/harness/watch"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// session is one boot from `cont` to the verdict: a single loop that takes what
+// happens and asks the watch's Tracker what it means.
+type session struct {
+	req   Request
+	g     *guest
+	watch *watch.Tracker
+	meter *vcpu.Meter
+	start time.Time
+	res   *result.Result
+
+	lines   chan console.Line
+	reports chan agentproto.Report
+	bad     chan error
+
+	capture *capture // the one under way or being confirmed
+}
+
+// capture is one suspicion: what was seen, and what it was asked.
+type capture struct {
+	stall    result.Stall
+	since    time.Time // of the last progress before it
+	from, to int64     // console offsets of what the harness made the guest print; to is -1 while it does
+	done     chan captured
+	cancel   context.CancelFunc
+	finished time.Time
+}
+
+// verdict is how the loop ended.
+type verdict struct {
+	outcome scenarios.Outcome
+	why     string
+	at      time.Time
+	since   time.Time // of the last progress
+}
+
+// run lets the guest go and watches it to the verdict.
+func (s *session) run(ctx context.Context) (verdict, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer cancel()
+	defer s.g.agent.Close() // ends its reader
+	s.lines, s.reports, s.bad = make(chan console.Line, 256), make(chan agentproto.Report, 16), make(chan error, 16)
+	readers.Go(func() { s.readConsole(ctx) })
+	readers.Go(func() { s.readAgent(ctx) })
+	if err := s.begin(ctx); err != nil {
+		return verdict{}, err
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	defer s.cancelCapture()
+	for {
+		if err := s.take(ctx, ticker.C); err != nil {
+			return verdict{}, err
+		}
+		if v, over := s.judge(ctx, time.Now()); over {
+			return v, nil
+		}
+	}
+}
+
+// begin starts the guest's clock and the watch's.
+func (s *session) begin(ctx context.Context) error {
+	cpus, err := vcpu.List(ctx, s.g.qmp)
+	if err != nil {
+		return s.g.orDead(err)
+	}
+	var kvm result.QueryKVM
+	if err := s.g.qmp.Execute(ctx, "query-kvm", nil, &kvm); err != nil {
+		return s.g.orDead(err)
+	}
+	s.res.Host.QueryKVM = &kvm
+	if err := s.g.qmp.Execute(ctx, "cont", nil, nil); err != nil {
+		return s.g.orDead(err)
+	}
+	s.start = time.Now()
+	s.meter = vcpu.NewMeter(s.g.proc.Pid(), cpus, time.Now)
+	s.watch = watch.New(s.res.Host.Limits, s.req.Machine.Scenario.BootedStage(), s.start)
+	s.req.Observer.Phase(Booting, "")
+	return nil
+}
+
+// take waits for one thing to happen and tells the watch.
+func (s *session) take(ctx context.Context, tick <-chan time.Time) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case l, open := <-s.lines:
+		if !open {
+			s.lines = nil // the console has ended; QEMU's exit is what counts
+			return nil
+		}
+		s.line(l)
+	case r := <-s.reports:
+		s.report(r)
+	case err := <-s.bad:
+		s.note("an agent report could not be read: %v", err)
+	case e, open := <-s.g.events.C:
+		if !open {
+			return fmt.Errorf("the QMP connection was lost: %w", s.g.orDead(s.g.qmp.Err()))
+		}
+		return s.event(ctx, e)
+	case <-s.g.proc.Done():
+		return fmt.Errorf("QEMU ended by itself: %w", s.g.ended())
+	case c := <-s.captures():
+		s.captured(c)
+	case <-tick:
+		s.watch.VCPUs(time.Now(), s.meter.Sample())
+		if s.g.console.Stats().Bytes > 0 {
+			s.watch.Bytes()
+		}
+	}
+	return nil
+}
+
+func (s *session) line(l console.Line) {
+	if i := bytes.Index(l.Text, []byte(agentproto.Prefix)); i >= 0 {
+		if r, err := agentproto.Parse(l.Text); err == nil {
+			s.report(r)
+		} else {
+			s.note("an agent report on the console could not be read: %v", err)
+		}
+		return
+	}
+	c := s.capture
+	s.watch.Capturing(c != nil && l.Offset >= c.from && (c.to < 0 || l.Offset < c.to))
+	s.watch.Line(l.At, l.Text)
+	if t, ok := guestTime(l.Text); ok {
+		s.res.Times.Guest = t
+	}
+	s.req.Observer.Line(l)
+}
+
+func (s *session) report(r agentproto.Report) {
+	now := time.Now()
+	if len(s.res.Reports) == 0 {
+		s.res.Times.FirstReport = now.Sub(s.start)
+	}
+	if len(s.res.Reports) < 256 { // a hostile guest may send for ever
+		s.res.Reports = append(s.res.Reports, r)
+	}
+	s.res.Stage = r.Stage
+	s.watch.Report(now, r)
+	s.req.Observer.Report(r)
+}
+
+// event tells the watch what QEMU says (qapi/run-state.json).
+func (s *session) event(ctx context.Context, e qmp.Event) error {
+	now := time.Now()
+	if len(s.res.Events) < 1000 {
+		s.res.Events = append(s.res.Events, result.Event{At: now.Sub(s.start), Name: e.Name, Data: e.Data})
+	}
+	var data struct {
+		Guest  bool   `json:"guest"`
+		Reason string `json:"reason"`
+	}
+	if len(e.Data) > 0 {
+		if err := json.Unmarshal(e.Data, &data); err != nil {
+			s.note("QMP event %s could not be read: %v", e.Name, err)
+		}
+	}
+	switch e.Name {
+	case "SHUTDOWN":
+		if !data.Guest {
+			return fmt.Errorf("QEMU was told to end: %s", data.Reason)
+		}
+		s.watch.Shutdown(now, "the guest powered off ("+data.Reason+")")
+	case "RESET":
+		if data.Guest {
+			s.watch.Reset(now)
+		}
+	case "GUEST_PANICKED":
+		s.watch.GuestPanicked(now)
+	case "STOP":
+		return s.stopped(ctx)
+	}
+	return nil
+}
+
+// stopped finds out why QEMU stopped the vCPUs: after a power-off it is meant
+// to, on an error of its own it is not.
+func (s *session) stopped(ctx context.Context) error {
+	var st struct {
+		Status string `json:"status"`
+	}
+	if err := s.g.qmp.Execute(ctx, "query-status", nil, &st); err != nil {
+		return s.g.orDead(err)
+	}
+	switch st.Status {
+	case "internal-error", "io-error":
+		return fmt.Errorf("QEMU stopped the guest because of an error of its own: %s", st.Status)
+	}
+	return nil
+}
+
+// judge asks the watch, and carries a suspicion through capture and
+// confirmation.
+func (s *session) judge(ctx context.Context, now time.Time) (verdict, bool) {
+	d := s.watch.Decide(now)
+	v := verdict{outcome: d.Outcome, why: d.Why, at: now, since: d.Since}
+	if d.State == watch.Over {
+		return v, true
+	}
+	c := s.capture
+	switch {
+	case c == nil && d.State == watch.Suspect:
+		s.suspect(ctx, d)
+	case c == nil, c.to < 0: // nothing to confirm yet
+	case s.watch.Progress().After(c.since) && !s.cured():
+		c.stall.WentOn = true
+		s.res.Stalls[len(s.res.Stalls)-1] = c.stall
+		s.capture = nil
+		s.watch.Withdraw()
+		s.req.Observer.Phase(Booting, "it went on")
+	case now.Sub(c.finished) >= s.watch.Limits().Confirm:
+		v.outcome, v.why, v.since = scenarios.Hung, c.stall.Why, c.since
+		return v, true
+	}
+	return verdict{}, false
+}
+
+func (s *session) suspect(ctx context.Context, d watch.Decision) {
+	now := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	s.capture = &capture{
+		stall: result.Stall{At: d.Since.Sub(s.start), Noticed: now.Sub(s.start), Why: d.Why, Idle: d.Idle},
+		since: d.Since, from: s.g.console.Stats().Bytes, to: -1, done: make(chan captured, 1), cancel: cancel,
+	}
+	s.req.Observer.Phase(Capturing, d.Why)
+	c := s.capture
+	go func() { c.done <- s.ask(ctx) }()
+}
+
+// captures is the channel of the capture under way; nil, which blocks for ever,
+// where there is none.
+func (s *session) captures() <-chan captured {
+	if s.capture == nil {
+		return nil
+	}
+	return s.capture.done
+}
+
+func (s *session) captured(got captured) {
+	c := s.capture
+	c.to, c.finished = s.g.console.Stats().Bytes, time.Now()
+	c.stall.Registers, c.stall.Attempts = got.registers, got.attempts
+	s.res.Stalls = append(s.res.Stalls, c.stall)
+	for _, err := range got.errs {
+		s.note("%v", err)
+	}
+	s.req.Observer.Phase(Confirming, c.stall.Why)
+}
+
+// cancelCapture ends a capture that the verdict has overtaken, and waits for
+// it, so that nothing uses the guest after the loop.
+func (s *session) cancelCapture() {
+	c := s.capture
+	if c == nil {
+		return
+	}
+	c.cancel()
+	if c.to < 0 {
+		s.captured(<-c.done)
+	}
+}
+
+func (s *session) readConsole(ctx context.Context) {
+	defer close(s.lines)
+	cur := s.g.console.Lines(0)
+	for {
+		l, err := cur.Next(ctx)
+		if err != nil { // io.EOF or the context's
+			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+				s.send(ctx, fmt.Errorf("read console: %w", err))
+			}
+			return
+		}
+		select {
+		case s.lines <- l:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *session) readAgent(ctx context.Context) {
+	s.g.reports(func(r agentproto.Report, err error) {
+		if err != nil {
+			s.send(ctx, err)
+			return
+		}
+		select {
+		case s.reports <- r:
+		case <-ctx.Done():
+		}
+	})
+}
+
+func (s *session) send(ctx context.Context, err error) {
+	select {
+	case s.bad <- err:
+	case <-ctx.Done():
+	}
+}
+
+// note adds a note for the reader, not without end.
+func (s *session) note(format string, args ...any) {
+	if len(s.res.Notes) < 50 {
+		s.res.Notes = append(s.res.Notes, console.SanitizeMax(fmt.Sprintf(format, args...), 400))
+	}
+}
