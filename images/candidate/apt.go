@@ -22,22 +22,25 @@ import (
 )
 
 const (
-	keyring    = "/usr/share/keyrings/debian-archive-keyring.gpg"
-	listMaxAge = 24 * time.Hour
+	debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+	listMaxAge    = 24 * time.Hour
 )
 
 // apt runs the host's apt for one mirror, suite and architecture, with a state
 // of its own: the host's lists, cache and configuration are not touched, and
 // no root is needed. apt checks the signatures.
 type apt struct {
-	dir, mirror string
-	spec        archiveSpec
+	dir, mirror, keyring string
+	spec                 archiveSpec
 }
 
-func newApt(cacheDir, mirror string, spec archiveSpec) *apt {
+func newApt(opts Options, mirror string, spec archiveSpec) *apt {
 	sum := sha256.Sum256([]byte(mirror))
 	name := fmt.Sprintf("%s-%s-%s", spec.suite, spec.arch.Facts().Debian, hex.EncodeToString(sum[:4]))
-	return &apt{dir: filepath.Join(cacheDir, "apt", name), mirror: mirror, spec: spec}
+	return &apt{
+		dir: filepath.Join(opts.Cache.Dir(), "apt", name), mirror: mirror,
+		keyring: cmp.Or(opts.keyring, debianKeyring), spec: spec,
+	}
 }
 
 func (a *apt) stamp() string { return filepath.Join(a.dir, "updated") }
@@ -73,7 +76,7 @@ func (a *apt) update(ctx context.Context, force bool) error {
 
 // configure writes apt's configuration below the state directory.
 func (a *apt) configure(ctx context.Context) error {
-	if _, err := os.Stat(keyring); err != nil {
+	if _, err := os.Stat(a.keyring); err != nil {
 		return fmt.Errorf("the Debian archive's keys are missing: install the package debian-archive-keyring: %w", err)
 	}
 	for _, d := range []string{"lists/partial", "archives/partial", "etc/apt.conf.d", "etc/preferences.d"} {
@@ -84,7 +87,7 @@ func (a *apt) configure(ctx context.Context) error {
 	debian := a.spec.arch.Facts().Debian
 	files := map[string]string{
 		"status":       "",
-		"sources.list": fmt.Sprintf("deb [arch=%s signed-by=%s] %s %s main\n", debian, keyring, a.mirror, a.spec.suite),
+		"sources.list": fmt.Sprintf("deb [arch=%s signed-by=%s] %s %s main\n", debian, a.keyring, a.mirror, a.spec.suite),
 		"apt.conf": fmt.Sprintf(`%s
 Dir::State %[2]q;
 Dir::State::lists "lists/";

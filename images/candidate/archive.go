@@ -95,7 +95,7 @@ func resolveArchive(ctx context.Context, text string, opts Options) (*Candidate,
 	if err != nil {
 		return nil, err
 	}
-	a := newApt(opts.Cache.Dir(), mirror, spec)
+	a := newApt(opts, mirror, spec)
 	memo := filepath.Join(a.dir, "resolved.json")
 	known := readMemo(memo)
 	name := spec.pkg + "=" + spec.version

@@ -46,7 +46,7 @@ type Options struct {
 	// Cache keeps packages and unpacked kernels; nil means cache.Default.
 	Cache *cache.Store
 
-	aptSources string // directory that stands for /etc/apt, for tests
+	aptSources, keyring string // stand for /etc/apt and the archive's keys, in tests
 }
 
 // NotFoundError says that an argument names nothing.
