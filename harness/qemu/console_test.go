@@ -3,6 +3,8 @@ package qemu
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/qmp"
 )
 
 // printer is real-mode code that prints the characters from '0' to 'z' and a
@@ -25,14 +28,36 @@ var printer = []byte{
 	0x0a, 0xee, 0x49, 0x75, 0xce, 0xb0, 0x2a, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd,
 }
 
-// What the guest prints is what is recorded, from its first byte on.
+// What the guest prints is what is recorded, from its first byte on, in both
+// ways of starting: QEMU waits for the connection, or the guest for `cont`.
 func TestConsoleOfARealQEMUIsLossless(t *testing.T) {
 	path, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
 		t.Skip("qemu-system-x86_64 is not installed")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	for _, tt := range []struct {
+		name   string
+		paused bool
+	}{{"dialled", false}, {"paused", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			got := printed(ctx, t, path, tt.paused)
+			var line strings.Builder
+			for b := byte('0'); b <= 'z'; b++ {
+				line.WriteByte(b)
+			}
+			want := strings.Repeat(line.String()+"\n", 2000)
+			if !bytes.Equal(got, []byte(want)) {
+				t.Errorf("recorded %d bytes, the guest printed %d", len(got), len(want))
+			}
+		})
+	}
+}
+
+// printed runs the printer to its end and returns console.log.
+func printed(ctx context.Context, t *testing.T, path string, paused bool) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	rom := make([]byte, 64<<10)
 	copy(rom, printer)
@@ -45,26 +70,21 @@ func TestConsoleOfARealQEMUIsLossless(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Remove()
-	sock, err := d.Listen("console")
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := Command{Path: path}
 	c.Args = []string{
 		"-M", "q35", "-accel", "tcg", "-m", "16", "-nodefaults", "-no-user-config", "-display", "none",
-		"-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-bios", filepath.Join(dir, "rom"),
-		"-chardev", ChardevDialled("console", c.Pass(sock.File())), "-serial", "chardev:console",
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-bios", filepath.Join(dir, "rom"), "-serial", "chardev:console",
 	}
-	conn, err := sock.Dial(ctx)
-	if err != nil {
-		t.Fatal(err)
+	conn, fd := dialled(ctx, t, d, &c, "console")
+	var control net.Conn
+	if paused {
+		c.Args = append(c.Args, "-chardev", Chardev("console", fd))
+		control, fd = dialled(ctx, t, d, &c, "qmp")
+		c.Args = append(c.Args, "-S", "-chardev", Chardev("qmp", fd), "-mon", "mode=control,chardev=qmp")
+	} else {
+		c.Args = append(c.Args, "-chardev", ChardevDialled("console", fd))
 	}
 	p := start(t, c)
-	// One byte shows that it prints; then it prints to a socket nobody reads.
-	first := make([]byte, 1)
-	if _, err := conn.Read(first); err != nil {
-		t.Fatalf("%v; %v", err, p.Stderr())
-	}
 	log, err := os.Create(filepath.Join(dir, "console.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -73,21 +93,36 @@ func TestConsoleOfARealQEMUIsLossless(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exit, err := p.Wait(ctx)
-	if err != nil || exit.Code != 2*0x2a+1 {
+	if paused {
+		m, err := qmp.New(ctx, control, qmp.Options{})
+		if err != nil {
+			t.Fatalf("%v; %v", err, p.Stderr())
+		}
+		defer m.Close()
+		if err := m.Execute(ctx, "cont", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if exit, err := p.Wait(ctx); err != nil || exit.Code != 2*0x2a+1 {
 		t.Errorf("exit = %v, %v", exit, err)
 	}
 	<-r.Done()
-	var line strings.Builder
-	for b := byte('0'); b <= 'z'; b++ {
-		line.WriteByte(b)
-	}
-	want := strings.Repeat(line.String()+"\n", 2000)
 	got, err := os.ReadFile(log.Name())
-	if got = append(first, got...); err != nil || !bytes.Equal(got, []byte(want)) {
-		t.Errorf("recorded %d bytes, the guest printed %d, %v", len(got), len(want), err)
-	}
-	if err := r.Close(); err != nil {
+	if err = errors.Join(err, r.Close()); err != nil {
 		t.Error(err)
 	}
+	return got
+}
+
+func dialled(ctx context.Context, t *testing.T, d *SocketDir, c *Command, name string) (net.Conn, int) {
+	t.Helper()
+	sock, err := d.Listen(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := sock.Dial(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, c.Pass(sock.File())
 }
