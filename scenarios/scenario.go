@@ -90,7 +90,8 @@ type Scenario struct {
 	Entropy     Entropy   `json:"entropy"`
 	Initramfs   Initramfs `json:"initramfs"`
 	Root        Root      `json:"root"`
-	// Modules are loaded by the tiny initramfs, with what they depend on.
+	// Modules are loaded by the tiny initramfs, with what they depend on,
+	// beside those that its entropy source needs.
 	Modules []string `json:"modules,omitempty"`
 	// Cmdline is added to the kernel command line.
 	Cmdline []string `json:"cmdline,omitempty"`
@@ -125,6 +126,14 @@ func (s Scenario) ExpectedOutcome() Outcome {
 		return Booted
 	}
 	return s.Expect.Outcome
+}
+
+// TinyModules are all modules that the tiny initramfs must load.
+func (s Scenario) TinyModules() []string {
+	if s.Entropy != VirtioRNG {
+		return s.Modules
+	}
+	return append([]string{"virtio_pci", "virtio_rng"}, s.Modules...)
 }
 
 // The ranges that Validate checks.

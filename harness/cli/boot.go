@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ type bootFlags struct {
 	cmdline, modules                         []string
 	memory, cpus                             int
 	deadline                                 time.Duration
-	out                                      string
+	out, modulesDir                          string
 	keep, console, printQEMU, json           bool
 }
 
@@ -66,7 +67,8 @@ a Debian kernel is booted.`,
 	fs.StringVar(&f.entropy, "entropy", "", "entropy source: virtio-rng, none, host (default: the scenario's first)")
 	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none (default: the scenario's first)")
 	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "add to the kernel command line")
-	fs.StringSliceVar(&f.modules, "modules", nil, "modules that the tiny initramfs loads, instead of the scenario's")
+	fs.StringSliceVar(&f.modules, "modules", nil, "modules that the tiny initramfs loads, beside those of its entropy source")
+	fs.StringVar(&f.modulesDir, "modules-dir", "", "the kernel's lib/modules/RELEASE directory, where KERNEL is a bare file")
 	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
 	fs.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: the scenario's)")
 	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled from the calibration)")
@@ -172,8 +174,25 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 	if err != nil {
 		return nil, scenarios.Scenario{}, err
 	}
+	if f.modulesDir != "" {
+		if c.ModulesDir, err = modulesDir(f.modulesDir); err != nil {
+			return nil, scenarios.Scenario{}, err
+		}
+	}
 	sc, err := f.cell(t, c.Kernel.Arch)
 	return c, sc, err
+}
+
+// modulesDir checks a user's --modules-dir.
+func modulesDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", usageError{fmt.Errorf("--modules-dir: %w", err)}
+	}
+	if st, err := os.Stat(filepath.Join(dir, "kernel")); err != nil || !st.IsDir() {
+		return "", usageError{fmt.Errorf("--modules-dir %s: it has no folder named kernel, so it is not a lib/modules/RELEASE directory", dir)}
+	}
+	return dir, nil
 }
 
 func parseArch(s string) (arch.Arch, error) {
@@ -202,9 +221,6 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 	sc := t.Cells()[0]
 	if len(f.modules) > 0 {
 		sc.Modules = f.modules
-	}
-	if sc.Initramfs != scenarios.Tiny {
-		sc.Modules = nil
 	}
 	sc.Cmdline = append(sc.Cmdline[:len(sc.Cmdline):len(sc.Cmdline)], f.cmdline...)
 	if f.memory != 0 {

@@ -45,11 +45,11 @@ func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidat
 	}
 	o.Busybox = hostBusybox(sc.Arch)
 	key := cache.Key{Kind: "tiny", Inputs: []string{
-		"1", c.Kernel.SHA256, c.ModulesDir, strings.Join(sc.Modules, " "), digest(o.Agent), digest(o.Busybox),
+		"1", c.Kernel.SHA256, c.ModulesDir, strings.Join(sc.TinyModules(), " "), digest(o.Agent), digest(o.Busybox),
 	}}
 	var missing []string
 	dir, err := p.Store.Get(ctx, key, func(_ context.Context, dir string) error {
-		if missing, err = addModules(&o, c, sc.Modules); err != nil {
+		if missing, err = addModules(&o, c, sc.TinyModules()); err != nil {
 			return err
 		}
 		b, err := tiny.Build(o)

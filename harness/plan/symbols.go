@@ -9,6 +9,7 @@ import (
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/images/mutate"
 )
 
 // symbols names addresses by the kernel's own table, which is read when the
@@ -40,14 +41,10 @@ func symbols(k *kernel.Kernel) vcpu.Symbolizer {
 	}
 }
 
-// truthSuffix is what package mutate appends to a kernel's name for the file
-// that tells what was changed in it.
-const truthSuffix = ".truth.json"
-
 // seededFault returns the ground truth that travels with a kernel that was
 // changed on purpose, "" for any other.
 func seededFault(path string) string {
-	b, err := os.ReadFile(path + truthSuffix)
+	b, err := os.ReadFile(path + mutate.TruthSuffix)
 	if err != nil || len(b) > 64<<10 {
 		return ""
 	}

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/images/progress"
+)
+
+type mutateFlags struct{ at, fault, out, arch string }
+
+func (a *app) mutateCmd() *cobra.Command {
+	var f mutateFlags
+	cmd := &cobra.Command{
+		Use:   "mutate KERNEL",
+		Short: "Make a kernel with one function changed, to try a hang on",
+		Long: `Write a copy of a stock kernel in which one function returns at once, found by
+the kernel's own symbol table and changed in machine code. What was changed is
+written beside it as OUT.truth.json.`,
+		Example: `  # the hang of spring 2018, on a stock kernel:
+  unwedge mutate deb:linux-image-cloud-amd64@bookworm --at try_to_generate_entropy -o starved
+  unwedge boot starved -s random --entropy none`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.mutate(c.Context(), args[0], f) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.at, "at", "", "the function to change")
+	fs.StringVar(&f.fault, "fault", "return", "what it does instead: return, or return:-ERRNO")
+	fs.StringVarP(&f.out, "out", "o", "", "the file to write")
+	fs.StringVar(&f.arch, "arch", "", "architecture, where KERNEL may be of several")
+	for _, name := range []string{"at", "out"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is defined above
+		}
+	}
+	return cmd
+}
+
+func (a *app) mutate(ctx context.Context, arg string, f mutateFlags) error {
+	want, err := parseArch(f.arch)
+	if err != nil {
+		return err
+	}
+	fault, err := mutate.ParseFault(f.fault)
+	if err != nil {
+		return usageError{err}
+	}
+	p, err := a.planner()
+	if err != nil {
+		return err
+	}
+	d := a.newDisplay()
+	defer d.close()
+	c, err := p.Candidate(progress.With(ctx, d), arg, want)
+	if err != nil {
+		return err
+	}
+	truth, err := mutate.WriteFile(ctx, c.Kernel, f.out, f.at, fault)
+	if err != nil {
+		return usageError{err}
+	}
+	d.close()
+	fmt.Fprintf(a.stdout, "%s: %s with %s changed, in %s\n", f.out, c.Kernel.Release, truth.Function, f.out+mutate.TruthSuffix)
+	if c.ModulesDir != "" {
+		fmt.Fprintf(a.stdout, "its modules: --modules-dir %s\n", machine.Quote(c.ModulesDir))
+	}
+	return nil
+}
