@@ -3,20 +3,24 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN     := bin/unwedge
 AGENTS  := images/agentbin/bin/agent-x86_64 images/agentbin/bin/agent-aarch64
+HELPERS := images/rootfs/helperbin/bin/helper-x86_64 images/rootfs/helperbin/bin/helper-aarch64
 JOBS    ?= 2
 
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# The guest agent is static and cross-compiled; the program carries it.
-images/agentbin/bin/agent-x86_64: GUEST = amd64
-images/agentbin/bin/agent-aarch64: GUEST = arm64
+# The guest agent and the image helper are static and cross-compiled; the
+# program carries them.
+%-x86_64: GUEST = amd64
+%-aarch64: GUEST = arm64
+$(HELPERS): $(wildcard images/rootfs/helper/*.go) go.mod
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(GUEST) $(GO) build -trimpath -ldflags='-s -w -buildid=' -o $@ ./images/rootfs/helper
 $(AGENTS): $(wildcard images/agent/*.go images/agentproto/*.go) go.mod
 	@CGO_ENABLED=0 GOOS=linux GOARCH=$(GUEST) $(GO) build -trimpath -ldflags='-s -w -buildid=' -o $@ ./images/agent
 
 .PHONY: build
-build: $(AGENTS) ## Build bin/unwedge
+build: $(AGENTS) $(HELPERS) ## Build bin/unwedge
 	@$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) .
 
 .PHONY: setup
@@ -34,7 +38,7 @@ test: setup ## Run all tests: unit, then real guests
 	$(GO) test -timeout 60m -v ./suites/...
 
 .PHONY: unit
-unit: $(AGENTS) ## Run the tests that boot nothing
+unit: $(AGENTS) $(HELPERS) ## Run the tests that boot nothing
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /suites)
 
 .PHONY: bench
@@ -48,4 +52,4 @@ lint: ## Run golangci-lint, where it is installed
 
 .PHONY: clean
 clean: ## Remove what was built here (caches and runs stay: see unwedge images prune)
-	rm -rf bin $(AGENTS)
+	rm -rf bin $(AGENTS) $(HELPERS)

@@ -26,6 +26,7 @@ const (
 type captured struct {
 	registers []vcpu.Sample
 	attempts  []sysrq.Attempt
+	wake      time.Duration // in how long the last of user space's timers is due
 	errs      []error
 }
 
@@ -55,8 +56,12 @@ func (s *session) ask(ctx context.Context) (got captured) {
 	}
 	for _, a := range attempts {
 		if a.Key != "" && a.To > a.From {
-			if err := s.saveDump(a); err != nil {
+			dump, err := s.saveDump(a)
+			if err != nil {
 				got.errs = append(got.errs, err)
+			}
+			if a.Key == "q" {
+				got.wake = s.wakeUp(dump)
 			}
 		}
 	}
@@ -77,7 +82,7 @@ func (s *session) sysrqGuest() sysrq.Guest {
 
 // saveDump keeps what one key printed as a file of its own. A later dump of the
 // same key replaces an earlier one: the Result says which stall it belongs to.
-func (s *session) saveDump(a sysrq.Attempt) error {
+func (s *session) saveDump(a sysrq.Attempt) ([]byte, error) {
 	var b bytes.Buffer
 	lines, _ := s.g.console.Since(a.From)
 	for _, l := range lines {
@@ -88,9 +93,21 @@ func (s *session) saveDump(a sysrq.Attempt) error {
 		b.WriteByte('\n')
 	}
 	if err := os.WriteFile(filepath.Join(s.req.Dir, rundir.Dump(a.Key[0])), b.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("keep the dump of sysrq %s: %w", a.Key, err)
+		return b.Bytes(), fmt.Errorf("keep the dump of sysrq %s: %w", a.Key, err)
 	}
-	return nil
+	return b.Bytes(), nil
+}
+
+// wakeUp returns in how long the last timer of user space that is due within
+// Limits.Hold will go off. An idle guest's clock runs like the wall's.
+func (s *session) wakeUp(dump []byte) time.Duration {
+	var last time.Duration
+	for _, d := range sysrq.UserTimers(dump) {
+		if d <= s.res.Host.Limits.Hold {
+			last = max(last, d)
+		}
+	}
+	return last
 }
 
 func appendFile(path string, b []byte) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
@@ -108,6 +109,23 @@ func vcpuFacts(st result.Stall) []diagnose.VCPU {
 	return out
 }
 
+// atCapture diagnoses from what was there when the capture ended.
+func (s *session) atCapture() diagnose.Diagnosis {
+	in, err := s.facts()
+	if err != nil {
+		s.note("%v", err)
+		return diagnose.Diagnosis{}
+	}
+	in.Ending = diagnose.EndingSilent
+	in.Log = in.Log[:min(int64(len(in.Log)), s.capture.to)]
+	return diagnose.Diagnose(in)
+}
+
+// hopeless says that a diagnosis names a cause that no timer will mend.
+func hopeless(d diagnose.Diagnosis) bool {
+	return d.Confidence == diagnose.Certain && d.Cause != diagnose.CauseUserService
+}
+
 // cured says that the boot went on, but only because it was looked at: a key
 // press feeds the entropy pool (drivers/char/random.c, add_input_randomness),
 // so a boot that starved for entropy may go on after a sysrq by keyboard.
@@ -116,20 +134,13 @@ func (s *session) cured() bool {
 	for _, a := range s.capture.stall.Attempts {
 		byKeyboard = byKeyboard || a.Route == sysrq.Keyboard && a.Yield != sysrq.Refused
 	}
-	if !byKeyboard {
+	if !byKeyboard || s.capture.cause != diagnose.CauseEntropy {
 		return false
 	}
-	in, err := s.facts()
-	if err != nil {
-		return false
+	const looking = "the boot went on after sysrq by keyboard: key presses feed the entropy pool, so looking cured it"
+	if !slices.Contains(s.res.Notes, looking) {
+		s.note(looking)
 	}
-	// Only what was there before the boot went on.
-	in.Log = in.Log[:min(int64(len(in.Log)), s.capture.to)]
-	in.Agent = nil
-	if diagnose.Diagnose(in).Cause != diagnose.CauseEntropy {
-		return false
-	}
-	s.note("the boot went on after sysrq by keyboard: key presses feed the entropy pool, so looking cured it")
 	return true
 }
 

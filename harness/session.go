@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/qmp"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/vcpu"
@@ -44,6 +45,8 @@ type capture struct {
 	done     chan captured
 	cancel   context.CancelFunc
 	finished time.Time
+	cause    diagnose.Cause // what it looked like at the end of the capture
+	patience time.Duration  // how long it may still go on by itself after finished
 }
 
 // verdict is how the loop ended.
@@ -233,7 +236,7 @@ func (s *session) judge(ctx context.Context, now time.Time) (verdict, bool) {
 		s.capture = nil
 		s.watch.Withdraw()
 		s.req.Observer.Phase(Booting, "it went on")
-	case now.Sub(c.finished) >= s.watch.Limits().Confirm:
+	case now.Sub(c.finished) >= c.patience:
 		v.outcome, v.why, v.since = scenarios.Hung, c.stall.Why, c.since
 		return v, true
 	}
@@ -269,7 +272,17 @@ func (s *session) captured(got captured) {
 	for _, err := range got.errs {
 		s.note("%v", err)
 	}
-	s.req.Observer.Phase(Confirming, c.stall.Why)
+	c.patience = s.watch.Limits().Confirm
+	why := c.stall.Why
+	d := s.atCapture()
+	c.cause = d.Cause
+	if got.wake > 0 && !hopeless(d) {
+		c.patience += got.wake
+		c.stall.Wake = got.wake
+		why = fmt.Sprintf("a timer of user space is due in %s", got.wake.Round(100*time.Millisecond))
+	}
+	s.res.Stalls[len(s.res.Stalls)-1] = c.stall
+	s.req.Observer.Phase(Confirming, why)
 }
 
 // cancelCapture ends a capture that the verdict has overtaken, and waits for

@@ -114,6 +114,8 @@ type Stall struct {
 	Idle      bool            `json:"idle"`
 	Registers []vcpu.Sample   `json:"registers,omitempty"`
 	Attempts  []sysrq.Attempt `json:"sysrq,omitempty"`
+	// Wake is the time that the harness waited for a timer of user space.
+	Wake time.Duration `json:"wake_ns,omitempty"`
 	// WentOn says that the boot made progress afterwards.
 	WentOn bool `json:"went_on"`
 }

@@ -57,7 +57,7 @@ func Scale(r Reference) Limits {
 		Busy:     max(20*time.Second, 6*u, 3*r.BusyGap),
 		Confirm:  max(2*time.Second, idle/2),
 		Settle:   max(500*time.Millisecond, u/10),
-		Hold:     45 * time.Second,
+		Hold:     35 * time.Second,
 		Deadline: max(2*time.Minute, 90*u),
 	}
 }
