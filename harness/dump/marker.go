@@ -26,7 +26,7 @@ func (p *Parser) marker(b []byte, r Record) bool {
 			return true
 		}
 		if hasPrefix(b, "Call Trace:") || hasPrefix(b, "Call trace:") {
-			p.callTrace(r)
+			p.callTrace(b[len("Call Trace:"):], r)
 			return true
 		}
 	case 'N':
@@ -228,9 +228,14 @@ func (p *Parser) cpuFacts(c cpuLine, r Record) {
 
 // callTrace notes that frames follow. A second one in a finished task is
 // another trace, not part of it.
-func (p *Parser) callTrace(r Record) {
+func (p *Parser) callTrace(rest []byte, r Record) {
 	if bl := p.block(r.Caller); bl != nil {
 		bl.idle = 0
+		if len(rest) > 0 { // x86_64 before 2.6.18 begins on the same line
+			for _, f := range braceFrames(rest, nil) {
+				p.push(bl, f)
+			}
+		}
 		if bl.task != nil && !bl.closed {
 			bl.task.End = r.End
 		}

@@ -359,7 +359,7 @@ func (p *Parser) close(c Caller) {
 		t.Frames = frames
 		t.Syscall = bl.regs.syscall(p.d.Arch, Trusted(frames))
 		t.UserIP = bl.regs.ip
-		t.Torn = !bl.closed && !endsTrace(frames)
+		t.Torn = !bl.closed && !endsTrace(frames) && !(len(frames) == 0 && (t.Running || t.State == "Z" || t.State == "X"))
 		if !t.KernelThread && t.TaskFlags == 0 && t.PID != 1 && t.Syscall == nil && len(frames) > 0 && isKthreadStack(frames) {
 			t.KernelThread = true
 		}
@@ -391,7 +391,7 @@ func isKthreadStack(frames []Frame) bool {
 // endsTrace says whether the outermost frame is one that ends a stack.
 func endsTrace(frames []Frame) bool {
 	if len(frames) == 0 {
-		return true // a zombie has none
+		return false
 	}
 	switch frames[len(frames)-1].Base() {
 	case "ret_from_fork", "ret_from_fork_asm", "kthread", "el0t_64_sync", "el0t_32_sync", "el0_sync", "el0_svc_naked", "el0_svc",

@@ -116,7 +116,7 @@ func parseStamp(b []byte, r *Record) int {
 	if b[k] != ']' {
 		return 0
 	}
-	r.Time, r.HasTime = float64(sec)+float64(frac)/scale, true
+	r.Time, r.HasTime, r.Wall = float64(sec)+float64(frac)/scale, true, false
 	return k + 1
 }
 

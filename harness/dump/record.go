@@ -145,7 +145,7 @@ func (s *splitter) segment(text []byte, off, end int64, yield func(Record) bool)
 		if next < len(body) {
 			r.End = off + int64(n+next)
 		}
-		r.Text = bytes.TrimRight(body[:next], " \t\x00")
+		r.Text = trimBlanks(body[:next])
 		if len(r.Text) > 0 {
 			s.guess(&r, kind)
 			if !yield(r) {
@@ -222,6 +222,13 @@ func userTagLength(b []byte) int {
 		return 0
 	}
 	return j + 2
+}
+
+func trimBlanks(b []byte) []byte {
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t' || b[len(b)-1] == 0) {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 func trimEnd(b []byte) []byte {

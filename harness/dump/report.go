@@ -382,7 +382,8 @@ func title(r *Report) string {
 		if strings.HasPrefix(r.Text, "kernel BUG at ") {
 			return in("kernel BUG")
 		}
-		return in(Normalise(r.Text))
+		s, _, _ := strings.Cut(r.Text, " at ") // the rest is a source line or an address
+		return in(Normalise(s))
 	}
 	return in(oopsTitle(r.Text))
 }

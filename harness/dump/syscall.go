@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"bytes"
 	"strings"
 )
 
@@ -76,7 +77,11 @@ func SyscallFromFrames(frames []Frame) (name string, compat bool) {
 		if !f.Reliable {
 			continue
 		}
-		fn := f.Base()
+		fn := f.Func
+		if !mayBeEntry(fn) {
+			continue
+		}
+		fn = BaseName(fn)
 		if notEntry[fn] {
 			continue
 		}
@@ -96,6 +101,18 @@ func SyscallFromFrames(frames []Frame) (name string, compat bool) {
 		name = n
 	}
 	return name, compat
+}
+
+// mayBeEntry is a cheap test that spares most functions the search.
+func mayBeEntry(fn string) bool {
+	if len(fn) < 5 {
+		return false
+	}
+	switch fn[0] {
+	case '_', 'S', 's', 'k', 'c':
+		return strings.Contains(fn, "sys_") || strings.Contains(fn, "SyS_") || strings.Contains(fn, "SYSC_")
+	}
+	return false
 }
 
 // userRegs are the user-mode registers that x86 prints behind a trace.
@@ -148,7 +165,7 @@ func (u *userRegs) line(b []byte) bool {
 		}
 		return true
 	case hasPrefix(b, "RSP: "):
-		if i := strings.Index(string(b), "ORIG_RAX: "); i >= 0 && (u.user || hasPrefix(b[5:], "002b") || hasPrefix(b[5:], "007b")) {
+		if i := bytes.Index(b, []byte("ORIG_RAX: ")); i >= 0 && (u.user || hasPrefix(b[5:], "002b") || hasPrefix(b[5:], "007b")) {
 			if v, n := parseHex(b[i+10:]); n > 0 {
 				u.origRAX = v
 				u.set |= regOrig
