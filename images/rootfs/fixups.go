@@ -36,7 +36,8 @@ func accounts() []account {
 
 // masked are the units that a guest which only has to reach multi-user.target
 // does without. Each costs a process or a mount, and under TCG a process costs
-// some 0.1 s.
+// 0.1 s and more. What the initramfs has done already is not done again:
+// devices are known to udev, drivers are loaded, and the root is writable.
 func masked() []string {
 	return []string{
 		"apt-daily-upgrade.timer", "apt-daily.timer", "console-getty.service", "cryptsetup.target",
@@ -46,12 +47,24 @@ func masked() []string {
 		"sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
 		"systemd-ask-password-console.path", "systemd-ask-password-wall.path", "systemd-binfmt.service",
 		"systemd-firstboot.service", "systemd-initctl.socket", "systemd-journal-flush.service",
-		"systemd-logind.service", "systemd-machine-id-commit.service", "systemd-networkd.service",
+		"systemd-logind.service", "systemd-machine-id-commit.service", "systemd-modules-load.service", "systemd-networkd.service",
 		"systemd-pcrphase-initrd.service", "systemd-pcrphase-sysinit.service", "systemd-pcrphase.service",
-		"systemd-pstore.service", "systemd-repart.service", "systemd-resolved.service",
+		"systemd-pstore.service", "systemd-remount-fs.service", "systemd-repart.service", "systemd-resolved.service",
 		"systemd-sysusers.service", "systemd-timesyncd.service", "systemd-tmpfiles-clean.timer",
+		"systemd-tmpfiles-setup-dev.service", "systemd-udev-trigger.service",
 		"systemd-update-utmp-runlevel.service", "systemd-update-utmp.service",
 		"systemd-user-sessions.service", "veritysetup.target",
+	}
+}
+
+// maskedGenerators are run by systemd before it does anything else, one
+// process each (systemd.generator(7)). The fstab generator stays.
+func maskedGenerators() []string {
+	return []string{
+		"systemd-cryptsetup-generator", "systemd-debug-generator", "systemd-getty-generator",
+		"systemd-gpt-auto-generator", "systemd-hibernate-resume-generator", "systemd-integritysetup-generator",
+		"systemd-rc-local-generator", "systemd-run-generator", "systemd-system-update-generator",
+		"systemd-sysv-generator", "systemd-veritysetup-generator",
 	}
 }
 
@@ -77,6 +90,9 @@ func links() map[string]string {
 	}
 	for _, unit := range masked() {
 		l["etc/systemd/system/"+unit] = "/dev/null"
+	}
+	for _, generator := range maskedGenerators() {
+		l["etc/systemd/system-generators/"+generator] = "/dev/null"
 	}
 	return l
 }

@@ -16,9 +16,11 @@ const (
 // Overlay returns the cpio archive, to be put behind Dracut's, that adds the
 // guest agent: it reports "initramfs" when systemd of the initramfs runs
 // services, "switch-root" when the root file system is about to be entered,
-// "system" when the root's systemd has passed sysinit.target, and "multi-user"
-// when multi-user.target is active. The reports never hold up the boot for
-// more than ten seconds.
+// "system" when the root's systemd starts services, and "multi-user"
+// when multi-user.target is active. The initramfs loads the driver of
+// virtio-rng before udev runs, because dracut's FIPS hook comes before udev and
+// may need its entropy. The reports never hold up the boot for more than ten
+// seconds.
 func Overlay(agent []byte) ([]byte, error) {
 	if len(agent) == 0 {
 		return nil, fmt.Errorf("build agent archive: the agent is empty")
@@ -26,6 +28,7 @@ func Overlay(agent []byte) ([]byte, error) {
 	a := newArchive()
 	a.file(agentPath, 0o755, agent)
 	a.link(agentDir+"/agent", "run/unwedge/agent")
+	a.file("etc/modules-load.d/unwedge.conf", 0o644, []byte("virtio_pci\nvirtio_rng\n"))
 	for _, u := range initramfsUnits() {
 		a.unit(unitDir, u)
 	}
@@ -77,10 +80,10 @@ func rootUnits() []unit {
 		{"unwedge-agent-system.service", "sysinit.target", `[Unit]
 Description=unwedge: report that the root file system's services run
 DefaultDependencies=no
-After=sysinit.target
 
 [Service]
-Type=simple
+Type=oneshot
+TimeoutStartSec=10
 ExecStart=-/run/unwedge/agent report system
 `},
 		// Requires and After together: the job runs only when the target's own
