@@ -29,10 +29,10 @@ func extractDeb(ctx context.Context, path string, out *unpacker) error {
 		return fmt.Errorf("open package: %w", err)
 	}
 	defer f.Close()
-	return readDeb(bufio.NewReaderSize(progress.Reader(f, out.task), 1<<20), out, ctx)
+	return readDeb(ctx, bufio.NewReaderSize(progress.Reader(f, out.task), 1<<20), out)
 }
 
-func readDeb(r *bufio.Reader, out *unpacker, ctx context.Context) error { //nolint:revive // ctx last reads as the rest
+func readDeb(ctx context.Context, r *bufio.Reader, out *unpacker) error {
 	magic := make([]byte, len(arMagic))
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != arMagic {
 		return out.bad("", "not a Debian package: no ar magic", err)
