@@ -84,7 +84,10 @@ func (s *session) sysrqGuest() sysrq.Guest {
 // same key replaces an earlier one: the Result says which stall it belongs to.
 func (s *session) saveDump(a sysrq.Attempt) ([]byte, error) {
 	var b bytes.Buffer
-	lines, _ := s.g.console.Since(a.From)
+	lines, dropped := s.g.console.Since(a.From)
+	if dropped > 0 {
+		fmt.Fprintf(&b, "[unwedge: the first %d bytes are in %s only]\n", dropped, rundir.Console)
+	}
 	for _, l := range lines {
 		if l.Offset >= a.To {
 			break

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/qemu"
 	"github.com/unwedge/unwedge/harness/qmp"
 	"github.com/unwedge/unwedge/harness/rundir"
@@ -52,16 +53,8 @@ func start(ctx context.Context, req Request) (g *guest, err error) {
 		Env:        append(os.Environ(), "TMPDIR="+g.dir.Path()),
 		StderrPath: filepath.Join(req.Dir, rundir.QEMUStderr), Detach: req.Keep,
 	}
-	fds := &req.Machine.Sockets
-	for name, fd := range map[string]*int{
-		socketConsole: &fds.Console, socketQMP: &fds.QMP, socketSeat: &fds.Seat, socketGDB: &fds.GDB, socketAgent: &fds.Agent,
-	} {
-		sock, err := g.dir.Listen(name)
-		if err != nil {
-			return g, err
-		}
-		g.sockets[name] = sock
-		*fd = cmd.Pass(sock.File())
+	if err := g.listen(&cmd, &req.Machine.Sockets); err != nil {
+		return g, err
 	}
 	cmd.Args = req.Machine.Args()
 	if g.proc, err = qemu.Start(ctx, cmd); err != nil {
@@ -70,6 +63,27 @@ func start(ctx context.Context, req Request) (g *guest, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, fmt.Errorf("QEMU did not answer within %s", connectTimeout))
 	defer cancel()
 	return g, g.connect(ctx, req)
+}
+
+// listen makes the sockets and has QEMU inherit them.
+func (g *guest) listen(cmd *qemu.Command, fds *machine.Sockets) error {
+	for _, s := range []struct {
+		name string
+		fd   *int
+	}{
+		{socketConsole, &fds.Console}, {socketQMP, &fds.QMP}, {socketSeat, &fds.Seat}, {socketGDB, &fds.GDB}, {socketAgent, &fds.Agent},
+	} {
+		sock, err := g.dir.Listen(s.name)
+		if err != nil {
+			for _, f := range cmd.ExtraFiles {
+				f.Close() // Start, which takes them over, is not reached
+			}
+			return err
+		}
+		g.sockets[s.name] = sock
+		*s.fd = cmd.Pass(sock.File())
+	}
+	return nil
 }
 
 // The names of the sockets in the run's directory.

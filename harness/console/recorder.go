@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	chunkSize  = 64 << 10
-	chunkCount = 64 // so the log file may lag 4 MiB behind before reading waits
+	chunkSize = 64 << 10
+	maxLag    = 4 << 20 // how far the log file may lag behind before reading waits
 )
 
 // ErrReadOnly is returned by Write when the source takes no bytes.
@@ -93,8 +93,7 @@ type Recorder struct {
 	opts Options
 	log  *logfile
 
-	full chan []byte   // read, to be written to the log
-	free chan []byte   // to be read into
+	lag  backlog       // read, to be written to the log
 	done chan struct{} // closed when the log is complete
 
 	writing sync.Mutex
@@ -122,11 +121,7 @@ func Record(src io.Reader, log File, o Options) (*Recorder, error) {
 	}
 	r := &Recorder{
 		src: src, opts: o, log: newLogfile(log, o.MaxBytes, o.MaxTail),
-		full: make(chan []byte, chunkCount), free: make(chan []byte, chunkCount),
-		done: make(chan struct{}), split: splitter{max: MaxLine}, lines: store{budget: o.MemoryBytes},
-	}
-	for range chunkCount {
-		r.free <- nil
+		lag: newBacklog(maxLag), done: make(chan struct{}), split: splitter{max: MaxLine}, lines: store{budget: o.MemoryBytes},
 	}
 	go r.read()
 	go r.writeLog()
@@ -135,11 +130,11 @@ func Record(src io.Reader, log File, o Options) (*Recorder, error) {
 
 // read drains the source. It does memory work only.
 func (r *Recorder) read() {
-	defer close(r.full)
+	defer r.lag.end()
 	var err error
+	buf := make([]byte, chunkSize)
 	for idle := 0; err == nil; {
 		var n int
-		buf := r.chunk()
 		n, err = r.src.Read(buf)
 		if n > 0 {
 			idle = 0
@@ -147,25 +142,13 @@ func (r *Recorder) read() {
 		} else if idle++; idle > 100 && err == nil {
 			err = io.ErrNoProgress
 		}
-		r.full <- buf[:n]
+		if r.lag.put(buf[:n]) {
+			r.mu.Lock()
+			r.stats.Stalls++
+			r.mu.Unlock()
+		}
 	}
 	r.end(err)
-}
-
-func (r *Recorder) chunk() []byte {
-	var buf []byte
-	select {
-	case buf = <-r.free:
-	default:
-		r.mu.Lock()
-		r.stats.Stalls++
-		r.mu.Unlock()
-		buf = <-r.free
-	}
-	if buf == nil {
-		buf = make([]byte, chunkSize)
-	}
-	return buf[:chunkSize]
 }
 
 func (r *Recorder) accept(p []byte) {
@@ -205,12 +188,11 @@ func (r *Recorder) end(err error) {
 
 func (r *Recorder) writeLog() {
 	defer close(r.done)
-	for buf := range r.full {
+	for buf := range r.lag.all() {
 		r.log.write(buf)
 		if r.log.err != nil {
 			r.setLogErr(r.log.err)
 		}
-		r.free <- buf
 	}
 	r.setLogErr(r.log.finish())
 }
