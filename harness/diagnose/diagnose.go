@@ -24,7 +24,7 @@ func Diagnose(in Input) Diagnosis {
 			out, won = got, r
 			continue
 		}
-		if got.Cause == out.Cause || r.family == famNone || r.family == famFatal || won.family == famFatal && r.family == famEnding {
+		if got.Cause == out.Cause || r.family == won.family || r.family == famNone || r.family == famEnding {
 			continue
 		}
 		notes = append(notes, "also seen: "+got.Title)

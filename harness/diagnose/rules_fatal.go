@@ -86,6 +86,9 @@ func initDied(f *facts) *Diagnosis {
 	if p == nil {
 		return nil
 	}
+	if r := f.report(dump.ReportOops, dump.ReportBug); r != nil && r.Offset < p.Offset && (r.PID == p.PID && r.Comm == p.Comm || r.PID == 1) {
+		return nil // the kernel crashed in PID 1: that is the cause
+	}
 	what, remedy := "init ended", "look at init's own output before the panic"
 	code, ok := exitCode(p.Text)
 	if ok {
@@ -239,7 +242,7 @@ func rebootLoop(f *facts) *Diagnosis {
 	}
 	out := &Diagnosis{Kind: KindRebootLoop, Cause: CauseRebootLoop, Where: WhereUnknown, Confidence: asConfidence(n >= 3)}
 	for _, k := range []*dump.Banner{&b.Kernels[0], &b.Kernels[len(b.Kernels)-1]} {
-		out.Evidence = append(out.Evidence, Evidence{What: "a kernel starts", Lines: f.d.Evidence(k.Offset, k.Offset+400, dump.Caller{}, 1), Offset: k.Offset, Source: sourceConsole})
+		out.Evidence = append(out.Evidence, Evidence{What: "a kernel starts", Lines: f.d.Evidence(k.Offset, min(k.Offset+400, f.d.Bytes), dump.Caller{}, 1), Offset: k.Offset, Source: sourceConsole})
 	}
 	times := strconv.Itoa(n) + " times"
 	var fatal, ordered *dump.Report
@@ -337,7 +340,7 @@ func hungTaskPanic(f *facts) *Diagnosis {
 
 // oopsPanic: an oops that the kernel did not survive.
 func oopsPanic(f *facts) *Diagnosis {
-	p := f.panicReport("Fatal exception", "Fatal hardware error", "Oops", "kernel BUG", "panic_on_warn", "Attempted to kill the idle task")
+	p := f.panicReport("Fatal exception", "Fatal hardware error", "Oops", "kernel BUG", "panic_on_warn", "Attempted to kill")
 	if p == nil {
 		return nil
 	}

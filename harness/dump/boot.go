@@ -375,7 +375,8 @@ func (p *Parser) userLine(b []byte, r Record) {
 			bo.reach(StageSwitchRoot, b, r)
 		}
 	case bytes.Contains(b, []byte("running in system mode")):
-		if bo.Stage == StageSwitchRoot {
+		// systemd says so in an initramfs as well, and only then that it is one.
+		if bo.Stage == StageSwitchRoot || bo.Stage == StageInit && !strings.HasPrefix(bo.StageText, "Run /init ") {
 			bo.reach(StageSystem, b, r)
 		} else {
 			bo.reach(StageInit, b, r)
