@@ -20,7 +20,8 @@ const release = kerneltest.Release
 // entry is one member of an archive made by these tests.
 type entry struct {
 	name, body, link string
-	kind             byte // a tar type; 0 is a regular file
+	kind             byte  // a tar type; 0 is a regular file
+	inode            int64 // shared by hard links in a cpio archive
 }
 
 func tarball(t testing.TB, entries ...entry) []byte {
@@ -74,6 +75,9 @@ func rpm(t testing.TB, comp string, entries ...entry) []byte {
 	w := cpio.NewWriter(&out)
 	for _, e := range entries {
 		h := &cpio.Header{Name: e.name, Mode: cpio.TypeReg | 0o644, Size: int64(len(e.body))}
+		if e.inode != 0 {
+			h.Inode, h.Links = e.inode, 2
+		}
 		switch e.kind {
 		case tar.TypeDir:
 			h.Mode = cpio.TypeDir | 0o755

@@ -82,6 +82,8 @@ func skipRPMHeader(r *bufio.Reader, align int64) error {
 
 func readCpio(r io.Reader, out *unpacker) error {
 	c := cpio.NewReader(r)
+	// Names that share an inode come in a row; only the last has the data.
+	linked := map[int64][]string{}
 	for {
 		h, err := c.Next()
 		if errors.Is(err, io.EOF) {
@@ -103,5 +105,18 @@ func readCpio(r io.Reader, out *unpacker) error {
 		if err := out.add(m, c); err != nil {
 			return err
 		}
+		if h.Links < 2 || m.mode != 0 {
+			continue
+		}
+		if h.Size == 0 {
+			linked[h.Inode] = append(linked[h.Inode], m.name)
+			continue
+		}
+		for _, name := range linked[h.Inode] {
+			if err := out.add(member{name: name, hard: m.name}, nil); err != nil {
+				return err
+			}
+		}
+		delete(linked, h.Inode)
 	}
 }

@@ -131,6 +131,7 @@ func (u *unpacker) addFile(m member, name string, r io.Reader) error {
 	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return u.wrap(m, err)
 	}
+	_ = u.root.Remove(name) // two packages may bring one file; never write through a link
 	if m.hard != "" {
 		target, err := u.clean(m.hard, m.name)
 		if err != nil {
@@ -138,7 +139,6 @@ func (u *unpacker) addFile(m member, name string, r io.Reader) error {
 		}
 		return u.wrap(m, u.root.Link(target, name))
 	}
-	_ = u.root.Remove(name) // two packages may bring one file; never write through a link
 	f, err := u.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		return u.wrap(m, err)
