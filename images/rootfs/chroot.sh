@@ -10,16 +10,20 @@ set -eu
 die() { echo "E: $*" >&2; exit 1; }
 
 # emulate makes the kernel run the tree's programs through EMULATOR. Since
-# Linux 6.7 the registration goes when the last mount of binfmt_misc does.
+# Linux 6.7 a registration goes when the last mount of binfmt_misc does, so it
+# is mounted here even where another build's registration already serves: that
+# build may end first.
 emulate() {
+	if [ -n "${EMULATOR:-}" ]; then
+		misc=/proc/sys/fs/binfmt_misc
+		[ -e $misc/register ] || mount -t binfmt_misc binfmt_misc $misc 2>/dev/null ||
+			die "cannot mount binfmt_misc on $misc: load the kernel module binfmt_misc, and run as root outside of a restricted container"
+	fi
 	chroot "$1" /bin/true 2>/dev/null && return
 	[ -n "${EMULATOR:-}" ] || die "cannot run the programs of $1 on this machine"
-	misc=/proc/sys/fs/binfmt_misc
-	[ -e $misc/register ] || mount -t binfmt_misc binfmt_misc $misc 2>/dev/null ||
-		die "cannot mount binfmt_misc on $misc: load the kernel module binfmt_misc, and run as root outside of a restricted container"
-	chroot "$1" /bin/true 2>/dev/null && return
-	printf '%s' "$REGISTRATION" >$misc/register || die "cannot register $EMULATOR with $misc"
-	chroot "$1" /bin/true || die "cannot run the programs of $1 through $EMULATOR"
+	# Another build may register it at the same moment: what counts is that it runs.
+	printf '%s' "$REGISTRATION" >$misc/register 2>/dev/null || true
+	chroot "$1" /bin/true || die "cannot run the programs of $1 through $EMULATOR: register it with $misc"
 }
 
 # populate gives a root what programs expect to find mounted.
