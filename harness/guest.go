@@ -32,6 +32,7 @@ type guest struct {
 	agent   net.Conn
 	dir     *qemu.SocketDir
 	sockets map[string]*qemu.Socket
+	guard   *guard // only with Request.Keep
 	files   []io.Closer
 }
 
@@ -59,6 +60,11 @@ func start(ctx context.Context, req Request) (g *guest, err error) {
 	cmd.Args = req.Machine.Args()
 	if g.proc, err = qemu.Start(ctx, cmd); err != nil {
 		return g, err
+	}
+	if req.Keep {
+		if g.guard, err = startGuard(g.proc.Pid()); err != nil {
+			return g, err
+		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, fmt.Errorf("QEMU did not answer within %s", connectTimeout))
 	defer cancel()
@@ -193,6 +199,7 @@ func (g *guest) quit(ctx context.Context) error {
 
 // disconnect lets go of the connections and files and leaves QEMU running.
 func (g *guest) disconnect(errs *[]error) {
+	*errs = append(*errs, g.guard.release())
 	if g.agent != nil {
 		g.agent.Close() // QEMU may have closed it: nothing to tell
 	}

@@ -68,7 +68,7 @@ func (s *Store) Reference(c Class, kind string) (ref watch.Reference, ok bool, e
 		return ref, false, nil
 	}
 	slices.Sort(units)
-	ref.Unit = units[len(units)/2]
+	ref.Unit = units[(len(units)-1)/2]
 	return ref, true, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -30,13 +31,22 @@ func gather(stage agentproto.Stage) agentproto.Report {
 	if r.HWRNG == "" {
 		r.HWRNG = "none"
 	}
-	var b [1]byte
-	_, err := unix.Getrandom(b[:], unix.GRND_NONBLOCK)
-	r.CRNG = err == nil
+	r.CRNG = getrandom(make([]byte, 1), unix.GRND_NONBLOCK) == nil
 	if r.CRNG {
 		r.CRNGReadyAt = crngReadyAt()
 	}
 	return r
+}
+
+// getrandom is the system call itself. Go's own wrapper goes through the vDSO
+// where the kernel has one (6.11 and later), and a call that blocks in there
+// stalls the whole program instead of one thread.
+func getrandom(b []byte, flags int) error {
+	_, _, errno := unix.Syscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(flags))
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // word returns a file's content without white space, "" where it can't be read.

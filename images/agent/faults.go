@@ -48,8 +48,7 @@ func runFault(spec string) {
 }
 
 func blockInGetrandom() {
-	var b [16]byte
-	_, _ = unix.Getrandom(b[:], 0)
+	_ = getrandom(make([]byte, 16), 0)
 }
 
 func readFile(path string) {
