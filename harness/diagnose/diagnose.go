@@ -105,6 +105,7 @@ func ruleTable() []rule {
 		{"triple fault", famEnding, tripleFault},
 		{"spinning vCPU", famEnding, spinning},
 		{"silent", famEnding, silent},
+		{"booted", famNone, booted},
 		{"unknown", famNone, unknown},
 	}
 }
@@ -151,6 +152,10 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 			out.Confidence = Likely
 		}
 	}
+	if out.Kind == KindHang && out.Task != nil {
+		out.Evidence = append(out.Evidence, f.vcpuEvidence()...)
+	}
+	out.Evidence = out.Evidence[:min(len(out.Evidence), maxEvidence)]
 	if f.tasks.swallowed {
 		out.Notes = append(out.Notes, "a task dump was asked for and only its header came: the console log level was too low (sysrq-9 first)")
 	}
@@ -204,8 +209,9 @@ func (f *facts) panicReport(words ...string) *dump.Report {
 	return nil
 }
 
-// evidence lines: how many of each kind are kept.
+// How much evidence is kept: pieces, and lines of each kind.
 const (
+	maxEvidence    = 32
 	maxTaskLines   = 48
 	maxReportLines = 40
 )

@@ -20,6 +20,7 @@ const (
 	KindEarlyDeath Kind = "early-death" // the kernel never spoke
 	KindShutdown   Kind = "shutdown"    // user space turned the machine off
 	KindHalted     Kind = "halted"      // user space stopped the boot on purpose
+	KindBooted     Kind = "booted"      // nothing is wrong that the facts would show
 	KindUnknown    Kind = "unknown"
 )
 
@@ -65,6 +66,7 @@ const (
 	CauseFirmware       Cause = "firmware-stopped"
 	CauseWrongConsole   Cause = "console-elsewhere"
 	CauseSystemdFreezes Cause = "pid1-crashed"
+	CauseNone           Cause = "none"
 	CauseUnknown        Cause = "unknown"
 )
 

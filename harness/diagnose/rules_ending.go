@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/images/agentproto"
 )
 
 const tripleFaultRemedy = "run QEMU with -no-reboot -d int,cpu_reset to see the exception that killed it, and the kernel with earlyprintk or earlycon for its last words; a watchdog resets in the same way"
@@ -180,6 +181,22 @@ func consoleArg(f *facts) string {
 	return ""
 }
 
+// booted: the boot came to its end, and nothing else fired.
+func booted(f *facts) *Diagnosis {
+	b := &f.d.Boot
+	n := len(f.in.Agent)
+	agent := n > 0 && f.in.Agent[n-1].Stage == agentproto.StageMultiUser
+	if b.Stage != dump.StageLogin && !agent || f.in.Ending == EndingSilent && !agent {
+		return nil
+	}
+	return &Diagnosis{
+		Kind: KindBooted, Cause: CauseNone, Where: WhereUnknown, Confidence: Likely,
+		Title:    "no fault found: the boot came to its end",
+		Summary:  "the boot came to its end and nothing in the facts shows a fault",
+		Evidence: append(f.lastLine("the last line of the console"), f.agentEvidence()...),
+	}
+}
+
 // unknown is the honest answer, with what there is.
 func unknown(f *facts) *Diagnosis {
 	out := &Diagnosis{
@@ -207,7 +224,9 @@ func unknown(f *facts) *Diagnosis {
 		}
 	}
 	out.Evidence = append(out.Evidence, f.lastLine("the last line of the console")...)
-	out.Evidence = append(out.Evidence, f.vcpuEvidence()...)
+	if out.Kind != KindHang || out.Task == nil {
+		out.Evidence = append(out.Evidence, f.vcpuEvidence()...) // finish adds it otherwise
+	}
 	out.Evidence = append(out.Evidence, f.agentEvidence()...)
 	return out
 }

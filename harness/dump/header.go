@@ -130,37 +130,9 @@ func parseOldHeader(b []byte) (header, bool) {
 		}
 		h.flags, hasFlags, rest = v, true, r
 	}
-	var nums [9][]byte // right to left
-	n := 0
-	for {
-		t, r = lastField(rest)
-		if len(t) == 0 || n == len(nums) {
-			return h, false
-		}
-		if len(t) == 1 && isState(t[0]) {
-			h.state, h.comm = t[0], r
-			break
-		}
-		if len(t) > 1 && isState(t[0]) && allDigits(t[1:]) { // glued to the free stack
-			nums[n] = t[1:]
-			n++
-			h.state, h.comm = t[0], r
-			break
-		}
-		if string(t) == "task" {
-			t2, r2 := lastField(r)
-			t3, r3 := lastField(r2)
-			if string(t2) == "running" && string(t3) == "R" {
-				h.state, h.running, h.comm = 'R', true, r3
-				break
-			}
-		}
-		if !allHex(t) {
-			return h, false
-		}
-		nums[n] = t
-		n++
-		rest = r
+	nums, n, ok := h.scanOld(rest)
+	if !ok {
+		return h, false
 	}
 	h.comm = bytes.TrimRight(h.comm, " ")
 	if len(h.comm) == 0 || len(h.comm) > 15 {
@@ -184,6 +156,41 @@ func parseOldHeader(b []byte) (header, bool) {
 	h.pid, _ = parseDec(at(k + 1))
 	h.ppid, _ = parseDec(at(k + 2))
 	return h, true
+}
+
+// scanOld reads an old header from its end up to the state letter. nums are the
+// numbers, right to left.
+func (h *header) scanOld(rest []byte) (nums [9][]byte, n int, ok bool) {
+	for {
+		t, r := lastField(rest)
+		if len(t) == 0 || n == len(nums) {
+			return nums, n, false
+		}
+		if len(t) == 1 && isState(t[0]) {
+			h.state, h.comm = t[0], r
+			return nums, n, true
+		}
+		if len(t) > 1 && isState(t[0]) && allDigits(t[1:]) { // glued to the free stack
+			nums[n] = t[1:]
+			n++
+			h.state, h.comm = t[0], r
+			return nums, n, true
+		}
+		if string(t) == "task" {
+			t2, r2 := lastField(r)
+			t3, r3 := lastField(r2)
+			if string(t2) == "running" && string(t3) == "R" {
+				h.state, h.running, h.comm = 'R', true, r3
+				return nums, n, true
+			}
+		}
+		if !allHex(t) {
+			return nums, n, false
+		}
+		nums[n] = t
+		n++
+		rest = r
+	}
 }
 
 // lastField splits off the last blank-separated field.

@@ -174,20 +174,25 @@ func (u *userRegs) line(b []byte) bool {
 		}
 		return true
 	}
-	if !u.user {
-		return true
+	if u.user {
+		u.arguments(b)
 	}
+	return true
+}
+
+// arguments reads the `RDX: 0123 RSI: 4567` of a user-mode register line.
+func (u *userRegs) arguments(b []byte) {
 	for i := 0; i+4 < len(b); {
 		e := i
 		for e < len(b) && b[e] != ':' {
 			e++
 		}
 		if e+2 >= len(b) || e-i > 4 {
-			return true
+			return
 		}
 		v, n := parseHex(b[e+2:])
 		if n == 0 {
-			return true
+			return
 		}
 		for a, name := range regNames {
 			if string(b[i:e]) == name {
@@ -200,7 +205,6 @@ func (u *userRegs) line(b []byte) bool {
 			i++
 		}
 	}
-	return true
 }
 
 // syscall makes the Syscall of a finished task. arch may be "".

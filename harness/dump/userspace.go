@@ -1,0 +1,56 @@
+package dump
+
+import (
+	"bytes"
+	"strings"
+)
+
+func (p *Parser) userLine(b []byte, r Record) {
+	bo := &p.d.Boot
+	switch {
+	case bytes.Contains(b, []byte("witching root")) || bytes.Contains(b, []byte("Switch Root")) && !bytes.Contains(b, []byte("Starting")):
+		if bytes.Contains(b, []byte("Reached target")) {
+			bo.reach(StageInitramfs, b, r)
+		} else {
+			bo.reach(StageSwitchRoot, b, r)
+		}
+	case bytes.Contains(b, []byte("running in system mode")):
+		// systemd says so in an initramfs as well, and only then that it is one.
+		if bo.Stage == StageSwitchRoot || bo.Stage == StageInit && !strings.HasPrefix(bo.StageText, "Run /init ") {
+			bo.reach(StageSystem, b, r)
+		} else {
+			bo.reach(StageInit, b, r)
+		}
+	case bytes.Contains(b, []byte("Running in initrd")), bytes.Contains(b, []byte("Running in initial RAM disk")),
+		bytes.Contains(b, []byte("dracut")), hasPrefix(b, "Loading, please wait"), hasPrefix(b, "Begin: "):
+		bo.reach(StageInitramfs, b, r)
+	case bytes.HasSuffix(b, []byte(" login:")):
+		bo.reach(StageLogin, b, r)
+	case bo.Stage == StageSwitchRoot && (bytes.Contains(b, []byte("Welcome to ")) || bytes.Contains(b, []byte("[  OK  ]"))):
+		bo.reach(StageSystem, b, r)
+	}
+	if i := bytes.Index(b, []byte("Reached target ")); i >= 0 {
+		t := bytes.TrimRight(b[i+len("Reached target "):], ". ")
+		if string(t) == "multi-user.target" || bytes.Contains(t, []byte("Multi-User")) {
+			bo.reach(StageSystem, b, r)
+		}
+		p.event(Event{Kind: EventTarget, Subject: clip(t)}, b, r)
+	}
+	if i := bytes.Index(b, []byte(" job is running for ")); i >= 0 {
+		p.startJob(b[i+len(" job is running for "):], b, r)
+	}
+}
+
+func (p *Parser) startJob(s, b []byte, r Record) {
+	e := Event{Kind: EventStartJob}
+	s = trim(s)
+	if i := bytes.LastIndexByte(s, '('); i > 0 {
+		times := string(bytes.TrimRight(s[i+1:], ") "))
+		if el, lim, ok := strings.Cut(times, " / "); ok {
+			e.Elapsed, e.Limit = clip([]byte(el)), clip([]byte(lim))
+			s = trim(s[:i])
+		}
+	}
+	e.Subject = clip(s)
+	p.event(e, b, r)
+}
