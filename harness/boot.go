@@ -59,6 +59,9 @@ func failed(ctx context.Context, err error) error {
 
 func newResult(req Request) *result.Result {
 	limits := watch.Scale(req.Reference)
+	if req.Limits != nil {
+		limits = *req.Limits
+	}
 	if d := req.Machine.Scenario.Deadline; d > 0 {
 		limits.Deadline = d
 	}

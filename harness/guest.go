@@ -127,7 +127,7 @@ func (g *guest) connect(ctx context.Context, req Request) error {
 	if err != nil {
 		return g.orDead(err)
 	}
-	if g.qmp, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript}); err != nil {
+	if g.qmp, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript, Timeout: req.QMPTimeout}); err != nil {
 		return g.orDead(err)
 	}
 	g.events = g.qmp.Subscribe(1024)

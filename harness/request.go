@@ -36,6 +36,12 @@ type Request struct {
 	// Reference makes the limits; Calibrated says that it was measured.
 	Reference  watch.Reference
 	Calibrated bool
+	// Limits, where not nil, are used instead of those that Reference makes.
+	// The scenario's deadline still counts.
+	Limits *watch.Limits
+	// QMPTimeout bounds each answer of QEMU's monitor; 0 means
+	// qmp.DefaultTimeout.
+	QMPTimeout time.Duration
 	// Symbols name kernel addresses; nil where the kernel has no table.
 	Symbols vcpu.Symbolizer
 	// Keep leaves a hung guest paused, to be looked at by hand.
