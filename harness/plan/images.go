@@ -43,7 +43,12 @@ func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidat
 	if o.Agent, err = agentbin.Binary(ctx, sc.Arch); err != nil {
 		return err
 	}
-	o.Busybox = hostBusybox(sc.Arch)
+	if o.Busybox, err = p.busybox(ctx, sc.Arch); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		req.Notes = append(req.Notes, "the tiny initramfs has no busybox: "+err.Error())
+	}
 	key := cache.Key{Kind: "tiny", Inputs: []string{
 		"1", c.Kernel.SHA256, c.ModulesDir, strings.Join(sc.TinyModules(), " "), digest(o.Agent), digest(o.Busybox),
 	}}
@@ -90,17 +95,18 @@ func addModules(o *tiny.Options, c *candidate.Candidate, names []string) (missin
 	return missing, err
 }
 
-// hostBusybox returns the host's static busybox for guests of its own arch; a
-// tiny initramfs works without one.
-func hostBusybox(a arch.Arch) []byte {
-	if a != arch.Host() {
-		return nil
-	}
-	b, err := os.ReadFile("/bin/busybox")
+// busybox returns the distribution's static busybox for an arch. It is for a
+// person with --append unwedge.shell; a boot does without.
+func (p *Planner) busybox(ctx context.Context, a arch.Arch) ([]byte, error) {
+	path, err := candidate.ArchiveFile(ctx, "busybox-static", "/bin/busybox", candidate.Options{Arch: a, Mirror: p.Mirror, Cache: p.Store})
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return b
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read busybox: %w", err)
+	}
+	return b, nil
 }
 
 func digest(b []byte) string {

@@ -54,7 +54,7 @@ func Scale(r Reference) Limits {
 	return Limits{
 		Start:    max(8*time.Second, 3*u),
 		Idle:     idle,
-		Busy:     max(20*time.Second, 6*u, 3*r.BusyGap),
+		Busy:     max(30*time.Second, 8*u, 3*r.BusyGap),
 		Confirm:  max(2*time.Second, idle/2),
 		Settle:   max(500*time.Millisecond, u/10),
 		Hold:     35 * time.Second,

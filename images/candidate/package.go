@@ -62,11 +62,17 @@ func resolvePackage(ctx context.Context, path string, extract extractor, opts Op
 
 // extractInto unpacks packages, one after the other, into dir/root.
 func extractInto(ctx context.Context, dir string, extract extractor, paths ...string) error {
+	return extractOnly(ctx, dir, "", extract, paths...)
+}
+
+// extractOnly is extractInto for one file of the packages.
+func extractOnly(ctx context.Context, dir, only string, extract extractor, paths ...string) error {
 	out, err := newUnpacker(filepath.Join(dir, "root"))
 	if err != nil {
 		return err
 	}
 	defer out.Close()
+	out.only = only
 	for _, p := range paths {
 		st, err := os.Stat(p)
 		if err != nil {

@@ -31,6 +31,7 @@ type unpacker struct {
 	task    progress.Task
 	total   int64
 	members int
+	only    string // the one file that is wanted; "" means what a kernel needs
 }
 
 func newUnpacker(dir string) (*unpacker, error) {
@@ -81,7 +82,7 @@ func (u *unpacker) add(m member, r io.Reader) error {
 	case 0:
 		return u.addFile(m, name, r)
 	case fs.ModeDir:
-		if !wanted(name) {
+		if !u.wanted(name) {
 			return nil
 		}
 		return u.wrap(m, u.root.MkdirAll(name, 0o755))
@@ -114,7 +115,10 @@ func place(name string) string {
 	return name
 }
 
-func wanted(name string) bool {
+func (u *unpacker) wanted(name string) bool {
+	if u.only != "" {
+		return name == u.only
+	}
 	return strings.HasPrefix(name, "boot/") || strings.HasPrefix(name, "lib/modules/")
 }
 
@@ -125,7 +129,7 @@ func (u *unpacker) addFile(m member, name string, r io.Reader) error {
 	if u.total += m.size; u.total > maxTotal {
 		return u.bad(m.name, fmt.Sprintf("the package unpacks to more than %d GiB", maxTotal>>30), nil)
 	}
-	if !wanted(name) {
+	if !u.wanted(name) {
 		return nil
 	}
 	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
@@ -172,7 +176,7 @@ func (u *unpacker) addLink(m member, name string) error {
 	if target == ".." || strings.HasPrefix(target, "../") {
 		return u.bad(m.name, fmt.Sprintf("a link that leaves the archive, to %q", m.link), nil)
 	}
-	if !wanted(name) {
+	if !u.wanted(name) {
 		return nil
 	}
 	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
