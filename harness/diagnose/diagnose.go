@@ -86,6 +86,7 @@ func ruleTable() []rule {
 		{"hung-task panic", famFatal, hungTaskPanic},
 		{"oops panic", famFatal, oopsPanic},
 		{"panic", famFatal, plainPanic},
+		{"dracut gave up", famFatal, dracutFatal},
 		{"systemd crashed", famFatal, pid1Crashed},
 		{"entropy", famHang, entropy},
 		{"oops", famCrash, oops},

@@ -38,8 +38,10 @@ func TestFacts(t *testing.T) {
 		note       string // a part of one of them
 	}{
 		{"no source", Input{Log: hang, Scenario: &Scenario{Entropy: "none"}}, KindHang, CauseEntropy, WhereKernel, Certain, "-device virtio-rng-pci", ""},
-		{"device without driver", Input{Log: hang, Scenario: rng}, KindHang, CauseEntropy, WhereInitramfs, Certain, "put virtio_rng (and virtio_pci) into the initramfs", "concluded from the console"},
+		{"device, driver not known", Input{Log: hang, Scenario: rng}, KindHang, CauseEntropy, WhereKernel, Certain, "put virtio_rng (and virtio_pci) into the initramfs", "prints nothing when it binds"},
+		{"the command line and the agent's lines are no driver", Input{Log: append([]byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.000000] Kernel command line: rd.driver.pre=virtio_rng\n[    1.000000] unwedge-agent: {\"v\":1,\"stage\":\"init\",\"hwrng\":\"virtio_rng.0\"}\nmodprobe: FATAL: Module virtio_rng not found\n"), hang[strings.Index(string(hang), "[    6."):]...), Scenario: rng}, KindHang, CauseEntropy, WhereKernel, Certain, "put virtio_rng (and virtio_pci) into the initramfs", "prints nothing when it binds"},
 		{"device without driver, says the agent", Input{Log: hang, Scenario: rng, Agent: []agentproto.Report{{Stage: "init", HWRNG: "none"}}}, KindHang, CauseEntropy, WhereInitramfs, Certain, "put virtio_rng", ""},
+		{"a fatal error of dracut with fips=1 is not the FIPS check", Input{Log: []byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.000000] Command line: fips=1\n[    1.000000] Run /init as init process\n[    2.000000] dracut: FATAL: No or empty root= argument\n[    2.000001] dracut: Refusing to continue\n")}, KindHalted, CauseEmergency, WhereInitramfs, Certain, "rd.debug", ""},
 		{"device with driver", Input{Log: hang, Scenario: rng, Agent: []agentproto.Report{{Stage: "init", HWRNG: "virtio_rng.0"}}}, KindHang, CauseEntropy, WhereUnknown, Certain, "entropy source", "look at the device's back end"},
 		{"the agent found it ready", Input{Log: hang, Agent: []agentproto.Report{{Stage: "init", CRNG: true}}}, KindHang, CauseEntropy, WhereKernel, Likely, "", "found the generator ready"},
 		{"seeded after the dump", Input{Log: append(append([]byte(nil), hang...), "[   99.000000] random: crng init done\n"...)}, KindHang, CauseEntropy, WhereKernel, Likely, "", "seeded after the dump"},

@@ -99,12 +99,15 @@ func (f *facts) entropySources(out *Diagnosis) {
 		}
 		return
 	}
-	out.Where = WhereInitramfs
-	out.Remedy = "the machine has a virtio-rng device, but nothing shows that the guest has a driver for it: put virtio_rng (and virtio_pci) into the initramfs, or boot with random.trust_cpu=on / random.trust_bootloader=on"
-	out.Summary += "; the virtio-rng device has no driver in the guest"
-	if hwrng == "" {
-		out.Notes = append(out.Notes, "that the virtio-rng driver is missing is concluded from the console, which does not mention it")
+	const driverRemedy = "put virtio_rng (and virtio_pci) into the initramfs, or boot with random.trust_cpu=on / random.trust_bootloader=on"
+	if hwrng == "none" {
+		out.Where = WhereInitramfs
+		out.Summary += "; the machine's virtio-rng device has no driver in the guest"
+		out.Remedy = "the machine has a virtio-rng device, but the guest has no driver for it: " + driverRemedy
+		return
 	}
+	out.Remedy = "the machine has a virtio-rng device, but nothing shows that the guest has a driver for it: " + driverRemedy
+	out.Notes = append(out.Notes, "virtio_rng prints nothing when it binds, so the console cannot show whether the driver is there")
 }
 
 // entropyReferences cites the commits that belong to a release.

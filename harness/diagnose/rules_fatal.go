@@ -14,11 +14,8 @@ func fipsCheck(f *facts) *Diagnosis {
 	b := &f.d.Boot
 	fips, ok := b.Event(dump.EventFIPS)
 	refusing, halted := b.Event(dump.EventRefusing)
-	if !ok && !halted {
+	if !ok && !(halted && f.hasEvent(dump.EventHMAC)) {
 		return nil
-	}
-	if !ok && !f.fips() {
-		return nil // something else refused
 	}
 	out := &Diagnosis{
 		Kind: KindHalted, Cause: CauseFIPS, Where: WhereInitramfs, Confidence: asConfidence(ok && halted),
@@ -34,6 +31,30 @@ func fipsCheck(f *facts) *Diagnosis {
 	}
 	if ok {
 		out.Evidence = append(out.Evidence, f.eventEvidence("the check failed", fips))
+	}
+	if halted {
+		out.Evidence = append(out.Evidence, f.eventEvidence("dracut halts the boot", refusing))
+	}
+	return out
+}
+
+// dracutFatal: dracut gave up for another reason.
+func dracutFatal(f *facts) *Diagnosis {
+	fatal, ok := f.d.Boot.Event(dump.EventFatal)
+	refusing, halted := f.d.Boot.Event(dump.EventRefusing)
+	if !ok && !halted {
+		return nil
+	}
+	out := &Diagnosis{
+		Kind: KindHalted, Cause: CauseEmergency, Where: WhereInitramfs, Confidence: Certain,
+		Title:   "dracut gave up",
+		Summary: "dracut met an error that it does not go on from",
+		Remedy:  "read dracut's lines before it; boot with rd.debug for more",
+	}
+	if ok {
+		out.Title += ": " + dump.Normalise(fatal.Subject)
+		out.Summary = "dracut gave up: " + fatal.Subject
+		out.Evidence = append(out.Evidence, f.eventEvidence("dracut's error", fatal))
 	}
 	if halted {
 		out.Evidence = append(out.Evidence, f.eventEvidence("dracut halts the boot", refusing))

@@ -55,6 +55,7 @@ const (
 	EventRootWait      EventKind = "root-wait"        // kernel: Waiting for root device SUBJECT
 	EventRootOpen      EventKind = "root-open"        // kernel: cannot open root device SUBJECT
 	EventFIPS          EventKind = "fips"             // FIPS integrity test failed
+	EventFatal         EventKind = "dracut-fatal"     // dracut: FATAL: SUBJECT
 	EventRefusing      EventKind = "refusing"         // dracut: Refusing to continue
 	EventHMAC          EventKind = "hmac"             // the kernel's HMAC file is missing or wrong
 	EventSelfTest      EventKind = "self-test"        // alg: self-test failed for SUBJECT

@@ -228,3 +228,28 @@ func TestNormalise(t *testing.T) {
 		}
 	}
 }
+
+// TestHugeLogs: 200 MB without a line end, and a million headers.
+func TestHugeLogs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads 250 MB")
+	}
+	log := bytes.Repeat([]byte("x"), 200<<20)
+	d := Parse(log)
+	if want := 200 << 20 / MaxRecord; d.Records != want {
+		t.Errorf("%d records, want %d", d.Records, want)
+	}
+	checkBounds(t, d)
+
+	var b bytes.Buffer
+	b.WriteString("[    1.000000] sysrq: Show State\n")
+	const million = 1_000_000
+	for pid := range million {
+		fmt.Fprintf(&b, "task:a state:S stack:0 pid:%d ppid:1 flags:0x00000000\n", pid)
+	}
+	d = Parse(b.Bytes())
+	checkBounds(t, d)
+	if s := d.Sections[0]; len(s.Tasks) != MaxTasks || s.Dropped != million-MaxTasks {
+		t.Errorf("%d tasks kept, %d dropped", len(s.Tasks), s.Dropped)
+	}
+}

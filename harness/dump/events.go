@@ -33,6 +33,7 @@ var eventRules = []eventRule{
 	{kind: EventRootOpen, need: []string{"VFS: Cannot open root device "}, after: "root device ", until: " or "},
 	{kind: EventFIPS, need: []string{"FIPS integrity test failed"}},
 	{kind: EventFIPS, need: []string{"FIPS", "integrity check failed"}},
+	{kind: EventFatal, need: []string{"dracut: FATAL: "}, after: "dracut: FATAL: "},
 	{kind: EventRefusing, need: []string{"Refusing to continue"}},
 	{kind: EventHMAC, need: []string{".hmac", "does not exist"}},
 	{kind: EventHMAC, need: []string{".hmac", "No such file"}},
@@ -78,7 +79,7 @@ var ruleBytes = func() [][]byte {
 
 // ruleLine matches the table against a line. A line gives at most one event.
 func (p *Parser) ruleLine(b []byte, r Record) {
-	if len(b) < 8 || len(b) > 1200 || r.Source == SourceFirmware {
+	if len(b) < 8 || len(b) > 1200 || r.Source == SourceFirmware || isQuote(b) {
 		return
 	}
 next:
@@ -92,12 +93,34 @@ next:
 				continue next
 			}
 		}
+		if rule.unless(b) {
+			continue
+		}
 		p.event(Event{Kind: rule.kind, Subject: rule.subject(b)}, b, r)
 		if rule.kind == EventDracutTimeout || rule.kind == EventFIPS || rule.kind == EventRefusing {
 			p.d.Boot.reach(StageInitramfs, b, r)
 		}
 		return
 	}
+}
+
+// isQuote tells lines that repeat words without their being true: the command
+// line and what the harness's own agent reports.
+func isQuote(b []byte) bool {
+	return bytes.Contains(b, []byte("ommand line")) || bytes.Contains(b, []byte("unwedge-agent: "))
+}
+
+// unless are words that turn a rule's meaning around.
+func (rule *eventRule) unless(b []byte) bool {
+	if rule.kind != EventHWRNG {
+		return false
+	}
+	for _, w := range []string{"not found", "rror", "ail", "FATAL"} {
+		if bytes.Contains(b, []byte(w)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (rule *eventRule) subject(b []byte) string {
