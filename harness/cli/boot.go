@@ -25,12 +25,6 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// defaultKernel is booted where the user names none: the distribution kernel
-// that the images were made with.
-func defaultKernel(a arch.Arch) string {
-	return "deb:linux-image-cloud-" + a.Facts().Debian + "@bookworm"
-}
-
 // bootFlags are what `unwedge boot` was asked.
 type bootFlags struct {
 	scenario, arch, entropy, initramfs, root string
@@ -168,7 +162,7 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 		if want == "" {
 			return nil, scenarios.Scenario{}, usageError{errors.New("this host's architecture is not one unwedge boots: use --arch")}
 		}
-		arg = defaultKernel(want)
+		arg = plan.DefaultKernel(want)
 	}
 	c, err := p.Candidate(ctx, arg, want)
 	if err != nil {

@@ -102,7 +102,7 @@ func (a *app) cells(ctx context.Context, p *plan.Planner, args []string, f matri
 	}
 	if len(args) == 0 {
 		for _, ar := range archs {
-			args = append(args, defaultKernel(ar))
+			args = append(args, plan.DefaultKernel(ar))
 		}
 	}
 	var out []cell

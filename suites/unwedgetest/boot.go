@@ -1,0 +1,127 @@
+package unwedgetest
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/gomega"
+
+	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Boot plans and boots one kernel in one cell and returns what it showed. How
+// the kernel fares never fails the spec: that is for the matchers. What fails
+// it is that the boot could not be carried out. Whatever edit changes of the
+// request comes last. A boot ends, and QEMU with it, when ctx does.
+func Boot(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario, edit ...func(*harness.Request)) *result.Result {
+	ginkgo.GinkgoHelper()
+	p, err := planner()
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	req, err := p.Request(withProgress(ctx), sc, c)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "prepare the boot of %s", sc.Name)
+	req.Dir, err = OutDir()
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	follow := &follower{name: sc.Name}
+	req.Observer = follow
+	ginkgo.DeferCleanup(ginkgo.AttachProgressReporter(follow.text))
+	for _, f := range edit {
+		f(&req)
+	}
+	res, err := harness.Boot(ctx, req)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "boot %s (artifacts in %s)\n%s", sc.Name, req.Dir, follow.text())
+	ginkgo.AddReportEntry("boot", artifacts(res), ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	return res
+}
+
+// Artifacts is the report entry of one boot.
+type Artifacts struct {
+	Scenario string            `json:"scenario"`
+	Release  string            `json:"release"`
+	Outcome  scenarios.Outcome `json:"outcome"`
+	Cause    string            `json:"cause,omitempty"`
+	Seconds  float64           `json:"seconds"` // to the verdict
+	Dir      string            `json:"dir"`
+	// Files are paths, by what they hold.
+	Files map[string]string `json:"files"`
+}
+
+func artifacts(r *result.Result) Artifacts {
+	a := Artifacts{
+		Scenario: r.Scenario.Name, Release: r.Kernel.Release, Outcome: r.Outcome,
+		Seconds: r.Times.Verdict.Seconds(), Dir: r.Dir, Files: map[string]string{},
+	}
+	if r.Diagnosis != nil {
+		a.Cause = string(r.Diagnosis.Cause)
+	}
+	for what, name := range r.Files {
+		a.Files[what] = filepath.Join(r.Dir, name)
+	}
+	return a
+}
+
+// String is what Ginkgo shows.
+func (a Artifacts) String() string {
+	s := fmt.Sprintf("%s, %s: %s after %.1f s", a.Scenario, a.Release, a.Outcome, a.Seconds)
+	if a.Cause != "" {
+		s += ", " + a.Cause
+	}
+	var names []string
+	for _, path := range a.Files {
+		names = append(names, filepath.Base(path))
+	}
+	slices.Sort(names)
+	return s + "\n" + a.Dir + ": " + strings.Join(names, " ")
+}
+
+// Cells returns the cells of a built-in scenario for one architecture. It
+// panics on a name that is not in the catalogue, which is a mistake in the
+// suite.
+func Cells(name string, a arch.Arch) []scenarios.Scenario {
+	t, err := scenarios.Builtin().Find(name)
+	if err != nil {
+		panic(err)
+	}
+	t.Arch = []arch.Arch{a}
+	return t.Cells()
+}
+
+// Cell is the first of Cells, with words added to the kernel command line.
+func Cell(name string, a arch.Arch, cmdline ...string) scenarios.Scenario {
+	sc := Cells(name, a)[0]
+	sc.Cmdline = slices.Concat(sc.Cmdline, cmdline)
+	return sc
+}
+
+// CellLabels are a cell's labels: the entropy source as virtio-rng, no-rng or
+// host-rng, the initramfs as tiny, dracut or no-initramfs, and fips. The
+// architecture's label is on EachKernel's container.
+func CellLabels(sc scenarios.Scenario) ginkgo.Labels {
+	l := ginkgo.Labels{}
+	switch sc.Entropy {
+	case scenarios.VirtioRNG:
+		l = append(l, "virtio-rng")
+	case scenarios.None:
+		l = append(l, "no-rng")
+	case scenarios.Host:
+		l = append(l, "host-rng")
+	}
+	switch sc.Initramfs {
+	case scenarios.Tiny:
+		l = append(l, "tiny")
+	case scenarios.NoInitrd:
+		l = append(l, "no-initramfs")
+	case scenarios.Dracut, scenarios.DracutFIPS:
+		l = append(l, "dracut", "slow")
+	}
+	if sc.Initramfs.FIPS() {
+		l = append(l, "fips")
+	}
+	return l
+}

@@ -1,0 +1,95 @@
+package unwedgetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/images/progress"
+)
+
+// planner is the process's one Planner, over the same cache and state as the
+// command line's, so that what one has made the other finds.
+var planner = sync.OnceValues(func() (*plan.Planner, error) {
+	store, err := cache.Default()
+	if err != nil {
+		return nil, err
+	}
+	state, err := rundir.Base()
+	if err != nil {
+		return nil, err
+	}
+	p := &plan.Planner{Store: store, State: state, Version: "suite"}
+	switch accel := os.Getenv("UNWEDGE_ACCEL"); accel {
+	case "", "auto":
+	case string(machine.KVM), string(machine.TCG):
+		p.Force = machine.Accel(accel)
+	default:
+		return nil, fmt.Errorf("UNWEDGE_ACCEL %q: use auto, kvm or tcg", accel)
+	}
+	return p, nil
+})
+
+func mutantIn(dir string) string { return filepath.Join(dir, "kernel") }
+
+func skipRefused(err error) {
+	var refused *mutate.RefusedError
+	if errors.As(err, &refused) {
+		ginkgo.Skip(refused.Error())
+	}
+}
+
+// OutDir makes a new directory for artifacts: below UNWEDGE_OUT, where it stays,
+// or else in the temporary directory, where it stays only if the spec fails.
+func OutDir() (string, error) {
+	base := os.Getenv("UNWEDGE_OUT")
+	if base == "" {
+		dir, err := os.MkdirTemp("", "unwedge-suite-")
+		if err != nil {
+			return "", fmt.Errorf("make run directory: %w", err)
+		}
+		ginkgo.DeferCleanup(func() error {
+			if ginkgo.CurrentSpecReport().Failed() {
+				return nil
+			}
+			return os.RemoveAll(dir)
+		})
+		return dir, nil
+	}
+	if !filepath.IsAbs(base) {
+		return "", fmt.Errorf("UNWEDGE_OUT %q: use an absolute path, because each suite runs in its own directory", base)
+	}
+	return rundir.Create(base, ginkgo.CurrentSpecReport().LeafNodeText, "suite", time.Now())
+}
+
+// withProgress says on Ginkgo's writer what takes long before a boot.
+func withProgress(ctx context.Context) context.Context { return progress.With(ctx, toWriter{}) }
+
+type toWriter struct{}
+
+func (toWriter) Task(name string, _ int64) progress.Task {
+	ginkgo.GinkgoWriter.Printf("%s ...\n", name)
+	return task{name, time.Now()}
+}
+
+type task struct {
+	name    string
+	started time.Time
+}
+
+func (task) Add(int64)   {}
+func (task) Note(string) {}
+func (t task) Done(err error) {
+	ginkgo.GinkgoWriter.Printf("%s: %s, %v\n", t.name, time.Since(t.started).Round(100*time.Millisecond), err)
+}
