@@ -1,9 +1,11 @@
 package diagnose
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/images/agentproto"
 )
 
 // Diagnose says where the boot is blocked and why. It never fails: without
@@ -37,7 +39,37 @@ func Diagnose(in Input) Diagnosis {
 }
 
 // Explain diagnoses a log alone: a serial console, dmesg or a journal.
-func Explain(log []byte) Diagnosis { return Diagnose(Input{Log: log}) }
+// What unwedge's own agent wrote to it counts.
+func Explain(log []byte) Diagnosis {
+	d := dump.Parse(log)
+	return Diagnose(Input{Log: log, Dump: d, Agent: agentLines(log[min(bootStart(d), int64(len(log))):])})
+}
+
+// maxAgent bounds the agent's reports that are read from a log.
+const maxAgent = 64
+
+// agentLines reads the agent's reports from a console log, the last ones.
+func agentLines(log []byte) []agentproto.Report {
+	var out []agentproto.Report
+	prefix := []byte(agentproto.Prefix)
+	for {
+		i := bytes.Index(log, prefix)
+		if i < 0 {
+			return out
+		}
+		line := log[i:min(len(log), i+len(prefix)+agentproto.MaxLine+64)]
+		if n := bytes.IndexByte(line, '\n'); n >= 0 {
+			line = line[:n]
+		}
+		if r, err := agentproto.Parse(line); err == nil {
+			if len(out) == maxAgent {
+				out = out[1:]
+			}
+			out = append(out, r)
+		}
+		log = log[i+len(prefix):]
+	}
+}
 
 // family groups rules by what kind of fact they rest on.
 type family int

@@ -185,8 +185,12 @@ func consoleArg(f *facts) string {
 func booted(f *facts) *Diagnosis {
 	b := &f.d.Boot
 	n := len(f.in.Agent)
-	agent := n > 0 && f.in.Agent[n-1].Stage == agentproto.StageMultiUser
-	if b.Stage != dump.StageLogin && !agent || f.in.Ending == EndingSilent && !agent {
+	agent := n > 0 && (f.in.Agent[n-1].Stage == agentproto.StageMultiUser || f.in.Agent[n-1].Stage == agentproto.StageUserspace)
+	target := false
+	for _, e := range b.All(dump.EventTarget) {
+		target = target || strings.HasPrefix(e.Subject, "multi-user.target") || strings.HasPrefix(e.Subject, "Multi-User") || strings.HasPrefix(e.Subject, "graphical.target")
+	}
+	if b.Stage != dump.StageLogin && !target && !agent || f.in.Ending == EndingSilent && !agent {
 		return nil
 	}
 	return &Diagnosis{

@@ -18,17 +18,12 @@ func fipsCheck(f *facts) *Diagnosis {
 		return nil
 	}
 	out := &Diagnosis{
-		Kind: KindHalted, Cause: CauseFIPS, Where: WhereInitramfs, Confidence: asConfidence(ok && halted),
-		Title:   "FIPS integrity test failed in the initramfs",
-		Summary: "dracut's FIPS check did not accept the kernel's HMAC and stopped the boot on purpose",
-		Remedy:  "make the HMAC file (.vmlinuz-RELEASE.hmac, sha512hmac of the very kernel that is booted) match the kernel and build the initramfs again; boot= must name the file system that holds the kernel when /boot is one of its own",
+		Kind: KindHalted, Cause: CauseFIPS, Where: WhereInitramfs, Confidence: Certain,
+		Title:   "dracut's FIPS check failed",
+		Summary: "dracut's FIPS check failed and stopped the boot on purpose; the log does not say which part of it",
+		Remedy:  "read dracut's lines before it (rd.debug for more): the check loads the crypto modules, runs tcrypt, and compares the kernel with its HMAC file",
 	}
-	if h, ok := b.Event(dump.EventHMAC); ok {
-		out.Evidence = append(out.Evidence, f.eventEvidence("the kernel's HMAC", h))
-		if strings.Contains(h.Text, "does not exist") || strings.Contains(h.Text, "No such file") {
-			out.Summary = "dracut's FIPS check did not find the kernel's HMAC file and stopped the boot on purpose"
-		}
-	}
+	f.fipsPart(out)
 	if ok {
 		out.Evidence = append(out.Evidence, f.eventEvidence("the check failed", fips))
 	}
@@ -36,6 +31,43 @@ func fipsCheck(f *facts) *Diagnosis {
 		out.Evidence = append(out.Evidence, f.eventEvidence("dracut halts the boot", refusing))
 	}
 	return out
+}
+
+// fipsPart says which part of the check failed, where the log tells.
+func (f *facts) fipsPart(out *Diagnosis) {
+	b := &f.d.Boot
+	unknown, isUnknown := b.Event(dump.EventFIPSUnknown)
+	tcrypt, noTcrypt := b.Event(dump.EventTcrypt)
+	if noTcrypt {
+		out.Evidence = append(out.Evidence, f.eventEvidence("the self-test module was not kept", tcrypt))
+	}
+	if h, ok := b.Event(dump.EventHMAC); ok {
+		out.Title += ": the kernel's HMAC"
+		out.Evidence = append(out.Evidence, f.eventEvidence("the kernel's HMAC", h))
+		out.Summary = "dracut's FIPS check did not accept the kernel's HMAC and stopped the boot on purpose"
+		if strings.Contains(h.Text, "does not exist") || strings.Contains(h.Text, "No such file") {
+			out.Summary = "dracut's FIPS check did not find the kernel's HMAC file and stopped the boot on purpose"
+		}
+		out.Remedy = "make the HMAC file (.vmlinuz-RELEASE.hmac, sha512hmac of the very kernel that is booted) match the kernel and build the initramfs again; boot= must name the file system that holds the kernel when /boot is one of its own"
+		return
+	}
+	switch {
+	case isUnknown:
+		out.Where = WhereKernel
+		out.Title += ": the kernel does not know fips=1"
+		out.Summary = "the kernel does not know fips=1 (it is built without CONFIG_CRYPTO_FIPS), so dracut's FIPS check fails and stops the boot on purpose"
+		out.Remedy = "boot a kernel with CONFIG_CRYPTO_FIPS=y, or without fips=1"
+		out.Evidence = append(out.Evidence, f.eventEvidence("the kernel does not know fips=1", unknown))
+		if noTcrypt {
+			out.Notes = append(out.Notes, "tcrypt stays loaded in FIPS mode only (crypto/tcrypt.c returns EAGAIN otherwise), and dracut takes that for a failed self-test")
+		} else {
+			out.Confidence = Likely
+		}
+	case noTcrypt:
+		out.Title += ": tcrypt"
+		out.Summary = "dracut's FIPS check could not run the kernel's crypto self-tests (tcrypt) and stopped the boot on purpose"
+		out.Remedy = "look for 'alg:' lines of failed self-tests; with 'Resource temporarily unavailable' the kernel is not in FIPS mode (fips=1 missing, or no CONFIG_CRYPTO_FIPS)"
+	}
 }
 
 // dracutFatal: dracut gave up for another reason.

@@ -69,6 +69,8 @@ const (
 	EventIOError       EventKind = "io-error"         // block or file system errors
 	EventLoaderError   EventKind = "loader-error"     // EFI stub: ERROR
 	EventShutdown      EventKind = "shutdown"         // user space shuts the machine down
+	EventFIPSUnknown   EventKind = "fips-unknown"     // the kernel does not know fips=1
+	EventTcrypt        EventKind = "tcrypt"           // the self-test module was not kept
 	EventFIPSMode      EventKind = "fips-mode"        // the kernel runs in FIPS mode
 	EventModuleBad     EventKind = "module-bad"       // a module was refused
 	EventStuckFirmware EventKind = "firmware-no-boot" // firmware: no bootable device

@@ -39,6 +39,7 @@ var eventRules = []eventRule{
 	{kind: EventHMAC, need: []string{".hmac", "No such file"}},
 	{kind: EventHMAC, need: []string{"vmlinuz", ": FAILED"}},
 	{kind: EventHMAC, need: []string{"computed checksum did NOT match"}},
+	{kind: EventTcrypt, need: []string{"could not insert 'tcrypt'"}},
 	{kind: EventSelfTest, need: []string{"alg: self-tests for ", "failed"}, after: "self-tests for ", until: " "},
 	{kind: EventSelfTest, need: []string{"alg: ", "est failed"}, after: "alg: ", until: ":"},
 	{kind: EventSelfTest, need: []string{"alg: ", "test ", " failed on "}, after: "alg: ", until: ":"},
@@ -79,7 +80,13 @@ var ruleBytes = func() [][]byte {
 
 // ruleLine matches the table against a line. A line gives at most one event.
 func (p *Parser) ruleLine(b []byte, r Record) {
-	if len(b) < 8 || len(b) > 1200 || r.Source == SourceFirmware || isQuote(b) {
+	if len(b) < 8 || len(b) > 1200 || r.Source == SourceFirmware {
+		return
+	}
+	if isQuote(b) {
+		if hasPrefix(b, "Unknown kernel command line parameters ") && bytes.Contains(b, []byte("fips=1")) {
+			p.event(Event{Kind: EventFIPSUnknown}, b, r)
+		}
 		return
 	}
 next:

@@ -38,6 +38,12 @@ func (p *Parser) userLine(b []byte, r Record) {
 	}
 	if i := bytes.Index(b, []byte(" job is running for ")); i >= 0 {
 		p.startJob(b[i+len(" job is running for "):], b, r)
+	} else if i := bytes.Index(b, []byte("/start running (")); i > 0 {
+		// StatusUnitFormat=name or combined: `(1 of 2) Job foo.service/start running (5s / no limit)`
+		if j := bytes.LastIndex(b[:i], []byte("Job ")); j >= 0 {
+			job := append([]byte(nil), b[j+len("Job "):i]...)
+			p.startJob(append(append(job, ' '), b[i+len("/start running "):]...), b, r)
+		}
 	}
 }
 
