@@ -153,6 +153,9 @@ func (f matrixFlags) wants(sc scenarios.Scenario) bool {
 func cellLine(c matrix.Done[cell]) string {
 	sc := c.Job.sc
 	s := fmt.Sprintf("%s %s %s %s: ", c.Job.cand.Kernel.Release, sc.Arch, sc.Entropy, sc.Initramfs)
+	if why, ok := skipped(c.Err); ok {
+		return s + "skipped: " + oneLine(errors.New(why))
+	}
 	if c.Err != nil {
 		return s + "no result: " + oneLine(c.Err)
 	}
@@ -163,6 +166,15 @@ func cellLine(c matrix.Done[cell]) string {
 	return s
 }
 
+// skipped says why a cell was not booted, where that is no failure.
+func skipped(err error) (why string, ok bool) {
+	var unsupported *plan.UnsupportedError
+	if errors.As(err, &unsupported) {
+		return unsupported.Reason, true
+	}
+	return "", false
+}
+
 // tell prints the table, the failed cells' reports and the difference, and
 // returns the error that is the exit code.
 func (a *app) tell(done []matrix.Done[cell], f matrixFlags) error {
@@ -171,6 +183,9 @@ func (a *app) tell(done []matrix.Done[cell], f matrixFlags) error {
 	var errs []error
 	failed := false
 	for _, c := range done {
+		if _, ok := skipped(c.Err); ok {
+			continue
+		}
 		if c.Err != nil {
 			errs = append(errs, c.Err)
 			continue
@@ -233,6 +248,10 @@ func (a *app) table(w io.Writer, done []matrix.Done[cell]) {
 	for _, c := range done {
 		sc := c.Job.sc
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t", c.Job.cand.Kernel.Release, sc.Arch, sc.Entropy, sc.Initramfs)
+		if why, ok := skipped(c.Err); ok {
+			fmt.Fprintf(t, "skipped\t-\t-\t%s\t-\n", console.SanitizeMax(why, 80))
+			continue
+		}
 		if c.Err != nil {
 			fmt.Fprintf(t, "no result\t-\t-\t%s\t-\n", console.SanitizeMax(oneLine(c.Err), 80))
 			continue

@@ -79,12 +79,13 @@ func exitCode(err error) int {
 	var bad *kernel.BadKernelError
 	var missing *candidate.NotFoundError
 	var pack *candidate.PackageError
+	var unsupported *plan.UnsupportedError
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
 	case errors.Is(err, errKernel):
 		return exitKernel
-	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack):
+	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported):
 		return exitUsage
 	case errors.Is(err, harness.ErrQEMU):
 		return exitHarness

@@ -99,6 +99,23 @@ func (p *Planner) Candidate(ctx context.Context, arg string, a arch.Arch) (*cand
 	return candidate.Resolve(ctx, arg, candidate.Options{Arch: a, Mirror: p.Mirror, Cache: p.Store})
 }
 
+// UnsupportedError says that a scenario makes no sense for a kernel: booting it
+// would tell nothing about the kernel that is not known before.
+type UnsupportedError struct{ Scenario, Release, Reason string }
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("scenario %s is not for kernel %s: %s", e.Scenario, e.Release, e.Reason)
+}
+
+// supported checks what a scenario needs of a kernel, as far as its config is
+// known.
+func supported(sc scenarios.Scenario, k *kernel.Kernel) error {
+	if sc.Initramfs.FIPS() && k.Config != nil && k.Config.Get("CONFIG_CRYPTO_FIPS") != "y" {
+		return &UnsupportedError{sc.Name, k.Release, "it was built without CONFIG_CRYPTO_FIPS, so it does not know fips=1"}
+	}
+	return nil
+}
+
 // Request plans one boot; the caller adds Dir, Keep and Observer.
 func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candidate.Candidate) (harness.Request, error) {
 	if err := sc.Validate(); err != nil {
@@ -107,6 +124,9 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	k := c.Kernel
 	if k.Arch != sc.Arch {
 		return harness.Request{}, fmt.Errorf("%s is a kernel for %s, and scenario %s is for %s", k.Path, k.Arch, sc.Name, sc.Arch)
+	}
+	if err := supported(sc, k); err != nil {
+		return harness.Request{}, err
 	}
 	h, err := p.Host(ctx, sc.Arch)
 	if err != nil {
