@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
@@ -185,6 +186,9 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 			out.Confidence = Likely
 		}
 	}
+	if out.Kind == KindHang && f.end != nil && out.Task != nil && out.Task.PID == f.end.PID {
+		f.compare(out)
+	}
 	if out.Kind == KindHang && out.Task != nil {
 		out.Evidence = append(out.Evidence, f.vcpuEvidence()...)
 	}
@@ -203,6 +207,46 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 	out.Notes = append(out.Notes, notes...)
 	out.Title = oneLine(out.Title)
 	out.Summary = oneLine(out.Summary)
+}
+
+// compare looks for the blocked task in the task dump before the last one of
+// this boot: one stack alone does not tell a wait that lasts from one that was
+// met by chance.
+func (f *facts) compare(out *Diagnosis) {
+	now := f.tasks.section
+	if now == nil || now.Kind != dump.SectionState {
+		return
+	}
+	var before *dump.Section
+	for i := range f.d.Sections {
+		s := &f.d.Sections[i]
+		if s.Kind == dump.SectionState && s.Offset < now.Offset && s.Offset >= bootStart(f.d) && len(s.Tasks) > 0 && s.Complete {
+			before = s
+		}
+	}
+	if before == nil {
+		return
+	}
+	for i := range before.Tasks {
+		t := &before.Tasks[i]
+		if t.PID != f.end.PID || t.Comm != f.end.Comm {
+			continue
+		}
+		if sameStack(t, f.end) {
+			out.Notes = append(out.Notes, "an earlier task dump shows the same task with the same stack")
+			return
+		}
+		break
+	}
+	out.Notes = append(out.Notes, "an earlier task dump shows another state of affairs: the boot moved between the two")
+	if out.Confidence == Certain {
+		out.Confidence = Likely
+	}
+}
+
+// sameStack compares the functions of two call chains.
+func sameStack(a, b *dump.Task) bool {
+	return slices.EqualFunc(a.Chain(), b.Chain(), func(x, y dump.Frame) bool { return x.Func == y.Func && x.Off == y.Off })
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -160,6 +160,27 @@ func TestAmbiguityIsTold(t *testing.T) {
 	}
 }
 
+// TestTwoDumps: what two dumps have in common is more than what one shows.
+func TestTwoDumps(t *testing.T) {
+	section := func(fn string) string {
+		return "[    1.000000] sysrq: Show State\n" +
+			"[    1.000001] task:init            state:D stack:0     pid:1     ppid:0      flags:0x00000000\n[    1.000002] Call Trace:\n[    1.000003]  io_schedule+0x1/0x2\n[    1.000004]  " + fn + "+0x1/0x2\n[    1.000005]  entry_SYSCALL_64_after_hwframe+0x1/0x2\n" +
+			"[    1.000010] Sched Debug Version: v0.11\n"
+	}
+	for _, tc := range []struct {
+		first, second, note string
+		want                Confidence
+	}{
+		{"one_read", "one_read", "same stack", Certain},
+		{"one_read", "two_read", "the boot moved", Likely},
+	} {
+		d := Explain([]byte(section(tc.first) + section(tc.second)))
+		if d.Cause != CauseIO || d.Confidence != tc.want || !strings.Contains(strings.Join(d.Notes, "\n"), tc.note) {
+			t.Errorf("%s, %s: %s %s %q", tc.first, tc.second, d.Cause, d.Confidence, d.Notes)
+		}
+	}
+}
+
 func TestDecodeExit(t *testing.T) {
 	for text, want := range map[string]string{
 		"exitcode=0x00007f00": "status 127", "exitcode=0x00007e00": "status 126", "exitcode=0x00000100": "status 1",

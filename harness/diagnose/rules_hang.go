@@ -153,8 +153,8 @@ func moduleLoad(f *facts) *Diagnosis {
 		out.Confidence = Likely
 		out.Notes = append(out.Notes, "the same module is being loaded by another task that is not in the dump")
 	}
-	if f.end.State == "R" {
-		out.Confidence = Likely
+	if f.end.State == "R" || f.wait.mech == onHelper {
+		out.Confidence = Likely // it may be on its way
 	}
 	return out
 }

@@ -38,6 +38,7 @@ var eventRules = []eventRule{
 	{kind: EventHMAC, need: []string{".hmac", "does not exist"}},
 	{kind: EventHMAC, need: []string{".hmac", "No such file"}},
 	{kind: EventHMAC, need: []string{"vmlinuz", ": FAILED"}},
+	{kind: EventHMAC, need: []string{"vmlinuz", ": Not OK"}}, // libkcapi's sha512hmac -c
 	{kind: EventHMAC, need: []string{"computed checksum did NOT match"}},
 	{kind: EventTcrypt, need: []string{"could not insert 'tcrypt'"}},
 	{kind: EventSelfTest, need: []string{"alg: self-tests for ", "failed"}, after: "self-tests for ", until: " "},
