@@ -15,39 +15,46 @@ import (
 	"github.com/unwedge/unwedge/harness/vcpu"
 )
 
-const (
-	// registerSamples are taken this far apart: enough to tell a loop from a
-	// place where the vCPU sits.
-	registerSamples  = 5
-	registerInterval = 20 * time.Millisecond
+// look is how often and how far apart the registers are sampled.
+type look struct {
+	samples  int
+	interval time.Duration
+}
+
+var (
+	// glance tells where an idle guest sits.
+	glance = look{5, 20 * time.Millisecond}
+	// survey tells a busy guest that works from one that spins.
+	survey = look{24, 80 * time.Millisecond}
 )
+
+// workPlaces is in how many places (see vcpu.Places) of a survey a vCPU is seen
+// that does real work. Loops over a lock, a device or a counter were seen in
+// one to four; self-tests, decompression and the start of programs in nearly as
+// many as there are samples.
+const workPlaces = 10
 
 // captured is what a capture yields.
 type captured struct {
 	registers []vcpu.Sample
 	attempts  []sysrq.Attempt
 	wake      time.Duration // in how long the last of user space's timers is due
+	works     bool          // a vCPU is seen to do real work
 	errs      []error
 }
 
 // ask looks at the stalled guest, what disturbs it least first: registers, then
-// sysrq by BREAK, keyboard, NMI.
-func (s *session) ask(ctx context.Context) (got captured) {
-	var text bytes.Buffer
-	for i := range registerSamples {
-		regs, raw, err := vcpu.Registers(ctx, s.g.qmp, s.req.Symbols)
-		if err != nil {
-			got.errs = append(got.errs, err)
-			break
-		}
-		got.registers = append(got.registers, regs...)
-		fmt.Fprintf(&text, "# sample %d, %s after the start\n%s\n", i+1, time.Since(s.start).Round(time.Millisecond), raw)
-		if !wait(ctx, registerInterval) {
-			break
-		}
+// sysrq by BREAK, keyboard, NMI. A guest that is seen to work is not disturbed
+// further, unless this is the last look.
+func (s *session) ask(ctx context.Context, idle, last bool) (got captured) {
+	how := survey
+	if idle {
+		how = glance
 	}
-	if err := appendFile(filepath.Join(s.req.Dir, rundir.Registers), text.Bytes()); err != nil {
-		got.errs = append(got.errs, err)
+	s.sample(ctx, how, &got)
+	got.works = !idle && vcpu.Places(got.registers) >= workPlaces
+	if got.works && !last {
+		return got
 	}
 	attempts, err := sysrq.Capture(ctx, s.sysrqGuest(), sysrq.Scaled(s.res.Host.Reference.Unit))
 	got.attempts = attempts
@@ -66,6 +73,26 @@ func (s *session) ask(ctx context.Context) (got captured) {
 		}
 	}
 	return got
+}
+
+// sample reads the registers a few times and keeps QEMU's text of them.
+func (s *session) sample(ctx context.Context, how look, got *captured) {
+	var text bytes.Buffer
+	for i := range how.samples {
+		regs, raw, err := vcpu.Registers(ctx, s.g.qmp, s.req.Symbols)
+		if err != nil {
+			got.errs = append(got.errs, err)
+			break
+		}
+		got.registers = append(got.registers, regs...)
+		fmt.Fprintf(&text, "# sample %d, %s after the start\n%s\n", i+1, time.Since(s.start).Round(time.Millisecond), raw)
+		if !wait(ctx, how.interval) {
+			break
+		}
+	}
+	if err := appendFile(filepath.Join(s.req.Dir, rundir.Registers), text.Bytes()); err != nil {
+		got.errs = append(got.errs, err)
+	}
 }
 
 func (s *session) sysrqGuest() sysrq.Guest {

@@ -232,15 +232,21 @@ func (s *session) judge(ctx context.Context, now time.Time) (verdict, bool) {
 	case c == nil, c.to < 0: // nothing to confirm yet
 	case s.watch.Progress().After(c.since) && !s.cured():
 		c.stall.WentOn = true
-		s.res.Stalls[len(s.res.Stalls)-1] = c.stall
-		s.capture = nil
-		s.watch.Withdraw()
-		s.req.Observer.Phase(Booting, "it went on")
+		s.withdraw("it went on")
 	case now.Sub(c.finished) >= c.patience:
 		v.outcome, v.why, v.since = scenarios.Hung, c.stall.Why, c.since
 		return v, true
 	}
 	return verdict{}, false
+}
+
+// withdraw takes a suspicion back.
+func (s *session) withdraw(why string) {
+	s.res.Stalls[len(s.res.Stalls)-1] = s.capture.stall
+	s.capture.cancel()
+	s.capture = nil
+	s.watch.Withdraw()
+	s.req.Observer.Phase(Booting, why)
 }
 
 func (s *session) suspect(ctx context.Context, d watch.Decision) {
@@ -252,7 +258,7 @@ func (s *session) suspect(ctx context.Context, d watch.Decision) {
 	}
 	s.req.Observer.Phase(Capturing, d.Why)
 	c := s.capture
-	go func() { c.done <- s.ask(ctx) }()
+	go func() { c.done <- s.ask(ctx, d.Idle, d.Late) }()
 }
 
 // captures is the channel of the capture under way; nil, which blocks for ever,
@@ -271,6 +277,14 @@ func (s *session) captured(got captured) {
 	s.res.Stalls = append(s.res.Stalls, c.stall)
 	for _, err := range got.errs {
 		s.note("%v", err)
+	}
+	if got.works {
+		s.watch.Works(c.finished)
+		c.stall.Works = true
+		if len(got.attempts) == 0 {
+			s.withdraw("it is silent, but its vCPUs work")
+			return
+		}
 	}
 	c.patience = s.watch.Limits().Confirm
 	why := c.stall.Why

@@ -116,6 +116,8 @@ type Stall struct {
 	Attempts  []sysrq.Attempt `json:"sysrq,omitempty"`
 	// Wake is the time that the harness waited for a timer of user space.
 	Wake time.Duration `json:"wake_ns,omitempty"`
+	// Works says that the vCPUs were seen in many places: silent, but at work.
+	Works bool `json:"works,omitempty"`
 	// WentOn says that the boot made progress afterwards.
 	WentOn bool `json:"went_on"`
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Sample is one look at one vCPU's registers.
@@ -47,6 +48,34 @@ func Registers(ctx context.Context, m Monitor, sym Symbolizer) ([]Sample, string
 		}
 	}
 	return samples, text, nil
+}
+
+// Places counts the different places in which the busiest-looking vCPU was seen:
+// kernel functions where they have names, 256-byte blocks where they have not,
+// pages in user mode. A vCPU that spins is seen in few, one that works in many.
+func Places(samples []Sample) int {
+	seen := map[int]map[string]bool{}
+	most := 0
+	for _, s := range samples {
+		if seen[s.CPU] == nil {
+			seen[s.CPU] = map[string]bool{}
+		}
+		seen[s.CPU][s.place()] = true
+		most = max(most, len(seen[s.CPU]))
+	}
+	return most
+}
+
+func (s Sample) place() string {
+	switch {
+	case s.User:
+		return "user " + strconv.FormatUint(s.PC>>12, 16)
+	case s.Symbol != "":
+		name, _, _ := strings.Cut(s.Symbol, "+")
+		return name
+	default:
+		return strconv.FormatUint(s.PC>>8, 16)
+	}
 }
 
 var (

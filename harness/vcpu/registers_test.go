@@ -47,6 +47,23 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestPlacesTellWorkFromSpinning(t *testing.T) {
+	spin := []vcpu.Sample{
+		{PC: 1, Symbol: "delay_tsc+0x1/0x50"}, {PC: 2, Symbol: "delay_tsc+0x9/0x50"}, {PC: 3, Symbol: "__const_udelay+0x1/0x9"},
+		{PC: 0x5000, User: true}, {PC: 0x5fff, User: true}, {CPU: 1, PC: 9, Symbol: "idle+0x0/0x9"},
+	}
+	if got := vcpu.Places(spin); got != 3 {
+		t.Errorf("a loop over two functions and one page: %d places, want 3", got)
+	}
+	var work []vcpu.Sample
+	for i := range uint64(20) {
+		work = append(work, vcpu.Sample{PC: i << 12})
+	}
+	if got := vcpu.Places(work); got != 20 {
+		t.Errorf("twenty places without names: %d", got)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(x86Text)
 	f.Add(armText)

@@ -10,7 +10,9 @@
 //     one busy, or no output at all for Limits.Start: suspect. The caller then
 //     captures, and only if nothing moves for Limits.Confirm afterwards it is
 //     hung.
-//   - Limits.Deadline: slow if it still makes progress, suspect if not.
+//     A busy guest whose vCPUs are seen in many places works, and is given more
+//     time instead.
+//   - Limits.Deadline: slow if it still makes progress or works, suspect if not.
 //
 // Progress is a console line of a shape not seen before in this boot, or a
 // report of the agent. A line that differs from an earlier one only in its
@@ -50,6 +52,8 @@ type Decision struct {
 	Since time.Time
 	// Idle says that all vCPUs idled since then.
 	Idle bool
+	// Late says that the deadline has come.
+	Late bool
 }
 
 // Tracker keeps what was told. It is not safe for use by several goroutines.
@@ -69,6 +73,7 @@ type Tracker struct {
 	busy      meter
 	gaps      Reference
 	capturing bool
+	worked    time.Time // when the vCPUs were last seen to do real work
 }
 
 // ending is how the guest said it ends.
@@ -166,6 +171,9 @@ func (t *Tracker) Gaps() (idle, busy time.Duration) { return t.gaps.IdleGap, t.g
 // Withdraw says that the last suspicion was wrong: the boot went on.
 func (t *Tracker) Withdraw() { t.limits = t.limits.Doubled() }
 
+// Works says that the vCPUs were seen to do real work, silent as it is.
+func (t *Tracker) Works(at time.Time) { t.worked = at }
+
 // Limits returns the limits now in force.
 func (t *Tracker) Limits() Limits { return t.limits }
 
@@ -198,11 +206,13 @@ func (t *Tracker) Decide(now time.Time) Decision {
 func (t *Tracker) decideStall(now time.Time) Decision {
 	quiet := now.Sub(t.progress)
 	idle := t.busy.mean() < idleShare && t.busy.known()
-	d := Decision{State: Suspect, Since: t.progress, Idle: idle}
 	late := now.Sub(t.start) >= t.limits.Deadline
+	d := Decision{State: Suspect, Since: t.progress, Idle: idle, Late: late}
 	switch {
 	case late && quiet < t.limits.Idle:
 		return t.over(scenarios.Slow, fmt.Sprintf("still making progress at the deadline of %s", round(t.limits.Deadline)))
+	case late && now.Sub(t.worked) < t.limits.Busy:
+		return t.over(scenarios.Slow, fmt.Sprintf("no progress for %s, but still working at the deadline of %s", round(quiet), round(t.limits.Deadline)))
 	case late:
 		d.Why = fmt.Sprintf("no progress for %s, and the deadline of %s has come", round(quiet), round(t.limits.Deadline))
 	case !t.spoke:

@@ -179,6 +179,25 @@ func TestWhatTheCapturePrintsIsNoProgress(t *testing.T) {
 	}
 }
 
+func TestSilentWorkIsSlowAtTheDeadlineNotHung(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	for {
+		d := b.pass(time.Hour, 1)
+		if d.State == watch.Over {
+			if d.Outcome != scenarios.Slow {
+				t.Errorf("%+v, want slow", d)
+			}
+			return
+		}
+		b.Works(b.at)
+		if d.Late {
+			continue
+		}
+		b.Withdraw()
+	}
+}
+
 func TestWithdrawnSuspicionGivesMoreTime(t *testing.T) {
 	b := newBoot()
 	b.line("hello")
