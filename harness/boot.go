@@ -26,17 +26,18 @@ func Boot(ctx context.Context, req Request) (*result.Result, error) {
 		req.Observer = silent{}
 	}
 	if err := req.Machine.Scenario.Validate(); err != nil {
-		return nil, err
+		return nil, failed(ctx, err)
 	}
 	res := newResult(req)
 	if err := writeCommand(req); err != nil {
-		return nil, err
+		return nil, failed(ctx, err)
 	}
 	req.Observer.Phase(Starting, "")
 	g, err := start(ctx, req)
 	if err != nil {
 		return nil, failed(ctx, err)
 	}
+	res.Host.Args = g.args
 	s := &session{req: req, g: g, res: res}
 	v, err := s.run(ctx)
 	if err != nil {
@@ -44,6 +45,8 @@ func Boot(ctx context.Context, req Request) (*result.Result, error) {
 		return nil, failed(ctx, err)
 	}
 	if err := s.finish(ctx, v); err != nil {
+		// Without a Result nobody could find a guest that was kept.
+		err = errors.Join(err, g.stop(context.WithoutCancel(ctx)))
 		return nil, failed(ctx, err)
 	}
 	return res, nil
@@ -152,6 +155,9 @@ func (s *session) consoleFacts() {
 	}
 	if info, err := os.Stat(filepath.Join(s.req.Dir, rundir.Console)); err == nil {
 		s.res.Console.LeftOut = max(0, st.Bytes-info.Size())
+	}
+	if err := s.g.qmp.TranscriptErr(); err != nil {
+		s.note("the QMP transcript is not whole: %v", err)
 	}
 	if st.Stalls > 0 {
 		s.note("the console log's disk was too slow %d times: the guest may have been made to wait", st.Stalls)

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/qmp"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/harness/vcpu"
@@ -41,6 +43,7 @@ type captured struct {
 	wake      time.Duration // in how long the last of user space's timers is due
 	works     bool          // a vCPU is seen to do real work
 	errs      []error
+	lost      error // why QEMU's monitor could not be asked at all
 }
 
 // ask looks at the stalled guest, what disturbs it least first: registers, then
@@ -52,6 +55,9 @@ func (s *session) ask(ctx context.Context, idle, last bool) (got captured) {
 		how = glance
 	}
 	s.sample(ctx, how, &got)
+	if got.lost != nil {
+		return got
+	}
 	got.works = !idle && vcpu.Places(got.registers) >= workPlaces
 	if got.works && !last {
 		return got
@@ -80,6 +86,10 @@ func (s *session) sample(ctx context.Context, how look, got *captured) {
 	var text bytes.Buffer
 	for i := range how.samples {
 		regs, raw, err := vcpu.Registers(ctx, s.g.qmp, s.req.Symbols)
+		if errors.Is(err, qmp.ErrNoReply) || errors.Is(err, qmp.ErrClosed) {
+			got.lost = err
+			break
+		}
 		if err != nil {
 			got.errs = append(got.errs, err)
 			break

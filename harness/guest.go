@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ const connectTimeout = 20 * time.Second
 // start got hold of, stop lets go of.
 type guest struct {
 	proc    *qemu.Process
+	args    []string // what QEMU was given
 	qmp     *qmp.Conn
 	events  *qmp.Subscription
 	console *console.Recorder
@@ -34,6 +36,7 @@ type guest struct {
 	sockets map[string]*qemu.Socket
 	guard   *guard // only with Request.Keep
 	files   []io.Closer
+	left    bool // disconnect was called
 }
 
 // start runs QEMU with a paused guest and connects to it.
@@ -58,6 +61,7 @@ func start(ctx context.Context, req Request) (g *guest, err error) {
 		return g, err
 	}
 	cmd.Args = req.Machine.Args()
+	g.args = cmd.Args
 	if g.proc, err = qemu.Start(ctx, cmd); err != nil {
 		return g, err
 	}
@@ -168,12 +172,26 @@ func (g *guest) ended() error {
 // reports reads the agent's virtio-serial lines until the connection ends, and
 // gives each to f.
 func (g *guest) reports(f func(agentproto.Report, error)) {
-	sc := bufio.NewScanner(g.agent)
-	sc.Buffer(nil, 64<<10)
-	for sc.Scan() {
-		f(agentproto.Parse(sc.Bytes()))
+	in := bufio.NewReaderSize(g.agent, maxReport)
+	for {
+		line, err := in.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			for errors.Is(err, bufio.ErrBufferFull) { // the port must be drained, or the agent waits
+				_, err = in.ReadSlice('\n')
+			}
+			f(agentproto.Report{}, fmt.Errorf("a line of more than %d bytes", maxReport))
+		case err == nil:
+			f(agentproto.Parse(bytes.TrimRight(line, "\r\n")))
+		}
+		if err != nil {
+			return
+		}
 	}
 }
+
+// maxReport is the longest line of the agent's that is read, in bytes.
+const maxReport = 64 << 10
 
 // stop ends QEMU and lets go of everything. It is bounded, and safe to call on
 // a guest that was started only in part.
@@ -191,7 +209,7 @@ func (g *guest) stop(ctx context.Context) error {
 }
 
 func (g *guest) quit(ctx context.Context) error {
-	if g.qmp == nil {
+	if g.qmp == nil || g.left {
 		return errors.New("no QMP connection")
 	}
 	return g.qmp.Execute(ctx, "quit", nil, nil)
@@ -199,6 +217,10 @@ func (g *guest) quit(ctx context.Context) error {
 
 // disconnect lets go of the connections and files and leaves QEMU running.
 func (g *guest) disconnect(errs *[]error) {
+	if g.left {
+		return
+	}
+	g.left = true
 	*errs = append(*errs, g.guard.release())
 	if g.agent != nil {
 		g.agent.Close() // QEMU may have closed it: nothing to tell
@@ -219,5 +241,4 @@ func (g *guest) disconnect(errs *[]error) {
 			*errs = append(*errs, err)
 		}
 	}
-	g.files = nil
 }

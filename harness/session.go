@@ -128,6 +128,9 @@ func (s *session) take(ctx context.Context, tick <-chan time.Time) error {
 		return fmt.Errorf("QEMU ended by itself: %w", s.g.ended())
 	case c := <-s.captures():
 		s.captured(c)
+		if c.lost != nil { // a guest cannot silence QEMU's monitor
+			return fmt.Errorf("QEMU's monitor was lost: %w", s.g.orDead(c.lost))
+		}
 	case <-tick:
 		s.watch.VCPUs(time.Now(), s.meter.Sample())
 		if s.g.console.Stats().Bytes > 0 {
@@ -222,22 +225,52 @@ func (s *session) stopped(ctx context.Context) error {
 func (s *session) judge(ctx context.Context, now time.Time) (verdict, bool) {
 	d := s.watch.Decide(now)
 	v := verdict{outcome: d.Outcome, why: d.Why, at: now, since: d.Since}
-	if d.State == watch.Over {
-		return v, true
-	}
 	c := s.capture
+	if d.State == watch.Over {
+		return s.conclude(v)
+	}
 	switch {
 	case c == nil && d.State == watch.Suspect:
 		s.suspect(ctx, d)
 	case c == nil, c.to < 0: // nothing to confirm yet
 	case s.watch.Progress().After(c.since) && !s.cured():
-		c.stall.WentOn = true
+		s.wentOn()
 		s.withdraw("it went on")
 	case now.Sub(c.finished) >= c.patience:
-		v.outcome, v.why, v.since = scenarios.Hung, c.stall.Why, c.since
-		return v, true
+		return s.hung(v), true
 	}
 	return verdict{}, false
+}
+
+// conclude is the end of the boot while there may be a suspicion. A boot that
+// comes through once it was looked at may have been cured by the look: that
+// shows when the capture is complete.
+func (s *session) conclude(v verdict) (verdict, bool) {
+	c := s.capture
+	switch {
+	case c == nil || !s.watch.Progress().After(c.since):
+	case v.outcome == scenarios.Booted && c.to < 0:
+		return verdict{}, false // the capture is bounded
+	case v.outcome == scenarios.Booted && s.cured():
+		return s.hung(v), true
+	default:
+		s.wentOn()
+	}
+	return v, true
+}
+
+func (s *session) hung(v verdict) verdict {
+	v.outcome, v.why, v.since = scenarios.Hung, s.capture.stall.Why, s.capture.since
+	return v
+}
+
+// wentOn records that the boot made progress after the suspicion.
+func (s *session) wentOn() {
+	c := s.capture
+	c.stall.WentOn = true
+	if c.to >= 0 { // it is in the Result already
+		s.res.Stalls[len(s.res.Stalls)-1] = c.stall
+	}
 }
 
 // withdraw takes a suspicion back.
