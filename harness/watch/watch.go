@@ -32,6 +32,11 @@ import (
 // idle: the timer tick and a status line cost some per cent under TCG.
 const idleShare = 0.2
 
+// oneReset is how far apart resets are that count as two. The two of one reboot
+// were seen 60 ms apart under TCG; a loop that is faster than this is counted a
+// little later.
+const oneReset = time.Second
+
 // State is what the Decision asks for.
 type State int
 
@@ -69,6 +74,7 @@ type Tracker struct {
 	reached   bool
 	ending    ending
 	resets    int
+	reset     time.Time // the last one that counted
 	detector  string // the kernel's own word on a stall, since the last progress
 	busy      meter
 	gaps      Reference
@@ -134,9 +140,14 @@ func (t *Tracker) GuestPanicked(at time.Time) {
 	}
 }
 
-// Reset takes QEMU's word that the guest has reset itself.
+// Reset takes QEMU's word that the guest has reset itself. Resets that follow
+// one another at once are one: on x86 the firmware resets the machine once more
+// when it finds that it was not started by a power-on (SeaBIOS,
+// src/resume.c, tryReboot).
 func (t *Tracker) Reset(at time.Time) {
-	t.resets++
+	if t.resets == 0 || at.Sub(t.reset) >= oneReset {
+		t.resets, t.reset = t.resets+1, at
+	}
 	t.spoke = false
 	t.seen = shapes{}
 	t.moved(at)

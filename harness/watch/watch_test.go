@@ -136,10 +136,32 @@ func TestSecondResetIsALoop(t *testing.T) {
 	if d := b.Decide(b.at); d.State != watch.Running {
 		t.Fatalf("first reset: %+v", d)
 	}
+	b.pass(3*time.Second, 1)
 	b.line("Linux version 6.1")
 	b.Reset(b.at)
 	if d := b.Decide(b.at); d.Outcome != scenarios.Rebooting {
 		t.Errorf("second reset: %+v", d)
+	}
+}
+
+func TestTheFirmwaresOwnResetIsNoLoop(t *testing.T) {
+	b := newBoot()
+	b.line("Linux version 6.1")
+	b.Reset(b.at)
+	b.Reset(b.at.Add(60 * time.Millisecond))
+	if d := b.Decide(b.at); d.State != watch.Running || b.Resets() != 1 {
+		t.Errorf("%+v after %d resets, want a boot that runs after 1", d, b.Resets())
+	}
+}
+
+func TestAFastLoopIsALoop(t *testing.T) {
+	b := newBoot()
+	for range 12 {
+		b.at = b.at.Add(100 * time.Millisecond)
+		b.Reset(b.at)
+	}
+	if d := b.Decide(b.at); d.Outcome != scenarios.Rebooting {
+		t.Errorf("%+v, want a reboot loop", d)
 	}
 }
 
