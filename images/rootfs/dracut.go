@@ -128,15 +128,11 @@ func Dracut(ctx context.Context, o Options, k Kernel, f Flavour) (string, error)
 	key := cache.Key{Kind: "dracut", Inputs: []string{
 		dracutVersion, o.rootKey().ID(), k.Release, k.ID, tools.id, strings.Join(args, " "),
 	}}
-	dir, ok := o.Store.Lookup(key)
-	if ok {
-		return filepath.Join(dir, initramfsName), nil
-	}
-	tree, err := Root(ctx, o)
-	if err != nil {
-		return "", err
-	}
-	dir, err = o.Store.Get(ctx, key, func(ctx context.Context, dir string) error {
+	dir, err := o.Store.Get(ctx, key, func(ctx context.Context, dir string) error {
+		tree, err := Root(ctx, o)
+		if err != nil {
+			return err
+		}
 		return buildDracut(ctx, o, k, what, tree, tools, args, dir)
 	})
 	if err != nil {

@@ -184,15 +184,11 @@ func Ext4(ctx context.Context, o Options) (string, error) {
 	}
 	const name = "root.ext4"
 	key := cache.Key{Kind: "ext4", Inputs: []string{ext4Version, o.rootKey().ID(), ext4Size}}
-	dir, ok := o.Store.Lookup(key)
-	if ok {
-		return filepath.Join(dir, name), nil
-	}
-	tree, err := Root(ctx, o)
-	if err != nil {
-		return "", err
-	}
-	dir, err = o.Store.Get(ctx, key, func(ctx context.Context, dir string) (err error) {
+	dir, err := o.Store.Get(ctx, key, func(ctx context.Context, dir string) (err error) {
+		tree, err := Root(ctx, o)
+		if err != nil {
+			return err
+		}
 		task := progress.From(ctx).Task("root disk, "+string(o.Arch), 0)
 		defer func() { task.Done(err) }()
 		return makeExt4(ctx, task, filepath.Join(dir, name), tree, Ext4Label, ext4Size)
