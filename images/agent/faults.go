@@ -175,4 +175,7 @@ func dumpLog() {
 		out.Write(buf[:n])
 	}
 	fmt.Printf("\nunwedge-dmesg-begin\n%sunwedge-dmesg-end\n", out.String())
+	// A report through the kernel log overtakes what the terminal still holds,
+	// so wait until it is sent: tcdrain(3).
+	_ = unix.IoctlSetInt(int(os.Stdout.Fd()), unix.TCSBRK, 1)
 }
