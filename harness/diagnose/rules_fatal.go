@@ -41,7 +41,11 @@ func (f *facts) fipsPart(out *Diagnosis) {
 	if noTcrypt {
 		out.Evidence = append(out.Evidence, f.eventEvidence("the self-test module was not kept", tcrypt))
 	}
-	if h, ok := b.Event(dump.EventHMAC); ok {
+	h, ok := b.Event(dump.EventHMAC)
+	if !ok {
+		h, ok = f.atKernelCheck()
+	}
+	if ok {
 		out.Title += ": the kernel's HMAC"
 		out.Evidence = append(out.Evidence, f.eventEvidence("the kernel's HMAC", h))
 		out.Summary = "dracut's FIPS check did not accept the kernel's HMAC and stopped the boot on purpose"
@@ -68,6 +72,18 @@ func (f *facts) fipsPart(out *Diagnosis) {
 		out.Summary = "dracut's FIPS check could not run the kernel's crypto self-tests (tcrypt) and stopped the boot on purpose"
 		out.Remedy = "look for 'alg:' lines of failed self-tests; with 'Resource temporarily unavailable' the kernel is not in FIPS mode (fips=1 missing, or no CONFIG_CRYPTO_FIPS)"
 	}
+}
+
+// atKernelCheck returns dracut's last step before it gave up, if that is the
+// comparison of the kernel with its HMAC. What sha512hmac says of it goes to
+// the journal, not to the console.
+func (f *facts) atKernelCheck() (dump.Event, bool) {
+	steps := f.d.Boot.All(dump.EventFIPSStep)
+	if len(steps) == 0 {
+		return dump.Event{}, false
+	}
+	last := steps[len(steps)-1]
+	return last, strings.Contains(last.Text, "Checking integrity of kernel")
 }
 
 // dracutFatal: dracut gave up for another reason.

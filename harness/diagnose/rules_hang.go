@@ -226,6 +226,9 @@ func rootDevice(f *facts) *Diagnosis {
 		out.Where = WhereUserspace
 	}
 	name := dev
+	if r := f.rootPath(); strings.HasSuffix(dev, "…") && strings.HasPrefix(r, strings.TrimSuffix(dev, "…")) {
+		name = r
+	}
 	if name == "" {
 		name = "it needs"
 		if r := f.argument("root"); r != "" {
@@ -239,6 +242,17 @@ func rootDevice(f *facts) *Diagnosis {
 		out.Evidence = append(out.Evidence, f.taskEvidence(f.end))
 	}
 	return out
+}
+
+// rootPath is the device that root= names, as a path.
+func (f *facts) rootPath() string {
+	r := f.argument("root")
+	for _, by := range []string{"LABEL", "UUID", "PARTUUID", "PARTLABEL"} {
+		if v, ok := strings.CutPrefix(r, by+"="); ok {
+			return "/dev/disk/by-" + strings.ToLower(by) + "/" + v
+		}
+	}
+	return r
 }
 
 // missingDevice finds what user space says of a device that is not there.
@@ -282,17 +296,33 @@ func times(e dump.Event) string {
 }
 
 // deviceJob tells the start job of a device unit: `dev-vda1.device`,
-// `/dev/vda1`, `Device /dev/disk/by-uuid/...`.
+// `/dev/vda1`, `Device /dev/disk/by-uuid/...`, also where systemd has shortened
+// the name to the width of the console: `dev-disk-by\x2dlabel-ro…ice`.
 func deviceJob(s string) (string, bool) {
 	t := strings.TrimPrefix(s, "device ")
 	t = strings.TrimPrefix(t, "Device ")
+	head, tail, short := strings.Cut(t, "…")
 	switch {
-	case strings.HasPrefix(t, "/dev/"), strings.HasPrefix(t, "dev-") && strings.Contains(t, ".device"):
+	case strings.HasPrefix(t, "/dev/"):
 		return t, true
+	case strings.HasPrefix(t, "dev-") && short && strings.HasSuffix(".device", tail) && tail != "":
+		return devicePath(head) + "…", true
+	case strings.HasPrefix(t, "dev-") && strings.Contains(t, ".device"):
+		name, _, _ := strings.Cut(t, ".device")
+		return devicePath(name), true
 	case strings.Contains(t, ".device"):
 		return t, true
 	}
 	return "", false
+}
+
+// devicePath undoes systemd's escaping of a device's path (systemd-escape(1)).
+func devicePath(unit string) string {
+	for _, torn := range []string{`\x2`, `\x`, `\`} { // cut in the middle of an escape
+		unit = strings.TrimSuffix(unit, torn)
+	}
+	path := "/" + strings.ReplaceAll(unit, "-", "/")
+	return strings.ReplaceAll(path, `\x2d`, "-")
 }
 
 // initcall: PID 1 is still the kernel's own and an initcall does not return.

@@ -70,6 +70,7 @@ const (
 	EventLoaderError   EventKind = "loader-error"     // EFI stub: ERROR
 	EventShutdown      EventKind = "shutdown"         // user space shuts the machine down
 	EventFIPSUnknown   EventKind = "fips-unknown"     // the kernel does not know fips=1
+	EventFIPSStep      EventKind = "fips-step"        // what dracut's FIPS check does next (SUBJECT)
 	EventTcrypt        EventKind = "tcrypt"           // the self-test module was not kept
 	EventFIPSMode      EventKind = "fips-mode"        // the kernel runs in FIPS mode
 	EventModuleBad     EventKind = "module-bad"       // a module was refused

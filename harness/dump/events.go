@@ -40,6 +40,12 @@ var eventRules = []eventRule{
 	{kind: EventHMAC, need: []string{"vmlinuz", ": FAILED"}},
 	{kind: EventHMAC, need: []string{"vmlinuz", ": Not OK"}}, // libkcapi's sha512hmac -c
 	{kind: EventHMAC, need: []string{"computed checksum did NOT match"}},
+	{kind: EventHMAC, need: []string{"HMAC sum mismatch"}},
+	// dracut's modules.d/01fips/fips.sh says each step before it does it.
+	{kind: EventFIPSStep, need: []string{"Checking integrity of kernel"}, after: "]: "},
+	{kind: EventFIPSStep, need: []string{"Self testing crypto algorithms"}, after: "]: "},
+	{kind: EventFIPSStep, need: []string{"Loading and integrity checking all crypto modules"}, after: "]: "},
+	{kind: EventFIPSStep, need: []string{"All initrd crypto checks done"}, after: "]: "},
 	{kind: EventTcrypt, need: []string{"could not insert 'tcrypt'"}},
 	{kind: EventSelfTest, need: []string{"alg: self-tests for ", "failed"}, after: "self-tests for ", until: " "},
 	{kind: EventSelfTest, need: []string{"alg: ", "est failed"}, after: "alg: ", until: ":"},

@@ -27,6 +27,18 @@ var detectors = []string{
 	"detected expedited stalls", "blocked for more than", "BUG: workqueue lockup", "kthread starved for",
 }
 
+// waiting are status lines of systemd's that say that nothing happens.
+var waiting = []string{" job is running for ", "/start running ("}
+
+func waitingLine(line []byte) bool {
+	for _, w := range waiting {
+		if bytes.Contains(line, []byte(w)) {
+			return true
+		}
+	}
+	return false
+}
+
 func lastWords(line []byte) (scenarios.Outcome, string) {
 	for _, p := range finals {
 		if i := bytes.Index(line, []byte(p.text)); i >= 0 {

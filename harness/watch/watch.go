@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -75,7 +76,7 @@ type Tracker struct {
 	ending    ending
 	resets    int
 	reset     time.Time // the last one that counted
-	detector  string // the kernel's own word on a stall, since the last progress
+	detector  string    // the kernel's own word on a stall, since the last progress
 	busy      meter
 	gaps      Reference
 	capturing bool
@@ -98,6 +99,7 @@ func New(l Limits, target agentproto.Stage, start time.Time) *Tracker {
 // Line takes a console line. Partial lines need not be told.
 func (t *Tracker) Line(at time.Time, text []byte) {
 	t.spoke = true
+	text = console.Strip(text)
 	if t.ending.outcome != "" {
 		t.ending.last = at
 	}
@@ -107,6 +109,9 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 	if d := detectorLine(text); d != "" {
 		t.detector = d
 		return // the kernel complains about the stall: that is no progress
+	}
+	if waitingLine(text) {
+		return
 	}
 	if t.capturing { // what we asked for is no progress either
 		return

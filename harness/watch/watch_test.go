@@ -106,6 +106,19 @@ func TestCountingLinesAreNoProgress(t *testing.T) {
 	t.Error("a counting status line was taken for progress for 1000 s")
 }
 
+// systemd colours and shortens what it waits for, so each line looks new.
+func TestSystemdsWaitingIsNoProgress(t *testing.T) {
+	b := newBoot()
+	b.line("Reached target")
+	for i := range 12 {
+		b.line("\x1bM\x1b[K[\x1b[0;31m*%*s\x1b[0m] Job dev-disk%s…ice/start running (%ds / no limit)", i, "", "-by-label"[:i%9], i)
+		if d := b.pass(500*time.Millisecond, 0.05); d.State == watch.Suspect {
+			return
+		}
+	}
+	t.Error("systemd's status lines were taken for progress")
+}
+
 func TestSilenceFromTheStart(t *testing.T) {
 	b := newBoot()
 	if d := b.pass(time.Hour, 1); d.State != watch.Suspect || b.at.Sub(time.Unix(1000, 0)) > 10*time.Second {
