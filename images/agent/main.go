@@ -11,9 +11,15 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/unwedge/unwedge/images/agentproto"
 )
+
+// The main goroutine stays on the process's first thread: what PID 1 is asked
+// to block in is then in the stack of PID 1, not in that of one of its threads.
+// Only an init function can say so (runtime.LockOSThread).
+func init() { runtime.LockOSThread() }
 
 func main() {
 	switch {
