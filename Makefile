@@ -2,8 +2,9 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN     := bin/unwedge
-AGENTS  := images/agentbin/bin/agent-x86_64 images/agentbin/bin/agent-aarch64
-HELPERS := images/rootfs/helperbin/bin/helper-x86_64 images/rootfs/helperbin/bin/helper-aarch64
+ARCHES  := x86_64 aarch64
+AGENTS  := $(ARCHES:%=images/guestbin/bin/agent-%)
+HELPERS := $(ARCHES:%=images/guestbin/bin/helper-%)
 JOBS    ?= 2
 
 .PHONY: help

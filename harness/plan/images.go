@@ -11,9 +11,9 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/machine"
-	"github.com/unwedge/unwedge/images/agentbin"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/guestbin"
 	"github.com/unwedge/unwedge/images/modules"
 	"github.com/unwedge/unwedge/images/rootfs"
 	"github.com/unwedge/unwedge/images/tiny"
@@ -40,7 +40,7 @@ func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidat
 	sc := req.Machine.Scenario
 	o := tiny.Options{Release: c.Kernel.Release}
 	var err error
-	if o.Agent, err = agentbin.Binary(ctx, sc.Arch); err != nil {
+	if o.Agent, err = guestbin.Binary(ctx, guestbin.Agent, sc.Arch); err != nil {
 		return err
 	}
 	if o.Busybox, err = p.busybox(ctx, sc.Arch); err != nil {
@@ -125,7 +125,7 @@ func (p *Planner) addDistro(ctx context.Context, req *harness.Request, c *candid
 	if err != nil {
 		return err
 	}
-	agent, err := agentbin.Binary(ctx, sc.Arch)
+	agent, err := guestbin.Binary(ctx, guestbin.Agent, sc.Arch)
 	if err != nil {
 		return err
 	}

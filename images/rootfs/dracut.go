@@ -14,8 +14,8 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/guestbin"
 	"github.com/unwedge/unwedge/images/progress"
-	"github.com/unwedge/unwedge/images/rootfs/helperbin"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -208,13 +208,13 @@ func dracutTools(ctx context.Context, a arch.Arch, f Flavour) (tools, error) {
 		return tools{}, fmt.Errorf("this host: %w", err)
 	}
 	var t tools
-	if t.ldd, err = helperbin.Binary(ctx, host); err != nil {
+	if t.ldd, err = guestbin.Binary(ctx, guestbin.Helper, host); err != nil {
 		return tools{}, err
 	}
 	// The ldd does not end up in the image: its version does not decide the
 	// content, unless it is wrong, and then dracutVersion is to be raised.
 	if f.FIPS {
-		if t.hmac, err = helperbin.Binary(ctx, a); err != nil {
+		if t.hmac, err = guestbin.Binary(ctx, guestbin.Helper, a); err != nil {
 			return tools{}, err
 		}
 		t.id = fmt.Sprintf("%x", sha256.Sum256(t.hmac))

@@ -5,8 +5,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/unwedge/unwedge/images/agentbin"
 	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/guestbin"
 	"github.com/unwedge/unwedge/images/rootfs"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -52,7 +52,7 @@ func TestRealImages(t *testing.T) {
 		path, err = rootfs.BootDisk(ctx, o, k, vmlinuz, rootfs.BootOptions{CorruptHMAC: bad})
 		show("boot disk", path, err)
 	}
-	agent, err := agentbin.Binary(ctx, a)
+	agent, err := guestbin.Binary(ctx, guestbin.Agent, a)
 	if err != nil {
 		t.Fatal(err)
 	}
