@@ -120,18 +120,21 @@ func Dracut(ctx context.Context, o Options, k Kernel, f Flavour) (string, error)
 	if k.ID == "" {
 		k.ID = scan.id
 	}
-	tools, err := dracutTools(ctx, o.Arch, f)
+	tools, toolsID, err := guestTools(ctx, o.Arch, f)
 	if err != nil {
 		return "", fmt.Errorf("build %s: %w", what, err)
 	}
 	args := dracutArgs(k, f, f.drivers(o.Arch, k.ModulesDir, scan.names))
 	key := cache.Key{Kind: "dracut", Inputs: []string{
-		dracutVersion, o.rootKey().ID(), k.Release, k.ID, tools.id, strings.Join(args, " "),
+		dracutVersion, o.rootKey().ID(), k.Release, k.ID, toolsID, strings.Join(args, " "),
 	}}
 	dir, err := o.Store.Get(ctx, key, func(ctx context.Context, dir string) error {
 		tree, err := Root(ctx, o)
 		if err != nil {
 			return err
+		}
+		if tools.ldd, err = hostLdd(ctx); err != nil {
+			return fmt.Errorf("build %s: %w", what, err)
 		}
 		return buildDracut(ctx, o, k, what, tree, tools, args, dir)
 	})
@@ -199,27 +202,27 @@ func buildDracut(ctx context.Context, o Options, k Kernel, what, tree string, to
 type tools struct {
 	ldd  []byte // runs on the host's CPU, also inside a foreign root
 	hmac []byte // runs in the guest; nil without FIPS
-	id   string
 }
 
-func dracutTools(ctx context.Context, a arch.Arch, f Flavour) (tools, error) {
+// guestTools returns the tools that end up in the image, and so decide it.
+func guestTools(ctx context.Context, a arch.Arch, f Flavour) (t tools, id string, err error) {
+	if !f.FIPS {
+		return tools{}, "", nil
+	}
+	if t.hmac, err = helperbin.Binary(ctx, a); err != nil {
+		return tools{}, "", err
+	}
+	return t, fmt.Sprintf("%x", sha256.Sum256(t.hmac)), nil
+}
+
+// hostLdd returns the ldd. It does not end up in the image; a change in what
+// it finds is a new dracutVersion.
+func hostLdd(ctx context.Context) ([]byte, error) {
 	host, err := arch.Parse(runtime.GOARCH)
 	if err != nil {
-		return tools{}, fmt.Errorf("this host: %w", err)
+		return nil, fmt.Errorf("this host: %w", err)
 	}
-	var t tools
-	if t.ldd, err = guestbin.Binary(ctx, guestbin.Helper, host); err != nil {
-		return tools{}, err
-	}
-	// The ldd does not end up in the image: its version does not decide the
-	// content, unless it is wrong, and then dracutVersion is to be raised.
-	if f.FIPS {
-		if t.hmac, err = guestbin.Binary(ctx, guestbin.Helper, a); err != nil {
-			return tools{}, err
-		}
-		t.id = fmt.Sprintf("%x", sha256.Sum256(t.hmac))
-	}
-	return t, nil
+	return helperbin.Binary(ctx, host)
 }
 
 // maxModules bounds the files looked at below one ModulesDir.

@@ -150,7 +150,16 @@ func buildRoot(ctx context.Context, o Options, tree string) (err error) {
 		args = append(args, "--dpkgopt=path-exclude="+pattern)
 	}
 	args = append(args, o.Suite, tree, o.Mirror)
-	if err := contained(ctx, task, "mmdebstrap", args...); err != nil {
+	// What mmdebstrap leaves when it is killed goes with the unfinished entry.
+	tmp := filepath.Join(filepath.Dir(tree), "tmp")
+	if err := os.Mkdir(tmp, 0o777); err != nil {
+		return fmt.Errorf("build %s: %w", what, err)
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil { // despite the umask
+		return fmt.Errorf("build %s: %w", what, err)
+	}
+	if err := containedEnv(ctx, task, []string{"TMPDIR=" + tmp}, "mmdebstrap", args...); err != nil {
 		return fmt.Errorf("build %s: %w", what, err)
 	}
 	task.Note("set up")
