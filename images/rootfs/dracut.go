@@ -209,7 +209,7 @@ func guestTools(ctx context.Context, a arch.Arch, f Flavour) (t tools, id string
 	if !f.FIPS {
 		return tools{}, "", nil
 	}
-	if t.hmac, err = helperbin.Binary(ctx, a); err != nil {
+	if t.hmac, err = guestbin.Binary(ctx, guestbin.Helper, a); err != nil {
 		return tools{}, "", err
 	}
 	return t, fmt.Sprintf("%x", sha256.Sum256(t.hmac)), nil
@@ -222,7 +222,7 @@ func hostLdd(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("this host: %w", err)
 	}
-	return helperbin.Binary(ctx, host)
+	return guestbin.Binary(ctx, guestbin.Helper, host)
 }
 
 // maxModules bounds the files looked at below one ModulesDir.
