@@ -3,6 +3,7 @@ package harness_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -191,13 +192,12 @@ func TestHangIsCapturedAndExplained(t *testing.T) {
 	if res.Outcome != scenarios.Hung || res.Expected {
 		t.Fatalf("outcome %s (%s), expected %v", res.Outcome, res.Why, res.Expected)
 	}
-	if want := []harness.Phase{harness.Starting, harness.Booting, harness.Capturing, harness.Confirming, harness.Finished}; !slices.Equal(seen.phases(), want) {
-		t.Errorf("phases %v, want %v", seen.phases(), want)
+	got := seen.phases()
+	begin, end := []harness.Phase{harness.Starting, harness.Booting}, []harness.Phase{harness.Capturing, harness.Confirming, harness.Finished}
+	if len(got) < 5 || !slices.Equal(got[:2], begin) || !slices.Equal(got[len(got)-3:], end) {
+		t.Errorf("phases %v, want %v … %v", got, begin, end)
 	}
-	if len(res.Stalls) != 1 {
-		t.Fatalf("%d stalls, want 1", len(res.Stalls))
-	}
-	st := res.Stalls[0]
+	st := hang(t, res)
 	if !st.Idle || st.WentOn || !strings.Contains(st.Why, "every vCPU idle") {
 		t.Errorf("stall %+v", st)
 	}
@@ -229,9 +229,25 @@ func checkOrder(res *result.Result) (errs []error) {
 	st := res.Stalls[len(res.Stalls)-1]
 	times := []time.Duration{0, res.Times.Stalled, st.Noticed, res.Times.Verdict, res.Times.Diagnosed, res.Times.Wall}
 	if !slices.IsSorted(times) || res.Times.Stalled != st.At {
-		errs = append(errs, errors.New("times are not in order: stalled, noticed, verdict, diagnosed, wall"))
+		errs = append(errs, fmt.Errorf("stalled, noticed, verdict, diagnosed, wall are not in order: %v, and the stall's is %s", times, st.At))
 	}
 	return errs
+}
+
+// hang returns the stall that was none of those withdrawn. There may be some on
+// a host that is so loaded that the fake is slower than quick allows.
+func hang(t *testing.T, res *result.Result) result.Stall {
+	t.Helper()
+	if res.Outcome != scenarios.Hung || len(res.Stalls) == 0 {
+		t.Fatalf("outcome %s (%s), stalls %+v", res.Outcome, res.Why, res.Stalls)
+	}
+	n := len(res.Stalls) - 1
+	for _, st := range res.Stalls[:n] {
+		if !st.WentOn {
+			t.Errorf("stall %+v was passed over, and the boot had not gone on", st)
+		}
+	}
+	return res.Stalls[n]
 }
 
 func yields(as []sysrq.Attempt) string {
@@ -263,13 +279,11 @@ func TestRoutes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if res.Outcome != scenarios.Hung || len(res.Stalls) != 1 {
-				t.Fatalf("outcome %s (%s), stalls %+v", res.Outcome, res.Why, res.Stalls)
-			}
-			if got := yields(res.Stalls[0].Attempts); got != tt.want {
+			st := hang(t, res)
+			if got := yields(st.Attempts); got != tt.want {
 				t.Errorf("attempts %s\nwant     %s", got, tt.want)
 			}
-			for _, a := range res.Stalls[0].Attempts {
+			for _, a := range st.Attempts {
 				if a.Yield != sysrq.Captured && (a.Layer == "" || a.Note == "") {
 					t.Errorf("attempt %+v does not say which layer refused it", a)
 				}
@@ -298,8 +312,13 @@ func TestWithdrawnStall(t *testing.T) {
 	if res.Outcome != scenarios.Booted || !res.Expected || res.Diagnosis != nil {
 		t.Errorf("outcome %s (%s), diagnosis %v", res.Outcome, res.Why, res.Diagnosis)
 	}
-	if len(res.Stalls) != 2 || !res.Stalls[0].WentOn || !res.Stalls[1].WentOn {
-		t.Errorf("stalls %+v: want two, after both of which the boot went on", res.Stalls)
+	if len(res.Stalls) < 2 {
+		t.Errorf("stalls %+v: want two", res.Stalls)
+	}
+	for _, st := range res.Stalls {
+		if !st.WentOn {
+			t.Errorf("stall %+v: the boot went on after it", st)
+		}
 	}
 }
 
@@ -327,10 +346,11 @@ func TestTimerOfUserSpaceIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	const due = 700 * time.Millisecond
-	if res.Outcome != scenarios.Hung || len(res.Stalls) != 1 || res.Stalls[0].Wake != due {
-		t.Fatalf("outcome %s, stalls %+v", res.Outcome, res.Stalls)
+	st := hang(t, res)
+	if st.Wake != due {
+		t.Errorf("stall %+v: want to wait %s", st, due)
 	}
-	if waited := res.Times.Verdict - res.Stalls[0].Noticed; waited < due+quick.Confirm {
+	if waited := res.Times.Verdict - st.Noticed; waited < due+quick.Confirm {
 		t.Errorf("the verdict came %s after the suspicion, before the timer was due", waited)
 	}
 	if !strings.Contains(seen.text(), "confirming: a timer of user space is due in 700ms") {
@@ -392,15 +412,15 @@ func TestHostileAgent(t *testing.T) {
 	for _, tt := range []struct {
 		play  string
 		notes int
-	}{{"agent-garbage", 8}, {"agent-long-line", 2}} {
+	}{{"agent-garbage", 8}, {"agent-long-line", 2}} { // and then a report of init
 		t.Run(tt.play, func(t *testing.T) {
 			t.Parallel()
-			res, err := boot(t, request(t, tt.play, nil))
+			res, err := boot(t, request(t, tt.play, &quick))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if res.Outcome != scenarios.Booted {
-				t.Errorf("outcome %s (%s)", res.Outcome, res.Why)
+			if res.Outcome != scenarios.Hung || len(res.Reports) != 1 || res.Stage != agentproto.StageInit {
+				t.Errorf("outcome %s (%s), reports %+v", res.Outcome, res.Why, res.Reports)
 			}
 			if len(res.Notes) != tt.notes {
 				t.Errorf("%d notes, want %d: %q", len(res.Notes), tt.notes, res.Notes)

@@ -94,10 +94,10 @@ func (s *session) begin(ctx context.Context) error {
 		return s.g.orDead(err)
 	}
 	s.res.Host.QueryKVM = &kvm
+	s.start = time.Now() // before the guest's first line
 	if err := s.g.qmp.Execute(ctx, "cont", nil, nil); err != nil {
 		return s.g.orDead(err)
 	}
-	s.start = time.Now()
 	s.meter = vcpu.NewMeter(s.g.proc.Pid(), cpus, time.Now)
 	s.watch = watch.New(s.res.Host.Limits, s.req.Machine.Scenario.BootedStage(), s.start)
 	s.req.Observer.Phase(Booting, "")

@@ -19,7 +19,7 @@ type guest struct {
 	out    []byte
 	broken bool // a BREAK was sent, the next byte is a key
 	hears  map[sysrq.Route]bool
-	says   func(key byte) []string // lines, one every 100 ms
+	says   func(key byte) []string // lines, one every 50 ms
 	err    error                   // QEMU's own
 }
 
@@ -53,7 +53,7 @@ func (g *guest) react(r sysrq.Route, key byte) {
 	}
 	go func() {
 		for _, l := range g.says(key) {
-			time.Sleep(100 * time.Millisecond) // the bubble's clock
+			time.Sleep(50 * time.Millisecond) // the bubble's clock
 			g.mu.Lock()
 			g.out = append(g.out, l+"\n"...)
 			g.mu.Unlock()

@@ -15,7 +15,7 @@
 //   - Limits.Deadline: slow if it still makes progress or works, suspect if not.
 //
 // Progress is a console line of a shape not seen before in this boot, or a
-// report of the agent. A line that differs from an earlier one only in its
+// report of the agent of a stage not reported before. A line that differs from an earlier one only in its
 // numbers is none: a status line that counts seconds, or a flood, must not look
 // like work.
 package watch
@@ -128,7 +128,9 @@ func (t *Tracker) Bytes() { t.spoke = true }
 func (t *Tracker) Report(at time.Time, r agentproto.Report) {
 	t.stage = r.Stage
 	t.reached = t.reached || r.Stage == t.target
-	t.moved(at)
+	if t.seen.add(shape([]byte("agent: " + string(r.Stage)))) {
+		t.moved(at)
+	}
 }
 
 // Shutdown takes QEMU's word that the guest has powered off.
@@ -193,7 +195,12 @@ func (t *Tracker) Works(at time.Time) { t.worked = at }
 // Limits returns the limits now in force.
 func (t *Tracker) Limits() Limits { return t.limits }
 
+// moved takes progress. Console and agent are told in turn, so that one may be
+// told late; time never goes back.
 func (t *Tracker) moved(at time.Time) {
+	if at.Before(t.progress) {
+		at = t.progress
+	}
 	gap := at.Sub(t.progress)
 	if t.busy.mean() < idleShare {
 		t.gaps.IdleGap = max(t.gaps.IdleGap, gap)

@@ -37,6 +37,33 @@ func (b *boot) pass(d time.Duration, share float64) watch.Decision {
 
 func (b *boot) line(format string, args ...any) { b.Line(b.at, fmt.Appendf(nil, format, args...)) }
 
+func TestProgressNeverGoesBack(t *testing.T) {
+	b := newBoot()
+	before := b.at
+	b.at = b.at.Add(time.Second)
+	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit})
+	b.Line(before, []byte("a line that was read before the report, and is told behind it"))
+	if !b.Progress().Equal(b.at) {
+		t.Errorf("progress at %s, want %s", b.Progress(), b.at)
+	}
+}
+
+func TestARepeatedReportIsNoProgress(t *testing.T) {
+	b := newBoot()
+	b.line("Linux version")
+	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit})
+	at := b.at
+	b.pass(time.Second, 0)
+	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit, Uptime: 2})
+	if !b.Progress().Equal(at) {
+		t.Errorf("progress at %s by a report that was there before", b.Progress())
+	}
+	b.Report(b.at, agentproto.Report{Stage: agentproto.StageSystem})
+	if !b.Progress().Equal(b.at) {
+		t.Errorf("no progress by a new stage")
+	}
+}
+
 func TestBootedByTheAgentsWord(t *testing.T) {
 	b := newBoot()
 	b.line("[    0.000000] Linux version 6.1.0")
