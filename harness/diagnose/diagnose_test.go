@@ -225,3 +225,40 @@ func FuzzExplain(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, log []byte) { check(t, Explain(log)) })
 }
+
+// Logs of real guests of 6.1, cut to what counts.
+func TestAnInterruptedTaskIsNoDumper(t *testing.T) {
+	const log = `[    0.000000] Linux version 6.1.0 (x)
+[  106.160152] sysrq: Show State
+[  106.160648] task:init            state:R  running task     stack:0     pid:1     ppid:0      flags:0x00000000
+[  106.161147] Call trace:
+[  106.161308]  dump_backtrace+0xe4/0x140
+[  106.161652]  sched_show_task+0x170/0x1ac
+[  106.162577]  show_state_filter+0x78/0xe0
+[  106.163017]  handle_sysrq+0x34/0x44
+[  106.163164]  __handle_irq_event_percpu+0x60/0x1e0
+[  106.163264]  handle_irq_event+0x50/0x120
+[  106.164738]  el0_interrupt+0x54/0x12c
+[  106.165262]  el0t_64_irq+0x18c/0x190
+[  106.165420] task:kthreadd        state:S stack:0     pid:2     ppid:0      flags:0x00000008
+[  106.165605] Call trace:
+[  106.166691]  schedule+0x58/0xf0
+[  106.166796]  kthreadd+0x58/0xf0
+`
+	d := Diagnose(Input{Log: []byte(log), Ending: EndingSilent, VCPUs: []VCPU{{PC: 0xeaed4, User: true, BusyFraction: 1}}})
+	if d.Cause != CauseSpin || d.Task == nil || d.Task.PID != 1 || d.Function != "" {
+		t.Errorf("%s, task %+v, function %q: want PID 1, which spins in user space", d.Cause, d.Task, d.Function)
+	}
+}
+
+func TestAnInitramfsWithoutInit(t *testing.T) {
+	const log = `[    0.000000] Linux version 6.1.0 (x)
+[    0.000000] Kernel command line: console=ttyS0 rdinit=/nonexistent
+[    1.622536] Freeing initrd memory: 4356K
+[    2.728469] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)
+`
+	d := Explain([]byte(log))
+	if d.Cause != CauseNoInit || !strings.Contains(d.Summary, "/nonexistent") {
+		t.Errorf("%s: %s; want a missing /nonexistent", d.Cause, d.Summary)
+	}
+}

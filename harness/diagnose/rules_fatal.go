@@ -255,6 +255,18 @@ func rootMount(f *facts) *Diagnosis {
 		out.Summary = "the initramfs could not be unpacked, so the kernel tried to mount the root file system itself and could not"
 		out.Remedy = "build the initramfs again with a compression that the kernel has (CONFIG_RD_*), and check that the file is whole"
 		out.Evidence = append(out.Evidence, f.eventEvidence("the initramfs", e))
+	case f.hasEvent(dump.EventInitramfs) && strings.Contains(p.Text, "unknown-block(0,0)"):
+		// init/main.c, kernel_init_freeable: without an init in the initramfs
+		// the kernel mounts root= itself. It says so since 6.15 only.
+		init := f.argument("rdinit")
+		if init == "" {
+			init = "/init"
+		}
+		e, _ := f.d.Boot.Event(dump.EventInitramfs)
+		out.Cause = CauseNoInit
+		out.Summary = "the initramfs was unpacked and has no " + init + " that can be run, so the kernel tried to mount the root file system itself and could not"
+		out.Remedy = "check that the initramfs holds " + init + ", and that it is executable; rdinit= names another one"
+		out.Evidence = append(out.Evidence, f.eventEvidence("the initramfs", e))
 	case strings.Contains(p.Text, "unknown-block(0,0)"):
 		out.Summary = "the kernel had no driver or no device for the root file system" + named(root) + ", and no initramfs that would bring one"
 		out.Remedy = "give the kernel an initramfs with the driver of the root device, or build the driver in (virtio_blk, virtio_pci, the file system), and check root="

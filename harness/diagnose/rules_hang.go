@@ -355,7 +355,7 @@ func kernelWait(f *facts) *Diagnosis {
 		return nil
 	}
 	w := f.wait
-	if f.end.State != "D" && w.mech != onHelper && w.mech != onFuse && w.mech != onStop {
+	if f.end.State != "D" && w.mech != onHelper && w.mech != onFuse {
 		return nil
 	}
 	cause, remedy := CauseKernelWait, "look at the stack: the kernel function that waits is "+orUnknown(w.fn)

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/unwedge/unwedge/harness/dump"
 )
@@ -68,6 +69,9 @@ func userWait(f *facts) *Diagnosis {
 		remedy = "the process polls and sleeps in between: look at what it polls for"
 	case onSignal, onStop:
 		remedy = "the process waits for a signal that nobody sends"
+		if w.mech == onStop {
+			remedy = "look for who stopped the process (SIGSTOP, a terminal, a debugger): it goes on with SIGCONT"
+		}
 	case onChild:
 		remedy = "the process waits for a child that is not in the dump"
 	case onPoll:
@@ -89,8 +93,16 @@ func userWait(f *facts) *Diagnosis {
 	if w.mech == onCPU {
 		out.Title = "hang: " + stableComm(f.end) + " runs and does not end"
 		out.Summary = fmt.Sprintf("%s is running%s", f.who(), f.where())
+		if slices.ContainsFunc(f.in.VCPUs, func(c VCPU) bool { return c.User && c.BusyFraction >= 0.9 }) {
+			out.Cause = CauseSpin
+			out.Title = "hang: " + stableComm(f.end) + " spins in user space"
+			out.Summary = f.who() + " runs in user space, at full load, and does nothing that can be seen"
+			out.Remedy = "the process is in an endless loop, or computes for very long: its program counter is in the registers"
+		}
 	}
-	out.Remedy = remedy
+	if out.Remedy == "" {
+		out.Remedy = remedy
+	}
 	if hasJob {
 		out.Title = "hang: start job " + job.Subject + ": " + out.Title[len("hang: "):]
 		out.Summary += "; systemd says that a start job is running for " + job.Subject + times(job)

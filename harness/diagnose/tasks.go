@@ -91,10 +91,18 @@ func (s *taskSet) add(t *dump.Task) {
 	s.waits[t] = classify(t)
 }
 
-// isDumper tells the task that printed the dump.
-func isDumper(t *dump.Task) bool {
+// isDumper tells the task that asked for the dump (/proc/sysrq-trigger). One
+// that was only interrupted by the key, and in whose context the kernel printed
+// the dump, is a task like any other.
+func isDumper(t *dump.Task) bool { return dumpsItself(t) && !t.Has(irqFrames...) }
+
+// dumpsItself says that the frames of the dump are on the task's stack.
+func dumpsItself(t *dump.Task) bool {
 	return t.Has("show_state_filter", "write_sysrq_trigger", "sched_show_task", "sysrq_handle_showstate", "sysrq_handle_showstate_blocked")
 }
+
+// irqFrames are in every stack that an interrupt was taken on (kernel/irq/handle.c).
+var irqFrames = []string{"handle_irq_event", "handle_irq_event_percpu", "__handle_irq_event_percpu"}
 
 // parent is the PID of the task's parent process. A thread of PID 1 has the
 // parent 0 like PID 1 itself; only 6.7 and later print the thread group.

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
@@ -136,6 +137,24 @@ var waitIndex = func() map[string]int {
 	return m
 }()
 
+// interruptedIn is the function that an interrupt was taken in, "" where that
+// was in user space. Frames are named as by arch/x86/include/asm/idtentry.h and
+// arch/arm64/kernel/entry.S.
+func interruptedIn(chain []dump.Frame) string {
+	for i, f := range slices.Backward(chain) {
+		switch f.Base() {
+		case "asm_common_interrupt", "common_interrupt", "ret_from_intr", "el1h_64_irq", "el1_irq":
+			for _, g := range chain[i+1:] {
+				if b := g.Base(); !dump.IsGeneric(b) {
+					return b
+				}
+			}
+			return ""
+		}
+	}
+	return ""
+}
+
 // classify says what a task waits for.
 func classify(t *dump.Task) wait {
 	chain := t.Chain()
@@ -174,6 +193,9 @@ func classify(t *dump.Task) wait {
 	}
 	if t.State == "R" && w.mech != onEntropy {
 		w.mech, w.what, w.why, w.hard = onCPU, "nothing", "runs", 12
+		if dumpsItself(t) {
+			w.fn = interruptedIn(chain) // above it are the dump's own frames
+		}
 		if w.inModule || w.inProbe || w.inInitcall {
 			w.hard = 75
 		}

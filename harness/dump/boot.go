@@ -63,6 +63,7 @@ const (
 	EventURandom       EventKind = "urandom-read"     // random: uninitialized urandom read
 	EventHWRNG         EventKind = "hwrng"            // a hardware random number generator was found
 	EventNoInit        EventKind = "no-init"          // init is missing or cannot be run
+	EventInitramfs     EventKind = "initramfs"        // the initramfs was unpacked (init/initramfs.c)
 	EventInitramfsBad  EventKind = "initramfs-bad"    // the initramfs cannot be unpacked
 	EventSwitchFailed  EventKind = "switch-failed"    // switch_root failed
 	EventInitcall      EventKind = "initcall"         // initcall_debug: a call that did not return

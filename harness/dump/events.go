@@ -62,6 +62,7 @@ var eventRules = []eventRule{
 	{kind: EventNoInit, need: []string{"Starting init: ", "couldn't execute"}, after: "init: ", until: " "},
 	{kind: EventNoInit, need: []string{"doesn't have requested"}},
 	{kind: EventNoInit, need: []string{"check access for rdinit="}},
+	{kind: EventInitramfs, need: []string{"Freeing initrd memory: "}},
 	{kind: EventInitramfsBad, need: []string{"Initramfs unpacking failed"}},
 	{kind: EventInitramfsBad, need: []string{"rootfs image is not initramfs"}},
 	{kind: EventSwitchFailed, need: []string{"Failed to switch root"}},
