@@ -28,6 +28,9 @@ func Boot(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario,
 	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "prepare the boot of %s", sc.Name)
 	req.Dir, err = OutDir()
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	if len(sc.Cmdline) > 0 {
+		req.Calibration = nil // what is asked to go wrong says nothing of good boots
+	}
 	follow := &follower{name: sc.Name}
 	req.Observer = follow
 	ginkgo.DeferCleanup(ginkgo.AttachProgressReporter(follow.text))
@@ -97,6 +100,16 @@ func Cell(name string, a arch.Arch, cmdline ...string) scenarios.Scenario {
 	sc := Cells(name, a)[0]
 	sc.Cmdline = slices.Concat(sc.Cmdline, cmdline)
 	return sc
+}
+
+// Pick returns the cell with that entropy source and initramfs. It panics where
+// the scenario has none, which is a mistake in the suite.
+func Pick(cells []scenarios.Scenario, e scenarios.Entropy, i scenarios.Initramfs) scenarios.Scenario {
+	at := slices.IndexFunc(cells, func(sc scenarios.Scenario) bool { return sc.Entropy == e && sc.Initramfs == i })
+	if at < 0 {
+		panic(fmt.Sprintf("no cell with entropy %s and initramfs %s", e, i))
+	}
+	return cells[at]
 }
 
 // CellLabels are a cell's labels: the entropy source as virtio-rng, no-rng or

@@ -58,12 +58,17 @@ func EachKernel(define func(k Kernel)) {
 // kernel is for another architecture.
 func (k Kernel) Get(ctx context.Context) *candidate.Candidate {
 	ginkgo.GinkgoHelper()
-	c, err := resolve(withProgress(ctx), k.Arg)
+	c, err := Find(ctx, k.Arg)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "resolve the kernel %s", k.Arg)
 	if c.Kernel.Arch != k.Arch {
 		ginkgo.Skip(fmt.Sprintf("%s is a kernel for %s", k.Arg, c.Kernel.Arch))
 	}
 	return c
+}
+
+// Find resolves a kernel argument as `unwedge boot` does, once.
+func Find(ctx context.Context, arg string) (*candidate.Candidate, error) {
+	return resolve(withProgress(ctx), arg)
 }
 
 // resolved remembers the kernels that this process has resolved; reading one

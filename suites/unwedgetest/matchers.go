@@ -47,13 +47,18 @@ func BeBlockedIn(function string) types.GomegaMatcher {
 	}}
 }
 
-// HaveCause succeeds if the diagnosis names that cause.
-func HaveCause(want diagnose.Cause) types.GomegaMatcher {
-	return &matcher{"have the cause " + string(want), func(r *result.Result) (bool, string) {
+// HaveCause succeeds if the diagnosis names that cause, or one of those where
+// several are right.
+func HaveCause(want diagnose.Cause, or ...diagnose.Cause) types.GomegaMatcher {
+	what := "have the cause " + string(want)
+	for _, c := range or {
+		what += " or " + string(c)
+	}
+	return &matcher{what, func(r *result.Result) (bool, string) {
 		if r.Diagnosis == nil {
 			return false, "it " + ended(r) + ", and there is no diagnosis"
 		}
-		return r.Diagnosis.Cause == want, "the cause is " + string(r.Diagnosis.Cause)
+		return r.Diagnosis.Cause == want || slices.Contains(or, r.Diagnosis.Cause), "the cause is " + string(r.Diagnosis.Cause)
 	}}
 }
 

@@ -1,0 +1,64 @@
+package hang
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/scenarios"
+
+	. "github.com/unwedge/unwedge/suites/unwedgetest"
+)
+
+// jitter is how a kernel gathers entropy from timing. Without it a stock kernel
+// is as those before 5.4 were: what seeds it must come from outside.
+const jitter = "try_to_generate_entropy"
+
+var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
+	EachKernel(func(k Kernel) {
+		It("blocks PID 1 in getrandom, and the report says so", Label("tiny", "no-rng"), func(ctx SpecContext) {
+			sc := Pick(Cells("random", k.Arch), scenarios.None, scenarios.Tiny)
+			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
+			Expect(boot).To(HaveCause(diagnose.CauseEntropy))
+			Expect(boot).To(BeBlockedIn("wait_for_random_bytes"))
+			d := boot.Diagnosis
+			Expect(d.Task).To(HaveField("PID", 1))
+			Expect(d.Task).To(HaveField("Comm", "init"))
+			Expect(d.Syscall).To(Equal("getrandom"))
+			Expect(d.Remedy).To(ContainSubstring("virtio-rng"))
+
+			By("withholding all entropy, as the scenario says")
+			Expect(boot).To(ReachStage(agentproto.StageInit))
+			first := boot.Reports[0]
+			Expect(first.Stage).To(Equal(agentproto.StageInit))
+			Expect(first.HWRNG).To(Equal("none"))
+			Expect(first.CRNG).To(BeFalse(), "the generator was ready although nothing seeds it")
+
+			By("recording what was broken on purpose")
+			Expect(boot.Kernel.Fault).To(ContainSubstring(jitter))
+		}, short)
+
+		It("boots with virtio-rng and its driver", Label("tiny", "virtio-rng"), func(ctx SpecContext) {
+			sc := Pick(Cells("random", k.Arch), scenarios.VirtioRNG, scenarios.Tiny)
+			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
+			Expect(boot).To(ReachUserspace())
+			last := boot.Reports[len(boot.Reports)-1]
+			Expect(last.HWRNG).To(HavePrefix("virtio_rng"))
+			Expect(last.CRNG).To(BeTrue())
+		}, short)
+
+		// In 2018 this cell hung in libgcrypt's FIPS start-up. systemd 252 no
+		// longer links it, and its own seeds need no ready generator.
+		sc := Pick(Cells("distro", k.Arch), scenarios.None, scenarios.DracutFIPS)
+		It("does not block a Debian 12 in FIPS mode, which waits for no random numbers", CellLabels(sc), func(ctx SpecContext) {
+			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
+			Expect(boot).To(BeAsExpected())
+			last := boot.Reports[len(boot.Reports)-1]
+			Expect(last.Stage).To(Equal(agentproto.StageMultiUser))
+			Expect(last.CRNG).To(BeFalse(), "something seeded the generator")
+			Expect(last.HWRNG).To(Equal("none"))
+		}, long)
+	})
+})

@@ -1,0 +1,135 @@
+package hang
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios"
+
+	. "github.com/unwedge/unwedge/suites/unwedgetest"
+)
+
+// fault is one way in which a user space goes wrong, and what must be said of
+// it.
+type fault struct {
+	name    string
+	words   []string // for the kernel command line
+	change  func(*scenarios.Scenario)
+	outcome scenarios.Outcome
+	causes  []diagnose.Cause // any of these is right
+	where   diagnose.Where
+	check   func(*result.Result)
+}
+
+var faults = []fault{
+	{
+		name: "a child of PID 1 waits for a file lock", words: []string{"unwedge.fault=child:flock"},
+		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserLock}, where: diagnose.WhereInitramfs,
+		check: func(r *result.Result) {
+			Expect(r.Diagnosis.Syscall).To(Equal("flock"))
+			Expect(r.Diagnosis.Chain).To(HaveLen(2), "PID 1, which waits for its child, and the child")
+			Expect(r.Diagnosis.Chain[0].PID).To(Equal(1))
+			Expect(r.Diagnosis.Chain[0].Syscall).To(HavePrefix("wait"))
+			Expect(r.Diagnosis.Task.PID).NotTo(Equal(1))
+		},
+	},
+	{
+		name: "PID 1 reads a pipe that nobody writes", words: []string{"unwedge.fault=pipe"},
+		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
+		check: func(r *result.Result) {
+			Expect(r.Diagnosis.Function).To(HaveSuffix("pipe_read"))
+			Expect(r.Diagnosis.Syscall).To(Equal("read"))
+			Expect(r.Diagnosis.Task.PID).To(Equal(1))
+		},
+	},
+	{
+		name: "PID 1 waits for a child that has stopped", words: []string{"unwedge.fault=wait"},
+		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
+		check: func(r *result.Result) {
+			Expect(r.Diagnosis.Task.State).To(HavePrefix("T"))
+		},
+	},
+	{
+		name: "PID 1 spins in user space", words: []string{"unwedge.fault=spin"},
+		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseSpin, diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
+		check: func(r *result.Result) {
+			Expect(r.Stalls[len(r.Stalls)-1].Idle).To(BeFalse())
+		},
+	},
+	{
+		name: "PID 1 exits", words: []string{"unwedge.fault=exit"},
+		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseInitDied},
+	},
+	{
+		name: "PID 1 crashes", words: []string{"unwedge.fault=segv"},
+		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseInitDied},
+	},
+	{
+		name: "PID 1 takes all memory", words: []string{"unwedge.fault=oom"},
+		change:  func(sc *scenarios.Scenario) { sc.MemoryMiB = 192 },
+		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseOOM},
+	},
+	{
+		name: "the kernel crashes by sysrq c", words: []string{"unwedge.fault=sysrq:c"},
+		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CausePanic}, where: diagnose.WhereUserspace, // it was asked for
+	},
+	{
+		name: "user space reboots again and again", words: []string{"unwedge.fault=reboot"},
+		outcome: scenarios.Rebooting, causes: []diagnose.Cause{diagnose.CauseRebootLoop},
+	},
+	{
+		name: "user space powers off", words: []string{"unwedge.fault=poweroff"},
+		outcome: scenarios.Stopped, causes: []diagnose.Cause{diagnose.CauseShutdown}, where: diagnose.WhereUserspace,
+	},
+	{
+		name: "user space halts", words: []string{"unwedge.fault=halt"},
+		outcome: scenarios.Stopped, causes: []diagnose.Cause{diagnose.CauseShutdown}, where: diagnose.WhereUserspace,
+	},
+	{
+		name:    "there is no initramfs and no root",
+		change:  func(sc *scenarios.Scenario) { sc.Initramfs = scenarios.NoInitrd },
+		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseRootMount, diagnose.CauseRootDevice},
+		check: func(r *result.Result) { Expect(r.Diagnosis.Summary + r.Diagnosis.Title).To(ContainSubstring("root")) },
+	},
+	{
+		name: "the initramfs lacks the init that is asked for", words: []string{"rdinit=/nonexistent"},
+		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseNoInit, diagnose.CauseInitramfs},
+		check: func(r *result.Result) { Expect(r.Diagnosis.Summary).To(ContainSubstring("/nonexistent")) },
+	},
+}
+
+var _ = Describe("a broken user space", func() {
+	EachKernel(func(k Kernel) {
+		for _, f := range faults {
+			It("is explained: "+f.name, Label("tiny", string(f.outcome)), func(ctx SpecContext) {
+				sc := Cell("tiny", k.Arch, f.words...)
+				if f.change != nil {
+					f.change(&sc)
+				}
+				boot := Boot(ctx, k.Get(ctx), sc)
+				Expect(boot).To(HaveOutcome(f.outcome))
+				Expect(boot).To(HaveCause(f.causes[0], f.causes[1:]...))
+				Expect(boot).NotTo(BeAsExpected())
+				if f.where != "" {
+					Expect(boot.Diagnosis.Where).To(Equal(f.where))
+				}
+				if f.check != nil {
+					f.check(boot)
+				}
+			}, short)
+		}
+	})
+})
+
+var _ = Describe("a broken distribution boot", func() {
+	EachKernel(func(k Kernel) {
+		for _, name := range []string{"fips-wrong-hmac", "no-root-device"} {
+			sc := Cell(name, k.Arch)
+			It("is explained: "+sc.Description, CellLabels(sc), func(ctx SpecContext) {
+				Expect(Boot(ctx, k.Get(ctx), sc)).To(BeAsExpected())
+			}, long)
+		}
+	})
+})
