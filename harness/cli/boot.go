@@ -98,7 +98,7 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 		return err
 	}
 	req.Keep = f.keep
-	res, err := a.run(ctx, d, req, f.out, rowName(req), func(r *row) {
+	res, err := a.run(ctx, d, req, f.out, req.Machine.Scenario.Name, func(r *row) {
 		if f.console {
 			r.console = a.stdout
 		}
@@ -230,12 +230,6 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 		return sc, usageError{err}
 	}
 	return sc, nil
-}
-
-// rowName tells a boot from others beside it.
-func rowName(req harness.Request) string {
-	sc := req.Machine.Scenario
-	return fmt.Sprintf("%-7s %-10s %-11s", sc.Arch, sc.Entropy, sc.Initramfs)
 }
 
 // show prints the Result for people or machines.

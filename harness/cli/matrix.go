@@ -58,8 +58,9 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 
 // cell is one boot of the matrix, planned.
 type cell struct {
-	sc   scenarios.Scenario
-	cand *candidate.Candidate
+	sc    scenarios.Scenario
+	cand  *candidate.Candidate
+	label string // tells it from the other cells, padded to their width
 }
 
 func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
@@ -82,7 +83,7 @@ func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 		if err != nil {
 			return nil, err
 		}
-		return a.run(ctx, d, req, "", rowName(req), nil)
+		return a.run(ctx, d, req, "", c.Job.label, nil)
 	}, func(c matrix.Done[cell]) {
 		d.say(fmt.Sprintf("[%d/%d] %s", c.Index+1, len(cells), cellLine(c)))
 	})
@@ -118,7 +119,7 @@ func (a *app) cells(ctx context.Context, p *plan.Planner, args []string, f matri
 			}
 			for _, sc := range t.Cells() {
 				if sc.Arch == c.Kernel.Arch && slices.Contains(archs, sc.Arch) && f.wants(sc) {
-					out = append(out, cell{sc, c})
+					out = append(out, cell{sc: sc, cand: c})
 				}
 			}
 		}
@@ -126,7 +127,31 @@ func (a *app) cells(ctx context.Context, p *plan.Planner, args []string, f matri
 	if len(out) == 0 {
 		return nil, usageError{errors.New("no cell is left: the kernels' architectures and the filters exclude them all")}
 	}
+	label(out)
 	return out, nil
+}
+
+// label names each cell by its scenario, and by its kernel where several kernels
+// boot the same one.
+func label(cells []cell) {
+	kernels := map[string]map[string]bool{}
+	for _, c := range cells {
+		if kernels[c.sc.Name] == nil {
+			kernels[c.sc.Name] = map[string]bool{}
+		}
+		kernels[c.sc.Name][c.cand.Kernel.Release] = true
+	}
+	width := 0
+	for i, c := range cells {
+		cells[i].label = c.sc.Name
+		if len(kernels[c.sc.Name]) > 1 {
+			cells[i].label = c.cand.Kernel.Release + " " + c.sc.Name
+		}
+		width = max(width, len(cells[i].label))
+	}
+	for i := range cells {
+		cells[i].label = fmt.Sprintf("%-*s", width, cells[i].label)
+	}
 }
 
 func parseArchs(names []string) ([]arch.Arch, error) {
@@ -151,8 +176,7 @@ func (f matrixFlags) wants(sc scenarios.Scenario) bool {
 
 // cellLine is a finished cell in one line.
 func cellLine(c matrix.Done[cell]) string {
-	sc := c.Job.sc
-	s := fmt.Sprintf("%s %s %s %s: ", c.Job.cand.Kernel.Release, sc.Arch, sc.Entropy, sc.Initramfs)
+	s := c.Job.label + "  "
 	if why, ok := skipped(c.Err); ok {
 		return s + "skipped: " + oneLine(errors.New(why))
 	}
@@ -242,18 +266,22 @@ func (a *app) tellText(done []matrix.Done[cell], difference string, verbose bool
 	return err
 }
 
+// table is the matrix as it ended. The artifacts are named below the directory
+// that they share.
 func (a *app) table(w io.Writer, done []matrix.Done[cell]) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "KERNEL\tARCH\tENTROPY\tINITRAMFS\tOUTCOME\tSECONDS\tSTAGE\tTITLE\tARTIFACTS")
+	fmt.Fprintln(t, "KERNEL\tSCENARIO\tARCH\tENTROPY\tINITRAMFS\tOUTCOME\tSECONDS\tSTAGE\tTITLE")
+	var dirs []string
 	for _, c := range done {
 		sc := c.Job.sc
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t", c.Job.cand.Kernel.Release, sc.Arch, sc.Entropy, sc.Initramfs)
+		name, _, _ := strings.Cut(sc.Name, "/")
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t", c.Job.cand.Kernel.Release, name, sc.Arch, sc.Entropy, sc.Initramfs)
 		if why, ok := skipped(c.Err); ok {
-			fmt.Fprintf(t, "skipped\t-\t-\t%s\t-\n", console.SanitizeMax(why, 80))
+			fmt.Fprintf(t, "skipped\t-\t-\t%s\n", console.SanitizeMax(why, 80))
 			continue
 		}
 		if c.Err != nil {
-			fmt.Fprintf(t, "no result\t-\t-\t%s\t-\n", console.SanitizeMax(oneLine(c.Err), 80))
+			fmt.Fprintf(t, "no result\t-\t-\t%s\n", console.SanitizeMax(oneLine(c.Err), 80))
 			continue
 		}
 		r, title := c.Result, "-"
@@ -264,7 +292,14 @@ func (a *app) table(w io.Writer, done []matrix.Done[cell]) {
 		if !r.Expected {
 			word += " (!)"
 		}
-		fmt.Fprintf(t, "%s\t%.1f\t%s\t%s\t%s\n", word, r.Times.Verdict.Seconds(), console.SanitizeMax(string(r.Stage), 20), title, r.Dir)
+		fmt.Fprintf(t, "%s\t%.1f\t%s\t%s\n", word, r.Times.Verdict.Seconds(), console.SanitizeMax(string(r.Stage), 20), title)
+		dirs = append(dirs, r.Dir)
 	}
 	t.Flush() // to a strings.Builder, which takes everything
+	if len(dirs) > 0 {
+		fmt.Fprintf(w, "\nArtifacts:\n")
+	}
+	for _, d := range dirs {
+		fmt.Fprintln(w, " ", d)
+	}
 }
