@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,18 +19,27 @@ func (a *app) mutateCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mutate KERNEL",
 		Short: "Make a kernel with one function changed, to try a hang on",
-		Long: `Write a copy of a stock kernel in which one function returns at once, found by
+		Long: `Write a copy of a stock kernel in which one function does something else, found by
 the kernel's own symbol table and changed in machine code. What was changed is
-written beside it as OUT.truth.json.`,
+written beside it as OUT.truth.json. The faults:
+
+  return, return:-ERRNO   come back at once, with 0 or an error
+  spin, spin-irqs-off     loop for ever, with interrupts as they are or masked
+  sleep                   sleep for ever, where sleeping is allowed
+  crash                   an undefined instruction
+  reset                   reset the machine without a word`,
 		Example: `  # the hang of spring 2018, on a stock kernel:
   unwedge mutate deb:linux-image-cloud-amd64@bookworm --at try_to_generate_entropy -o starved
-  unwedge boot starved -s random --entropy none`,
+  unwedge boot starved -s random --entropy none
+
+  # an initcall that never comes back:
+  unwedge mutate deb:linux-image-cloud-arm64@bookworm --at pci_driver_init --fault spin -o stuck`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.mutate(c.Context(), args[0], f) },
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.at, "at", "", "the function to change")
-	fs.StringVar(&f.fault, "fault", "return", "what it does instead: return, or return:-ERRNO")
+	fs.StringVar(&f.fault, "fault", "return", "what it does instead: "+strings.Join(mutate.Faults(), ", "))
 	fs.StringVarP(&f.out, "out", "o", "", "the file to write")
 	fs.StringVar(&f.arch, "arch", "", "architecture, where KERNEL may be of several")
 	for _, name := range []string{"at", "out"} {

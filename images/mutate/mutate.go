@@ -21,6 +21,9 @@ type Truth struct {
 	Function string    `json:"function"`
 	Fault    string    `json:"fault"`
 	Arch     arch.Arch `json:"arch"`
+	// Section is where the function lies: .text, .init.text, ...; "" where
+	// the kernel does not tell.
+	Section string `json:"section,omitempty"`
 	// Address is the function's, PatchAddress that of the first changed
 	// byte; both at link time (nokaslr).
 	Address      uint64 `json:"address"`
@@ -55,22 +58,20 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, 
 	refuse := func(format string, args ...any) ([]byte, *Truth, error) {
 		return nil, nil, &RefusedError{function, fmt.Sprintf(format, args...)}
 	}
-	code, err := fault.code(a)
-	if err != nil {
-		return nil, nil, fmt.Errorf("mutate %s: %w", function, err)
-	}
 	sym, reason := find(table, function)
 	if reason != "" {
 		return refuse("%s", reason)
 	}
 	t := tables{payload: payload, arch: a, table: table}
 	if a == arch.X86_64 {
+		var err error
 		if t.elf, err = elf64.Parse(payload); err != nil {
 			return nil, nil, fmt.Errorf("mutate %s: %w", function, err)
 		}
-		if s, ok := t.elf.SectionAt(sym.Addr); ok && s.Flags&elf64.FlagExec == 0 {
-			return refuse("it lies in section %s, which holds no code", s.Name)
-		}
+	}
+	section, isCode := t.section(sym.Addr)
+	if !isCode {
+		return refuse("it lies in section %s, which holds no code", section)
 	}
 	off, ok := table.FileOffset(sym.Addr)
 	size, sized := table.Size(sym.Addr)
@@ -79,10 +80,14 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, 
 	}
 	body := payload[off : off+size]
 	skip := t.entry(body, sym.Addr)
+	at := sym.Addr + uint64(skip)
+	code, err := fault.code(site{arch: a, addr: at, t: &t})
+	if err != nil {
+		return refuse("%v", err)
+	}
 	if skip+len(code) > len(body) {
 		return refuse("too short: %d bytes behind its entry, %d are needed", len(body)-skip, len(code))
 	}
-	at := sym.Addr + uint64(skip)
 	clash, unchecked := t.clash(at, at+uint64(len(code)))
 	if clash != "" {
 		return refuse("the kernel rewrites its first %d bytes at boot (%s)", len(code), clash)
@@ -91,7 +96,7 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, 
 	pos := off + uint64(skip)
 	copy(out[pos:], code)
 	return out, &Truth{
-		Function: function, Fault: fault.String(), Arch: a, Address: sym.Addr, PatchAddress: at, Offset: pos,
+		Function: function, Fault: fault.String(), Arch: a, Section: section, Address: sym.Addr, PatchAddress: at, Offset: pos,
 		Old: hex.EncodeToString(payload[pos : pos+uint64(len(code))]), New: hex.EncodeToString(code), Unchecked: unchecked,
 	}, nil
 }
@@ -118,4 +123,27 @@ func find(table *kallsyms.Table, function string) (kallsyms.Symbol, string) {
 		return kallsyms.Symbol{}, "the compiler made it into " + strings.Join(names, ", ") + ": name one of these"
 	}
 	return kallsyms.Symbol{}, "no such function in the kernel's symbols: it may be inlined into its callers, or have another name in this release"
+}
+
+// section names the section that an address lies in, "" if that is not known;
+// isCode is false only where it is known to hold none. An ELF file has section
+// headers; a raw Image has the symbols of the linker script
+// (arch/arm64/kernel/vmlinux.lds.S).
+func (t *tables) section(addr uint64) (name string, isCode bool) {
+	if t.elf != nil {
+		s, ok := t.elf.SectionAt(addr)
+		return s.Name, !ok || s.Flags&elf64.FlagExec != 0
+	}
+	for _, r := range []struct{ name, start, stop string }{
+		{".init.text", "__inittext_begin", "__inittext_end"},
+		{".init.text", "_sinittext", "_einittext"},
+		{".text", "_stext", "_etext"},
+	} {
+		start, ok1 := t.table.Lookup(r.start)
+		stop, ok2 := t.table.Lookup(r.stop)
+		if ok1 && ok2 && addr >= start && addr < stop {
+			return r.name, true
+		}
+	}
+	return "", true
 }

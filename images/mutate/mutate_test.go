@@ -34,7 +34,7 @@ func x86(t *testing.T, edit func(code []byte, sites *[]uint64)) []byte {
 	if edit != nil {
 		edit(code, &sites)
 	}
-	const siteAddr = text + 0x10000
+	const siteAddr, orcIPs, orcs = text + 0x10000, text + 0x11000, text + 0x12000
 	var list []byte
 	for i, s := range sites {
 		list = binary.LittleEndian.AppendUint32(list, uint32(s-(siteAddr+4*uint64(i))))
@@ -42,9 +42,23 @@ func x86(t *testing.T, edit func(code []byte, sites *[]uint64)) []byte {
 	return kerneltest.ELF(2, 62,
 		kerneltest.Section{Name: ".text", Type: 1, Flags: 6, Addr: text, Data: code},
 		kerneltest.Section{Name: ".return_sites", Type: 1, Flags: 2, Addr: siteAddr, Data: list},
+		kerneltest.Section{Name: ".orc_unwind_ip", Type: 1, Flags: 2, Addr: orcIPs, Data: orcIPTable(orcIPs)},
+		kerneltest.Section{Name: ".orc_unwind", Type: 1, Flags: 2, Addr: orcs, Data: []byte{
+			8, 0, 0, 0, 0x05, 0, // text: nothing pushed
+			24, 0, 0, 0, 0x05, 0, // text+0x52: two registers
+			16, 0, 0, 0, 0x04, 0, // text+0x70: counted from the frame pointer
+		}},
 		kerneltest.Section{Name: ".rodata", Type: 1, Flags: 2, Addr: text + 0x20000, Data: kerneltest.Kallsyms(text, symbols())},
 		kerneltest.Section{Name: ".notes", Type: 7, Flags: 2, Addr: text + 0x40000, Data: append(kerneltest.Notes(true), kerneltest.Banner+"\n"...)},
 	)
+}
+
+func orcIPTable(at uint64) []byte {
+	var b []byte
+	for i, ip := range []uint64{text, text + 0x52, text + 0x70} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(ip-(at+4*uint64(i))))
+	}
+	return b
 }
 
 func symbols() []kerneltest.Symbol {
@@ -53,12 +67,15 @@ func symbols() []kerneltest.Symbol {
 		{Off: 0x10, Type: 'T', Name: "both"}, {Off: 0x20, Type: 't', Name: "fentry"}, {Off: 0x30, Type: 't', Name: "call"},
 		{Off: 0x40, Type: 't', Name: "nop"}, {Off: 0x50, Type: 't', Name: "plain"}, {Off: 0x60, Type: 't', Name: "short"},
 		{Off: 0x65, Type: 't', Name: "split.isra.0"}, {Off: 0x70, Type: 't', Name: "split.cold"},
-		{Off: 0x80, Type: 't', Name: "twice"}, {Off: 0x90, Type: 't', Name: "twice"}, {Off: 0xa0, Type: 'r', Name: "data"},
+		{Off: 0x80, Type: 't', Name: "twice"}, {Off: 0x90, Type: 't', Name: "twice2"}, {Off: 0xa0, Type: 't', Name: "twice"}, {Off: 0xa8, Type: 'r', Name: "data"},
 		{Off: 0xb0, Type: 't', Name: "next"}, {Off: 0x100, Type: 'T', Name: "__fentry__"},
 	}
 	for i := range 40 {
 		syms = append(syms, kerneltest.Symbol{Off: 0x110 + uint64(i), Type: 't', Name: "filler"})
 	}
+	syms = append(syms, kerneltest.Symbol{Off: 0x180, Type: 'T', Name: "msleep"},
+		kerneltest.Symbol{Off: 0x11000, Type: 'D', Name: "__start_orc_unwind_ip"}, kerneltest.Symbol{Off: 0x1100c, Type: 'D', Name: "__stop_orc_unwind_ip"},
+		kerneltest.Symbol{Off: 0x12000, Type: 'D', Name: "__start_orc_unwind"}, kerneltest.Symbol{Off: 0x12012, Type: 'D', Name: "__stop_orc_unwind"})
 	return append(syms, kerneltest.Symbol{Off: 0x20000, Type: 'T', Name: "in_rodata"}, kerneltest.Symbol{Off: 0x30000, Type: 'T', Name: "_end"})
 }
 
@@ -94,6 +111,15 @@ func TestPatchX86(t *testing.T) {
 		{"call", Return, 0, "\x31\xc0\xc3"},
 		{"nop", Return, 5, "\x31\xc0\xc3"},
 		{"plain", mustError(t, -12), 0, "\x48\xc7\xc0\xf4\xff\xff\xff\xc3"},
+		// The following are as `objdump -d` reads them.
+		{"both", Spin, 9, "\xeb\xfe"},
+		{"both", SpinIRQsOff, 9, "\xfa\xeb\xfd"},
+		{"both", Crash, 9, "\x0f\x0b"},
+		{"plain", Reset, 0, "\x6a\x00\x6a\x00\x0f\x01\x1c\x24\xcc"},
+		// sub $0x10,%rsp; mov $0x7fffffff,%edi; call 0x180; jmp 0x54: the
+		// unwinder expects two registers at the call.
+		{"plain", Sleep, 0, "\x48\x83\xec\x10\xbf\xff\xff\xff\x7f\xe8\x22\x01\x00\x00\xeb\xf4"},
+		{"twice2", Sleep, 0, "\x48\x83\xec\x00\xbf\xff\xff\xff\x7f\xe8\xe2\x00\x00\x00\xeb\xf4"},
 	} {
 		out, truth, err := Patch(b, arch.X86_64, tab, tc.function, tc.fault)
 		if err != nil {
@@ -107,7 +133,7 @@ func TestPatchX86(t *testing.T) {
 		if !bytes.Equal(out, want) {
 			t.Errorf("%s: the change is not %x behind %d bytes", tc.function, tc.code, tc.skip)
 		}
-		if truth.PatchAddress != addr+tc.skip || truth.Offset != off || truth.Fault != tc.fault.String() {
+		if truth.PatchAddress != addr+tc.skip || truth.Offset != off || truth.Fault != tc.fault.String() || truth.Section != ".text" {
 			t.Errorf("%s: truth %+v", tc.function, truth)
 		}
 	}
@@ -170,12 +196,12 @@ func TestEntryARM64(t *testing.T) {
 }
 
 func TestFaultCode(t *testing.T) {
-	code, err := mustError(t, -12).code(arch.AArch64)
+	code, err := mustError(t, -12).code(site{arch: arch.AArch64})
 	// From `aarch64-linux-gnu-as`: mov x0, #-12; ret.
 	if want := "\x60\x01\x80\x92\xc0\x03\x5f\xd6"; err != nil || string(code) != want {
 		t.Errorf("code %x, %v; want %x", code, err, want)
 	}
-	for _, s := range []string{"return", "return:-12"} {
+	for _, s := range []string{"return", "return:-12", "spin", "spin-irqs-off", "sleep", "crash", "reset"} {
 		if f, err := ParseFault(s); err != nil || f.String() != s {
 			t.Errorf("ParseFault(%s) = %v, %v", s, f, err)
 		}
@@ -212,5 +238,37 @@ func TestWriteFile(t *testing.T) {
 	b, err := os.ReadFile(out + TruthSuffix)
 	if err != nil || json.Unmarshal(b, &read) != nil || read.Function != "both" || read.New != "31c0c3" {
 		t.Errorf("truth file: %s, %v", b, err)
+	}
+}
+
+func TestSleepNeedsMsleep(t *testing.T) {
+	b := x86(t, nil)
+	b = bytes.ReplaceAll(b, []byte("msleep"), []byte("mslept"))
+	_, _, err := Patch(b, arch.X86_64, parse(t, b, arch.X86_64), "both", Sleep)
+	var refused *RefusedError
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "no msleep") {
+		t.Errorf("error %v, want a refusal", err)
+	}
+}
+
+// From `aarch64-linux-gnu-as`.
+func TestFaultCodeARM64(t *testing.T) {
+	b := x86(t, nil)
+	tab := parse(t, b, arch.X86_64) // any table with an msleep
+	for _, tc := range []struct {
+		fault Fault
+		want  []uint32
+	}{
+		{Spin, []uint32{0x14000000}},
+		{SpinIRQsOff, []uint32{0xd5034fdf, 0x14000000}},
+		{Crash, []uint32{0xd4200020}},
+		{Reset, []uint32{0x52800120, 0x72b08000, 0xd4000002, 0x14000000}},
+		// bl from 0x50+12 to 0x180: 0x124 bytes
+		{Sleep, []uint32{0xa9bf7bfd, 0x910003fd, 0x12b00000, 0x94000049, 0x17fffffe}},
+	} {
+		got, err := tc.fault.code(site{arch: arch.AArch64, addr: text + 0x50, t: &tables{arch: arch.AArch64, table: tab}})
+		if err != nil || !bytes.Equal(got, words(tc.want...)) {
+			t.Errorf("%s: %x, %v; want %x", tc.fault, got, err, words(tc.want...))
+		}
 	}
 }
