@@ -579,8 +579,10 @@ func TestArtifactsThatCannotBeWritten(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			req := request(t, tt.play, &quick)
-			req.Limits.Idle, req.Limits.Start = 400*time.Millisecond, time.Minute
+			req := request(t, tt.play, nil)
+			if tt.play != "boots-console" {
+				req.Limits = &quick
+			}
 			tt.spoil(t, req.Dir)
 			_, err := harness.Boot(t.Context(), req)
 			if err == nil || !errors.Is(err, harness.ErrQEMU) || !strings.Contains(err.Error(), tt.want) {
