@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/unwedge/unwedge/images/progress"
 )
 
 // infoName is the file in each entry that tells what it was made from.
@@ -101,7 +103,7 @@ func (s *Store) Get(ctx context.Context, k Key, build func(ctx context.Context, 
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", fmt.Errorf("make cache folder: %w", err)
 	}
-	unlock, err := lock(ctx, dir+".lock", unix.LOCK_EX)
+	unlock, err := lockEntry(ctx, k, dir)
 	if err != nil {
 		return "", err
 	}
@@ -152,15 +154,31 @@ func touch(dir string) {
 	_ = os.Chtimes(filepath.Join(dir, infoName), now, now) // a read-only cache still serves
 }
 
+// lockEntry waits for whoever builds the entry, and says that it does.
+func lockEntry(ctx context.Context, k Key, dir string) (unlock func(), err error) {
+	now, cancel := context.WithCancel(ctx)
+	cancel()
+	if unlock, err := lock(now, dir+".lock"); err == nil || ctx.Err() != nil {
+		return unlock, err
+	}
+	task := progress.From(ctx).Task("wait for another unwedge, which builds this "+k.Kind, 0)
+	unlock, err = lock(ctx, dir+".lock")
+	task.Done(err)
+	if err != nil {
+		return nil, fmt.Errorf("wait for another unwedge, which builds this %s: %w", k.Kind, err)
+	}
+	return unlock, nil
+}
+
 // lock takes the flock on path, waiting until ctx ends. The file stays: to
 // remove a lock file while others wait on it would split the lock.
-func lock(ctx context.Context, path string, how int) (unlock func(), err error) {
+func lock(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("lock cache entry: %w", err)
 	}
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
-		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
@@ -171,7 +189,7 @@ func lock(ctx context.Context, path string, how int) (unlock func(), err error) 
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("wait for another unwedge to build %s: %w", filepath.Base(strings.TrimSuffix(path, ".lock")), context.Cause(ctx))
+			return nil, context.Cause(ctx)
 		case <-time.After(wait):
 		}
 	}

@@ -127,7 +127,7 @@ func (s *Store) Prune(ctx context.Context, opt PruneOptions) ([]Entry, error) {
 func (s *Store) remove(dir string) bool {
 	done, cancel := context.WithCancel(context.Background())
 	cancel() // do not wait for a lock
-	unlock, err := lock(done, dir+".lock", unix.LOCK_EX)
+	unlock, err := lock(done, dir+".lock")
 	if err != nil {
 		return false
 	}
