@@ -55,7 +55,7 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	}
 	times(b, r)
 	captures(b, r)
-	field(b, "ran on", fmt.Sprintf("QEMU %s, %s (%s)", r.Host.QEMUVersion, r.Host.Accel, r.Host.AccelWhy))
+	field(b, "ran on", fmt.Sprintf("QEMU %s, %s (%s)", r.Host.QEMUVersion, r.Host.Accel, console.SanitizeMax(r.Host.AccelWhy, 100)))
 	guestFacts(b, r)
 	for _, n := range r.Notes {
 		field(b, "note", safe(n))
