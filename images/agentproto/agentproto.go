@@ -73,19 +73,52 @@ var ErrNotReport = errors.New("no agent report in this line")
 // Parse reads a report from a virtio-serial line or from a console line that
 // holds Prefix anywhere. It returns ErrNotReport when the line holds none, and
 // another error when it holds a damaged one. Text after the object is ignored,
-// because another writer may follow on the same console line.
+// because another writer may follow on the same console line; behind a report
+// that was torn in that way a whole one on the same line is found.
 func Parse(line []byte) (Report, error) {
-	if i := bytes.Index(line, []byte(Prefix)); i >= 0 {
-		line = line[i+len(Prefix):]
-	} else if len(line) == 0 || line[0] != '{' {
-		return Report{}, ErrNotReport
+	i := bytes.Index(line, []byte(Prefix))
+	if i < 0 {
+		if len(line) == 0 || line[0] != '{' {
+			return Report{}, ErrNotReport
+		}
+		return parse(line)
 	}
+	var first error
+	for range maxTorn {
+		line = line[i+len(Prefix):]
+		r, err := parse(line)
+		if err == nil {
+			return r, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if i = bytes.Index(line, []byte(Prefix)); i < 0 {
+			break
+		}
+	}
+	return Report{}, first
+}
+
+const (
+	// maxTorn is how many reports on one line are tried.
+	maxTorn = 4
+	// maxTime is the latest guest time, in seconds, that is believed: a year.
+	maxTime = 366 * 24 * 3600
+)
+
+func parse(line []byte) (Report, error) {
 	var r Report
 	if err := json.NewDecoder(bytes.NewReader(line)).Decode(&r); err != nil {
 		return Report{}, fmt.Errorf("read agent report: %w", err)
 	}
 	if r.V != 1 || r.Stage == "" {
 		return Report{}, fmt.Errorf("read agent report: version %d, stage %q", r.V, r.Stage)
+	}
+	for _, s := range []float64{r.Uptime, r.CRNGReadyAt} {
+		if s < 0 || s > maxTime {
+			return Report{}, fmt.Errorf("read agent report: a guest time of %g s", s)
+		}
 	}
 	return r, nil
 }

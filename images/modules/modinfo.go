@@ -22,6 +22,10 @@ func depends(name string, module []byte) ([]string, error) {
 	return names, nil
 }
 
+// maxModinfo bounds a .modinfo section, in bytes; those with many aliases have
+// some tens of kilobytes.
+const maxModinfo = 4 << 20
+
 // modinfo reads the key=value strings of a module's .modinfo section
 // (include/linux/moduleparam.h).
 func modinfo(name string, module []byte) (map[string]string, error) {
@@ -32,6 +36,9 @@ func modinfo(name string, module []byte) (map[string]string, error) {
 	sec := f.Section(".modinfo")
 	if sec == nil {
 		return nil, fmt.Errorf("module %s has no .modinfo section", name)
+	}
+	if sec.Size > maxModinfo { // what it unpacks to, where it is compressed
+		return nil, fmt.Errorf("module %s: .modinfo has %d bytes, more than %d", name, sec.Size, maxModinfo)
 	}
 	b, err := sec.Data()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/unwedge/unwedge/images/kernel"
 )
@@ -94,7 +95,7 @@ func (s *Set) readDep() error {
 
 // eachLine reads a file line by line; a file that is not there has none.
 func eachLine(p string, f func(string)) error {
-	file, err := os.Open(p)
+	file, err := os.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is empty then
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -158,7 +159,9 @@ func (s *Set) needs(p string) ([]string, error) {
 	if paths, ok := s.deps[p]; ok {
 		var names []string
 		for _, d := range paths {
-			names = append(names, moduleName(d))
+			if name := moduleName(d); name != "" {
+				names = append(names, name)
+			}
 		}
 		slices.Reverse(names) // modules.dep lists the nearest first
 		return names, nil
@@ -172,7 +175,7 @@ func (s *Set) needs(p string) ([]string, error) {
 
 // Read returns the module's bytes, unpacked.
 func (s *Set) Read(m Module) ([]byte, error) {
-	raw, err := os.ReadFile(filepath.Join(s.dir, m.Path))
+	raw, err := readFile(filepath.Join(s.dir, m.Path))
 	if err != nil {
 		return nil, fmt.Errorf("read module: %w", err)
 	}
@@ -193,4 +196,25 @@ func (s *Set) Read(m Module) ([]byte, error) {
 		return nil, fmt.Errorf("unpack module %s: more than %d MiB", m.Path, maxModule>>20)
 	}
 	return b, nil
+}
+
+// readFile reads a regular file of maxModule bytes at most. Who made the
+// directory may have put a pipe or a device there, which would never end.
+func readFile(p string) ([]byte, error) {
+	f, err := os.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", p)
+	}
+	if st.Size() > maxModule {
+		return nil, fmt.Errorf("%s has more than %d MiB", p, maxModule>>20)
+	}
+	return io.ReadAll(io.LimitReader(f, maxModule))
 }
