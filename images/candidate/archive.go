@@ -1,6 +1,7 @@
 package candidate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/mirror"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -91,11 +93,11 @@ func resolveArchive(ctx context.Context, text string, opts Options) (*Candidate,
 	if err != nil {
 		return nil, err
 	}
-	mirror, err := findMirror(opts, spec.suite)
+	archive, err := mirror.Find(opts.Mirror, spec.suite, cmp.Or(opts.aptSources, mirror.AptSources))
 	if err != nil {
 		return nil, err
 	}
-	a := newApt(opts, mirror, spec)
+	a := newApt(opts, archive, spec)
 	memo := filepath.Join(a.dir, "resolved.json")
 	known := readMemo(memo)
 	name := spec.pkg + "=" + spec.version

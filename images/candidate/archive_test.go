@@ -2,7 +2,6 @@ package candidate
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/unwedge/unwedge/images/mirror"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -40,7 +40,7 @@ esac`,
 	}
 	t.Setenv("FAKE", f.dir)
 	t.Setenv("PATH", filepath.Join(f.dir, "bin")+":"+os.Getenv("PATH"))
-	t.Setenv(MirrorEnv, "")
+	t.Setenv(mirror.Env, "")
 	f.opts = Options{Cache: store(t), Mirror: "http://mirror.example/debian", keyring: write(t, filepath.Join(f.dir, "keys"), nil)}
 	return f
 }
@@ -161,40 +161,5 @@ func TestResolveArchiveErrors(t *testing.T) {
 	f.opts.Arch, f.opts.keyring = "", filepath.Join(f.dir, "none")
 	if _, err := Resolve(t.Context(), "deb:linux-image-amd64@sid", f.opts); err == nil || !strings.Contains(err.Error(), "install the package debian-archive-keyring") {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestFindMirror(t *testing.T) {
-	t.Setenv(MirrorEnv, "")
-	etc := t.TempDir()
-	opts := Options{aptSources: etc}
-	if _, err := findMirror(opts, "bookworm"); !errors.Is(err, ErrNoMirror) {
-		t.Errorf("error %v, want ErrNoMirror", err)
-	}
-	write(t, filepath.Join(etc, "sources.list.d/a.list"), []byte("# deb http://comment.example/debian x main\ndeb-src http://src.example/debian x main\ndeb [arch=amd64 signed-by=/k] http://other.example/apt stable main\n"))
-	write(t, filepath.Join(etc, "sources.list.d/b.sources"), []byte("Enabled: no\nTypes: deb\nURIs: http://off.example/debian\n\n"+
-		"Types: deb deb-src\n# a comment\nURIs: http://one.example/debian/\n http://two.example/debian\nSuites: x\n\nTypes: deb\nURIs: http://one.example/debian-security\n"))
-	for _, tc := range []struct{ mirror, env, suite, want string }{
-		{"", "", "bookworm", "http://one.example/debian"},
-		{"", "", "bookworm-security", "http://one.example/debian-security"},
-		{"", "https://env.example/debian", "trixie-security", "https://env.example/debian-security"},
-		{"http://opt.example/x/debian/", "https://env.example/debian", "trixie", "http://opt.example/x/debian"},
-		{"file:/srv/archive", "", "trixie-security", "file:/srv/archive"},
-	} {
-		t.Setenv(MirrorEnv, tc.env)
-		opts.Mirror = tc.mirror
-		if got, err := findMirror(opts, tc.suite); err != nil || got != tc.want {
-			t.Errorf("%+v: %q, %v", tc, got, err)
-		}
-	}
-	t.Setenv(MirrorEnv, "")
-	write(t, filepath.Join(etc, "sources.list"), []byte("deb http://first.example/debian stable main\n"))
-	opts.Mirror = ""
-	if got, _ := findMirror(opts, "sid"); got != "http://first.example/debian" {
-		t.Errorf("one-line source: %q", got)
-	}
-	opts.Mirror = "http://bad.example/debian x main\ndeb http://evil"
-	if _, err := findMirror(opts, "sid"); err == nil {
-		t.Error("a mirror with white space was taken")
 	}
 }

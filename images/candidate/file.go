@@ -1,6 +1,7 @@
 package candidate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/mirror"
 )
 
 // ArchiveFile fetches one file of the newest version of a Debian package, in
@@ -39,11 +41,11 @@ func ArchiveFile(ctx context.Context, pkg, file string, opts Options) (string, e
 }
 
 func fetchFile(ctx context.Context, dir, file string, spec archiveSpec, opts Options) error {
-	mirror, err := findMirror(opts, spec.suite)
+	archive, err := mirror.Find(opts.Mirror, spec.suite, cmp.Or(opts.aptSources, mirror.AptSources))
 	if err != nil {
 		return err
 	}
-	a := newApt(opts, mirror, spec)
+	a := newApt(opts, archive, spec)
 	unlock, err := lockDir(ctx, a.dir)
 	if err != nil {
 		return err

@@ -21,8 +21,8 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/mirror"
 	"github.com/unwedge/unwedge/images/progress"
-	"github.com/unwedge/unwedge/images/rootfs/mirror"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -135,10 +135,8 @@ func buildRoot(ctx context.Context, o Options, tree string) (err error) {
 	if _, err := os.Stat(keyring); err != nil {
 		return fmt.Errorf("build %s: no Debian archive keys at %s: install debian-archive-keyring", what, keyring)
 	}
-	if o.Mirror == "" {
-		if o.Mirror, err = mirror.Host(o.Suite); err != nil {
-			return fmt.Errorf("build %s: %w", what, err)
-		}
+	if o.Mirror, err = mirror.Find(o.Mirror, o.Suite, mirror.AptSources); err != nil {
+		return fmt.Errorf("build %s: %w", what, err)
 	}
 	args := []string{
 		"--mode=root", "--variant=extract", "--format=directory", "--arch=" + o.Arch.Facts().Debian,

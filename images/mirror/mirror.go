@@ -1,4 +1,6 @@
-package candidate
+// Package mirror finds the Debian archive: the user's choice, or what the host's
+// own apt sources name.
+package mirror
 
 import (
 	"errors"
@@ -9,25 +11,30 @@ import (
 	"strings"
 )
 
-// MirrorEnv names the environment variable with the Debian mirror's URI.
-const MirrorEnv = "UNWEDGE_DEBIAN_MIRROR"
+// Env names the environment variable with the Debian mirror's URI.
+const Env = "UNWEDGE_DEBIAN_MIRROR"
 
-// ErrNoMirror says that no Debian mirror is known.
-var ErrNoMirror = errors.New("no Debian mirror is known: the host's apt sources name none; set the mirror option or " + MirrorEnv + " to its URI")
+// AptSources is where the host's apt sources are.
+const AptSources = "/etc/apt"
 
-// findMirror returns the mirror for a suite: the option's, the environment's,
-// or the first fitting one in the host's apt sources.
-func findMirror(opts Options, suite string) (string, error) {
+// ErrNone says that no Debian mirror is known.
+var ErrNone = errors.New("no Debian mirror is known: the host's apt sources name none: set --mirror or " + Env + " to its URI")
+
+// Find returns the mirror for a suite: the chosen one, else the environment's,
+// else the first fitting one in the apt sources below etc, which is AptSources
+// but in tests. The path of a Debian mirror ends in /debian, that of its
+// security archive in /debian-security.
+func Find(chosen, suite, etc string) (string, error) {
 	want := "/debian"
 	if strings.HasSuffix(suite, "-security") {
 		want = "/debian-security"
 	}
-	for _, m := range []string{opts.Mirror, os.Getenv(MirrorEnv)} {
+	for _, m := range []string{chosen, os.Getenv(Env)} {
 		if m == "" {
 			continue
 		}
 		m = strings.TrimRight(m, "/")
-		if err := checkMirror(m); err != nil {
+		if err := check(m); err != nil {
 			return "", err
 		}
 		if rest, ok := strings.CutSuffix(m, "/debian"); ok {
@@ -35,21 +42,17 @@ func findMirror(opts Options, suite string) (string, error) {
 		}
 		return m, nil
 	}
-	dir := opts.aptSources
-	if dir == "" {
-		dir = "/etc/apt"
-	}
-	for _, uri := range hostURIs(dir) {
+	for _, uri := range hostURIs(etc) {
 		uri = strings.TrimRight(uri, "/")
-		if strings.HasSuffix(uri, want) && checkMirror(uri) == nil {
+		if strings.HasSuffix(uri, want) && check(uri) == nil {
 			return uri, nil
 		}
 	}
-	return "", ErrNoMirror
+	return "", ErrNone
 }
 
-// checkMirror keeps what is written into sources.list to one plain URI.
-func checkMirror(m string) error {
+// check keeps what is written into sources.list to one plain URI.
+func check(m string) error {
 	u, err := url.Parse(m)
 	if err != nil || !slices.Contains([]string{"http", "https", "file", "copy"}, u.Scheme) || strings.ContainsAny(m, " \t\n[]\"") {
 		return errors.New("the Debian mirror is not a URI that apt can use: " + m)
