@@ -3,8 +3,10 @@
 package result
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,6 +23,13 @@ import (
 // Schema is the version of the document. A reader that knows "unwedge/result/1"
 // can read every later minor addition: fields are added, never changed.
 const Schema = "unwedge/result/1"
+
+//go:embed schema.json
+var schemaJSON string
+
+// JSONSchema describes the document, every field of it, as a JSON Schema of
+// draft 2020-12.
+func JSONSchema() string { return schemaJSON }
 
 // Result is what one boot showed. Times ending in _ns are nanoseconds of wall
 // time, those ending in _s seconds of guest time.
@@ -174,7 +183,7 @@ func (r *Result) Write(name string) error {
 
 // Read reads a Result that Write wrote.
 func Read(path string) (*Result, error) {
-	b, err := os.ReadFile(path)
+	b, err := readBounded(path)
 	if err != nil {
 		return nil, fmt.Errorf("read result: %w", err)
 	}
@@ -186,4 +195,20 @@ func Read(path string) (*Result, error) {
 		return nil, fmt.Errorf("read result %s: schema %q, this version knows %q", path, r.Schema, Schema)
 	}
 	return &r, nil
+}
+
+// maxResult bounds the file that Read reads, in bytes.
+const maxResult = 64 << 20
+
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxResult+1))
+	if err == nil && len(b) > maxResult {
+		err = fmt.Errorf("%s has more than %d MiB", path, maxResult>>20)
+	}
+	return b, err
 }
