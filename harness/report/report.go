@@ -9,6 +9,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/scenarios"
@@ -34,7 +35,7 @@ func (s Style) paint(colour, text string) string {
 // Verdict is the outcome in one word, as people read it, in the colour of what
 // was expected.
 func (s Style) Verdict(r *result.Result) string {
-	word := strings.ToUpper(string(r.Outcome))
+	word := strings.ToUpper(safe(string(r.Outcome)))
 	if r.Expected {
 		return s.paint(green, word)
 	}
@@ -44,9 +45,9 @@ func (s Style) Verdict(r *result.Result) string {
 // Text writes the whole report on one boot.
 func Text(w io.Writer, r *result.Result, s Style) error {
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "%s  %s  %s  after %s", s.Verdict(r), safe(r.Kernel.Release), r.Scenario.Name, seconds(r.Times.Verdict))
+	fmt.Fprintf(b, "%s  %s  %s  after %s", s.Verdict(r), safe(r.Kernel.Release), safe(r.Scenario.Name), seconds(r.Times.Verdict))
 	if r.Outcome != r.Scenario.ExpectedOutcome() || r.Scenario.ExpectedOutcome() != scenarios.Booted {
-		fmt.Fprintf(b, " (expected: %s)", r.Scenario.ExpectedOutcome())
+		fmt.Fprintf(b, " (expected: %s)", safe(string(r.Scenario.ExpectedOutcome())))
 	}
 	b.WriteByte('\n')
 	field(b, "why", safe(r.Why))
@@ -55,13 +56,13 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	}
 	times(b, r)
 	captures(b, r)
-	field(b, "ran on", fmt.Sprintf("QEMU %s, %s (%s)", r.Host.QEMUVersion, r.Host.Accel, console.SanitizeMax(r.Host.AccelWhy, 100)))
+	field(b, "ran on", fmt.Sprintf("QEMU %s, %s (%s)", safe(r.Host.QEMUVersion), safe(string(r.Host.Accel)), console.SanitizeMax(r.Host.AccelWhy, 100)))
 	guestFacts(b, r)
 	for _, n := range r.Notes {
 		field(b, "note", safe(n))
 	}
 	kept(b, r)
-	field(b, "files", r.Dir)
+	field(b, "files", console.Sanitize(r.Dir))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -88,7 +89,7 @@ func guestFacts(b *strings.Builder, r *result.Result) {
 // Diagnosis writes what was found out.
 func Diagnosis(b *strings.Builder, d diagnose.Diagnosis, s Style) {
 	field(b, "title", s.paint(bold, safe(d.Title)))
-	field(b, "cause", fmt.Sprintf("%s (%s), in %s", d.Cause, d.Confidence, d.Where))
+	field(b, "cause", fmt.Sprintf("%s (%s), in %s", safe(string(d.Cause)), safe(string(d.Confidence)), safe(string(d.Where))))
 	field(b, "what", safe(d.Summary))
 	if len(d.Chain) > 0 {
 		var links []string
@@ -101,7 +102,7 @@ func Diagnosis(b *strings.Builder, d diagnose.Diagnosis, s Style) {
 		field(b, "remedy", s.paint(yellow, safe(d.Remedy)))
 	}
 	for _, e := range d.Evidence {
-		text := safe(e.What) + " (" + e.Source + ")"
+		text := safe(e.What) + " (" + safe(e.Source) + ")"
 		for i, l := range e.Lines {
 			if i == maxEvidence {
 				text += fmt.Sprintf("\n  … %d lines more", len(e.Lines)-i)
@@ -167,7 +168,7 @@ func captures(b *strings.Builder, r *result.Result) {
 		} else if a.Layer != "" {
 			word += " by " + a.Layer
 		}
-		said = append(said, fmt.Sprintf("%s %s: %s", a.Route, key, word))
+		said = append(said, safe(fmt.Sprintf("%s %s: %s", a.Route, key, word)))
 	}
 	if len(said) > 0 {
 		field(b, "asked", strings.Join(said, ", "))
@@ -181,7 +182,7 @@ func programCounters(st result.Stall) string {
 	var names []string
 	seen := map[string]bool{}
 	for _, s := range st.Registers {
-		name := s.Symbol
+		name := safe(s.Symbol)
 		if name == "" && s.User {
 			name = fmt.Sprintf("user mode %#x", s.PC)
 		} else if name == "" {
@@ -211,11 +212,12 @@ func kept(b *strings.Builder, r *result.Result) {
 	if k == nil {
 		return
 	}
+	word := func(s string) string { return console.Sanitize(machine.Quote(s)) }
 	field(b, "kept", fmt.Sprintf(`the guest is paused (QEMU pid %d); go on by hand:
 unwedge attach %s          its console
 unwedge stop %s            end it
-gdb -ex 'target remote %s'
-nc -U %s                   QMP: {"execute":"qmp_capabilities"}, then {"execute":"cont"}`, k.PID, r.Dir, r.Dir, k.GDB, k.QMP))
+gdb -ex %s
+nc -U %s                   QMP: {"execute":"qmp_capabilities"}, then {"execute":"cont"}`, k.PID, word(r.Dir), word(r.Dir), word("target remote "+k.GDB), word(k.QMP)))
 }
 
 // field writes a name and its text, further lines indented.
