@@ -89,7 +89,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 func table(w io.Writer, samples []*Sample) error {
 	fmt.Fprintf(w, "%s, %d CPUs\n\n", runtime.GOARCH, runtime.NumCPU())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "measured\tmedian\tmin–max\truns\t")
+	fmt.Fprintln(t, "measured\tmedian\tmin–max\truns\tnote")
 	for _, s := range samples {
 		fmt.Fprintf(t, "%s\t%.2f %s\t%.2f–%.2f\t%d\t%s\n", s.What, s.median(), s.Unit,
 			slices.Min(s.Values), slices.Max(s.Values), len(s.Values), s.Note)
