@@ -165,9 +165,11 @@ func (s *session) consoleFacts() {
 }
 
 // learn remembers a good boot for the limits of later ones. One that was
-// suspected and went on teaches most: how long the silence of good work is.
+// suspected and went on teaches most: how long the silence of good work is. What
+// a command line asks for beside the ordinary may take any time, and teaches
+// nothing.
 func (s *session) learn() {
-	if s.req.Calibration == nil || s.res.Outcome != scenarios.Booted {
+	if s.req.Calibration == nil || s.res.Outcome != scenarios.Booted || len(s.req.Machine.Scenario.Cmdline) > 0 {
 		return
 	}
 	m := s.req.Machine
