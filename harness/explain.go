@@ -109,21 +109,31 @@ func scenarioFacts(req Request) *diagnose.Scenario {
 	}
 }
 
-// vcpuFacts folds the register samples of a stall into one fact per vCPU.
+// vcpuFacts folds the register samples of a stall into one fact per vCPU: where
+// it was seen most often, because any one sample may lie in an interrupt.
 func vcpuFacts(st result.Stall) []diagnose.VCPU {
 	var out []diagnose.VCPU
 	at := map[int]int{}
+	type place struct {
+		cpu  int
+		name string
+	}
+	seen, most := map[place]int{}, map[int]int{}
 	for _, r := range st.Registers {
 		i, ok := at[r.CPU]
 		if !ok {
 			i = len(out)
 			at[r.CPU] = i
 			out = append(out, diagnose.VCPU{Idle: st.Idle})
+			if !st.Idle {
+				out[i].BusyFraction = 1
+			}
 		}
-		v := &out[i]
-		v.PC, v.Symbol, v.User = r.PC, r.Symbol, r.User
-		if !st.Idle {
-			v.BusyFraction = 1
+		p := place{r.CPU, r.Place()}
+		seen[p]++
+		if seen[p] >= most[r.CPU] {
+			most[r.CPU] = seen[p]
+			out[i].PC, out[i].Symbol, out[i].User = r.PC, r.Symbol, r.User
 		}
 	}
 	return out

@@ -37,8 +37,9 @@ type Input struct {
 
 // VCPU is what was seen of one virtual CPU over several samples.
 type VCPU struct {
-	// PC is the last program counter, Symbol the kernel function it is in, ""
-	// for user space or where there are no symbols.
+	// PC is a program counter of the place where it was seen most often,
+	// Symbol the kernel function that is in, with or without an offset, "" for
+	// user space or where there are no symbols.
 	PC     uint64 `json:"pc"`
 	Symbol string `json:"symbol,omitempty"`
 	// User says that the CPU was in user mode.

@@ -69,7 +69,7 @@ func spinning(f *facts) *Diagnosis {
 	if v == nil || f.end != nil {
 		return nil
 	}
-	fn := dump.BaseName(v.Symbol)
+	fn := functionOf(v.Symbol)
 	return &Diagnosis{
 		Kind: KindLockup, Cause: CauseSpin, Where: WhereKernel, Confidence: Likely,
 		Title: "a virtual CPU spins in " + fn, Function: fn,
@@ -77,6 +77,12 @@ func spinning(f *facts) *Diagnosis {
 		Remedy:   "look for an endless loop in " + fn + "; more samples tell whether it is there every time",
 		Evidence: append(f.vcpuEvidence(), f.lastLine("the last line of the console")...),
 	}
+}
+
+// functionOf is the function of a symbol such as "spin_here.isra.0+0x5/0x6b".
+func functionOf(symbol string) string {
+	name, _, _ := strings.Cut(symbol, "+")
+	return dump.BaseName(name)
 }
 
 func (f *facts) vcpuEvidence() []Evidence {

@@ -60,13 +60,14 @@ func Places(samples []Sample) int {
 		if seen[s.CPU] == nil {
 			seen[s.CPU] = map[string]bool{}
 		}
-		seen[s.CPU][s.place()] = true
+		seen[s.CPU][s.Place()] = true
 		most = max(most, len(seen[s.CPU]))
 	}
 	return most
 }
 
-func (s Sample) place() string {
+// Place names what Places counts.
+func (s Sample) Place() string {
 	switch {
 	case s.User:
 		return "user " + strconv.FormatUint(s.PC>>12, 16)
