@@ -47,6 +47,10 @@ bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
 	@$(GO) test -run '^$$' -bench Parse -benchmem ./harness/dump
 	@$(GO) run ./suites/bench
 
+.PHONY: score
+score: setup ## Seed faults into kernels at random and count what is noticed, named and found
+	@$(GO) run ./suites/seeded -j $(JOBS) $(SCORE)
+
 .PHONY: lint
 lint: ## Run golangci-lint, where it is installed
 	golangci-lint run ./...

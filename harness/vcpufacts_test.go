@@ -1,0 +1,19 @@
+package harness
+
+import (
+	"testing"
+
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/vcpu"
+)
+
+// The last sample of a loop that takes interrupts may well lie in one.
+func TestVCPUFactsNameThePlaceSeenMost(t *testing.T) {
+	got := vcpuFacts(result.Stall{Registers: []vcpu.Sample{
+		{PC: 5, Symbol: "spin_here+0x5/0x6b"}, {CPU: 1, PC: 7, Symbol: "other+0x7/0x8"},
+		{PC: 9, Symbol: "tick+0x1/0x20"}, {PC: 6, Symbol: "spin_here+0x6/0x6b"}, {PC: 10, Symbol: "tick_end+0x1/0x20"},
+	}})
+	if len(got) != 2 || got[0].Symbol != "spin_here+0x6/0x6b" || got[0].PC != 6 || got[0].BusyFraction != 1 || got[1].PC != 7 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// cardName is the file that a run of the score collects its results in.
+const cardName = "score.json"
+
+// load goes on with what an earlier run left in the same directory.
+func (s *suite) load() error {
+	if err := os.MkdirAll(s.out, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", s.out, err)
+	}
+	b, err := os.ReadFile(filepath.Join(s.out, cardName))
+	if err == nil {
+		err = json.Unmarshal(b, &s.card)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read earlier results: %w", err)
+	}
+	if s.card.Refused == nil {
+		s.card.Refused, s.card.Seeds, s.card.Entered = map[string]int{}, map[string]uint64{}, map[string]int{}
+	}
+	// What failed in the harness is tried again.
+	s.card.Scores = slices.DeleteFunc(s.card.Scores, func(sc Score) bool { return sc.Verdict == Failed })
+	return nil
+}
+
+// known says whether a seed was scored before.
+func (s *suite) known(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.card.Scores, func(sc Score) bool { return sc.ID == id })
+}
+
+// update changes the card and writes it, so that an interrupted score is not
+// lost.
+func (s *suite) update(change func(*Card)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.card)
+	text, err := json.MarshalIndent(&s.card, "", "  ")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.out, cardName), append(text, '\n'), 0o644)
+	}
+	if err == nil {
+		var md bytes.Buffer
+		s.card.markdown(&md, s.command())
+		err = os.WriteFile(s.results, md.Bytes(), 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(s.log, "keep results:", err)
+	}
+}
+
+func (c *Card) addKernel(k string) {
+	if !slices.Contains(c.Kernels, k) {
+		c.Kernels = append(c.Kernels, k)
+	}
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// Truth is what was seeded, and so what there is to find out.
+type Truth struct {
+	// ID names the seed, on one arch.
+	ID    string `json:"id"`
+	Arch  string `json:"arch"`
+	Fault string `json:"fault"`
+	Phase string `json:"phase"`
+	// Function is the kernel function that was changed; "" for a fault of
+	// user space.
+	Function string `json:"function,omitempty"`
+	// Kinds, Causes and Syscall are right answers; empty ones are not judged.
+	Kinds   []diagnose.Kind  `json:"kinds"`
+	Causes  []diagnose.Cause `json:"causes,omitempty"`
+	Syscall string           `json:"syscall,omitempty"`
+}
+
+// Verdict is how good an answer was.
+type Verdict string
+
+// The verdicts, the best first.
+const (
+	Right    Verdict = "right"     // kind, cause and place are right
+	Near     Verdict = "near"      // kind is right, and the place is in the evidence
+	Unknown  Verdict = "unknown"   // noticed, and said that the cause is not known
+	Unplaced Verdict = "unplaced"  // kind is right, and the place is not shown anywhere
+	Wrong    Verdict = "wrong"     // noticed, and something else was said
+	Missed   Verdict = "missed"    // not noticed
+	NoEffect Verdict = "no effect" // the boot came through: not counted
+	Failed   Verdict = "failed"    // the harness failed: not counted
+)
+
+// Placed says where the seeded function was named.
+type Placed string
+
+// The places of a name.
+const (
+	ByDiagnosis Placed = "diagnosis" // the diagnosed function, title or task's chain
+	ByEvidence  Placed = "evidence"  // only in the diagnosis's evidence
+	ByRegisters Placed = "registers" // only in the registers
+	ByConsole   Placed = "console"   // only on the console
+	Nowhere     Placed = "nowhere"
+	NotJudged   Placed = "" // nothing can name it: the machine was reset
+)
+
+// Score is one seed and what was said of it.
+type Score struct {
+	Truth
+	Verdict    Verdict             `json:"verdict"`
+	Placed     Placed              `json:"placed,omitempty"`
+	Outcome    scenarios.Outcome   `json:"outcome,omitempty"`
+	Kind       diagnose.Kind       `json:"kind,omitempty"`
+	Cause      diagnose.Cause      `json:"cause,omitempty"`
+	Title      string              `json:"title,omitempty"`
+	Confidence diagnose.Confidence `json:"confidence,omitempty"`
+	KindRight  bool                `json:"kind_right"`
+	CauseRight bool                `json:"cause_right"`
+	// Latency is from the last progress to the finished diagnosis, from the
+	// start of QEMU where there never was any; 0 where nothing stalled.
+	Latency time.Duration `json:"latency_ns,omitempty"`
+	Wall    time.Duration `json:"wall_ns"`
+	Dir     string        `json:"dir,omitempty"`
+	Note    string        `json:"note,omitempty"`
+}
+
+// truthOf says what a mutant must be found to be.
+func truthOf(m Mutant, arch string) Truth {
+	t := Truth{ID: arch + "/" + m.Fault + "/" + m.Function, Arch: arch, Fault: m.Fault, Phase: m.Phase, Function: m.Function}
+	switch m.Fault {
+	case "spin", "spin-irqs-off":
+		t.Kinds = []diagnose.Kind{diagnose.KindLockup, diagnose.KindHang}
+		t.Causes = []diagnose.Cause{diagnose.CauseSpin, diagnose.CauseSoftLockup, diagnose.CauseHardLockup, diagnose.CauseRCUStall}
+	case "sleep":
+		t.Kinds = []diagnose.Kind{diagnose.KindHang}
+		t.Causes = []diagnose.Cause{diagnose.CauseKernelWait, diagnose.CauseHungTask, diagnose.CauseInitcall, diagnose.CauseModule, diagnose.CauseProbe}
+	case "crash":
+		t.Kinds = []diagnose.Kind{diagnose.KindOops, diagnose.KindPanic}
+		t.Causes = []diagnose.Cause{diagnose.CauseOops, diagnose.CausePanic}
+	case "reset":
+		t.Kinds = []diagnose.Kind{diagnose.KindReset, diagnose.KindRebootLoop}
+		t.Causes = []diagnose.Cause{diagnose.CauseTripleFault, diagnose.CauseRebootLoop}
+	}
+	return t
+}
+
+// atomic are the kernel's words for a task that sleeps where it must not: the
+// seeded sleep has then become another fault, a crash.
+var atomic = regexp.MustCompile(`BUG: scheduling while atomic|bad: scheduling from the idle thread|sleeping function called from invalid context|Voluntary context switch within RCU`)
+
+// score compares a Result with the truth. log is the console.
+func score(t Truth, r *result.Result, log []byte) Score {
+	s := Score{Truth: t, Outcome: r.Outcome, Wall: r.Times.Wall, Dir: r.Dir}
+	if r.Outcome == scenarios.Hung {
+		s.Latency = r.Times.Diagnosed - r.Times.Stalled
+	}
+	if r.Outcome == scenarios.Booted {
+		s.Verdict = NoEffect
+		if crashed.Match(log) {
+			s.Note = "it booted although the console shows a crash"
+		}
+		return s
+	}
+	d := r.Diagnosis
+	if d == nil || r.Outcome == scenarios.Slow {
+		s.Verdict = Missed
+		return s
+	}
+	s.Kind, s.Cause, s.Title, s.Confidence = d.Kind, d.Cause, d.Title, d.Confidence
+	kinds, causes := t.Kinds, t.Causes
+	if t.Fault == "sleep" && atomic.Match(log) {
+		s.Note = "it slept where it must not"
+		kinds = append([]diagnose.Kind{diagnose.KindOops, diagnose.KindPanic, diagnose.KindLockup}, kinds...)
+		causes = nil
+	}
+	s.KindRight = slices.Contains(kinds, d.Kind)
+	s.CauseRight = len(causes) == 0 || slices.Contains(causes, d.Cause)
+	s.Placed = place(t, r, log)
+	s.Verdict = verdict(s, d)
+	return s
+}
+
+// crashed are the kernel's words for a crash.
+var crashed = regexp.MustCompile(`(?m)^(\[[ 0-9.]+\] )?(Oops|Internal error|BUG:|invalid opcode|Unexpected kernel BRK)`)
+
+func verdict(s Score, d *diagnose.Diagnosis) Verdict {
+	said := d.Cause != diagnose.CauseUnknown && d.Kind != diagnose.KindUnknown && d.Kind != diagnose.KindEarlyDeath
+	switch {
+	case s.KindRight && s.CauseRight && (s.Placed == ByDiagnosis || s.Placed == NotJudged):
+		return Right
+	case !said:
+		return Unknown
+	case !s.KindRight:
+		return Wrong
+	case s.Placed == ByEvidence || s.Placed == ByRegisters || s.Placed == ByDiagnosis:
+		return Near
+	case d.Function != "" && s.Placed != NotJudged:
+		return Wrong // it names another function
+	default:
+		return Unplaced
+	}
+}
+
+// place says where the truth's function, or system call, is named.
+func place(t Truth, r *result.Result, log []byte) Placed {
+	if t.Function == "" && t.Syscall == "" || t.Fault == "reset" {
+		return NotJudged
+	}
+	d := r.Diagnosis
+	if t.Function == "" {
+		if d.Syscall == t.Syscall {
+			return ByDiagnosis
+		}
+		return Nowhere
+	}
+	name := regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(t.Function) + `([^\w.]|$)`)
+	texts := []string{d.Function, d.Title, d.Summary}
+	for _, l := range d.Chain {
+		texts = append(texts, l.Func)
+	}
+	if slices.ContainsFunc(texts, name.MatchString) {
+		return ByDiagnosis
+	}
+	for _, e := range d.Evidence {
+		if slices.ContainsFunc(e.Lines, name.MatchString) {
+			return ByEvidence
+		}
+	}
+	for _, st := range r.Stalls {
+		for _, reg := range st.Registers {
+			if name.MatchString(reg.Symbol) {
+				return ByRegisters
+			}
+		}
+	}
+	if name.Match(log) {
+		return ByConsole
+	}
+	return Nowhere
+}
