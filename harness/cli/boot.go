@@ -78,6 +78,9 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	if f.json && f.console {
 		return usageError{errors.New("--json and --console both want standard output: use one")}
 	}
+	if err := checkOut(f.out); err != nil { // before images are built for nothing
+		return err
+	}
 	p, err := a.planner()
 	if err != nil {
 		return err

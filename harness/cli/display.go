@@ -152,12 +152,12 @@ func (l *live) boot(name string) *row {
 	return r
 }
 
-func (l *live) say(line string) { fmt.Fprintln(l.p, line) }
+func (l *live) say(line string) { fmt.Fprintln(l.p, console.Sanitize(line)) }
 func (l *live) close()          { l.p.Shutdown() }
 
 func (l *live) Task(name string, total int64) progress.Task {
 	t := &liveTask{}
-	decorators := []decor.Decorator{decor.Spinner(nil, decor.WCSyncSpaceR), decor.Name(name + "  ")}
+	decorators := []decor.Decorator{decor.Spinner(nil, decor.WCSyncSpaceR), decor.Name(console.SanitizeMax(name, 60) + "  ")}
 	if total > 0 {
 		decorators = append(decorators, decor.CountersKibiByte("% .1f / % .1f "), decor.Percentage())
 	}
@@ -203,7 +203,7 @@ type plain struct {
 func (p *plain) say(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintln(p.w, line) // progress that cannot be shown is no reason to stop
+	fmt.Fprintln(p.w, console.Sanitize(line)) // progress that cannot be shown is no reason to stop
 }
 
 func (p *plain) boot(name string) *row { return &row{name: name, started: time.Now(), say: p.say} }

@@ -35,7 +35,7 @@ blocked and why. No guest is needed. The exit code is 0 where a cause was named,
 }
 
 func (a *app) explain(path string, asJSON bool) error {
-	log, err := readBounded(path)
+	log, err := a.readBounded(path)
 	if err != nil {
 		return usageError{err}
 	}
@@ -54,14 +54,17 @@ func (a *app) explain(path string, asJSON bool) error {
 	return err
 }
 
-func readBounded(path string) ([]byte, error) {
-	in := io.Reader(os.Stdin)
+func (a *app) readBounded(path string) ([]byte, error) {
+	in := a.stdin
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, fmt.Errorf("read log: %w", err)
 		}
 		defer f.Close()
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Size() > maxExplain {
+			return nil, tooLong(path)
+		}
 		in = f
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxExplain+1))
@@ -69,10 +72,14 @@ func readBounded(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
 	if len(b) > maxExplain {
-		return nil, fmt.Errorf("read log %s: more than %d MiB: cut it to the boot in question", path, maxExplain>>20)
+		return nil, tooLong(path)
 	}
 	if len(b) == 0 {
 		return nil, errors.New("read log " + path + ": it is empty")
 	}
 	return b, nil
+}
+
+func tooLong(path string) error {
+	return fmt.Errorf("read log %s: more than %d MiB: cut it to the boot in question", path, maxExplain>>20)
 }

@@ -9,13 +9,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
 func (a *app) imagesCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "images", Short: "Build, list and prune the images and kernels in the cache", Args: cobra.NoArgs,
+		Use: "images", Short: "Build, list and prune the images and kernels in the cache",
+		Args: unknownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 		Long: `The cache holds what is costly to make: unpacked kernels, root file systems,
 initramfs images. It is $UNWEDGE_CACHE, else $XDG_CACHE_HOME/unwedge.`,
 	}
@@ -74,7 +76,7 @@ func (a *app) imagesListCmd() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(a.stdout, entries)
+				return writeJSON(a.stdout, append([]cache.Entry{}, entries...)) // [], not null
 			}
 			return a.printEntries(entries)
 		},
@@ -89,7 +91,7 @@ func (a *app) printEntries(entries []cache.Entry) error {
 	var total int64
 	for _, e := range entries {
 		total += e.Size
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.ID, mebibytes(e.Size), e.Used.Format(time.DateTime), cut(strings.Join(e.Inputs, " "), 80))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.ID, mebibytes(e.Size), e.Used.Format(time.DateTime), cut(console.Sanitize(strings.Join(e.Inputs, " ")), 80))
 	}
 	fmt.Fprintf(w, "%d entries\t%s\t\t\n", len(entries), mebibytes(total))
 	return w.Flush()

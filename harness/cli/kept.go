@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,13 +51,25 @@ func (a *app) stopCmd() *cobra.Command {
 			if err := res.Write(rundir.Result); err != nil {
 				return err
 			}
-			if err := os.RemoveAll(filepath.Join(res.Dir, rundir.Sockets)); err != nil {
+			if err := removeSockets(filepath.Join(args[0], rundir.Sockets)); err != nil {
 				return fmt.Errorf("remove the sockets: %w", err)
 			}
 			_, err = fmt.Fprintln(a.stdout, "ended")
 			return err
 		},
 	}
+}
+
+// removeSockets removes the directory of a run's sockets, which may be a link to
+// one with a shorter path (qemu.NewSocketDir).
+func removeSockets(dir string) error {
+	target, err := os.Readlink(dir)
+	if err == nil && strings.HasPrefix(filepath.Base(target), "unwedge-") {
+		if err := os.RemoveAll(target); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
 }
 
 // openKept connects to the monitor of a kept guest.

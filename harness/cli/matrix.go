@@ -202,7 +202,7 @@ func skipped(err error) (why string, ok bool) {
 // tell prints the table, the failed cells' reports and the difference, and
 // returns the error that is the exit code.
 func (a *app) tell(done []matrix.Done[cell], f matrixFlags) error {
-	var results []*result.Result
+	results := []*result.Result{} // [] in JSON, not null
 	var points []matrix.Point
 	var errs []error
 	failed := false

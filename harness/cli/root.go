@@ -55,11 +55,15 @@ func Main(args []string, version string) int {
 		cancel(errInterrupted)
 		signal.Stop(signals) // the next one ends the program at once
 	}()
-	app := &app{version: version, stdout: os.Stdout, stderr: os.Stderr}
-	root := app.root()
+	app := &app{version: version, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	return app.main(ctx, args)
+}
+
+// main runs one command line and returns its exit code.
+func (a *app) main(ctx context.Context, args []string) int {
+	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	return app.exit(err)
+	return a.exit(root.ExecuteContext(ctx))
 }
 
 // exit says what is to be said of err and returns the code.
@@ -97,6 +101,7 @@ func exitCode(err error) int {
 // app is one run of the program.
 type app struct {
 	version        string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	quiet          bool
 	mirror         string
@@ -129,6 +134,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 		return usageError{fmt.Errorf("%w: see `%s --help`", err, c.CommandPath())}
 	})
 	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.SuggestionsMinimumDistance = 2 // letters
 	f := cmd.PersistentFlags()
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
 	f.StringVar(&a.mirror, "mirror", "", "Debian mirror to fetch from (default: $UNWEDGE_DEBIAN_MIRROR, else the host's own)")
@@ -147,7 +153,7 @@ func unknownCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := "see `unwedge --help`"
+	hint := "see `" + c.CommandPath() + " --help`"
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
@@ -158,7 +164,11 @@ func unknownCommand(c *cobra.Command, args []string) error {
 func usageArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
+			err := check(cmd, args)
+			if errors.As(err, new(usageError)) { // it has its hint
+				return err
+			}
+			if err != nil {
 				return usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 			}
 			return nil
@@ -221,14 +231,26 @@ func runDir(out string, create func(base string) (string, error)) (string, error
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return "", fmt.Errorf("--out: %w", err)
 	}
+	return out, checkOut(out)
+}
+
+// checkOut says whether a user's --out can be used, as far as that shows before
+// anything is done: it is not there, or an empty directory.
+func checkOut(out string) error {
+	if out == "" {
+		return nil
+	}
 	left, err := os.ReadDir(out)
-	if err != nil {
-		return "", fmt.Errorf("--out: %w", err)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return usageError{fmt.Errorf("--out: %w", err)}
+	case len(left) > 0:
+		return usageError{fmt.Errorf("--out %s: the directory is not empty: name a new one, so that no run's artifacts are lost", out)}
+	default:
+		return nil
 	}
-	if len(left) > 0 {
-		return "", usageError{fmt.Errorf("--out %s: the directory is not empty: name a new one, so that no run's artifacts are lost", out)}
-	}
-	return out, nil
 }
 
 func (a *app) versionCmd() *cobra.Command {
