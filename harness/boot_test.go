@@ -322,6 +322,32 @@ func TestWithdrawnStall(t *testing.T) {
 	}
 }
 
+// A kernel in its first steps dies of an NMI. That is no reboot of its own.
+func TestLookingThatResetsIsStillAHang(t *testing.T) {
+	t.Parallel()
+	res, err := boot(t, request(t, "nmi-resets", &quick))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hang(t, res)
+	if res.Resets != 0 || !strings.Contains(strings.Join(res.Notes, "\n"), "NMI") {
+		t.Errorf("%d resets, notes %q", res.Resets, res.Notes)
+	}
+}
+
+func TestResetDuringAStallIsCounted(t *testing.T) {
+	t.Parallel()
+	limits := quick
+	limits.Confirm = time.Minute
+	res, err := boot(t, request(t, "resets-late", &limits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Outcome != scenarios.Booted || res.Resets != 1 || len(res.Stalls) == 0 || !res.Stalls[0].WentOn {
+		t.Errorf("outcome %s (%s), %d resets, stalls %+v", res.Outcome, res.Why, res.Resets, res.Stalls)
+	}
+}
+
 func TestLookingThatCuresIsStillAHang(t *testing.T) {
 	t.Parallel()
 	res, err := boot(t, request(t, "cured", &quick))

@@ -55,8 +55,9 @@ const (
 // fake is a QEMU with one vCPU that idles.
 type fake struct {
 	play    play
-	dir     string // the run's
-	console net.Conn
+	dir     string   // the run's
+	console *os.File // what the guest prints goes to
+	typed   *os.File // what is typed at it comes from
 	agent   net.Conn
 	tid     int
 	broken  atomic.Bool // a BREAK was sent, so the next console byte is a key
@@ -74,6 +75,7 @@ type play struct {
 	cont   func(f *fake)           // the guest begins to run
 	key    func(f *fake, key byte) // sysrq by BREAK
 	board  func(f *fake, key byte) // sysrq by keyboard
+	nmi    func(f *fake)           // inject-nmi
 	mute   func(cmd string) bool   // commands that get no answer
 	refuse func(cmd string) string // commands that get an error
 	status func(f *fake) string    // query-status's answer, where it is not running or paused
@@ -97,7 +99,7 @@ func runFake() int {
 				}
 			}
 		case "-chardev":
-			id, fd := "", 0
+			id, fd, path := "", 0, ""
 			for _, kv := range strings.Split(a, ",") {
 				k, v, _ := strings.Cut(kv, "=")
 				switch k {
@@ -105,7 +107,15 @@ func runFake() int {
 					id = v
 				case "fd":
 					fd, _ = strconv.Atoi(v)
+				case "path":
+					path = v
 				}
+			}
+			if path != "" {
+				if err := f.openPipes(path); err != nil {
+					return fail(err.Error())
+				}
+				continue
 			}
 			args[id] = fd
 		}
@@ -133,7 +143,7 @@ func fail(why string) int {
 
 func (f *fake) serve(fds map[string]int) error {
 	listeners := map[string]net.Listener{}
-	for _, id := range []string{"console", "agent", "qmp"} {
+	for _, id := range []string{"agent", "qmp"} {
 		l, err := net.FileListener(os.NewFile(uintptr(fds[id]), id))
 		if err != nil {
 			return fmt.Errorf("%s: descriptor %d: %w", id, fds[id], err)
@@ -141,9 +151,6 @@ func (f *fake) serve(fds map[string]int) error {
 		listeners[id] = l
 	}
 	var err error
-	if f.console, err = listeners["console"].Accept(); err != nil {
-		return err
-	}
 	if f.agent, err = listeners["agent"].Accept(); err != nil {
 		return err
 	}
@@ -164,6 +171,15 @@ func (f *fake) serve(fds map[string]int) error {
 	}
 }
 
+// openPipes opens the console's pipes as QEMU does (chardev/char-pipe.c).
+func (f *fake) openPipes(path string) (err error) {
+	if f.typed, err = os.OpenFile(path+".in", os.O_RDWR, 0); err != nil {
+		return err
+	}
+	f.console, err = os.OpenFile(path+".out", os.O_RDWR, 0)
+	return err
+}
+
 // idleThread returns the number of a thread of this process that never runs.
 func idleThread() int {
 	tid := make(chan int)
@@ -176,7 +192,7 @@ func idleThread() int {
 }
 
 func (f *fake) readConsole() {
-	in := bufio.NewReader(f.console)
+	in := bufio.NewReader(f.typed)
 	for {
 		key, err := in.ReadByte()
 		if err != nil {
@@ -242,6 +258,8 @@ func (f *fake) execute(cmd string, args json.RawMessage) (ret string, after func
 	case "human-monitor-command":
 		b, _ := json.Marshal("CPU#0\nRAX=0000000000000000 RBX=0\nRIP=ffffffff81e4a0ab RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\nRSP=ffffffff82803e80\n")
 		return string(b), nil
+	case "inject-nmi":
+		return "{}", func() { call(f.play.nmi, f) }
 	case "chardev-send-break":
 		f.broken.Store(true)
 	case "send-key":

@@ -86,6 +86,19 @@ var plays = map[string]play{
 			<-time.After(300 * time.Millisecond) // a guest takes its time to reboot
 		}
 	}},
+	// nmi-resets has no handler for the NMI that asks it where it is, and hangs
+	// there again.
+	"nmi-resets": {cont: hello, nmi: func(f *fake) {
+		f.event("RESET", `{"guest":true,"reason":"guest-reset"}`)
+		hello(f)
+	}},
+	// resets-late stalls, then resets itself, and boots.
+	"resets-late": {cont: hello, key: func(f *fake, key byte) {
+		if f.sysrqDump(key); key == 'q' {
+			f.event("RESET", `{"guest":true,"reason":"guest-reset"}`)
+			onConsole().cont(f)
+		}
+	}},
 	"hangs":      stuck,
 	"never-says": {},
 	"keyboard":   with(stuck, func(p *play) { p.key, p.board = nil, func(f *fake, k byte) { f.sysrqDump(k) } }),

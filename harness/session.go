@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/qmp"
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
@@ -46,6 +48,7 @@ type capture struct {
 	cancel   context.CancelFunc
 	finished time.Time
 	cause    diagnose.Cause // what it looked like at the end of the capture
+	reset    time.Time      // when the look may have reset the guest
 	patience time.Duration  // how long it may still go on by itself after finished
 }
 
@@ -194,7 +197,7 @@ func (s *session) event(ctx context.Context, e qmp.Event) error {
 		s.watch.Shutdown(now, "the guest powered off ("+data.Reason+")")
 	case "RESET":
 		if data.Guest {
-			s.watch.Reset(now)
+			s.guestReset(now)
 		}
 	case "GUEST_PANICKED":
 		s.watch.GuestPanicked(now)
@@ -202,6 +205,27 @@ func (s *session) event(ctx context.Context, e qmp.Event) error {
 		return s.stopped(ctx)
 	}
 	return nil
+}
+
+// guestReset takes a reset of the guest's. While it is looked at, that may be
+// the look's doing, which shows when the capture is complete.
+func (s *session) guestReset(now time.Time) {
+	c := s.capture
+	if c == nil || c.to >= 0 && !byNMI(c.stall.Attempts, now) {
+		s.watch.Reset(now)
+	} else if c.reset.IsZero() {
+		c.reset = now
+	}
+}
+
+// byNMI says whether a reset came right after an NMI that was to ask the guest
+// where it is: a kernel that has no handler for it yet ends in a triple fault.
+func byNMI(attempts []sysrq.Attempt, reset time.Time) bool {
+	const soon = 2 * time.Second
+	return slices.ContainsFunc(attempts, func(a sysrq.Attempt) bool {
+		after := reset.Sub(a.At)
+		return a.Route == sysrq.NMI && a.Yield != sysrq.Refused && after >= 0 && after < soon
+	})
 }
 
 // stopped finds out why QEMU stopped the vCPUs: after a power-off it is meant
@@ -226,6 +250,10 @@ func (s *session) judge(ctx context.Context, now time.Time) (verdict, bool) {
 	d := s.watch.Decide(now)
 	v := verdict{outcome: d.Outcome, why: d.Why, at: now, since: d.Since}
 	c := s.capture
+	if c != nil && c.to >= 0 && !c.reset.IsZero() {
+		s.note("the NMI that was to ask the guest where it is reset it: the kernel had no handler for it yet")
+		return s.hung(v), true
+	}
 	if d.State == watch.Over {
 		return s.conclude(v)
 	}
@@ -308,6 +336,10 @@ func (s *session) captured(got captured) {
 	c.to, c.finished = s.g.console.Stats().Bytes, time.Now()
 	c.stall.Registers, c.stall.Attempts = got.registers, got.attempts
 	s.res.Stalls = append(s.res.Stalls, c.stall)
+	if !c.reset.IsZero() && !byNMI(got.attempts, c.reset) {
+		s.watch.Reset(c.reset)
+		c.reset = time.Time{}
+	}
 	for _, err := range got.errs {
 		s.note("%v", err)
 	}
