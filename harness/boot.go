@@ -140,7 +140,7 @@ func (s *session) letGo(ctx context.Context, keep bool) error {
 	}
 	s.res.Kept = &result.Kept{
 		PID:     s.g.proc.Pid(),
-		Console: s.g.sockets[socketConsole].Path(), QMP: s.g.sockets[socketQMP].Path(), GDB: s.g.sockets[socketGDB].Path(),
+		Console: s.g.uart.Path(), QMP: s.g.sockets[socketQMP].Path(), GDB: s.g.sockets[socketGDB].Path(),
 	}
 	var errs []error
 	s.g.disconnect(&errs)

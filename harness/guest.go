@@ -33,6 +33,7 @@ type guest struct {
 	console *console.Recorder
 	agent   net.Conn
 	dir     *qemu.SocketDir
+	uart    *qemu.Pipe
 	sockets map[string]*qemu.Socket
 	guard   *guard // only with Request.Keep
 	files   []io.Closer
@@ -76,12 +77,16 @@ func start(ctx context.Context, req Request) (g *guest, err error) {
 }
 
 // listen makes the sockets and has QEMU inherit them.
-func (g *guest) listen(cmd *qemu.Command, fds *machine.Sockets) error {
+func (g *guest) listen(cmd *qemu.Command, fds *machine.Sockets) (err error) {
+	if g.uart, err = g.dir.Pipe(socketConsole); err != nil {
+		return err
+	}
+	fds.Console = g.uart.Path()
 	for _, s := range []struct {
 		name string
 		fd   *int
 	}{
-		{socketConsole, &fds.Console}, {socketQMP, &fds.QMP}, {socketSeat, &fds.Seat}, {socketGDB, &fds.GDB}, {socketAgent, &fds.Agent},
+		{socketQMP, &fds.QMP}, {socketSeat, &fds.Seat}, {socketGDB, &fds.GDB}, {socketAgent, &fds.Agent},
 	} {
 		sock, err := g.dir.Listen(s.name)
 		if err != nil {
@@ -110,7 +115,24 @@ func (g *guest) connect(ctx context.Context, req Request) error {
 	if err != nil {
 		return err
 	}
-	conn, err := g.sockets[socketConsole].Dial(ctx)
+	if g.agent, err = g.sockets[socketAgent].Dial(ctx); err != nil {
+		return g.orDead(err)
+	}
+	control, err := g.sockets[socketQMP].Dial(ctx)
+	if err != nil {
+		return g.orDead(err)
+	}
+	if g.qmp, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript, Timeout: req.QMPTimeout}); err != nil {
+		return g.orDead(err)
+	}
+	g.events = g.qmp.Subscribe(1024)
+	return g.record(req)
+}
+
+// record begins to read the console. QEMU has answered, so it has opened the
+// pipes; the guest is still paused, so it has printed nothing.
+func (g *guest) record(req Request) error {
+	conn, err := g.uart.Open()
 	if err != nil {
 		return g.orDead(err)
 	}
@@ -124,17 +146,6 @@ func (g *guest) connect(ctx context.Context, req Request) error {
 		log.Close()
 		return err
 	}
-	if g.agent, err = g.sockets[socketAgent].Dial(ctx); err != nil {
-		return g.orDead(err)
-	}
-	control, err := g.sockets[socketQMP].Dial(ctx)
-	if err != nil {
-		return g.orDead(err)
-	}
-	if g.qmp, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript, Timeout: req.QMPTimeout}); err != nil {
-		return g.orDead(err)
-	}
-	g.events = g.qmp.Subscribe(1024)
 	return nil
 }
 

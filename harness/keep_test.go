@@ -51,9 +51,9 @@ func TestKeep(t *testing.T) {
 		t.Errorf("status %q, %v, want paused", st.Status, err)
 	}
 	conn.Close()
-	for _, s := range []string{k.Console, k.GDB} {
-		if fi, err := os.Stat(s); err != nil || fi.Mode().Type() != os.ModeSocket {
-			t.Errorf("socket %s: %v", s, err)
+	for path, want := range map[string]os.FileMode{k.Console + ".in": os.ModeNamedPipe, k.Console + ".out": os.ModeNamedPipe, k.GDB: os.ModeSocket} {
+		if fi, err := os.Stat(path); err != nil || fi.Mode().Type() != want {
+			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}
 	if err := syscall.Kill(k.PID, syscall.SIGKILL); err != nil {

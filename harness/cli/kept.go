@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/unwedge/unwedge/harness/qemu"
 	"github.com/unwedge/unwedge/harness/qmp"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
@@ -94,9 +94,9 @@ func (a *app) attach(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer monitor.Close()
-	console, err := net.Dial("unix", res.Kept.Console) //nolint:noctx // a local socket that QEMU listens on
+	console, err := qemu.OpenPipe(res.Kept.Console)
 	if err != nil {
-		return fmt.Errorf("connect to the console: %w", err)
+		return err
 	}
 	defer console.Close()
 	stdin := int(os.Stdin.Fd())
@@ -124,7 +124,7 @@ func (a *app) attach(ctx context.Context, dir string) (err error) {
 // pipe copies both ways until the guest ends, ctx ends, or the detach key comes.
 // The guest's bytes go to the terminal as they are: whoever attaches asks for
 // the raw console.
-func pipe(ctx context.Context, console net.Conn, in io.Reader, out io.Writer) {
+func pipe(ctx context.Context, console io.ReadWriter, in io.Reader, out io.Writer) {
 	done := make(chan struct{}, 2)
 	go func() {
 		_, _ = io.Copy(out, console) // its end is the end of the session

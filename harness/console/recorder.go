@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"sync"
 	"syscall"
@@ -204,7 +203,7 @@ func (r *Recorder) setLogErr(err error) {
 }
 
 // Write sends keys to the guest's console, all of p or an error, within
-// Options.WriteTimeout where the source is a net.Conn.
+// Options.WriteTimeout where the source has write deadlines.
 func (r *Recorder) Write(p []byte) (int, error) {
 	w, ok := r.src.(io.Writer)
 	if !ok {
@@ -212,7 +211,7 @@ func (r *Recorder) Write(p []byte) (int, error) {
 	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
-	if c, ok := r.src.(net.Conn); ok {
+	if c, ok := r.src.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		if err := c.SetWriteDeadline(time.Now().Add(r.opts.WriteTimeout)); err != nil {
 			return 0, fmt.Errorf("write to console: %w", err)
 		}

@@ -85,10 +85,11 @@ type console struct {
 }
 
 func (c console) qemu() []string {
-	if c.sockets.Console == 0 {
+	if c.sockets.Console == "" {
 		return []string{"-serial", "mon:stdio"}
 	}
-	return []string{"-chardev", listen("console", c.sockets.Console), "-serial", "chardev:console"}
+	// A pipe, because a socket drops bytes of a UART: see harness/qemu.Pipe.
+	return []string{"-chardev", "pipe,id=console,path=" + escape(c.sockets.Console), "-serial", "chardev:console"}
 }
 
 // kernel names the early console by its address (hw/arm/virt.c's memory map,

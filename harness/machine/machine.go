@@ -49,14 +49,16 @@ type Disk struct {
 	Serial string
 }
 
-// Sockets are listening Unix sockets that QEMU inherits, as the numbers of its
-// file descriptors; 0 means that there is none.
+// Sockets are how the harness reaches the guest: the console by a pair of named
+// pipes (PATH.in and PATH.out), the rest by listening Unix sockets that QEMU
+// inherits, as the numbers of its file descriptors. "" and 0 mean that there is
+// none.
 type Sockets struct {
-	Console int // the first UART
-	QMP     int // the harness's monitor
-	Seat    int // a second monitor, for a person
-	GDB     int // QEMU's gdb stub
-	Agent   int // the guest agent's virtio-serial port
+	Console string // the first UART
+	QMP     int    // the harness's monitor
+	Seat    int    // a second monitor, for a person
+	GDB     int    // QEMU's gdb stub
+	Agent   int    // the guest agent's virtio-serial port
 }
 
 // feature is one thing the machine has: it owns both the QEMU arguments and the
