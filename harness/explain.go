@@ -43,7 +43,7 @@ func (s *session) facts() (diagnose.Input, error) {
 	in := diagnose.Input{Log: log, Agent: res.Reports, Ending: ending(res.Outcome), Scenario: scenarioFacts(s.req)}
 	if n := len(res.Stalls); n > 0 {
 		last := res.Stalls[n-1]
-		in.VCPUs = vcpuFacts(last)
+		in.VCPUs, in.Repeated = vcpuFacts(last), last.Repeated
 		for _, a := range last.Attempts {
 			in.Attempts = append(in.Attempts, diagnose.Attempt{
 				Key: a.Key, Route: string(a.Route), Yielded: a.Yield == sysrq.Captured || a.Yield == sysrq.Torn, Detail: a.Note,

@@ -37,6 +37,8 @@ type session struct {
 	bad     chan error
 
 	capture *capture // the one under way or being confirmed
+
+	progressEnd int64 // the console's length at the last line that was progress
 }
 
 // capture is one suspicion: what was seen, and what it was asked.
@@ -155,6 +157,9 @@ func (s *session) line(l console.Line) {
 	c := s.capture
 	s.watch.Capturing(c != nil && l.Offset >= c.from && (c.to < 0 || l.Offset < c.to))
 	s.watch.Line(l.At, l.Text)
+	if !s.watch.Progress().Before(l.At) {
+		s.progressEnd = l.End
+	}
 	if t, ok := guestTime(l.Text); ok {
 		s.res.Times.Guest = t
 	}
@@ -171,6 +176,7 @@ func (s *session) report(r agentproto.Report) {
 	}
 	s.res.Stage = r.Stage
 	s.watch.Report(now, r)
+	s.progressEnd = s.g.console.Stats().Bytes
 	s.req.Observer.Report(r)
 }
 
@@ -314,7 +320,7 @@ func (s *session) suspect(ctx context.Context, d watch.Decision) {
 	now := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	s.capture = &capture{
-		stall: result.Stall{At: d.Since.Sub(s.start), Noticed: now.Sub(s.start), Why: d.Why, Idle: d.Idle},
+		stall: result.Stall{At: d.Since.Sub(s.start), Noticed: now.Sub(s.start), Why: d.Why, Idle: d.Idle, Repeated: max(0, s.g.console.Stats().Bytes-s.progressEnd)},
 		since: d.Since, from: s.g.console.Stats().Bytes, to: -1, done: make(chan captured, 1), cancel: cancel,
 	}
 	s.req.Observer.Phase(Capturing, d.Why)

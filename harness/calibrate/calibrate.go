@@ -54,22 +54,36 @@ func (s *Store) Reference(c Class, kind string) (ref watch.Reference, ok bool, e
 	if err != nil {
 		return watch.Reference{}, false, err
 	}
-	var units []time.Duration
+	var units, idle, busy []time.Duration
 	for _, b := range boots {
 		if b.Kind == unitKind {
 			units = append(units, b.Unit)
 		}
 		if b.Kind == kind {
-			ref.IdleGap = max(ref.IdleGap, b.IdleGap)
-			ref.BusyGap = max(ref.BusyGap, b.BusyGap)
+			idle, busy = append(idle, b.IdleGap), append(busy, b.BusyGap)
 		}
 	}
+	ref.IdleGap, ref.BusyGap = high(idle), high(busy)
 	if len(units) == 0 {
 		return ref, false, nil
 	}
 	slices.Sort(units)
 	ref.Unit = units[(len(units)-1)/2]
 	return ref, true, nil
+}
+
+// high is the longest of the times, or the second longest where there are ten or
+// more: one odd boot shall not rule all that follow.
+func high(ds []time.Duration) time.Duration {
+	slices.Sort(ds)
+	switch n := len(ds); {
+	case n == 0:
+		return 0
+	case n >= 10:
+		return ds[n-2]
+	default:
+		return ds[n-1]
+	}
 }
 
 // Learn adds a good boot. Two processes may learn at once.

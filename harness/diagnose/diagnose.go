@@ -137,6 +137,7 @@ func ruleTable() []rule {
 		{"start job", famConsole, startJob},
 		{"ordered shutdown", famEnding, orderedShutdown},
 		{"triple fault", famEnding, tripleFault},
+		{"console flood", famEnding, consoleFlood},
 		{"spinning vCPU", famEnding, spinning},
 		{"silent", famEnding, silent},
 		{"booted", famNone, booted},

@@ -64,6 +64,7 @@ const (
 	CauseShutdown       Cause = "ordered-shutdown"
 	CauseSilent         Cause = "silent-early-death"
 	CauseFirmware       Cause = "firmware-stopped"
+	CauseFlood          Cause = "console-flood" // one message over and over
 	CauseWrongConsole   Cause = "console-elsewhere"
 	CauseSystemdFreezes Cause = "pid1-crashed"
 	CauseNone           Cause = "none"

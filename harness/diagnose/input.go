@@ -25,6 +25,9 @@ type Input struct {
 	Dump *dump.Dump
 	// Ending is how the run ended.
 	Ending Ending
+	// Repeated is how many bytes the guest printed between its last progress
+	// and the capture: lines that were all there before but for their numbers.
+	Repeated int64
 	// VCPUs are samples of the virtual CPUs while the guest hung.
 	VCPUs []VCPU
 	// Agent are the reports of the guest agent, oldest first.

@@ -56,6 +56,32 @@ func (f *facts) lastLine(what string) []Evidence {
 	return []Evidence{{What: what, Lines: []string{b.LastText}, Offset: b.LastOffset, Source: sourceConsole}}
 }
 
+// minFlood is how much repetition is a flood, in bytes: some thousand lines.
+const minFlood = 64 << 10
+
+// consoleFlood: no dump tells, but the guest prints the same over and over.
+func consoleFlood(f *facts) *Diagnosis {
+	if f.in.Repeated < minFlood || f.end != nil {
+		return nil
+	}
+	last := f.lastLine("the last of the repeated lines")
+	if last == nil {
+		return nil
+	}
+	text := dump.Normalise(f.d.Boot.LastText)
+	where := WhereKernel
+	if !strings.HasPrefix(strings.TrimLeft(f.d.Boot.LastText, "\r"), "[") {
+		where = WhereUserspace
+	}
+	return &Diagnosis{
+		Kind: KindHang, Cause: CauseFlood, Where: where, Confidence: Likely,
+		Title:    "hang: console flood: " + text,
+		Summary:  fmt.Sprintf("the guest prints the same over and over, %d KiB since its last progress", f.in.Repeated>>10),
+		Remedy:   "find who prints the line, and why it never stops; with `quiet` or a lower console log level the boot may go on",
+		Evidence: append(last, f.vcpuEvidence()...),
+	}
+}
+
 // spinning: no dump tells, but a virtual CPU never leaves a kernel function.
 func spinning(f *facts) *Diagnosis {
 	var v *VCPU
@@ -73,7 +99,7 @@ func spinning(f *facts) *Diagnosis {
 	return &Diagnosis{
 		Kind: KindLockup, Cause: CauseSpin, Where: WhereKernel, Confidence: Likely,
 		Title: "a virtual CPU spins in " + fn, Function: fn,
-		Summary:  "a virtual CPU was found in " + fn + " at full load, and the console is silent",
+		Summary:  "a virtual CPU was found in " + fn + " at full load, and nothing new is on the console",
 		Remedy:   "look for an endless loop in " + fn + "; more samples tell whether it is there every time",
 		Evidence: append(f.vcpuEvidence(), f.lastLine("the last line of the console")...),
 	}

@@ -123,6 +123,8 @@ type Stall struct {
 	Idle      bool            `json:"idle"`
 	Registers []vcpu.Sample   `json:"registers,omitempty"`
 	Attempts  []sysrq.Attempt `json:"sysrq,omitempty"`
+	// Repeated is how many bytes the guest had printed since its last progress.
+	Repeated int64 `json:"repeated_bytes,omitempty"`
 	// Wake is the time that the harness waited for a timer of user space.
 	Wake time.Duration `json:"wake_ns,omitempty"`
 	// Works says that the vCPUs were seen in many places: silent, but at work.

@@ -85,8 +85,9 @@ type Guest struct {
 type Times struct {
 	// Banner is how long the kernel may take to begin to print.
 	Banner time.Duration
-	// Quiet is the silence that ends the last dump. The others need less: the
-	// kernel prints a dump in one go and only then hears the next key.
+	// Quiet is the silence that ends the task dump and the last one. The others
+	// need less: the kernel prints a dump in one go and only then hears the
+	// next key.
 	Quiet time.Duration
 	// Dump is how long one dump may take in all.
 	Dump time.Duration
@@ -146,7 +147,7 @@ func (g Guest) key(ctx context.Context, r Route, key byte, t Times) Attempt {
 		a.Yield, a.Layer, a.Note = Refused, "qemu", err.Error()
 		return a
 	}
-	if key != Keys[len(Keys)-1] {
+	if key != 't' && key != Keys[len(Keys)-1] {
 		t.Quiet /= 4
 	}
 	a.Yield, a.Layer, a.Note = g.await(ctx, key, a.From, t)

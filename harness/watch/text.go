@@ -2,6 +2,7 @@ package watch
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -27,16 +28,20 @@ var detectors = []string{
 	"detected expedited stalls", "blocked for more than", "BUG: workqueue lockup", "kthread starved for",
 }
 
+// noise are lines that a kernel prints because its host is slow; they say
+// nothing of the boot. Source: kernel/time/hrtimer.c, kernel/events/core.c,
+// arch/x86/kernel/hpet.c, kernel/time/clocksource.c.
+var noise = []string{
+	"hrtimer: interrupt took", "perf: interrupt took too long", "RTC interrupts", "clocksource: timekeeping watchdog",
+}
+
 // waiting are status lines of systemd's that say that nothing happens.
 var waiting = []string{" job is running for ", "/start running ("}
 
-func waitingLine(line []byte) bool {
-	for _, w := range waiting {
-		if bytes.Contains(line, []byte(w)) {
-			return true
-		}
-	}
-	return false
+// idleTalk says that a line is no progress, new as it may look.
+func idleTalk(line []byte) bool {
+	has := func(text string) bool { return bytes.Contains(line, []byte(text)) }
+	return slices.ContainsFunc(waiting, has) || slices.ContainsFunc(noise, has)
 }
 
 func lastWords(line []byte) (scenarios.Outcome, string) {

@@ -110,7 +110,7 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 		t.detector = d
 		return // the kernel complains about the stall: that is no progress
 	}
-	if waitingLine(text) {
+	if idleTalk(text) {
 		return
 	}
 	if t.capturing { // what we asked for is no progress either

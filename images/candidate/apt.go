@@ -261,6 +261,9 @@ func (a *apt) show(ctx context.Context, name, version string) (debPackage, error
 			best = p
 		}
 	}
+	if len(versions) == 0 {
+		return best, &NotFoundError{"deb:" + name, fmt.Sprintf("%s knows of it but no longer holds it for %s", a.spec.suite, a.spec.arch.Facts().Debian)}
+	}
 	if best.Name == "" {
 		return best, &NotFoundError{"deb:" + name + "=" + version, fmt.Sprintf("%s has version %s only", a.spec.suite, strings.Join(versions, ", "))}
 	}
