@@ -20,3 +20,14 @@ func TestDeviceJobsAreToldFromOthers(t *testing.T) {
 		}
 	}
 }
+
+func TestATextThatNoKernelWroteIsUnknown(t *testing.T) {
+	for _, text := range []string{"hello world\n", "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:\n"} {
+		if d := Explain([]byte(text)); d.Cause != CauseUnknown {
+			t.Errorf("Explain(%q): %s, %s", text, d.Cause, d.Title)
+		}
+	}
+	if d := Explain([]byte("SeaBIOS (version 1.16.2)\nBooting from ROM..\n")); d.Cause != CauseSilent {
+		t.Errorf("a firmware's log: %s", d.Cause)
+	}
+}

@@ -153,6 +153,9 @@ func silent(f *facts) *Diagnosis {
 	if b.Stage.Rank() > dump.StageEarly.Rank() || f.d.Records > 0 && b.KernelCount > 0 && b.KernelRecords > 3 {
 		return nil
 	}
+	if b.Stage == dump.StageFirmware && b.FirmwareCount == 0 && f.in.Ending == "" && len(b.Events) == 0 {
+		return nil // a text from elsewhere that no firmware and no kernel wrote
+	}
 	ev := append(f.lastLine("the last line of the console"), f.vcpuEvidence()...)
 	ev = append(ev, f.agentEvidence()...)
 	if f.alive() {
