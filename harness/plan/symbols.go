@@ -10,12 +10,14 @@ import (
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // symbols names addresses by the kernel's own table, which is read when the
 // first address is asked for: only a boot that stalls needs it. Addresses are
 // taken as they were linked, so they are right where the kernel is not moved
-// (no KASLR), and unnamed or outside the table where it is.
+// (no KASLR), and unnamed or outside the table where it is. The first steps of a
+// kernel run at physical addresses; these are named, too.
 func symbols(k *kernel.Kernel) vcpu.Symbolizer {
 	table := sync.OnceValue(func() *kallsyms.Table {
 		payload, err := k.Payload(context.Background())
@@ -33,12 +35,38 @@ func symbols(k *kernel.Kernel) vcpu.Symbolizer {
 		if t == nil {
 			return "", false
 		}
+		addr, ok := linked(t, k.Arch, addr)
+		if !ok {
+			return "", false
+		}
 		name, off, size, ok := t.Nearest(addr)
 		if !ok || size > 0 && off >= size {
 			return "", false
 		}
 		return fmt.Sprintf("%s+%#x/%#x", name, off, size), true
 	}
+}
+
+// linked returns the address that a program counter was linked at; ok is false
+// where it lies outside the kernel. Symbols of another kind, such as the offsets
+// of x86's per-CPU variables, which begin at 0, must not name it.
+func linked(t *kallsyms.Table, a arch.Arch, pc uint64) (addr uint64, ok bool) {
+	start, ok1 := t.Lookup("_text")
+	end, ok2 := t.Lookup("_end")
+	if !ok1 || !ok2 {
+		return pc, pc>>63 == 1
+	}
+	if pc>>63 == 0 {
+		switch a {
+		case arch.X86_64:
+			pc += 0xffffffff80000000 // __START_KERNEL_map, arch/x86/include/asm/page_64_types.h
+		case arch.AArch64:
+			// Where QEMU's virt puts an Image whose text_offset is 0 (since
+			// 5.10; hw/arm/boot.c, load_aarch64_image).
+			pc += start - 0x40200000
+		}
+	}
+	return pc, pc >= start && pc < end
 }
 
 // seededFault returns the ground truth that travels with a kernel that was
