@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/progress"
 )
@@ -22,7 +24,7 @@ func (a *app) mutateCmd() *cobra.Command {
 		Short: "Make a kernel with one function changed, to try a hang on",
 		Long: `Write a copy of a stock kernel in which one function does something else, found by
 the kernel's own symbol table and changed in machine code. What was changed is
-written beside it as OUT.truth.json. The faults:
+written beside it as OUT.truth.json, and a link to its modules as OUT.modules. The faults:
 
   return, return:-ERRNO   come back at once, with 0 or an error
   spin, spin-irqs-off     loop for ever, with interrupts as they are or masked
@@ -74,8 +76,21 @@ func (a *app) mutate(ctx context.Context, arg string, f mutateFlags) error {
 	}
 	d.close()
 	fmt.Fprintf(a.stdout, "%s: %s with %s changed, in %s\n", f.out, c.Kernel.Release, truth.Function, f.out+mutate.TruthSuffix)
-	if c.ModulesDir != "" {
-		fmt.Fprintf(a.stdout, "its modules: --modules-dir %s\n", machine.Quote(c.ModulesDir))
+	return linkModules(f.out, c.ModulesDir)
+}
+
+// linkModules puts a link to the stock kernel's modules beside the copy, so that
+// they are found with it.
+func linkModules(out, modules string) error {
+	if modules == "" {
+		return nil
+	}
+	link := out + candidate.ModulesSuffix
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("link the modules: %w", err)
+	}
+	if err := os.Symlink(modules, link); err != nil {
+		return fmt.Errorf("link the modules: %w", err)
 	}
 	return nil
 }

@@ -111,6 +111,9 @@ func resolve(ctx context.Context, arg string, opts Options) (*Candidate, error) 
 	}
 	c := &Candidate{Kernel: k, Origin: arg}
 	c.beside(filepath.Dir(arg))
+	if c.ModulesDir == "" {
+		c.ModulesDir = modulesOf(arg)
+	}
 	return c, nil
 }
 
@@ -126,6 +129,19 @@ func (c *Candidate) beside(dir string) {
 	case filepath.Base(dir) == "boot" && isDir(filepath.Join(modules, "kernel")):
 		c.ModulesDir = modules
 	}
+}
+
+// ModulesSuffix is appended to a kernel file's name for a link to, or a copy of,
+// its lib/modules/RELEASE directory.
+const ModulesSuffix = ".modules"
+
+// modulesOf returns the modules that lie beside a kernel file, "" if none do.
+func modulesOf(path string) string {
+	dir, err := filepath.EvalSymlinks(path + ModulesSuffix)
+	if err != nil || !isDir(filepath.Join(dir, "kernel")) {
+		return ""
+	}
+	return dir
 }
 
 // modulesFile is a file of a lib/modules/RELEASE directory, "" for any other
