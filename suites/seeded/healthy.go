@@ -65,7 +65,7 @@ func (s *suite) healthyBoots(ctx context.Context, a arch.Arch, stock *candidate.
 	}
 	for _, c := range kernels {
 		s.update(func(card *Card) {
-			card.addKernel(fmt.Sprintf("%s: %s (%s)", c.Kernel.Arch, c.Kernel.Release, c.Origin))
+			card.addKernel(c)
 		})
 	}
 	matrix.Run(ctx, healthyCells(a, kernels, s.healthy), s.jobs, s.bootHealthy, func(matrix.Done[healthyCell]) {})

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/unwedge/unwedge/images/candidate"
 )
 
 // cardName is the file that a run of the score collects its results in.
@@ -61,7 +63,8 @@ func (s *suite) update(change func(*Card)) {
 	}
 }
 
-func (c *Card) addKernel(k string) {
+func (c *Card) addKernel(of *candidate.Candidate) {
+	k := fmt.Sprintf("%s: %s (%s)", of.Kernel.Arch, of.Kernel.Release, of.Origin)
 	if !slices.Contains(c.Kernels, k) {
 		c.Kernels = append(c.Kernels, k)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -57,7 +58,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(stderr, "seed %d, in %s\n", o.seed, o.out)
-	s.card.Version, s.card.Host = "this tree", fmt.Sprintf("%s, %d CPUs", runtime.GOARCH, runtime.NumCPU())
+	s.card.Version, s.card.Host = version(), fmt.Sprintf("%s, %d CPUs", runtime.GOARCH, runtime.NumCPU())
 	for _, a := range o.arches {
 		if err := s.arch(ctx, a); err != nil {
 			return err
@@ -72,6 +73,23 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	return nil
 }
 
+// version is the commit that this program was built from, where the build knows
+// it, with a plus sign where files were changed.
+func version() string {
+	v, changed := "of an unknown commit", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision" && len(s.Value) >= 12:
+				v = s.Value[:12]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				changed = "+"
+			}
+		}
+	}
+	return v + changed
+}
+
 // arch makes the score of one architecture.
 func (s *suite) arch(ctx context.Context, a arch.Arch) error {
 	arg := s.kernel
@@ -82,6 +100,7 @@ func (s *suite) arch(ctx context.Context, a arch.Arch) error {
 	if err != nil {
 		return err
 	}
+	s.update(func(card *Card) { card.addKernel(c) })
 	b := &bench{suite: s, arch: a, stock: c}
 	seeds, err := b.seeds(ctx)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -163,7 +164,9 @@ func place(t Truth, r *result.Result, log []byte) Placed {
 		}
 		return Nowhere
 	}
-	name := regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(t.Function) + `([^\w.]|$)`)
+	// What the compiler adds to a name (.isra.0) differs from build to build,
+	// and a title leaves it out.
+	name := regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(dump.BaseName(t.Function)) + `(\.[\w.]+)?([^\w.]|$)`)
 	texts := []string{d.Function, d.Title, d.Summary}
 	for _, l := range d.Chain {
 		texts = append(texts, l.Func)

@@ -76,6 +76,9 @@ func TestPlaceByRegisters(t *testing.T) {
 	if got := place(truthOf(Mutant{"do_it", "spin", ""}, "x86_64"), r, nil); got != ByRegisters {
 		t.Errorf("named in %q", got)
 	}
+	if got := place(truthOf(Mutant{"do_it.constprop.0", "spin", ""}, "x86_64"), r, nil); got != ByRegisters {
+		t.Errorf("with a suffix of the compiler's: named in %q", got)
+	}
 	if got := place(truthOf(Mutant{"o_it", "spin", ""}, "x86_64"), r, nil); got != Nowhere {
 		t.Errorf("part of a name: named in %q", got)
 	}
