@@ -35,11 +35,15 @@ var landmarks = []struct {
 	{userSpace, "free_initmem", true},
 }
 
-const userSpace = "init and user space"
+// The phases at the ends; landmarks are in between.
+const (
+	noHandlers = "before start_kernel"
+	userSpace  = "init and user space"
+)
 
 // phases cuts a trace into the parts of the boot.
 func phases(trace []Entered) []Phase {
-	out := []Phase{{Name: "before start_kernel"}}
+	out := []Phase{{Name: noHandlers}}
 	for _, f := range trace {
 		for _, l := range landmarks {
 			if l.function == f.Name {

@@ -88,6 +88,11 @@ func truthOf(m Mutant, arch string) Truth {
 	case "crash":
 		t.Kinds = []diagnose.Kind{diagnose.KindOops, diagnose.KindPanic}
 		t.Causes = []diagnose.Cause{diagnose.CauseOops, diagnose.CausePanic}
+		if m.Phase == noHandlers {
+			// Nothing handles the exception yet: on x86 a triple fault.
+			t.Kinds = append(t.Kinds, diagnose.KindReset, diagnose.KindRebootLoop)
+			t.Causes = append(t.Causes, diagnose.CauseTripleFault, diagnose.CauseRebootLoop)
+		}
 	case "reset":
 		t.Kinds = []diagnose.Kind{diagnose.KindReset, diagnose.KindRebootLoop}
 		t.Causes = []diagnose.Cause{diagnose.CauseTripleFault, diagnose.CauseRebootLoop}
@@ -154,10 +159,11 @@ func verdict(s Score, d *diagnose.Diagnosis) Verdict {
 
 // place says where the truth's function, or system call, is named.
 func place(t Truth, r *result.Result, log []byte) Placed {
-	if t.Function == "" && t.Syscall == "" || t.Fault == "reset" {
+	d := r.Diagnosis
+	reset := slices.Contains(t.Kinds, diagnose.KindReset) && (d.Kind == diagnose.KindReset || d.Kind == diagnose.KindRebootLoop)
+	if t.Function == "" && t.Syscall == "" || t.Fault == "reset" || reset {
 		return NotJudged
 	}
-	d := r.Diagnosis
 	if t.Function == "" {
 		if d.Syscall == t.Syscall {
 			return ByDiagnosis

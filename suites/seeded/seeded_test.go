@@ -58,6 +58,8 @@ func TestScore(t *testing.T) {
 		"slept where it must not":   {sleep, answer(scenarios.Panicked, oops), "BUG: scheduling while atomic: swapper\n", Right, ByDiagnosis},
 		"crashed, in the title":     {crash, answer(scenarios.Panicked, oops), "", Right, ByDiagnosis},
 		"reset, nothing to be told": {reset, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindRebootLoop, Cause: diagnose.CauseTripleFault}), "", Right, NotJudged},
+		"crashed, no handlers yet":  {Mutant{"do_it", "crash", noHandlers}, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindReset, Cause: diagnose.CauseTripleFault}), "", Right, NotJudged},
+		"crashed, with handlers":    {crash, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindReset, Cause: diagnose.CauseTripleFault}), "", Wrong, Nowhere},
 		"reset, taken for a hang":   {reset, answer(scenarios.Hung, lockup), "", Wrong, NotJudged},
 	} {
 		s := score(truthOf(tc.m, "x86_64"), tc.res, []byte(tc.log))
