@@ -140,6 +140,7 @@ func ruleTable() []rule {
 		{"console flood", famEnding, consoleFlood},
 		{"spinning vCPU", famEnding, spinning},
 		{"silent", famEnding, silent},
+		{"start-up sleeps", famEnding, startUpSleeps},
 		{"booted", famNone, booted},
 		{"unknown", famNone, unknown},
 	}

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
@@ -207,6 +208,26 @@ func silent(f *facts) *Diagnosis {
 		out.Summary = "the kernel printed its first lines and nothing after them"
 	}
 	return out
+}
+
+// startUpSleeps: the kernel has not come to /init, every virtual CPU idles, and
+// no task dump tells which wait does not end: no sysrq route reaches a kernel
+// whose keyboard and console drivers are not up. A kernel that has turned off
+// its boot console may merely speak elsewhere.
+func startUpSleeps(f *facts) *Diagnosis {
+	b, in := &f.d.Boot, &f.in
+	idle := len(in.VCPUs) > 0 && !slices.ContainsFunc(in.VCPUs, func(c VCPU) bool { return !c.Idle || c.User })
+	early := b.Stage == dump.StageEarly || b.Stage == dump.StageInitcalls
+	if in.Ending != EndingSilent || !idle || !early || len(in.Agent) > 0 || f.end != nil || strings.Contains(b.LastText, "bootconsole") {
+		return nil
+	}
+	return &Diagnosis{
+		Kind: KindHang, Cause: CauseKernelWait, Where: WhereKernel, Confidence: Likely,
+		Title:    "hang: the kernel's start-up sleeps at stage " + string(b.Stage),
+		Summary:  "every virtual CPU idles and /init was not started: the kernel's own start-up waits for something that does not come; which function waits is not known",
+		Remedy:   "boot once more with initcall_debug ignore_loglevel: the last initcall that is called and does not return is the one that waits",
+		Evidence: append(f.vcpuEvidence(), f.lastLine("the last line of the console")...),
+	}
 }
 
 func consoleArg(f *facts) string {
