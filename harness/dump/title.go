@@ -51,6 +51,9 @@ func title(r *Report) string {
 		if strings.HasPrefix(r.Text, "kernel BUG at ") {
 			return in("kernel BUG")
 		}
+		if atomic := "BUG: scheduling while atomic"; strings.HasPrefix(r.Text, atomic) {
+			return in(atomic) // the rest is the task, its PID and its count
+		}
 		s, _, _ := strings.Cut(r.Text, " at ") // the rest is a source line or an address
 		return in(Normalise(s))
 	}
