@@ -105,6 +105,8 @@ func (s *session) finish(ctx context.Context, v verdict) error {
 	if v.outcome == scenarios.Booted {
 		if why := wrongState(res); why != "" {
 			res.Outcome, res.Why = scenarios.WrongState, why
+		} else if last := res.Reports[len(res.Reports)-1]; last.BuildID == "" && res.Kernel.BuildID != "" {
+			s.note("the guest told no build ID: that the candidate runs is known by its release only")
 		}
 	}
 	keep := s.req.Keep && res.Outcome == scenarios.Hung

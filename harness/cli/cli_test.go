@@ -351,11 +351,19 @@ func TestKeptGuestsThatAreNone(t *testing.T) {
 			t.Errorf("%s: exit code %d", command, r.code)
 		}
 		onlyLine(t, r, "no guest was kept", "--keep")
-		r = unwedge(t, "", command, kept(t, &result.Kept{PID: 4242, QMP: "/nowhere/\x1b[2J/qmp"}))
-		if r.code != exitHarness {
-			t.Errorf("%s: exit code %d", command, r.code)
-		}
-		onlyLine(t, r, "does not answer", "pid 4242", "may have ended")
+	}
+	gone := func() string { return kept(t, &result.Kept{PID: 4242, QMP: "/nowhere/\x1b[2J/qmp"}) }
+	r := unwedge(t, "", "attach", gone())
+	if r.code != exitHarness {
+		t.Errorf("attach: exit code %d", r.code)
+	}
+	onlyLine(t, r, "no guest is kept any more", "its QEMU has ended")
+	dir := gone()
+	if r := unwedge(t, "", "stop", dir); r.code != exitFine || r.stdout != "it had ended before\n" {
+		t.Errorf("stop of a guest that is gone: %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	if r := unwedge(t, "", "stop", dir); r.code != exitUsage {
+		t.Errorf("stop again: exit code %d, want the run forgotten", r.code)
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,25 +42,38 @@ func (a *app) stopCmd() *cobra.Command {
 		Example: `  unwedge stop ~/.local/state/unwedge/runs/20261123-120000-random`,
 		RunE: func(c *cobra.Command, args []string) error {
 			res, conn, err := openKept(c.Context(), args[0])
-			if err != nil {
+			said := "ended"
+			switch {
+			case errors.Is(err, errGone):
+				said = "it had ended before"
+			case err != nil:
 				return err
+			default:
+				defer conn.Close()
+				if err := conn.Execute(c.Context(), "quit", nil, nil); err != nil && !errors.Is(err, qmp.ErrClosed) {
+					return err
+				}
 			}
-			defer conn.Close()
-			if err := conn.Execute(c.Context(), "quit", nil, nil); err != nil && !errors.Is(err, qmp.ErrClosed) {
-				return err
-			}
-			res.Kept = nil
-			if err := res.Write(rundir.Result); err != nil {
-				return err
-			}
-			if err := removeSockets(filepath.Join(args[0], rundir.Sockets)); err != nil {
-				return fmt.Errorf("remove the sockets: %w", err)
-			}
-			_, err = fmt.Fprintln(a.stdout, "ended")
-			return err
+			return a.forget(res, args[0], said)
 		},
 	}
 }
+
+// forget takes what a kept guest left out of its run.
+func (a *app) forget(res *result.Result, dir, said string) error {
+	res.Kept = nil
+	if err := res.Write(rundir.Result); err != nil {
+		return err
+	}
+	if err := removeSockets(filepath.Join(dir, rundir.Sockets)); err != nil {
+		return fmt.Errorf("remove the sockets: %w", err)
+	}
+	_, err := fmt.Fprintln(a.stdout, said)
+	return err
+}
+
+// errGone says that nobody listens where a kept guest's QEMU did.
+var errGone = errors.New("its QEMU has ended")
 
 // removeSockets removes the directory of a run's sockets, which may be a link to
 // one with a shorter path (qemu.NewSocketDir).
@@ -82,6 +97,9 @@ func openKept(ctx context.Context, dir string) (*result.Result, *qmp.Conn, error
 		return nil, nil, usageError{fmt.Errorf("%s: no guest was kept: boot with --keep", dir)}
 	}
 	conn, err := qmp.Dial(ctx, res.Kept.QMP, qmp.Options{})
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+		return res, nil, fmt.Errorf("%s: no guest is kept any more: %w", dir, errGone)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("the kept guest does not answer, its QEMU (pid %d) may have ended: %w", res.Kept.PID, err)
 	}

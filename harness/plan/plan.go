@@ -107,6 +107,10 @@ func (e *UnsupportedError) Error() string {
 	return fmt.Sprintf("scenario %s is not for kernel %s: %s", e.Scenario, e.Release, e.Reason)
 }
 
+// maxCmdline is the kernels' COMMAND_LINE_SIZE of 2048 less the NUL
+// (arch/x86/include/asm/setup.h, arch/arm64/include/uapi/asm/setup.h).
+const maxCmdline = 2047
+
 // supported checks what a scenario needs of a kernel, as far as its config is
 // known.
 func supported(sc scenarios.Scenario, k *kernel.Kernel) error {
@@ -145,6 +149,9 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	}
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err
+	}
+	if n := len(req.Machine.Cmdline()); n > maxCmdline {
+		return harness.Request{}, &UnsupportedError{sc.Name, k.Release, fmt.Sprintf("the kernel command line has %d bytes, and the kernel cuts it at %d", n, maxCmdline)}
 	}
 	class := calibrate.Class{Arch: string(sc.Arch), Accel: string(h.Accel), QEMU: req.QEMUVersion}
 	req.Reference, req.Calibrated, err = req.Calibration.Reference(class, string(sc.Initramfs))
