@@ -7,7 +7,11 @@ import (
 func (p *Parser) finishTitles() {
 	for i := range p.d.Reports {
 		rep := &p.d.Reports[i]
-		rep.Func = Guilty(rep.IP, rep.Frames)
+		ip := rep.IP
+		if rep.Kind == ReportBug && !strings.HasPrefix(rep.Text, "kernel BUG at ") && len(rep.Frames) > 0 {
+			ip = "" // a trace of who complains: an RIP in it is what was interrupted
+		}
+		rep.Func = Guilty(ip, rep.Frames)
 		rep.Title = title(rep)
 	}
 }
