@@ -97,6 +97,15 @@ func spinning(f *facts) *Diagnosis {
 		return nil
 	}
 	fn := functionOf(v.Symbol)
+	if delays[fn] && f.d.Boot.Stage.Rank() < dump.StageEarly.Rank() {
+		return &Diagnosis{
+			Kind: KindEarlyDeath, Cause: CauseSilent, Where: WhereKernel, Confidence: Likely,
+			Title:    "silent: the kernel waits in a delay loop before its console is up",
+			Summary:  "the kernel waits in a delay loop (" + fn + ") and has printed nothing: so a panic ends that comes before the console is up",
+			Remedy:   "boot with earlycon (arm64) or earlyprintk=serial,keep (x86); what dies before that shows in a debugger only: -s -S and a breakpoint at panic",
+			Evidence: f.vcpuEvidence(),
+		}
+	}
 	return &Diagnosis{
 		Kind: KindLockup, Cause: CauseSpin, Where: WhereKernel, Confidence: Likely,
 		Title: "a virtual CPU spins in " + fn, Function: fn,
@@ -104,6 +113,15 @@ func spinning(f *facts) *Diagnosis {
 		Remedy:   "look for an endless loop in " + fn + "; more samples tell whether it is there every time",
 		Evidence: append(f.vcpuEvidence(), f.lastLine("the last line of the console")...),
 	}
+}
+
+// delays are the functions in which udelay and mdelay pass their time
+// (arch/arm64/lib/delay.c, arch/x86/lib/delay.c); panic's endless loop is of
+// mdelay (kernel/panic.c).
+var delays = map[string]bool{
+	"__delay": true, "delay_loop": true, "delay_tsc": true, "__const_udelay": true, "__udelay": true, "__ndelay": true,
+	"arch_counter_get_cntvct": true, "arch_timer_read_cntvct_el0": true, "__arch_counter_get_cntvct": true,
+	"arch_timer_evtstrm_available": true, "read_tsc": true,
 }
 
 // functionOf is the function of a symbol such as "spin_here.isra.0+0x5/0x6b".
