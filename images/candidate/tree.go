@@ -165,7 +165,7 @@ func stageModules(ctx context.Context, tree, release string, list []string, stor
 		fmt.Fprintf(h, "%s %d %d\n", m, st.Size(), st.ModTime().UnixNano())
 	}
 	modules := filepath.Join("lib/modules", release)
-	key := cache.Key{Kind: "modules", Inputs: []string{"tree v1", tree, release, hex.EncodeToString(h.Sum(nil))}}
+	key := cache.Key{Kind: "modules", Inputs: []string{"tree v2", tree, release, hex.EncodeToString(h.Sum(nil))}}
 	dir, err := store.Get(ctx, key, func(ctx context.Context, dir string) (err error) {
 		task := progress.From(ctx).Task("copy modules of "+tree, total)
 		defer func() { task.Done(err) }()
@@ -176,6 +176,10 @@ func stageModules(ctx context.Context, tree, release string, list []string, stor
 
 func copyModules(ctx context.Context, tree, to string, list []string, task progress.Task) error {
 	var order strings.Builder
+	signer, err := newSigner(tree)
+	if err != nil {
+		return err
+	}
 	for _, m := range list {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -183,6 +187,9 @@ func copyModules(ctx context.Context, tree, to string, list []string, task progr
 		n, err := copyFile(filepath.Join(tree, m), filepath.Join(to, "kernel", m))
 		if err != nil {
 			return fmt.Errorf("copy module: %w", err)
+		}
+		if err := signer.sign(ctx, filepath.Join(to, "kernel", m)); err != nil {
+			return err
 		}
 		task.Add(n)
 		order.WriteString("kernel/" + m + "\n")
