@@ -65,7 +65,7 @@ func (p *Planner) Host(ctx context.Context, a arch.Arch) (Host, error) {
 	if err != nil {
 		return Host{}, fmt.Errorf("find %s: it is not installed: run `unwedge doctor` for the command that installs it", f.QEMU)
 	}
-	v, err := qemu.Version(ctx, path)
+	v, err := qemu.CachedVersion(ctx, path, p.State)
 	if err != nil {
 		return Host{}, err
 	}

@@ -2,10 +2,13 @@ package qemu
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -87,4 +90,32 @@ func output(ctx context.Context, c Command) (_ string, err error) {
 		err = readErr
 	}
 	return string(text), err
+}
+
+// CachedVersion is Version with the answer kept in dir, which need not exist: it
+// is asked again when the program's path, size or time of change differs. What
+// cannot be kept is asked each time.
+func CachedVersion(ctx context.Context, path, dir string) (VersionInfo, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return VersionInfo{}, fmt.Errorf("ask for QEMU's version: %w", err)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", path, st.Size(), st.ModTime().UnixNano()))
+	kept := filepath.Join(dir, "qemu-version-"+hex.EncodeToString(sum[:8]))
+	if text, err := os.ReadFile(kept); err == nil {
+		if v, err := parseVersion(string(text)); err == nil {
+			return v, nil
+		}
+	}
+	v, err := Version(ctx, path)
+	if err != nil {
+		return v, err
+	}
+	if os.MkdirAll(dir, 0o755) == nil {
+		tmp := kept + ".tmp"
+		if os.WriteFile(tmp, []byte(v.Text+"\n"), 0o644) == nil {
+			_ = os.Rename(tmp, kept) // it only saves time
+		}
+	}
+	return v, nil
 }

@@ -86,7 +86,7 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // Probe says which accelerator a guest of architecture a gets from the QEMU
-// at qemuPath. It takes Options.Timeout at most, and some 50 ms when the
+// at qemuPath. It takes Options.Timeout at most, and hardly any time when the
 // answer is remembered. That KVM cannot be used is no error but an answer;
 // errors are bad arguments, a QEMU that does not run at all, and the end of
 // ctx.
@@ -104,7 +104,7 @@ func Probe(ctx context.Context, a arch.Arch, qemuPath string, o Options) (Accel,
 	if err := opens(o.Device); err != nil {
 		return Accel{Name: TCG, Reason: fmt.Sprintf("KVM cannot be used: %v", err)}, nil
 	}
-	version, err := qemu.Version(ctx, qemuPath)
+	version, err := qemu.CachedVersion(ctx, qemuPath, o.Dir)
 	if err != nil {
 		return Accel{}, fmt.Errorf("probe accelerator: %w", err)
 	}
