@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds a small kernel with CONFIG_CRYPTO_FIPS from a source tree, for the FIPS
-# cells of a version whose packages lack it (Debian's since 6.16).
+# cells of a version whose packages lack it (Debian's 7.2 and 7.3).
 # usage: ci/fips-kernel.sh TREE x86_64|arm64 OUT
 #   apt-get install flex bison bc libelf-dev libssl-dev gcc-aarch64-linux-gnu
 #   ci/fips-kernel.sh linux-source-7.3 arm64 build && unwedge matrix build
