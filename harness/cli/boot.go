@@ -27,12 +27,12 @@ import (
 
 // bootFlags are what `unwedge boot` was asked.
 type bootFlags struct {
-	scenario, arch, entropy, initramfs, root string
-	cmdline, modules                         []string
-	memory, cpus                             int
-	deadline                                 time.Duration
-	out, modulesDir                          string
-	keep, console, printQEMU, json           bool
+	scenario, arch, entropy, initramfs string
+	cmdline, modules                   []string
+	memory, cpus                       int
+	deadline                           time.Duration
+	out, modulesDir                    string
+	keep, console, printQEMU, json     bool
 }
 
 func (a *app) bootCmd() *cobra.Command {

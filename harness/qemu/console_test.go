@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -78,11 +79,11 @@ func printed(ctx context.Context, t *testing.T, path string, paused bool) []byte
 	conn, fd := dialled(ctx, t, d, &c, "console")
 	var control net.Conn
 	if paused {
-		c.Args = append(c.Args, "-chardev", Chardev("console", fd))
+		c.Args = append(c.Args, "-chardev", chardev("console", fd))
 		control, fd = dialled(ctx, t, d, &c, "qmp")
-		c.Args = append(c.Args, "-S", "-chardev", Chardev("qmp", fd), "-mon", "mode=control,chardev=qmp")
+		c.Args = append(c.Args, "-S", "-chardev", chardev("qmp", fd), "-mon", "mode=control,chardev=qmp")
 	} else {
-		c.Args = append(c.Args, "-chardev", ChardevDialled("console", fd))
+		c.Args = append(c.Args, "-chardev", chardevDialled("console", fd))
 	}
 	p := start(t, c)
 	log, err := os.Create(filepath.Join(dir, "console.log"))
@@ -125,4 +126,21 @@ func dialled(ctx context.Context, t *testing.T, d *SocketDir, c *Command, name s
 		t.Fatal(err)
 	}
 	return conn, c.Pass(sock.File())
+}
+
+// chardev is the value of QEMU's -chardev option for a socket that QEMU
+// inherits as fd and that the harness may dial at any time, or never.
+//
+// QEMU accepts a connection only once its main loop runs, and throws away what
+// the guest prints before: for a console use chardevDialled, or start the
+// guest paused (-S).
+func chardev(id string, fd int) string {
+	return fmt.Sprintf("socket,id=%s,fd=%d,server=on,wait=off", id, fd)
+}
+
+// chardevDialled is chardev for a socket that the harness has dialled before
+// it starts QEMU: QEMU accepts that connection before it goes on, so that not
+// a byte is lost. Without a connection QEMU waits for one.
+func chardevDialled(id string, fd int) string {
+	return fmt.Sprintf("socket,id=%s,fd=%d,server=on,wait=on", id, fd)
 }

@@ -125,20 +125,3 @@ func (s *Socket) Dial(ctx context.Context) (net.Conn, error) {
 	}
 	return conn, nil
 }
-
-// Chardev is the value of QEMU's -chardev option for a socket that QEMU
-// inherits as fd and that the harness may dial at any time, or never.
-//
-// QEMU accepts a connection only once its main loop runs, and throws away what
-// the guest prints before: for a console use ChardevDialled, or start the
-// guest paused (-S).
-func Chardev(id string, fd int) string {
-	return fmt.Sprintf("socket,id=%s,fd=%d,server=on,wait=off", id, fd)
-}
-
-// ChardevDialled is Chardev for a socket that the harness has dialled before
-// it starts QEMU: QEMU accepts that connection before it goes on, so that not
-// a byte is lost. Without a connection QEMU waits for one.
-func ChardevDialled(id string, fd int) string {
-	return fmt.Sprintf("socket,id=%s,fd=%d,server=on,wait=on", id, fd)
-}
