@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,8 +85,13 @@ func splitLog(log []byte) (printed, kept []string, err error) {
 	if !ok {
 		return nil, nil, fmt.Errorf("the /dev/kmsg text does not end")
 	}
+	kmsg = late.ReplaceAllString(kmsg, "")
 	return strings.Split(strings.Trim(before, "\n"), "\n"), strings.Split(strings.TrimSuffix(kmsg, "\n"), "\n"), nil
 }
+
+// late is a line that the kernel prints while the guest writes its /dev/kmsg to
+// the same UART: it may stand anywhere in that text, and is not of it.
+var late = regexp.MustCompile(`\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? [^\n]*\n`)
 
 // handover tells the lines by which the early console gives way to the real
 // one: the guest itself prints some of them on both, so twice on the same UART.
