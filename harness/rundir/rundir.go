@@ -18,7 +18,7 @@ const (
 	QMP        = "qmp.jsonl"       // each QMP line sent and received
 	Command    = "qemu.sh"         // a command that boots the same guest by hand
 	Registers  = "registers.txt"   // the vCPUs' registers, each time they were read
-	Sockets    = "sockets"         // while the guest runs: console, qmp, seat, gdb, agent
+	Sockets    = "sockets"         // while the guest runs: console.in, console.out (pipes), qmp, seat, gdb, agent
 	Agent      = "agent.jsonl"     // the agent's reports
 	Report     = "report.txt"      // the diagnosis as people read it
 	Kept       = "kept.json"       // how to get at a guest that was kept
