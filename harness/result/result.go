@@ -150,7 +150,7 @@ type Console struct {
 
 // Kept says how to get at a guest that was left paused.
 type Kept struct {
-	PID     int    `json:"pid"`
+	PID int `json:"pid"`
 	// Console is the path of the pipes .in and .out (harness/qemu.OpenPipe).
 	Console string `json:"console"`
 	QMP     string `json:"qmp"`
