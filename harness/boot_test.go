@@ -348,6 +348,36 @@ func TestResetDuringAStallIsCounted(t *testing.T) {
 	}
 }
 
+// A vCPU whose registers do not change need not be waited for as long as one
+// that computes.
+func TestSpinningIsNoticedEarly(t *testing.T) {
+	t.Parallel()
+	limits := quick
+	limits.Busy = time.Hour
+	res, err := boot(t, request(t, "spins", &limits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := hang(t, res); st.Idle || !strings.Contains(st.Why, "registers do not change") || yields(st.Attempts) == "" {
+		t.Errorf("stall %+v", st)
+	}
+}
+
+func TestComputingIsNoStall(t *testing.T) {
+	t.Parallel()
+	limits := quick
+	limits.Busy, limits.Deadline = 4*time.Second, time.Minute
+	res, err := boot(t, request(t, "computes", &limits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range res.Stalls {
+		if strings.Contains(st.Why, "registers do not change") || st.Noticed < limits.Busy {
+			t.Errorf("stall %+v of a guest that computes", st)
+		}
+	}
+}
+
 func TestLookingThatCuresIsStillAHang(t *testing.T) {
 	t.Parallel()
 	res, err := boot(t, request(t, "cured", &quick))

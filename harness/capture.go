@@ -15,6 +15,7 @@ import (
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/harness/vcpu"
+	"github.com/unwedge/unwedge/harness/watch"
 )
 
 // look is how often and how far apart the registers are sampled.
@@ -42,6 +43,7 @@ type captured struct {
 	attempts  []sysrq.Attempt
 	wake      time.Duration // in how long the last of user space's timers is due
 	works     bool          // a vCPU is seen to do real work
+	frozen    bool          // no vCPU computes anything
 	errs      []error
 	lost      error // why QEMU's monitor could not be asked at all
 }
@@ -49,19 +51,29 @@ type captured struct {
 // ask looks at the stalled guest, what disturbs it least first: registers, then
 // sysrq by BREAK, keyboard, NMI. A guest that is seen to work is not disturbed
 // further, unless this is the last look.
-func (s *session) ask(ctx context.Context, idle, last bool) (got captured) {
+func (s *session) ask(ctx context.Context, d watch.Decision) (got captured) {
 	how := survey
-	if idle {
+	if d.Idle {
 		how = glance
 	}
+	meter := s.meter.Again()
 	s.sample(ctx, how, &got)
 	if got.lost != nil {
 		return got
 	}
-	got.works = !idle && vcpu.Places(got.registers) >= workPlaces
-	if got.works && !last {
+	if d.Early {
+		got.frozen = vcpu.Frozen(got.registers, meter.Loads())
 		return got
 	}
+	got.works = !d.Idle && vcpu.Places(got.registers) >= workPlaces
+	if got.works && !d.Late {
+		return got
+	}
+	return s.question(ctx, got)
+}
+
+// question asks the guest's kernel by sysrq, and adds that to what is known.
+func (s *session) question(ctx context.Context, got captured) captured {
 	attempts, err := sysrq.Capture(ctx, s.sysrqGuest(), sysrq.Scaled(s.res.Host.Reference.Unit))
 	got.attempts = attempts
 	if err != nil && ctx.Err() == nil {

@@ -60,6 +60,7 @@ type fake struct {
 	typed   *os.File // what is typed at it comes from
 	agent   net.Conn
 	tid     int
+	looks   atomic.Int64
 	broken  atomic.Bool // a BREAK was sent, so the next console byte is a key
 
 	mu      sync.Mutex
@@ -78,7 +79,9 @@ type play struct {
 	nmi    func(f *fake)           // inject-nmi
 	mute   func(cmd string) bool   // commands that get no answer
 	refuse func(cmd string) string // commands that get an error
-	status func(f *fake) string    // query-status's answer, where it is not running or paused
+	spins  bool                    // its vCPU runs, and computes only if it counts, too
+	counts bool
+	status func(f *fake) string // query-status's answer, where it is not running or paused
 }
 
 func runFake() int {
@@ -155,6 +158,9 @@ func (f *fake) serve(fds map[string]int) error {
 		return err
 	}
 	f.tid = idleThread()
+	if f.play.spins {
+		f.tid = busyThread()
+	}
 	go f.readConsole()
 	for { // one monitor after the other, as QEMU serves a chardev
 		conn, err := listeners["qmp"].Accept()
@@ -187,6 +193,19 @@ func idleThread() int {
 		runtime.LockOSThread()
 		tid <- syscall.Gettid()
 		select {}
+	}()
+	return <-tid
+}
+
+// busyThread returns the number of a thread of this process that always runs.
+func busyThread() int {
+	tid := make(chan int)
+	go func() {
+		runtime.LockOSThread()
+		tid <- syscall.Gettid()
+		for n := 0; ; n++ {
+			runtime.KeepAlive(n)
+		}
 	}()
 	return <-tid
 }
@@ -256,7 +275,14 @@ func (f *fake) execute(cmd string, args json.RawMessage) (ret string, after func
 	case "query-status":
 		return fmt.Sprintf(`{"status":%q,"running":%t}`, f.status(), f.isRunning()), nil
 	case "human-monitor-command":
-		b, _ := json.Marshal("CPU#0\nRAX=0000000000000000 RBX=0\nRIP=ffffffff81e4a0ab RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\nRSP=ffffffff82803e80\n")
+		halted, rax := 1, 0
+		if f.play.spins {
+			halted = 0
+		}
+		if f.play.counts {
+			rax = int(f.looks.Add(1))
+		}
+		b, _ := json.Marshal(fmt.Sprintf("CPU#0\nRAX=%016x RBX=0\nRIP=ffffffff81e4a0ab RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=%d\nRSP=ffffffff82803e80\n", rax, halted))
 		return string(b), nil
 	case "inject-nmi":
 		return "{}", func() { call(f.play.nmi, f) }

@@ -99,6 +99,8 @@ var plays = map[string]play{
 			onConsole().cont(f)
 		}
 	}},
+	"spins":      with(stuck, func(p *play) { p.spins = true }),
+	"computes":   with(stuck, func(p *play) { p.spins, p.counts = true, true }),
 	"hangs":      stuck,
 	"never-says": {},
 	"keyboard":   with(stuck, func(p *play) { p.key, p.board = nil, func(f *fake, k byte) { f.sysrqDump(k) } }),

@@ -51,6 +51,8 @@ type capture struct {
 	finished time.Time
 	cause    diagnose.Cause // what it looked like at the end of the capture
 	reset    time.Time      // when the look may have reset the guest
+	early    bool           // it is none if the registers change
+	question func(captured) // asks the kernel itself, after an early look
 	patience time.Duration  // how long it may still go on by itself after finished
 }
 
@@ -155,7 +157,7 @@ func (s *session) line(l console.Line) {
 		return
 	}
 	c := s.capture
-	s.watch.Capturing(c != nil && l.Offset >= c.from && (c.to < 0 || l.Offset < c.to))
+	s.watch.Capturing(c != nil && !c.early && l.Offset >= c.from && (c.to < 0 || l.Offset < c.to))
 	s.watch.Line(l.At, l.Text)
 	if !s.watch.Progress().Before(l.At) {
 		s.progressEnd = l.End
@@ -283,7 +285,7 @@ func (s *session) conclude(v verdict) (verdict, bool) {
 	c := s.capture
 	switch {
 	case c == nil || !s.watch.Progress().After(c.since):
-	case v.outcome == scenarios.Booted && c.to < 0:
+	case v.outcome == scenarios.Booted && c.to < 0 && !c.early:
 		return verdict{}, false // the capture is bounded
 	case v.outcome == scenarios.Booted && s.cured():
 		return s.hung(v), true
@@ -323,9 +325,12 @@ func (s *session) suspect(ctx context.Context, d watch.Decision) {
 		stall: result.Stall{At: d.Since.Sub(s.start), Noticed: now.Sub(s.start), Why: d.Why, Idle: d.Idle, Repeated: max(0, s.g.console.Stats().Bytes-s.progressEnd)},
 		since: d.Since, from: s.g.console.Stats().Bytes, to: -1, done: make(chan captured, 1), cancel: cancel,
 	}
-	s.req.Observer.Phase(Capturing, d.Why)
 	c := s.capture
-	go func() { c.done <- s.ask(ctx, d.Idle, d.Late) }()
+	c.early, c.question = d.Early, func(got captured) { go func() { c.done <- s.question(ctx, got) }() }
+	if !c.early {
+		s.req.Observer.Phase(Capturing, d.Why)
+	}
+	go func() { c.done <- s.ask(ctx, d) }()
 }
 
 // captures is the channel of the capture under way; nil, which blocks for ever,
@@ -339,6 +344,10 @@ func (s *session) captures() <-chan captured {
 
 func (s *session) captured(got captured) {
 	c := s.capture
+	if c.early {
+		s.looked(got)
+		return
+	}
 	c.to, c.finished = s.g.console.Stats().Bytes, time.Now()
 	c.stall.Registers, c.stall.Attempts = got.registers, got.attempts
 	s.res.Stalls = append(s.res.Stalls, c.stall)
@@ -370,6 +379,28 @@ func (s *session) captured(got captured) {
 	s.req.Observer.Phase(Confirming, why)
 }
 
+// looked takes the early look at a busy guest: unless it computes nothing, the
+// suspicion was none.
+func (s *session) looked(got captured) {
+	c, now := s.capture, time.Now()
+	for _, err := range got.errs {
+		s.note("%v", err)
+	}
+	if !got.frozen || s.watch.Progress().After(c.since) || !c.reset.IsZero() {
+		c.cancel()
+		s.capture = nil
+		s.watch.Looked(now)
+		if !c.reset.IsZero() {
+			s.watch.Reset(c.reset)
+		}
+		return
+	}
+	c.early, c.from = false, s.g.console.Stats().Bytes
+	c.stall.Noticed = now.Sub(s.start)
+	s.req.Observer.Phase(Capturing, c.stall.Why)
+	c.question(got)
+}
+
 // cancelCapture ends a capture that the verdict has overtaken, and waits for
 // it, so that nothing uses the guest after the loop.
 func (s *session) cancelCapture() {
@@ -378,7 +409,9 @@ func (s *session) cancelCapture() {
 		return
 	}
 	c.cancel()
-	if c.to < 0 {
+	if c.early {
+		<-c.done // it disturbed nothing: there is nothing to tell
+	} else if c.to < 0 {
 		s.captured(<-c.done)
 	}
 }

@@ -3,9 +3,12 @@ package vcpu
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Sample is one look at one vCPU's registers.
@@ -24,6 +27,9 @@ type Sample struct {
 	IRQsOff *bool `json:"irqs_off,omitempty"`
 	// Symbol is PC as function+offset, "" where it could not be named.
 	Symbol string `json:"symbol,omitempty"`
+	// State is a hash of the general registers, without the program counter
+	// and the flags; 0 where they were not shown.
+	State uint64 `json:"-"`
 }
 
 // Symbolizer names a kernel address; ok is false where it cannot.
@@ -66,6 +72,42 @@ func Places(samples []Sample) int {
 	return most
 }
 
+// minFrozen is how many samples Frozen wants to see of a vCPU, and minRan how
+// much of a host CPU the vCPU must have had meanwhile: one that its host does
+// not run changes no register either.
+const (
+	minFrozen = 16
+	minRan    = 200 * time.Millisecond
+)
+
+// Frozen says that no vCPU computes anything: each either idled or ran with the
+// same values in all its general registers in at least half of the samples (it
+// may take interrupts in the others), and one of them ran. A loop that waits for
+// memory, a lock or an interrupt that never comes is frozen. One that counts,
+// copies or reads a clock is not.
+func Frozen(samples []Sample, loads []Load) bool {
+	n, same, most := map[int]int{}, map[Sample]int{}, map[int]int{}
+	for _, s := range samples {
+		key := Sample{CPU: s.CPU, State: s.State}
+		n[s.CPU]++
+		if s.State != 0 && !s.Halted {
+			same[key]++
+			most[s.CPU] = max(most[s.CPU], same[key])
+		}
+	}
+	stuck := false
+	for _, l := range loads {
+		switch {
+		case l.Busy < 0.2: // idle
+		case l.Busy < 0.9, l.Ran < minRan, n[l.CPU] < minFrozen, 2*most[l.CPU] < n[l.CPU]:
+			return false
+		default:
+			stuck = true
+		}
+	}
+	return stuck
+}
+
 // Place names what Places counts.
 func (s Sample) Place() string {
 	switch {
@@ -85,6 +127,7 @@ var (
 	spField = regexp.MustCompile(`\b(?:RSP|ESP|SP)=([0-9a-f]{8,16})`)
 	cplHLT  = regexp.MustCompile(`\bCPL=(\d) .*\bHLT=(\d)`)
 	rflags  = regexp.MustCompile(`\b(?:RFL|EFL)=([0-9a-f]{8,16})`)
+	general = regexp.MustCompile(`\b(?:[RE](?:[A-D]X|[SD]I|[BS]P)|R\d{1,2} ?|X\d\d|SP)=[0-9a-f]{8,16}`)
 	pstate  = regexp.MustCompile(`\bPSTATE=([0-9a-f]{8}) \S+ (?:\S+ )?EL(\d)`)
 )
 
@@ -116,6 +159,13 @@ func parseOne(cpu int, text string) (Sample, bool) {
 	}
 	s := Sample{CPU: cpu, PC: pc}
 	s.SP, _ = hex(spField, text)
+	if all := general.FindAllString(text, -1); all != nil {
+		h := fnv.New64a()
+		for _, r := range all {
+			io.WriteString(h, r) // a hash takes everything
+		}
+		s.State = h.Sum64()
+	}
 	if m := cplHLT.FindStringSubmatch(text); m != nil {
 		s.User, s.Halted = m[1] == "3", m[2] == "1"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -117,5 +118,70 @@ func TestMeterSeesAnIdleThread(t *testing.T) {
 	m := vcpu.NewMeter(os.Getpid(), []vcpu.CPU{{Index: 0, Thread: os.Getpid()}}, now)
 	if got := m.Sample(); got[0] > 0.01 {
 		t.Errorf("share %v of an hour, want nearly none", got)
+	}
+}
+
+// samples are n looks at one vCPU; state gives its registers.
+func samples(cpu, n int, state func(i int) uint64) []vcpu.Sample {
+	var out []vcpu.Sample
+	for i := range n {
+		out = append(out, vcpu.Sample{CPU: cpu, State: state(i)})
+	}
+	return out
+}
+
+func TestFrozen(t *testing.T) {
+	same := func(int) uint64 { return 7 }
+	moving := func(i int) uint64 { return uint64(i + 1) }
+	ticking := func(i int) uint64 { // interrupts are taken
+		if i%4 == 3 {
+			return uint64(100 + i)
+		}
+		return 7
+	}
+	busy := func(cpu int) vcpu.Load { return vcpu.Load{CPU: cpu, Busy: 1, Ran: time.Second} }
+	idle := func(cpu int) vcpu.Load { return vcpu.Load{CPU: cpu, Busy: 0.03, Ran: 30 * time.Millisecond} }
+	halted := samples(0, 24, same)
+	for i := range halted {
+		halted[i].Halted = true
+	}
+	for name, tc := range map[string]struct {
+		samples []vcpu.Sample
+		loads   []vcpu.Load
+		want    bool
+	}{
+		"a loop":                        {samples(0, 24, same), []vcpu.Load{busy(0)}, true},
+		"a loop with interrupts on":     {samples(0, 24, ticking), []vcpu.Load{busy(0)}, true},
+		"it computes":                   {samples(0, 24, moving), []vcpu.Load{busy(0)}, false},
+		"a loop, the other idles":       {append(samples(0, 24, same), samples(1, 24, moving)...), []vcpu.Load{busy(0), idle(1)}, true},
+		"a loop, the other computes":    {append(samples(0, 24, same), samples(1, 24, moving)...), []vcpu.Load{busy(0), busy(1)}, false},
+		"all idle":                      {samples(0, 24, same), []vcpu.Load{idle(0)}, false},
+		"now and then":                  {samples(0, 24, same), []vcpu.Load{{Busy: 0.5, Ran: time.Second}}, false},
+		"halted at each look":           {halted, []vcpu.Load{busy(0)}, false},
+		"the host did not run it":       {samples(0, 24, same), []vcpu.Load{{Busy: 1, Ran: 10 * time.Millisecond}}, false},
+		"too few looks":                 {samples(0, 5, same), []vcpu.Load{busy(0)}, false},
+		"no registers were shown":       {samples(0, 24, func(int) uint64 { return 0 }), []vcpu.Load{busy(0)}, false},
+		"nothing is known of the vCPUs": {samples(0, 24, same), nil, false},
+	} {
+		if got := vcpu.Frozen(tc.samples, tc.loads); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+// The program counter and the flags move in the tightest loop; the others do not.
+func TestStateIsTheGeneralRegisters(t *testing.T) {
+	for name, text := range map[string]string{"x86": x86Text, "arm64": armText} {
+		one := vcpu.Parse(text)
+		pc := regexp.MustCompile(`(RIP|PC)=[0-9a-f]{15}.`).ReplaceAllString(text, "${1}=00000000000000ff")
+		if two := vcpu.Parse(pc); one[0].State == 0 || one[0].State != two[0].State {
+			t.Errorf("%s: state %x, with another program counter %x", name, one[0].State, two[0].State)
+		}
+		for _, reg := range []string{"RCX", "R9 ", "R15", "X00", "X29", "SP"} {
+			other := regexp.MustCompile(`\b`+reg+`=([0-9a-f]{15}).`).ReplaceAllString(text, reg+"=${1}e")
+			if other != text && vcpu.Parse(other)[0].State == one[0].State {
+				t.Errorf("%s: %s does not count", name, reg)
+			}
+		}
 	}
 }

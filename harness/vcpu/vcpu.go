@@ -56,25 +56,45 @@ func NewMeter(pid int, cpus []CPU, now func() time.Time) *Meter {
 // idle. A thread that is gone, or a host that keeps no schedstat, counts as
 // busy: only what was seen to idle is idle.
 func (m *Meter) Sample() []float64 {
+	loads := m.Loads()
+	shares := make([]float64, len(loads))
+	for i, l := range loads {
+		shares[i] = l.Busy
+	}
+	return shares
+}
+
+// Load is what one vCPU did between two looks.
+type Load struct {
+	CPU  int
+	Busy float64       // as Sample has it
+	Ran  time.Duration // on a CPU of the host
+}
+
+// Again returns a Meter of the same vCPUs that measures from now on.
+func (m *Meter) Again() *Meter { return NewMeter(m.pid, m.cpus, m.now) }
+
+// Loads returns what Sample does, and how long each vCPU really ran.
+func (m *Meter) Loads() []Load {
 	at, cur := m.now(), map[int]usage{}
-	shares := make([]float64, len(m.cpus))
+	loads := make([]Load, len(m.cpus))
 	for i, c := range m.cpus {
+		loads[i] = Load{CPU: c.Index, Busy: 1}
 		u, err := read(m.pid, c.Thread)
 		if err != nil {
-			shares[i] = 1
 			continue
 		}
 		cur[c.Thread] = u
 		old, ok := m.last[c.Thread]
 		wall := at.Sub(m.at)
 		if !ok || wall <= 0 {
-			shares[i] = 1
 			continue
 		}
-		shares[i] = min(1, float64(u.run-old.run+u.wait-old.wait)/float64(wall))
+		loads[i].Ran = u.run - old.run
+		loads[i].Busy = min(1, float64(u.run-old.run+u.wait-old.wait)/float64(wall))
 	}
 	m.last, m.at = cur, at
-	return shares
+	return loads
 }
 
 // read reads a thread's time on a CPU and on a run queue, both in nanoseconds

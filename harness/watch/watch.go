@@ -11,7 +11,9 @@
 //     captures, and only if nothing moves for Limits.Confirm afterwards it is
 //     hung.
 //     A busy guest whose vCPUs are seen in many places works, and is given more
-//     time instead.
+//     time instead. One whose vCPUs change no register for some seconds
+//     computes nothing, and need not be waited for longer than an idle one: it
+//     is looked at after Limits.Idle, and each Limits.Idle anew.
 //   - Limits.Deadline: slow if it still makes progress or works, suspect if not.
 //
 // Progress is a console line of a shape not seen before in this boot, or a
@@ -60,6 +62,9 @@ type Decision struct {
 	Idle bool
 	// Late says that the deadline has come.
 	Late bool
+	// Early says that a vCPU is busy, and that it is Suspect only if the
+	// registers show that none computes anything. Otherwise Looked is called.
+	Early bool
 }
 
 // Tracker keeps what was told. It is not safe for use by several goroutines.
@@ -80,6 +85,7 @@ type Tracker struct {
 	busy      meter
 	gaps      Reference
 	capturing bool
+	looked    time.Time // when the registers were last seen to change
 	worked    time.Time // when the vCPUs were last seen to do real work
 }
 
@@ -192,6 +198,9 @@ func (t *Tracker) Withdraw() { t.limits = t.limits.Doubled() }
 // Works says that the vCPUs were seen to do real work, silent as it is.
 func (t *Tracker) Works(at time.Time) { t.worked = at }
 
+// Looked says that the registers of a busy guest change: see Decision.Early.
+func (t *Tracker) Looked(at time.Time) { t.looked = at }
+
 // Limits returns the limits now in force.
 func (t *Tracker) Limits() Limits { return t.limits }
 
@@ -238,17 +247,17 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 		return t.over(scenarios.Slow, fmt.Sprintf("no progress for %s, but still working at the deadline of %s", round(quiet), round(t.limits.Deadline)))
 	case late:
 		d.Why = fmt.Sprintf("no progress for %s, and the deadline of %s has come", round(quiet), round(t.limits.Deadline))
-	case !t.spoke:
-		if quiet < t.limits.Start {
-			return Decision{State: Running, Since: t.progress, Idle: idle}
-		}
+	case !t.spoke && quiet >= t.limits.Start:
 		d.Why = fmt.Sprintf("nothing on the console for %s", round(quiet))
 	case t.detector != "" && quiet >= t.limits.Idle/2:
 		d.Why = fmt.Sprintf("no progress for %s, and the kernel says: %s", round(quiet), t.detector)
-	case idle && quiet >= t.limits.Idle:
+	case idle && t.spoke && quiet >= t.limits.Idle:
 		d.Why = fmt.Sprintf("no progress for %s with every vCPU idle", round(quiet))
-	case quiet >= t.limits.Busy:
+	case t.spoke && quiet >= t.limits.Busy:
 		d.Why = fmt.Sprintf("no progress for %s although a vCPU is busy", round(quiet))
+	case !idle && t.busy.known() && quiet >= t.limits.Idle && now.Sub(t.looked) >= t.limits.Idle:
+		d.Early = true
+		d.Why = fmt.Sprintf("no progress for %s, and a busy vCPU computes nothing: its registers do not change", round(quiet))
 	default:
 		return Decision{State: Running, Since: t.progress, Idle: idle}
 	}

@@ -84,12 +84,47 @@ func TestIdleGuestIsSuspectSoonBusyGuestLate(t *testing.T) {
 	if d := idle.pass(time.Hour, 0.03); d.State != watch.Suspect || !d.Idle {
 		t.Errorf("idle: %+v", d)
 	}
-	if d := busy.pass(time.Hour, 1); d.State != watch.Suspect || d.Idle {
+	d := busy.pass(time.Hour, 1)
+	for ; d.Early; d = busy.pass(time.Hour, 1) {
+		busy.Looked(busy.at)
+	}
+	if d.State != watch.Suspect || d.Idle {
 		t.Errorf("busy: %+v", d)
 	}
 	if !idle.at.Before(busy.at) {
 		t.Errorf("idle was noticed at %v, busy at %v: want idle first", idle.at, busy.at)
 	}
+}
+
+// A busy guest is looked at early, and again and again.
+func TestBusyGuestIsLookedAtEarly(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	from := b.at
+	for range 3 {
+		d := b.pass(time.Hour, 1)
+		if d.State != watch.Suspect || !d.Early || d.Idle {
+			t.Fatalf("%+v, want an early look", d)
+		}
+		if got, want := b.at.Sub(from), watch.Scale(watch.Reference{Unit: time.Second}).Idle; got != want {
+			t.Errorf("looked at after %s, want %s", got, want)
+		}
+		b.Looked(b.at)
+		from = b.at
+	}
+	// One that prints nothing at all is looked at early, too.
+	b = newBoot()
+	if d := b.pass(time.Hour, 1); !d.Early {
+		t.Errorf("silent and busy: %+v", d)
+	}
+	// With no look ever having found it computing, patience ends as before.
+	for range 20 {
+		b.Looked(b.at)
+		if d := b.pass(time.Hour, 1); d.State == watch.Suspect && !d.Early {
+			return
+		}
+	}
+	t.Error("a silent busy guest was never suspected")
 }
 
 // What no one measured must not count as idle.
