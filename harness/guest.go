@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/qemu"
@@ -35,7 +37,8 @@ type guest struct {
 	dir     *qemu.SocketDir
 	uart    *qemu.Pipe
 	sockets map[string]*qemu.Socket
-	guard   *guard // only with Request.Keep
+	guard   *guard   // only with Request.Keep
+	ram     *os.File // the guest's memory
 	files   []io.Closer
 	left    bool // disconnect was called
 }
@@ -59,6 +62,9 @@ func start(ctx context.Context, req Request) (g *guest, err error) {
 		StderrPath: filepath.Join(req.Dir, rundir.QEMUStderr), Detach: req.Keep,
 	}
 	if err := g.listen(&cmd, &req.Machine.Sockets); err != nil {
+		return g, err
+	}
+	if err := g.memory(&cmd, &req.Machine); err != nil {
 		return g, err
 	}
 	cmd.Args = req.Machine.Args()
@@ -90,14 +96,46 @@ func (g *guest) listen(cmd *qemu.Command, fds *machine.Sockets) (err error) {
 	} {
 		sock, err := g.dir.Listen(s.name)
 		if err != nil {
-			for _, f := range cmd.ExtraFiles {
-				f.Close() // Start, which takes them over, is not reached
-			}
+			dropFiles(cmd)
 			return err
 		}
 		g.sockets[s.name] = sock
 		*s.fd = cmd.Pass(sock.File())
 	}
+	return nil
+}
+
+// dropFiles closes what QEMU was to inherit, where qemu.Start, which takes it
+// over, is not reached.
+func dropFiles(cmd *qemu.Command) {
+	for _, f := range cmd.ExtraFiles {
+		f.Close()
+	}
+}
+
+// memory makes the file that is the guest's RAM. It has no name anywhere, and
+// goes when the last of the harness and QEMU does.
+func (g *guest) memory(cmd *qemu.Command, m *machine.Spec) (err error) {
+	defer func() {
+		if err != nil {
+			dropFiles(cmd)
+			err = fmt.Errorf("make the guest's memory of %d MiB: %w", m.Scenario.MemoryMiB, err)
+		}
+	}()
+	fd, err := unix.MemfdCreate("unwedge-ram", unix.MFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	g.ram = os.NewFile(uintptr(fd), "unwedge-ram")
+	g.files = append(g.files, g.ram)
+	if err := g.ram.Truncate(int64(m.Scenario.MemoryMiB) << 20); err != nil {
+		return err
+	}
+	theirs, err := unix.FcntlInt(g.ram.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	m.Sockets.RAM = cmd.Pass(os.NewFile(uintptr(theirs), "unwedge-ram"))
 	return nil
 }
 

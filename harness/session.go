@@ -366,7 +366,8 @@ func (s *session) captured(got captured) {
 			return
 		}
 	}
-	c.patience = s.watch.Limits().Confirm
+	confirm := s.watch.Limits().Confirm
+	c.patience = max(confirm/2, confirm-c.finished.Sub(s.start)+c.stall.Noticed)
 	why := c.stall.Why
 	d := s.atCapture()
 	c.cause = d.Cause

@@ -11,8 +11,12 @@ import (
 )
 
 // base is the bare machine: nothing that was not asked for, and a QEMU that may
-// neither spawn programs nor gain rights.
-type base struct{ s scenarios.Scenario }
+// neither spawn programs nor gain rights. Its RAM is a file that the harness
+// reads too (QEMU, memory-backend-file with share=on).
+type base struct {
+	s   scenarios.Scenario
+	ram int // the file that is the guest's RAM, 0 for none
+}
 
 func (b base) qemu() []string {
 	machine := "q35"
@@ -24,13 +28,16 @@ func (b base) qemu() []string {
 			machine += ",dtb-randomness=off"
 		}
 	}
-	return []string{
+	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-machine", machine,
-		"-m", strconv.Itoa(b.s.MemoryMiB) + "M",
-		"-smp", strconv.Itoa(b.s.CPUs),
 	}
+	size := strconv.Itoa(b.s.MemoryMiB) + "M"
+	if b.ram != 0 {
+		machine += ",memory-backend=ram"
+		args = append(args, "-object", fmt.Sprintf("memory-backend-file,id=ram,share=on,size=%s,mem-path=/proc/self/fd/%d", size, b.ram))
+	}
+	return append(args, "-machine", machine, "-m", size, "-smp", strconv.Itoa(b.s.CPUs))
 }
 
 func (base) kernel() []string { return nil }

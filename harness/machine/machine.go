@@ -51,14 +51,15 @@ type Disk struct {
 
 // Sockets are how the harness reaches the guest: the console by a pair of named
 // pipes (PATH.in and PATH.out), the rest by listening Unix sockets that QEMU
-// inherits, as the numbers of its file descriptors. "" and 0 mean that there is
-// none.
+// inherits, as the numbers of its file descriptors, and its memory by a file that
+// QEMU inherits too. "" and 0 mean that there is none.
 type Sockets struct {
 	Console string // the first UART
 	QMP     int    // the harness's monitor
 	Seat    int    // a second monitor, for a person
 	GDB     int    // QEMU's gdb stub
 	Agent   int    // the guest agent's virtio-serial port
+	RAM     int    // the file that is the guest's memory, as large as that
 }
 
 // feature is one thing the machine has: it owns both the QEMU arguments and the
@@ -91,7 +92,7 @@ func (s Spec) Cmdline() string {
 
 func (s Spec) features() []feature {
 	fs := []feature{
-		base{s.Scenario},
+		base{s.Scenario, s.Sockets.RAM},
 		cpu{s.Scenario, s.Accel},
 		boot{s.Kernel, s.Initrd},
 		console{s.Scenario, s.Sockets},

@@ -19,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // sockets are those of a run.
-var sockets = machine.Sockets{Console: "/run/console", QMP: 4, Seat: 5, GDB: 6, Agent: 7}
+var sockets = machine.Sockets{Console: "/run/console", QMP: 4, Seat: 5, GDB: 6, Agent: 7, RAM: 8}
 
 // spec is a machine as the plan makes it.
 func spec(sc scenarios.Scenario, accel machine.Accel) machine.Spec {

@@ -29,7 +29,7 @@ type Sample struct {
 	Symbol string `json:"symbol,omitempty"`
 	// State is a hash of the general registers, without the program counter
 	// and the flags; 0 where they were not shown.
-	State uint64 `json:"-"`
+	State uint64 `json:"state,omitempty"`
 }
 
 // Symbolizer names a kernel address; ok is false where it cannot.

@@ -12,11 +12,15 @@ type Limits struct {
 	// Idle: no progress for this long, all vCPUs idle. A boot has work to do;
 	// where it idles it waits for something.
 	Idle time.Duration `json:"idle_ns"`
+	// Look: no progress for this long, a vCPU running: its registers are
+	// looked at, for about as long as is missing to Idle. Where they do not
+	// change it computes nothing, and waiting longer would show no more.
+	Look time.Duration `json:"look_ns"`
 	// Busy: no progress for this long, a vCPU running. Real work may be
 	// silent for long (self-tests, unpacking), so this is much longer.
 	Busy time.Duration `json:"busy_ns"`
-	// Confirm: after the capture the guest gets this long to show that it was
-	// only slow.
+	// Confirm: from when it is suspect the guest gets this long to show that it
+	// was only slow, and at least half of it after the capture.
 	Confirm time.Duration `json:"confirm_ns"`
 	// Settle: a panic's or a halt's text is complete after this much silence.
 	Settle time.Duration `json:"settle_ns"`
@@ -54,6 +58,7 @@ func Scale(r Reference) Limits {
 	return Limits{
 		Start:    max(8*time.Second, 3*u),
 		Idle:     idle,
+		Look:     idle * 3 / 5,
 		Busy:     max(30*time.Second, 8*u, 3*r.BusyGap),
 		Confirm:  max(2*time.Second, idle/2),
 		Settle:   max(500*time.Millisecond, u/10),
@@ -67,6 +72,7 @@ func Scale(r Reference) Limits {
 func (l Limits) Doubled() Limits {
 	l.Start *= 2
 	l.Idle *= 2
+	l.Look *= 2
 	l.Busy *= 2
 	l.Confirm *= 2
 	return l

@@ -13,7 +13,7 @@
 //     A busy guest whose vCPUs are seen in many places works, and is given more
 //     time instead. One whose vCPUs change no register for some seconds
 //     computes nothing, and need not be waited for longer than an idle one: it
-//     is looked at after Limits.Idle, and each Limits.Idle anew.
+//     is looked at after Limits.Look, and each Limits.Look anew.
 //   - Limits.Deadline: slow if it still makes progress or works, suspect if not.
 //
 // Progress is a console line of a shape not seen before in this boot, or a
@@ -255,7 +255,7 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 		d.Why = fmt.Sprintf("no progress for %s with every vCPU idle", round(quiet))
 	case t.spoke && quiet >= t.limits.Busy:
 		d.Why = fmt.Sprintf("no progress for %s although a vCPU is busy", round(quiet))
-	case !idle && t.busy.known() && quiet >= t.limits.Idle && now.Sub(t.looked) >= t.limits.Idle:
+	case !idle && t.busy.known() && quiet >= t.limits.Look && now.Sub(t.looked) >= t.limits.Look:
 		d.Early = true
 		d.Why = fmt.Sprintf("no progress for %s, and a busy vCPU computes nothing: its registers do not change", round(quiet))
 	default:

@@ -106,7 +106,7 @@ func TestBusyGuestIsLookedAtEarly(t *testing.T) {
 		if d.State != watch.Suspect || !d.Early || d.Idle {
 			t.Fatalf("%+v, want an early look", d)
 		}
-		if got, want := b.at.Sub(from), watch.Scale(watch.Reference{Unit: time.Second}).Idle; got != want {
+		if got, want := b.at.Sub(from), watch.Scale(watch.Reference{Unit: time.Second}).Look; got != want {
 			t.Errorf("looked at after %s, want %s", got, want)
 		}
 		b.Looked(b.at)
