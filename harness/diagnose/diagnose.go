@@ -161,7 +161,7 @@ func gather(in Input) *facts {
 	if d == nil {
 		d = dump.Parse(in.Log)
 	}
-	f := &facts{in: in, d: d, tasks: collect(d)}
+	f := &facts{in: in, d: d, tasks: collect(d, in.Memory)}
 	f.chain = follow(f.tasks, d)
 	f.end, f.wait = f.chain.end()
 	return f
@@ -308,12 +308,17 @@ func (f *facts) eventEvidence(what string, e dump.Event) Evidence {
 }
 
 func (f *facts) taskEvidence(t *dump.Task) Evidence {
+	what := "the stack of " + t.String() + ", state " + t.State
+	if f.tasks.memory[t] {
+		lines := t.Lines()
+		return Evidence{What: what, Lines: lines[:min(len(lines), maxTaskLines)], Offset: -1, Source: sourceMemory}
+	}
 	src := f.tasks.source
 	if s := f.tasks.section; s == nil || t.Offset < s.Offset {
 		src = sourceConsole
 	}
 	return Evidence{
-		What: "the stack of " + t.String() + ", state " + t.State, Offset: t.Offset, Source: src,
+		What: what, Offset: t.Offset, Source: src,
 		Lines: f.d.Evidence(t.Offset, t.End, t.Caller, maxTaskLines),
 	}
 }

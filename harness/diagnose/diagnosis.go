@@ -96,6 +96,7 @@ const (
 	sourceConsole            = "console"
 	sourceState              = "sysrq-t"
 	sourceBlocked            = "sysrq-w"
+	sourceMemory             = "memory"
 	sourceRegs               = "registers"
 	sourceAgent              = "agent"
 	sourceQMP                = "qmp"
@@ -131,7 +132,8 @@ type Evidence struct {
 	Lines []string `json:"lines,omitempty"`
 	// Offset is where they stand in the log, in bytes, -1 if not in the log.
 	Offset int64 `json:"offset"`
-	// Source is "console", "sysrq-t", "sysrq-w", "registers", "agent" or "qmp".
+	// Source is "console", "sysrq-t", "sysrq-w", "memory",
+	// "registers", "agent" or "qmp".
 	Source string `json:"source"`
 }
 

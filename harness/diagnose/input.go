@@ -36,6 +36,9 @@ type Input struct {
 	Scenario *Scenario
 	// Attempts are the sysrq keys that were sent.
 	Attempts []Attempt
+	// Memory are the tasks that were read from the guest's memory; nil where
+	// it was not read. They are used where no whole sysrq-t is there.
+	Memory []dump.Task
 }
 
 // VCPU is what was seen of one virtual CPU over several samples.

@@ -23,29 +23,38 @@ type taskSet struct {
 	scores   map[int]int
 	// jobs are the start jobs of the console, squashed; at most maxJobs.
 	jobs []string
-	// source is "sysrq-t" or "sysrq-w", "console" for tasks of reports only.
+	// source is "sysrq-t", "memory" or "sysrq-w", "console" for tasks of
+	// reports only.
 	source  string
 	section *dump.Section
+	memory  map[*dump.Task]bool // those that were read from memory
 	torn    bool
 	// swallowed says that a dump was asked for and its tasks did not come.
 	swallowed bool
 }
 
-// collect picks the tasks to reason on: the last complete sysrq-t, else the
-// last torn one, else the last sysrq-w, and then whatever tasks the reports
-// printed that the dump does not have.
-func collect(d *dump.Dump) *taskSet {
+// collect picks the tasks to reason on: the last complete sysrq-t, else those
+// from memory, else the last torn sysrq-t, else the last sysrq-w, and then
+// whatever tasks the reports printed that the dump does not have.
+func collect(d *dump.Dump, memory []dump.Task) *taskSet {
 	s := &taskSet{
 		byPID: map[int]*dump.Task{}, children: map[int][]*dump.Task{},
 		waits: map[*dump.Task]wait{}, scores: map[int]int{}, source: sourceConsole,
+		memory: map[*dump.Task]bool{},
 	}
 	from := bootStart(d)
 	sec, ok := d.Last(dump.SectionState)
 	if ok && sec.Offset >= from {
 		s.swallowed = len(sec.Tasks) == 0
 	}
-	if ok && sec.Offset >= from && len(sec.Tasks) > 0 {
+	if ok && sec.Offset >= from && len(sec.Tasks) > 0 && (sec.Complete || len(memory) == 0) {
 		s.use(sec, sourceState)
+	} else if len(memory) > 0 {
+		s.source = sourceMemory
+		for i := range memory {
+			s.memory[&memory[i]] = true
+			s.add(&memory[i])
+		}
 	} else if sec, ok := d.Last(dump.SectionBlocked); ok && sec.Offset >= from && len(sec.Tasks) > 0 {
 		s.use(sec, sourceBlocked)
 	}

@@ -1,0 +1,68 @@
+package diagnose_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// stack makes reliable frames, innermost first.
+func stack(names ...string) []dump.Frame {
+	var out []dump.Frame
+	for _, n := range names {
+		out = append(out, dump.Frame{Func: n, Off: 0x10, Size: 0x20, Reliable: true})
+	}
+	return out
+}
+
+// sleepingInitcall is what memory shows where no sysrq route works yet.
+var sleepingInitcall = []dump.Task{
+	{Comm: "swapper/0", PID: 0, State: "R", Running: true, CPU: 0},
+	{Comm: "swapper/0", PID: 1, State: "D", CPU: -1, Frames: stack(
+		"__schedule", "schedule", "schedule_timeout", "msleep", "arp_init", "inet_init", "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork")},
+	{Comm: "kthreadd", PID: 2, State: "S", KernelThread: true, CPU: -1, Frames: stack("__schedule", "schedule", "kthreadd", "ret_from_fork")},
+}
+
+const silentBoot = "[    0.000000] Linux version 6.1.0-50-cloud-amd64 (a@b) #1 SMP\n[    0.500000] NET: Registered PF_INET protocol family\n"
+
+func TestMemoryLocatesWhatSysrqCannotReach(t *testing.T) {
+	d := diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: sleepingInitcall})
+	if d.Kind != diagnose.KindHang || d.Task == nil || d.Task.PID != 1 || !strings.Contains(d.Title, "arp_init") && d.Function != "arp_init" {
+		t.Fatalf("%s: %q, function %q, task %+v", d.Kind, d.Title, d.Function, d.Task)
+	}
+	for _, e := range d.Evidence {
+		if e.Source == "memory" && strings.Contains(strings.Join(e.Lines, "\n"), " arp_init+0x10/0x20") {
+			return
+		}
+	}
+	t.Errorf("no evidence from memory: %+v", d.Evidence)
+}
+
+// A whole sysrq-t of the same boot is the kernel's own word.
+func TestWholeDumpIsPreferredToMemory(t *testing.T) {
+	log := silentBoot + `[    9.000000] sysrq: Show State
+[    9.000100] task:init            state:S stack:0     pid:1     ppid:0      flags:0x00000002
+[    9.000200] Call Trace:
+[    9.000300]  <TASK>
+[    9.000400]  __schedule+0x34d/0x9e0
+[    9.000500]  schedule+0x5a/0xd0
+[    9.000600]  pipe_read+0x34d/0x400
+[    9.000700]  vfs_read+0x1a/0x300
+[    9.000800]  ksys_read+0x6b/0xf0
+[    9.000900]  do_syscall_64+0x55/0xb0
+[    9.001000]  </TASK>
+[    9.002000] Sched Debug Version: v0.11, 6.1.0 #1
+[    9.003000] sysrq: Show Blocked State
+`
+	d := dump.Parse([]byte(log))
+	sec, ok := d.Last(dump.SectionState)
+	got := diagnose.Diagnose(diagnose.Input{Log: []byte(log), Ending: diagnose.EndingSilent, Memory: sleepingInitcall})
+	if !ok || !sec.Complete {
+		t.Fatal("the dump is not whole")
+	}
+	if strings.Contains(got.Title+got.Function, "arp_init") {
+		t.Errorf("diagnosed from memory: %q", got.Title)
+	}
+}
