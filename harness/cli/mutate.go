@@ -29,6 +29,8 @@ written beside it as OUT.truth.json, and a link to its modules as OUT.modules. T
   return, return:-ERRNO   come back at once, with 0 or an error
   spin, spin-irqs-off     loop for ever, with interrupts as they are or masked
   sleep                   sleep for ever, where sleeping is allowed
+  leak-lock               do all of the work, but one call that releases a lock: the
+                          next who wants the lock waits for ever
   crash                   an undefined instruction
   reset                   reset the machine without a word`,
 		Example: `  # the hang of spring 2018, on a stock kernel:
@@ -36,7 +38,10 @@ written beside it as OUT.truth.json, and a link to its modules as OUT.modules. T
   unwedge boot starved -s random --entropy none
 
   # an initcall that never comes back:
-  unwedge mutate deb:linux-image-cloud-arm64@bookworm --at pci_driver_init --fault spin -o stuck`,
+  unwedge mutate deb:linux-image-cloud-arm64@bookworm --at pci_driver_init --fault spin -o stuck
+
+  # a mutex that is never released:
+  unwedge mutate deb:linux-image-cloud-amd64@bookworm --at misc_register --fault leak-lock -o leaky`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.mutate(c.Context(), args[0], f) },
 	}
@@ -75,8 +80,16 @@ func (a *app) mutate(ctx context.Context, arg string, f mutateFlags) error {
 		return usageError{err}
 	}
 	d.close()
-	fmt.Fprintf(a.stdout, "%s: %s with %s changed, in %s\n", f.out, c.Kernel.Release, truth.Function, f.out+mutate.TruthSuffix)
+	fmt.Fprintf(a.stdout, "%s: %s with %s changed%s, in %s\n", f.out, c.Kernel.Release, truth.Function, missing(truth), f.out+mutate.TruthSuffix)
 	return linkModules(f.out, c.ModulesDir)
+}
+
+// missing says which call is no longer made.
+func missing(t *mutate.Truth) string {
+	if t.Unlock == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (without its call of %s at +%#x)", t.Unlock, t.CallOffset)
 }
 
 // linkModules puts a link to the stock kernel's modules beside the copy, so that

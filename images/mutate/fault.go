@@ -12,9 +12,40 @@ import (
 // what ParseFault reads.
 type Fault interface {
 	fmt.Stringer
-	// code is the machine code that the function runs right behind its
-	// entry hooks. An error says why there is none for this place.
-	code(at site) ([]byte, error)
+	// change says what to write where in a function. An error says why the
+	// function cannot show the fault.
+	change(f function) (change, error)
+}
+
+// function is one that is to be changed.
+type function struct {
+	arch  arch.Arch
+	addr  uint64
+	body  []byte
+	entry int // length of its entry hooks
+	t     *tables
+}
+
+// change is what a fault does to a function.
+type change struct {
+	off  int // in the function
+	code []byte
+	// unlock is the routine that is no longer called there.
+	unlock string
+	// harmless names lists of code that boot rewrites in which the place may be.
+	harmless []string
+}
+
+// atEntry puts the code right behind the function's entry hooks.
+func (f function) atEntry(code func(at site) ([]byte, error)) (change, error) {
+	b, err := code(site{arch: f.arch, addr: f.addr + uint64(f.entry), t: f.t})
+	if err != nil {
+		return change{}, err
+	}
+	if f.entry+len(b) > len(f.body) {
+		return change{}, fmt.Errorf("too short: %d bytes behind its entry, %d are needed", len(f.body)-f.entry, len(b))
+	}
+	return change{off: f.entry, code: b}, nil
 }
 
 // site is where a fault's code will lie.
@@ -63,12 +94,12 @@ var (
 
 // Faults lists the names that ParseFault reads, for help texts.
 func Faults() []string {
-	return []string{"return", "return:-ERRNO", "spin", "spin-irqs-off", "sleep", "crash", "reset"}
+	return []string{"return", "return:-ERRNO", "spin", "spin-irqs-off", "sleep", "leak-lock", "crash", "reset"}
 }
 
 // ParseFault reads the name of a fault; see Faults.
 func ParseFault(s string) (Fault, error) {
-	for _, f := range []Fault{Return, Spin, SpinIRQsOff, Sleep, Crash, Reset} {
+	for _, f := range []Fault{Return, Spin, SpinIRQsOff, Sleep, LeakLock, Crash, Reset} {
 		if s == f.String() {
 			return f, nil
 		}
@@ -92,6 +123,8 @@ func (r returns) String() string {
 	}
 	return fmt.Sprintf("return:%d", int(r))
 }
+
+func (r returns) change(f function) (change, error) { return f.atEntry(r.code) }
 
 func (r returns) code(at site) ([]byte, error) {
 	switch {
@@ -118,6 +151,8 @@ type fixedCode struct {
 
 func (f fixedCode) String() string { return f.name }
 
+func (f fixedCode) change(fn function) (change, error) { return fn.atEntry(f.code) }
+
 func (f fixedCode) code(at site) ([]byte, error) {
 	switch at.arch {
 	case arch.X86_64:
@@ -135,6 +170,8 @@ func (sleeps) String() string { return "sleep" }
 // sleeper is void msleep(unsigned int msecs), kernel/time/timer.c: it sleeps
 // in TASK_UNINTERRUPTIBLE until the time is over.
 const sleeper = "msleep"
+
+func (s sleeps) change(f function) (change, error) { return f.atEntry(s.code) }
 
 func (sleeps) code(at site) ([]byte, error) {
 	to, ok := at.t.table.Lookup(sleeper)

@@ -32,6 +32,10 @@ type Truth struct {
 	Offset uint64 `json:"offset"`
 	Old    string `json:"old"` // hex
 	New    string `json:"new"` // hex
+	// Unlock is the routine that LeakLock's function no longer calls, and
+	// CallOffset where in the function it did.
+	Unlock     string `json:"unlock,omitempty"`
+	CallOffset uint64 `json:"call_offset,omitempty"`
 	// Unchecked names the tables of code that the kernel rewrites at boot
 	// which could not be found, so that a clash with them is not ruled out.
 	Unchecked []string `json:"unchecked,omitempty"`
@@ -52,13 +56,14 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("mutate %s: %s", e.Fu
 
 // Patch returns a copy of an unpacked kernel (kernel.Kernel.Payload) in which
 // the function shows the fault. The change lies behind the function's entry
-// hooks, so that ftrace and indirect-branch tracking find what they expect. A
-// function that cannot be changed safely gives a *RefusedError.
-func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, fault Fault) ([]byte, *Truth, error) {
+// hooks, so that ftrace and indirect-branch tracking find what they expect;
+// LeakLock's is at a call further in. A function that cannot be changed safely
+// gives a *RefusedError.
+func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, name string, fault Fault) ([]byte, *Truth, error) {
 	refuse := func(format string, args ...any) ([]byte, *Truth, error) {
-		return nil, nil, &RefusedError{function, fmt.Sprintf(format, args...)}
+		return nil, nil, &RefusedError{name, fmt.Sprintf(format, args...)}
 	}
-	sym, reason := find(table, function)
+	sym, reason := find(table, name)
 	if reason != "" {
 		return refuse("%s", reason)
 	}
@@ -66,7 +71,7 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, 
 	if a == arch.X86_64 {
 		var err error
 		if t.elf, err = elf64.Parse(payload); err != nil {
-			return nil, nil, fmt.Errorf("mutate %s: %w", function, err)
+			return nil, nil, fmt.Errorf("mutate %s: %w", name, err)
 		}
 	}
 	section, isCode := t.section(sym.Addr)
@@ -79,26 +84,26 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, function string, 
 		return refuse("its bytes at %#x are not in the kernel image", sym.Addr)
 	}
 	body := payload[off : off+size]
-	skip := t.entry(body, sym.Addr)
-	at := sym.Addr + uint64(skip)
-	code, err := fault.code(site{arch: a, addr: at, t: &t})
+	c, err := fault.change(function{arch: a, addr: sym.Addr, body: body, entry: t.entry(body, sym.Addr), t: &t})
 	if err != nil {
 		return refuse("%v", err)
 	}
-	if skip+len(code) > len(body) {
-		return refuse("too short: %d bytes behind its entry, %d are needed", len(body)-skip, len(code))
-	}
-	clash, unchecked := t.clash(at, at+uint64(len(code)))
+	at := sym.Addr + uint64(c.off)
+	clash, unchecked := t.clash(at, at+uint64(len(c.code)), c.harmless...)
 	if clash != "" {
-		return refuse("the kernel rewrites its first %d bytes at boot (%s)", len(code), clash)
+		return refuse("the kernel rewrites its bytes +%#x to +%#x at boot (%s)", c.off, c.off+len(c.code), clash)
 	}
 	out := bytes.Clone(payload)
-	pos := off + uint64(skip)
-	copy(out[pos:], code)
-	return out, &Truth{
-		Function: function, Fault: fault.String(), Arch: a, Section: section, Address: sym.Addr, PatchAddress: at, Offset: pos,
-		Old: hex.EncodeToString(payload[pos : pos+uint64(len(code))]), New: hex.EncodeToString(code), Unchecked: unchecked,
-	}, nil
+	pos := off + uint64(c.off)
+	copy(out[pos:], c.code)
+	truth := &Truth{
+		Function: name, Fault: fault.String(), Arch: a, Section: section, Address: sym.Addr, PatchAddress: at, Offset: pos,
+		Old: hex.EncodeToString(payload[pos : pos+uint64(len(c.code))]), New: hex.EncodeToString(c.code), Unchecked: unchecked,
+	}
+	if c.unlock != "" {
+		truth.Unlock, truth.CallOffset = c.unlock, uint64(c.off)
+	}
+	return out, truth, nil
 }
 
 // find picks the one text symbol of exactly that name.

@@ -196,12 +196,12 @@ func TestEntryARM64(t *testing.T) {
 }
 
 func TestFaultCode(t *testing.T) {
-	code, err := mustError(t, -12).code(site{arch: arch.AArch64})
+	c, err := mustError(t, -12).change(function{arch: arch.AArch64, body: make([]byte, 8)})
 	// From `aarch64-linux-gnu-as`: mov x0, #-12; ret.
-	if want := "\x60\x01\x80\x92\xc0\x03\x5f\xd6"; err != nil || string(code) != want {
-		t.Errorf("code %x, %v; want %x", code, err, want)
+	if want := "\x60\x01\x80\x92\xc0\x03\x5f\xd6"; err != nil || string(c.code) != want {
+		t.Errorf("code %x, %v; want %x", c.code, err, want)
 	}
-	for _, s := range []string{"return", "return:-12", "spin", "spin-irqs-off", "sleep", "crash", "reset"} {
+	for _, s := range []string{"return", "return:-12", "spin", "spin-irqs-off", "sleep", "leak-lock", "crash", "reset"} {
 		if f, err := ParseFault(s); err != nil || f.String() != s {
 			t.Errorf("ParseFault(%s) = %v, %v", s, f, err)
 		}
@@ -266,9 +266,9 @@ func TestFaultCodeARM64(t *testing.T) {
 		// bl from 0x50+12 to 0x180: 0x124 bytes
 		{Sleep, []uint32{0xa9bf7bfd, 0x910003fd, 0x12b00000, 0x94000049, 0x17fffffe}},
 	} {
-		got, err := tc.fault.code(site{arch: arch.AArch64, addr: text + 0x50, t: &tables{arch: arch.AArch64, table: tab}})
-		if err != nil || !bytes.Equal(got, words(tc.want...)) {
-			t.Errorf("%s: %x, %v; want %x", tc.fault, got, err, words(tc.want...))
+		got, err := tc.fault.change(function{arch: arch.AArch64, addr: text + 0x50, body: make([]byte, 64), t: &tables{arch: arch.AArch64, table: tab}})
+		if err != nil || got.off != 0 || !bytes.Equal(got.code, words(tc.want...)) {
+			t.Errorf("%s: %x, %v; want %x", tc.fault, got.code, err, words(tc.want...))
 		}
 	}
 }

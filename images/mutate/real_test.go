@@ -38,6 +38,11 @@ func TestRealKernels(t *testing.T) {
 			if skip := truth.PatchAddress - truth.Address; skip < 5 {
 				t.Errorf("changed at +%d, over the entry hook", skip)
 			}
+			// misc_register holds misc_mtx (drivers/char/misc.c).
+			truth, err = WriteFile(t.Context(), k, out, "misc_register", LeakLock)
+			if err != nil || truth.Unlock != "mutex_unlock" || truth.CallOffset < 5 {
+				t.Errorf("leaked lock: %+v, %v", truth, err)
+			}
 		})
 	}
 }

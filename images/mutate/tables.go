@@ -2,6 +2,7 @@ package mutate
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
@@ -37,12 +38,17 @@ func fixed(size int) func([]byte, uint64) (uint64, int) {
 	return func(e []byte, addr uint64) (uint64, int) { return rel32(e, addr), size }
 }
 
+// callSites lists every direct call. Where boot rewrites them, for return stack
+// depth tracking, it leaves alone one that is no call any more (call_get_dest,
+// arch/x86/kernel/callthunks.c, 6.2).
+const callSites = ".call_sites"
+
 var siteTables = []siteTable{
 	// arch/x86/kernel/alternative.c: apply_returns, apply_retpolines,
 	// patch_call_sites, apply_paravirt, alternatives_smp_lock.
 	{name: ".return_sites", section: ".return_sites", entry: 4, site: fixed(5), arch: arch.X86_64},
 	{name: ".retpoline_sites", section: ".retpoline_sites", entry: 4, site: fixed(6), arch: arch.X86_64},
-	{name: ".call_sites", section: ".call_sites", entry: 4, site: fixed(5), arch: arch.X86_64},
+	{name: callSites, section: callSites, entry: 4, site: fixed(5), arch: arch.X86_64},
 	{name: ".smp_locks", section: ".smp_locks", entry: 4, site: fixed(1), arch: arch.X86_64},
 	{name: ".parainstructions", section: ".parainstructions", entry: 16, arch: arch.X86_64,
 		site: func(e []byte, _ uint64) (uint64, int) { return le.Uint64(e), int(e[9]) }},
@@ -61,10 +67,11 @@ var siteTables = []siteTable{
 }
 
 // clash names the first list with a site in [from, to). unchecked names the
-// lists that this kernel's symbols do not show.
-func (t *tables) clash(from, to uint64) (name string, unchecked []string) {
+// lists that this kernel's symbols do not show, and harmless those that do not
+// matter.
+func (t *tables) clash(from, to uint64, harmless ...string) (name string, unchecked []string) {
 	for _, s := range siteTables {
-		if s.arch != t.arch {
+		if s.arch != t.arch || slices.Contains(harmless, s.name) {
 			continue
 		}
 		data, addr, ok := t.bytes(s)
