@@ -378,6 +378,25 @@ func TestComputingIsNoStall(t *testing.T) {
 	}
 }
 
+// What a slow disk still answers is no stall, and at the deadline the boot is
+// slow; what is written meanwhile (a journal's sync) says nothing.
+func TestReadingADiskIsNoStall(t *testing.T) {
+	t.Parallel()
+	for play, want := range map[string]scenarios.Outcome{"reads": scenarios.Slow, "hangs": scenarios.Hung} {
+		limits := quick
+		limits.Deadline = 5 * time.Second
+		req := request(t, play, &limits)
+		req.Machine.Disks = []machine.Disk{{Path: "/root.img"}}
+		res, err := boot(t, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Outcome != want || len(res.Stalls) == 0 || res.Stalls[0].Works != (play == "reads") {
+			t.Errorf("%s: outcome %s (%s), stalls %+v", play, res.Outcome, res.Why, res.Stalls)
+		}
+	}
+}
+
 func TestLookingThatCuresIsStillAHang(t *testing.T) {
 	t.Parallel()
 	res, err := boot(t, request(t, "cured", &quick))

@@ -44,6 +44,7 @@ type captured struct {
 	wake      time.Duration // in how long the last of user space's timers is due
 	works     bool          // a vCPU is seen to do real work
 	frozen    bool          // no vCPU computes anything
+	reads     bool          // a disk answered reads meanwhile
 	errs      []error
 	lost      error // why QEMU's monitor could not be asked at all
 }
@@ -74,23 +75,31 @@ func (s *session) ask(ctx context.Context, d watch.Decision) (got captured) {
 
 // question asks the guest's kernel by sysrq, and adds that to what is known.
 func (s *session) question(ctx context.Context, got captured) captured {
+	before, err := s.diskReads(ctx)
+	got.failed(ctx, err)
 	attempts, err := sysrq.Capture(ctx, s.sysrqGuest(), sysrq.Scaled(s.res.Host.Reference.Unit))
 	got.attempts = attempts
-	if err != nil && ctx.Err() == nil {
-		got.errs = append(got.errs, err)
-	}
+	got.failed(ctx, err)
 	for _, a := range attempts {
 		if a.Key != "" && a.To > a.From {
 			dump, err := s.saveDump(a)
-			if err != nil {
-				got.errs = append(got.errs, err)
-			}
+			got.failed(ctx, err)
 			if a.Key == "q" {
 				got.wake = s.wakeUp(dump)
 			}
 		}
 	}
+	after, err := s.diskReads(ctx)
+	got.failed(ctx, err)
+	got.reads = after > before
 	return got
+}
+
+// failed keeps what went wrong, unless the capture was called off.
+func (got *captured) failed(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		got.errs = append(got.errs, err)
+	}
 }
 
 // sample reads the registers a few times and keeps QEMU's text of them.

@@ -81,6 +81,7 @@ type play struct {
 	refuse func(cmd string) string // commands that get an error
 	spins  bool                    // its vCPU runs, and computes only if it counts, too
 	counts bool
+	reads  bool                 // its disk answers reads
 	status func(f *fake) string // query-status's answer, where it is not running or paused
 }
 
@@ -264,6 +265,12 @@ func (f *fake) execute(cmd string, args json.RawMessage) (ret string, after func
 	switch cmd {
 	case "query-cpus-fast":
 		return fmt.Sprintf(`[{"cpu-index":0,"thread-id":%d,"target":"x86_64","props":{}}]`, f.tid), nil
+	case "query-blockstats":
+		n := 7
+		if f.play.reads {
+			n = int(f.looks.Add(1))
+		}
+		return fmt.Sprintf(`[{"device":"disk0","stats":{"rd_operations":%d,"wr_operations":%d}}]`, n, f.looks.Add(1)), nil
 	case "query-kvm":
 		return `{"enabled":false,"present":true}`, nil
 	case "cont":

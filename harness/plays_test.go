@@ -101,6 +101,7 @@ var plays = map[string]play{
 	}},
 	"spins":      with(stuck, func(p *play) { p.spins = true }),
 	"computes":   with(stuck, func(p *play) { p.spins, p.counts = true, true }),
+	"reads":      with(stuck, func(p *play) { p.reads = true }),
 	"hangs":      stuck,
 	"never-says": {},
 	"keyboard":   with(stuck, func(p *play) { p.key, p.board = nil, func(f *fake, k byte) { f.sysrqDump(k) } }),

@@ -358,13 +358,17 @@ func (s *session) captured(got captured) {
 	for _, err := range got.errs {
 		s.note("%v", err)
 	}
-	if got.works {
+	if got.works || got.reads {
 		s.watch.Works(c.finished)
 		c.stall.Works = true
-		if len(got.attempts) == 0 {
-			s.withdraw("it is silent, but its vCPUs work")
-			return
-		}
+	}
+	switch {
+	case got.reads && !s.watch.Decide(c.finished).Late:
+		s.withdraw("it is silent, but reads its disk")
+		return
+	case got.works && len(got.attempts) == 0:
+		s.withdraw("it is silent, but its vCPUs work")
+		return
 	}
 	confirm := s.watch.Limits().Confirm
 	c.patience = max(confirm/2, confirm-c.finished.Sub(s.start)+c.stall.Noticed)

@@ -147,8 +147,12 @@ func (d disk) qemu() []string {
 	if d.d.Serial != "" {
 		device += ",serial=" + escape(d.d.Serial)
 	}
+	drive := "if=none,format=raw,snapshot=on,id=" + id + ",file=" + escape(d.d.Path)
+	if d.d.ReadBPS > 0 {
+		drive += fmt.Sprintf(",throttling.bps-read=%d", d.d.ReadBPS)
+	}
 	return []string{
-		"-drive", "if=none,format=raw,snapshot=on,id=" + id + ",file=" + escape(d.d.Path),
+		"-drive", drive,
 		"-device", device,
 	}
 }

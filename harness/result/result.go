@@ -127,7 +127,8 @@ type Stall struct {
 	Repeated int64 `json:"repeated_bytes,omitempty"`
 	// Wake is the time that the harness waited for a timer of user space.
 	Wake time.Duration `json:"wake_ns,omitempty"`
-	// Works says that the vCPUs were seen in many places: silent, but at work.
+	// Works says that the vCPUs were seen in many places, or that a disk
+	// answered reads: silent, but at work.
 	Works bool `json:"works,omitempty"`
 	// WentOn says that the boot made progress afterwards.
 	WentOn bool `json:"went_on"`
