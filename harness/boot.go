@@ -95,7 +95,7 @@ func writeCommand(req Request) error {
 // diagnosis, calibration, files.
 func (s *session) finish(ctx context.Context, v verdict) error {
 	res := s.res
-	res.Outcome, res.Why = v.outcome, v.why
+	res.Outcome, res.Why, res.Confidence = v.outcome, v.why, v.confidence
 	res.Times.Verdict = v.at.Sub(s.start)
 	if v.outcome == scenarios.Hung {
 		res.Times.Stalled = v.since.Sub(s.start)

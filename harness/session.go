@@ -58,10 +58,11 @@ type capture struct {
 
 // verdict is how the loop ended.
 type verdict struct {
-	outcome scenarios.Outcome
-	why     string
-	at      time.Time
-	since   time.Time // of the last progress
+	outcome    scenarios.Outcome
+	why        string
+	confidence watch.Confidence
+	at         time.Time
+	since      time.Time // of the last progress
 }
 
 // run lets the guest go and watches it to the verdict.
@@ -256,7 +257,7 @@ func (s *session) stopped(ctx context.Context) error {
 // confirmation.
 func (s *session) judge(ctx context.Context, now time.Time) (verdict, bool) {
 	d := s.watch.Decide(now)
-	v := verdict{outcome: d.Outcome, why: d.Why, at: now, since: d.Since}
+	v := verdict{outcome: d.Outcome, why: d.Why, confidence: d.Confidence, at: now, since: d.Since}
 	c := s.capture
 	if c != nil && c.to >= 0 && !c.reset.IsZero() {
 		s.note("the NMI that was to ask the guest where it is reset it: the kernel had no handler for it yet")
@@ -296,7 +297,8 @@ func (s *session) conclude(v verdict) (verdict, bool) {
 }
 
 func (s *session) hung(v verdict) verdict {
-	v.outcome, v.why, v.since = scenarios.Hung, s.capture.stall.Why, s.capture.since
+	st := s.capture.stall
+	v.outcome, v.why, v.confidence, v.since = scenarios.Hung, st.Why, st.Confidence, s.capture.since
 	return v
 }
 
@@ -322,7 +324,7 @@ func (s *session) suspect(ctx context.Context, d watch.Decision) {
 	now := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	s.capture = &capture{
-		stall: result.Stall{At: d.Since.Sub(s.start), Noticed: now.Sub(s.start), Why: d.Why, Idle: d.Idle, Repeated: max(0, s.g.console.Stats().Bytes-s.progressEnd)},
+		stall: result.Stall{At: d.Since.Sub(s.start), Noticed: now.Sub(s.start), Why: d.Why, Confidence: d.Confidence, Idle: d.Idle, Repeated: max(0, s.g.console.Stats().Bytes-s.progressEnd)},
 		since: d.Since, from: s.g.console.Stats().Bytes, to: -1, done: make(chan captured, 1), cancel: cancel,
 	}
 	c := s.capture

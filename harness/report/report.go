@@ -12,6 +12,7 @@ import (
 	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/sysrq"
+	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -42,6 +43,14 @@ func (s Style) Verdict(r *result.Result) string {
 	return s.paint(red, word)
 }
 
+// why is the sentence on the outcome, with how sure it is where that is in doubt.
+func why(r *result.Result) string {
+	if r.Confidence == "" || r.Confidence == watch.Certain {
+		return safe(r.Why)
+	}
+	return fmt.Sprintf("%s (%s)", safe(r.Why), safe(string(r.Confidence)))
+}
+
 // Text writes the whole report on one boot.
 func Text(w io.Writer, r *result.Result, s Style) error {
 	b := &strings.Builder{}
@@ -50,7 +59,7 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 		fmt.Fprintf(b, " (expected: %s)", safe(string(r.Scenario.ExpectedOutcome())))
 	}
 	b.WriteByte('\n')
-	field(b, "why", safe(r.Why))
+	field(b, "why", why(r))
 	if r.Diagnosis != nil {
 		Diagnosis(b, *r.Diagnosis, s)
 	}

@@ -43,6 +43,9 @@ type Result struct {
 	Outcome  scenarios.Outcome `json:"outcome"`
 	Expected bool              `json:"expected"`
 	Why      string            `json:"why"`
+	// Confidence is how sure the outcome is. It says nothing on the diagnosis,
+	// which has a confidence of its own.
+	Confidence watch.Confidence `json:"confidence,omitempty"`
 	// Stage is the last stage the agent reported.
 	Stage   agentproto.Stage    `json:"stage,omitempty"`
 	Reports []agentproto.Report `json:"reports,omitempty"`
@@ -117,12 +120,14 @@ type Times struct {
 
 // Stall is one time the boot stopped making progress, and what was captured.
 type Stall struct {
-	At        time.Duration   `json:"at_ns"`      // since the start of QEMU
-	Noticed   time.Duration   `json:"noticed_ns"` // since the start of QEMU
-	Why       string          `json:"why"`
-	Idle      bool            `json:"idle"`
-	Registers []vcpu.Sample   `json:"registers,omitempty"`
-	Attempts  []sysrq.Attempt `json:"sysrq,omitempty"`
+	At      time.Duration `json:"at_ns"`      // since the start of QEMU
+	Noticed time.Duration `json:"noticed_ns"` // since the start of QEMU
+	Why     string        `json:"why"`
+	// Confidence is how sure the suspicion was.
+	Confidence watch.Confidence `json:"confidence,omitempty"`
+	Idle       bool             `json:"idle"`
+	Registers  []vcpu.Sample    `json:"registers,omitempty"`
+	Attempts   []sysrq.Attempt  `json:"sysrq,omitempty"`
 	// Repeated is how many bytes the guest had printed since its last progress.
 	Repeated int64 `json:"repeated_bytes,omitempty"`
 	// Wake is the time that the harness waited for a timer of user space.

@@ -16,6 +16,11 @@
 //     is looked at after Limits.Look, and each Limits.Look anew.
 //   - Limits.Deadline: slow if it still makes progress or works, suspect if not.
 //
+// Each decision states its Confidence: what the guest or QEMU says in as many
+// words is certain, a stall that its own signs explain (idle vCPUs, registers
+// that do not change, the kernel's own detector) is likely, and silence alone is
+// only possible.
+//
 // Progress is a console line of a shape not seen before in this boot, or a
 // report of the agent of a stage not reported before. A line that differs from an earlier one only in its
 // numbers is none: a status line that counts seconds, or a flood, must not look
@@ -50,12 +55,24 @@ const (
 	Over                 // Outcome says how
 )
 
+// Confidence says how sure a Decision is.
+type Confidence string
+
+// The confidences, the surest first.
+const (
+	Certain  Confidence = "certain"  // the guest or QEMU said so
+	Likely   Confidence = "likely"   // several signs agree
+	Possible Confidence = "possible" // nothing but silence speaks for it
+)
+
 // Decision is the Tracker's answer at one moment.
 type Decision struct {
 	State   State
 	Outcome scenarios.Outcome // where State is Over
 	// Why is one sentence for people.
 	Why string
+	// Confidence is how sure that is; "" while Running.
+	Confidence Confidence
 	// Since is when the last progress was made.
 	Since time.Time
 	// Idle says that all vCPUs idled since then.
@@ -223,8 +240,7 @@ func (t *Tracker) moved(at time.Time) {
 // Decide says what is known at this moment.
 func (t *Tracker) Decide(now time.Time) Decision {
 	if t.reached {
-		return Decision{State: Over, Outcome: scenarios.Booted, Since: t.progress,
-			Why: fmt.Sprintf("the agent reports %s", t.target)}
+		return t.over(scenarios.Booted, fmt.Sprintf("the agent reports %s", t.target))
 	}
 	if t.resets >= 2 {
 		return t.over(scenarios.Rebooting, "the guest has reset itself twice")
@@ -239,21 +255,24 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 	quiet := now.Sub(t.progress)
 	idle := t.busy.mean() < idleShare && t.busy.known()
 	late := now.Sub(t.start) >= t.limits.Deadline
-	d := Decision{State: Suspect, Since: t.progress, Idle: idle, Late: late}
+	d := Decision{State: Suspect, Since: t.progress, Idle: idle, Late: late, Confidence: Likely}
 	switch {
 	case late && quiet < t.limits.Idle:
 		return t.over(scenarios.Slow, fmt.Sprintf("still making progress at the deadline of %s", round(t.limits.Deadline)))
 	case late && now.Sub(t.worked) < t.limits.Busy:
 		return t.over(scenarios.Slow, fmt.Sprintf("no progress for %s, but still working at the deadline of %s", round(quiet), round(t.limits.Deadline)))
 	case late:
+		d.Confidence = Possible
 		d.Why = fmt.Sprintf("no progress for %s, and the deadline of %s has come", round(quiet), round(t.limits.Deadline))
 	case !t.spoke && quiet >= t.limits.Start:
+		d.Confidence = Possible
 		d.Why = fmt.Sprintf("nothing on the console for %s", round(quiet))
 	case t.detector != "" && quiet >= t.limits.Idle/2:
 		d.Why = fmt.Sprintf("no progress for %s, and the kernel says: %s", round(quiet), t.detector)
 	case idle && t.spoke && quiet >= t.limits.Idle:
 		d.Why = fmt.Sprintf("no progress for %s with every vCPU idle", round(quiet))
 	case t.spoke && quiet >= t.limits.Busy:
+		d.Confidence = Possible
 		d.Why = fmt.Sprintf("no progress for %s although a vCPU is busy", round(quiet))
 	case !idle && t.busy.known() && quiet >= t.limits.Look && now.Sub(t.looked) >= t.limits.Look:
 		d.Early = true
@@ -265,7 +284,7 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 }
 
 func (t *Tracker) over(o scenarios.Outcome, why string) Decision {
-	return Decision{State: Over, Outcome: o, Why: why, Since: t.progress}
+	return Decision{State: Over, Outcome: o, Why: why, Since: t.progress, Confidence: Certain}
 }
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
