@@ -320,3 +320,32 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+// Silence alone never makes a verdict sure; the guest's own word does.
+func TestConfidence(t *testing.T) {
+	said := newBoot()
+	said.line("[    1.0] Kernel panic - not syncing: no")
+	idle, busy, mute := newBoot(), newBoot(), newBoot()
+	idle.line("hello")
+	busy.line("hello")
+	computing := busy.pass(time.Hour, 1)
+	if computing.Confidence != watch.Likely {
+		t.Errorf("registers that do not change: %+v", computing)
+	}
+	for computing.Early {
+		busy.Looked(busy.at)
+		computing = busy.pass(time.Hour, 1)
+	}
+	for name, tt := range map[string]struct {
+		got  watch.Decision
+		want watch.Confidence
+	}{
+		"panic": {said.pass(time.Hour, 0), watch.Certain}, "idle": {idle.pass(time.Hour, 0), watch.Likely},
+		"computing": {computing, watch.Possible}, "mute": {mute.pass(time.Hour, 0), watch.Possible},
+		"going on": {newBoot().pass(time.Second, 1), ""},
+	} {
+		if tt.got.Confidence != tt.want {
+			t.Errorf("%s: %+v, want %q", name, tt.got, tt.want)
+		}
+	}
+}
