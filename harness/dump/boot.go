@@ -198,6 +198,9 @@ func (p *Parser) other(b []byte, r Record) {
 		bo.LastTime = r.Time
 	}
 	if bl := p.block(r.Caller); bl != nil {
+		if bl.report >= 0 {
+			p.detail(bl, plain)
+		}
 		bl.idle++
 		if bl.idle > maxIdle {
 			p.close(r.Caller)

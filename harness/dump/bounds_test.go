@@ -220,7 +220,8 @@ func TestNormalise(t *testing.T) {
 		"VFS: Unable to mount root fs on unknown-block(0,0)": "VFS: Unable to mount root fs on unknown-block(0,0)",
 		"Attempted to kill init! exitcode=0x0000000b":        "Attempted to kill init! exitcode=0x0000000b",
 		"at ffff888004d5a0e0 and 0xffff888004d5a0e0":         "at ADDR and ADDR",
-		"process 12345 of 12":                                "process N of 12",
+		"process 12345 of 12":                                "process NUM of 12",
+		"at fs/inode.c:611 in foo+0x12/0x34":                 "at fs/inode.c:LINE in foo",
 		"":                                                   "",
 	} {
 		if got := Normalise(in); got != want {

@@ -34,7 +34,8 @@ func (p *Parser) marker(b []byte, r Record) bool {
 			p.nmiBacktrace(b, r)
 			return true
 		}
-	case 'p', 'E':
+	}
+	if b[0] == 'p' || b[0] == 'P' || b[0] == 'E' {
 		if hasPrefix(b, "pc : ") || hasPrefix(b, "PC is at ") || hasPrefix(b, "EIP: ") || hasPrefix(b, "EIP is at ") {
 			if bl := p.block(r.Caller); bl != nil && bl.kernel == nil {
 				bl.kernel = ipSymbol(b)
@@ -231,6 +232,10 @@ func (p *Parser) cpuFacts(c cpuLine, r Record) {
 func (p *Parser) callTrace(rest []byte, r Record) {
 	if bl := p.block(r.Caller); bl != nil {
 		bl.idle = 0
+		if bl.report >= 0 && p.d.Reports[bl.report].Kind == ReportLockdep {
+			bl.frames = bl.frames[:0] // lockdep prints where each lock was taken before
+			bl.gather = false
+		}
 		if len(rest) > 0 { // x86_64 before 2.6.18 begins on the same line
 			for _, f := range braceFrames(rest, nil) {
 				p.push(bl, f)
@@ -304,6 +309,7 @@ func (p *Parser) lockLine(b []byte, r Record) bool {
 	}
 	if at := bytes.Index(rest, []byte(", at: ")); at > 0 {
 		l.At = string(ipSymbol(rest[at+6:]))
+		p.heldAt(l.At, r)
 	}
 	h.Locks = append(h.Locks, l)
 	h.End = r.End

@@ -44,6 +44,8 @@ type block struct {
 	closed  bool // an end of trace has been seen
 	idle    int  // records since the last that belonged to it
 	want    int  // hung-task report that waits for its header, -1
+	done    bool // what follows are other traces of the same report
+	gather  bool // the frames that follow are the report's own words
 }
 
 // maxOpen bounds the open traces; maxIdle is how many foreign records a trace

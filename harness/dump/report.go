@@ -2,6 +2,7 @@ package dump
 
 import (
 	"bytes"
+	"strings"
 )
 
 // ReportKind is the kind of a kernel report.
@@ -49,6 +50,8 @@ type Report struct {
 	Caller  Caller  `json:"-"`
 	// Boot is the number of the boot in the log, from 0 (see Boot.Kernels).
 	Boot int `json:"boot"`
+
+	said reportWords
 }
 
 // reportStarts are how the reports begin, the more specific first.
@@ -66,19 +69,28 @@ var reportStarts = []struct {
 	{"UBSAN: ", ReportKASAN},
 	{"BUG: kernel NULL pointer dereference", ReportOops},
 	{"BUG: unable to handle ", ReportOops},
+	{"BUG: Unable to handle kernel ", ReportOops},
+	{"BUG: Kernel NULL pointer dereference", ReportOops},
 	{"Unable to handle kernel ", ReportOops},
+	{"Unhandled fault:", ReportOops},
 	{"general protection fault", ReportOops},
 	{"Internal error: ", ReportOops},
 	{"Oops: ", ReportOops},
 	{"PANIC: double fault", ReportOops},
 	{"double fault:", ReportOops},
 	{"divide error:", ReportOops},
+	{"divide_error:", ReportOops},
 	{"invalid opcode:", ReportOops},
 	{"stack segment:", ReportOops},
 	{"int3:", ReportOops},
 	{"Bad mode in ", ReportOops},
 	{"SError Interrupt on CPU", ReportOops},
 	{"kernel BUG at ", ReportBug},
+	{"Kernel BUG at ", ReportBug},
+	{"BUG: Invalid wait context", ReportLockdep},
+	{"BUG: bad unlock balance", ReportLockdep},
+	{"BUG: held lock freed", ReportLockdep},
+	{"BUG: lock held when returning to user space", ReportLockdep},
 	{"BUG: ", ReportBug},
 	{"Watchdog detected hard LOCKUP on cpu", ReportHard},
 	{"WARNING: possible circular locking dependency", ReportLockdep},
@@ -86,12 +98,18 @@ var reportStarts = []struct {
 	{"WARNING: possible irq lock inversion", ReportLockdep},
 	{"WARNING: inconsistent lock state", ReportLockdep},
 	{"WARNING: bad unlock balance", ReportLockdep},
-	{"INFO: possible circular locking dependency", ReportLockdep},
-	{"INFO: possible recursive locking", ReportLockdep},
+	{"WARNING: held lock freed", ReportLockdep},
+	{"WARNING: lock held when returning to user space", ReportLockdep},
+	{"WARNING: Nested lock was not taken", ReportLockdep},
+	{"WARNING: suspicious RCU usage", ReportLockdep},
+	{"WARNING: SOFTIRQ-", ReportLockdep},
+	{"WARNING: HARDIRQ-", ReportLockdep},
+	{"WARNING: RECLAIM_FS-", ReportLockdep},
 	{"WARNING: CPU: ", ReportWarning},
 	{"WARNING: ", ReportWarning},
 	{"Out of memory: Kill", ReportOOM},
 	{"Memory cgroup out of memory: Kill", ReportOOM},
+	{"unregister_netdevice: waiting for ", ReportWarning},
 	{"reboot: Restarting system", ReportReboot},
 	{"reboot: Power down", ReportReboot},
 	{"reboot: System halted", ReportReboot},
@@ -111,6 +129,9 @@ func (p *Parser) report(b []byte, r Record) bool {
 		if hasPrefix(t, x) {
 			t = t[len(x):]
 		}
+	}
+	if hasPrefix(t, "[ ") && t[len(t)-1] == ']' { // lockdep's, all of them before 4.12
+		t = trim(t[2 : len(t)-1])
 	}
 	if len(t) < 5 || r.Source == SourceUserspace && isUserTag(b) {
 		return false
@@ -136,7 +157,7 @@ func (p *Parser) report(b []byte, r Record) bool {
 			return false
 		}
 	}
-	if kind == ReportOops && p.mergeOops(t, r) {
+	if kind == ReportOops && p.mergeOops(t, r) || p.repeated(t) {
 		return true
 	}
 	rep := Report{Kind: kind, Text: clip(t)}
@@ -201,13 +222,26 @@ func (p *Parser) info(t []byte, r Record) bool {
 			p.start(r.Caller, &block{report: i, dest: -1, want: i})
 		}
 		return true
-	case hasPrefix(s, "possible "):
+	case lockdepInfo(s):
 		if i := p.addReport(Report{Kind: ReportLockdep, Text: clip(t)}, r); i >= 0 {
 			p.start(r.Caller, &block{report: i, dest: -1, want: -1})
 		}
 		return true
 	}
 	return false
+}
+
+// lockdepInfo tells lockdep's reports, which were INFO until 4.12.
+func lockdepInfo(s []byte) bool {
+	return hasPrefix(s, "possible ") || hasPrefix(s, "inconsistent lock state") || hasPrefix(s, "suspicious RCU usage") ||
+		hasPrefix(s, "trying to register non-static key") || bytes.Contains(s, []byte("-unsafe lock order detected"))
+}
+
+// repeated tells a line that the kernel prints again every ten seconds.
+func (p *Parser) repeated(t []byte) bool {
+	const netdev = "unregister_netdevice: "
+	n := len(p.d.Reports)
+	return n > 0 && hasPrefix(t, netdev) && strings.HasPrefix(p.d.Reports[n-1].Text, netdev)
 }
 
 // taskInfo reads what khungtaskd says of a task (kernel/hung_task.c):
@@ -221,6 +255,15 @@ func (p *Parser) info(t []byte, r Record) bool {
 // The second and later forms are of 6.15 and newer.
 func (p *Parser) taskInfo(s, t []byte, r Record) bool {
 	i := bytes.Index(s, []byte(" blocked "))
+	if j := bytes.Index(s, []byte(" can't die for more than ")); i < 0 && j > 0 {
+		if comm, pid, ok := splitComm(s[:j]); ok {
+			secs, _ := parseDec(s[j+len(" can't die for more than "):])
+			if k := p.addReport(Report{Kind: ReportHungTask, Text: clip(t), Comm: p.intern(comm), PID: pid, Seconds: secs}, r); k >= 0 {
+				p.start(r.Caller, &block{report: k, dest: -1, want: k})
+			}
+			return true
+		}
+	}
 	if i < 0 {
 		return false
 	}

@@ -112,9 +112,6 @@ var titleRules = []titleRule{
 	{"WARNING: kernel stack regs at ", "WARNING: kernel stack regs has bad value", nil},
 	{"WARNING: kernel stack frame pointer at ", "WARNING: kernel stack frame pointer has bad value", nil},
 	{"WARNING: CPU:", "WARNING in %F", nil},
-	{"WARNING: ", "WARNING in %F", nil},
-	// Tasks and CPUs that do not come back.
-	{"*can't die for more than", "INFO: task can't die in %F", words("schedule")},
 	// Panics.
 	{"Kernel panic - not syncing: stack-protector:", "kernel panic: stack is corrupted in %P", words("stack_chk")},
 	{"Kernel panic - not syncing: corrupted stack end", "kernel panic: corrupted stack end in %F", words("schedule retint_kernel")},
@@ -142,6 +139,9 @@ func titleOf(r *Report, ip string) string {
 	case ReportRCU:
 		return inFunc("INFO: rcu detected stall", r.Func)
 	case ReportHungTask:
+		if strings.Contains(r.Text, "can't die for more than") {
+			return inFunc("INFO: task can't die", blame(r, "", words("schedule")))
+		}
 		return inFunc("INFO: task hung", hungFunc(r))
 	case ReportOOM:
 		return "out of memory"
@@ -162,8 +162,17 @@ func titleOf(r *Report, ip string) string {
 		s, _, _ := strings.Cut(text, " at ") // the rest is a source line or an address
 		return inFunc(Normalise(s), r.Func)
 	}
+	if rest, ok := strings.CutPrefix(text, "WARNING: "); ok {
+		if r.Func == "" {
+			return "WARNING: " + Normalise(rest)
+		}
+		return "WARNING in " + blame(r, ip, nil)
+	}
 	if i := strings.IndexAny(text, ":["); i > 0 {
 		text = text[:i]
+	}
+	if text == "" || isDigit(text[0]) { // the line before it was lost
+		text = "Oops"
 	}
 	return inFunc(strings.TrimSpace(Normalise(text)), r.Func)
 }

@@ -29,8 +29,11 @@ func (p *Parser) frame(b []byte, r Record) bool {
 	if bl == nil {
 		return false
 	}
-	if bl.closed && bl.task != nil { // a trace after the end of this one is not its
+	if bl.closed && bl.task != nil || bl.done { // a trace after the end of this one is not its
 		return true
+	}
+	if bl.gather {
+		p.noteFunc(bl, f.fn)
 	}
 	p.push(bl, f)
 	bl.touch(r)

@@ -1,0 +1,75 @@
+package dump
+
+import "bytes"
+
+// reportWords is what the lines below the first say that a title needs.
+type reportWords struct {
+	access string   // KASAN: "Read" or "Write"
+	at     []string // the functions that lockdep names
+	became bool     // at holds a trace that lockdep names
+}
+
+const maxAt = 24
+
+// otherTraces are the lines after which a sanitizer shows traces of other
+// moments: who took the memory, who freed it.
+var otherTraces = []string{
+	"Allocated by task", "Freed by task", "Allocated:", "Freed:", "allocated by task ", "freed by task ", "Uninit was ", "Local variable ",
+	"Last potentially related work creation", "Second to last potentially related work creation", "Memory state around",
+}
+
+// detail reads a line of an open report that is no frame.
+func (p *Parser) detail(bl *block, b []byte) {
+	rep := &p.d.Reports[bl.report]
+	said := &rep.said
+	bl.gather = false
+	switch rep.Kind {
+	case ReportKASAN:
+		switch {
+		case hasPrefix(b, "Read of size "), hasPrefix(b, "Read at addr "):
+			said.access = "Read"
+		case hasPrefix(b, "Write of size "), hasPrefix(b, "Write at addr "):
+			said.access = "Write"
+		}
+		for _, s := range otherTraces {
+			if hasPrefix(b, s) {
+				bl.done = true
+			}
+		}
+	case ReportLockdep:
+		if bytes.Contains(b, []byte("which became ")) {
+			said.at, said.became, bl.gather = nil, true, true
+		} else if i := bytes.Index(b, []byte(", at: ")); i >= 0 {
+			p.noteAt(said, ipSymbol(b[i+6:]))
+		}
+	case ReportBug:
+		const last = "last function: "
+		if i := bytes.Index(b, []byte(last)); i >= 0 {
+			name, _, _ := bytes.Cut(b[i+len(last):], []byte("+"))
+			p.noteAt(said, lastSymbol(name))
+		}
+	}
+}
+
+// noteAt keeps a function that the report names.
+func (p *Parser) noteAt(said *reportWords, fn []byte) {
+	if len(fn) > 0 && len(said.at) < maxAt && !said.became {
+		said.at = append(said.at, p.intern(fn))
+	}
+}
+
+// noteFunc keeps a frame of a trace that the report names.
+func (p *Parser) noteFunc(bl *block, fn []byte) {
+	if said := &p.d.Reports[bl.report].said; len(said.at) < maxAt {
+		said.at = append(said.at, p.intern(fn))
+	}
+}
+
+// heldAt keeps the function that took a held lock, for the reports about it.
+func (p *Parser) heldAt(fn string, r Record) {
+	if bl := p.block(r.Caller); bl != nil && bl.report >= 0 && fn != "" {
+		if said := &p.d.Reports[bl.report].said; p.d.Reports[bl.report].Kind == ReportLockdep && len(said.at) < maxAt && !said.became {
+			said.at = append(said.at, fn)
+		}
+	}
+}
