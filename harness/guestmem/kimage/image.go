@@ -1,0 +1,171 @@
+// Package kimage answers what a kernel's own image says of it: where its
+// symbols are linked and how its structures are laid out. Nothing else is
+// needed: no debug package, no System.map.
+package kimage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/unwedge/unwedge/images/kernel/elf64"
+	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// ErrNoBTF says that the image has no types.
+var ErrNoBTF = errors.New("the kernel has no BTF: build it with CONFIG_DEBUG_INFO_BTF=y")
+
+// Image is an unpacked kernel, as it was linked. Its Types are not safe for
+// concurrent use, the rest is.
+type Image struct {
+	Arch    arch.Arch
+	Symbols *kallsyms.Table
+	Types   *Types
+	// Start and End are the addresses of _text and _end.
+	Start, End uint64
+	payload    []byte
+	exports    map[string]uint64
+}
+
+// Load reads the image's types. payload is what kernel.Kernel.Payload gives,
+// table its symbols; both are kept and must not change.
+func Load(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, error) {
+	if !a.Valid() {
+		return nil, fmt.Errorf("read kernel image: unknown architecture %q", a)
+	}
+	img := &Image{Arch: a, Symbols: table, payload: payload}
+	if err := img.findBounds(); err != nil {
+		return nil, err
+	}
+	img.exports = img.findExports(wanted)
+	raw, ok := img.btf()
+	if !ok {
+		return nil, fmt.Errorf("read kernel image: %w", ErrNoBTF)
+	}
+	var err error
+	if img.Types, err = newTypes(raw); err != nil {
+		return nil, err
+	}
+	return img, nil
+}
+
+// maxImage bounds the size of a kernel in memory: 1 GiB is the room x86 has for
+// it (Documentation/arch/x86/x86_64/mm.rst).
+const maxImage = 1 << 30
+
+// findBounds finds where the kernel begins and ends. A raw Image says it in its
+// header (Documentation/arch/arm64/booting.rst), which matters for a kernel
+// without CONFIG_KALLSYMS_ALL: it names neither _text nor _end.
+func (img *Image) findBounds() error {
+	if img.Arch == arch.AArch64 {
+		if !img.header() {
+			return errors.New("read kernel image: no arm64 Image header")
+		}
+		for s := range img.Symbols.All() {
+			if off, ok := img.Symbols.FileOffset(s.Addr); ok {
+				img.Start = s.Addr - off
+				break
+			}
+		}
+		img.End = img.Start + binary.LittleEndian.Uint64(img.payload[16:])
+	} else {
+		img.Start, _ = img.Symbols.Lookup("_text")
+		img.End, _ = img.Symbols.Lookup("_end")
+	}
+	if img.Start == 0 || img.End <= img.Start || img.End-img.Start > maxImage {
+		return fmt.Errorf("read kernel image: it seems to lie from %#x to %#x, which cannot be", img.Start, img.End)
+	}
+	return nil
+}
+
+func (img *Image) header() bool {
+	return len(img.payload) >= 64 && string(img.payload[56:60]) == "ARM\x64"
+}
+
+// PageShift is log2 of the page size that an arm64 Image was built for (bits 1
+// and 2 of its header's flags), 12 for x86_64.
+func (img *Image) PageShift() uint {
+	if img.Arch != arch.AArch64 {
+		return 12
+	}
+	switch img.payload[24] >> 1 & 3 {
+	case 2:
+		return 14
+	case 3:
+		return 16
+	}
+	return 12
+}
+
+// Lookup returns the link-time address of a symbol: from kallsyms, or of data
+// that the kernel exports to modules.
+func (img *Image) Lookup(name string) (uint64, bool) {
+	if a, ok := img.Symbols.Lookup(name); ok {
+		return a, true
+	}
+	a, ok := img.exports[name]
+	return a, ok
+}
+
+// btf finds the types: between the symbols around .BTF, in the section of that
+// name, or by the magic of the header.
+func (img *Image) btf() ([]byte, bool) {
+	start, ok1 := img.Symbols.Lookup("__start_BTF")
+	stop, ok2 := img.Symbols.Lookup("__stop_BTF")
+	if ok1 && ok2 && stop > start {
+		if b, ok := img.Bytes(start, stop-start); ok && isBTF(b) {
+			return b, true
+		}
+	}
+	if f, ok := img.elf(); ok {
+		if s, ok := f.Section(".BTF"); ok && isBTF(f.Data(s)) {
+			return f.Data(s), true
+		}
+	}
+	return largestBTF(img.payload)
+}
+
+func (img *Image) elf() (*elf64.File, bool) {
+	f, err := elf64.Parse(img.payload)
+	return f, err == nil
+}
+
+// The header of BTF (include/uapi/linux/btf.h, struct btf_header).
+var btfMagic = []byte{0x9f, 0xeb, 1, 0}
+
+const btfHeader = 24
+
+func isBTF(b []byte) bool { return len(b) > btfHeader && bytes.HasPrefix(b, btfMagic) }
+
+// largestBTF finds the types by their header alone. There may be others: of
+// built-in modules, or a constant in code.
+func largestBTF(b []byte) (found []byte, ok bool) {
+	le := binary.LittleEndian
+	for at := 0; ; {
+		i := bytes.Index(b[at:], btfMagic)
+		if i < 0 {
+			return found, found != nil
+		}
+		at += i
+		if h := b[at:]; len(h) > btfHeader && le.Uint32(h[4:]) == btfHeader {
+			end := btfHeader + uint64(le.Uint32(h[16:])) + uint64(le.Uint32(h[20:]))
+			if end <= uint64(len(h)) && end > uint64(len(found)) {
+				found = h[:end]
+			}
+		}
+		at += len(btfMagic)
+	}
+}
+
+// Bytes returns the image's own bytes at a link-time address. ok is false
+// where the file has none, as in .bss.
+func (img *Image) Bytes(addr, size uint64) (b []byte, ok bool) {
+	off, ok := img.Symbols.FileOffset(addr)
+	n := uint64(len(img.payload))
+	if !ok || off > n || size > n-off {
+		return nil, false
+	}
+	return img.payload[off : off+size : off+size], true
+}

@@ -1,0 +1,99 @@
+package kimage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// ErrNoType says that the kernel has no such structure or field.
+var ErrNoType = errors.New("no such type or field in the kernel's BTF")
+
+// Types are the kernel's types, from its BTF. Not safe for concurrent use.
+type Types struct{ spec *btf.Spec }
+
+// Field is where a field lies in its structure, in bytes.
+type Field struct{ Off, Size uint64 }
+
+func newTypes(b []byte) (*Types, error) {
+	spec, err := btf.LoadSpecFromReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, fmt.Errorf("read the kernel's BTF: %w", err)
+	}
+	return &Types{spec}, nil
+}
+
+// Has says whether a structure or union of that name has the field.
+func (t *Types) Has(typ string, path ...string) bool {
+	_, err := t.Field(typ, path...)
+	return err == nil
+}
+
+// Field finds a field of a structure or union, through structures that are
+// fields of it (the path) and through unnamed ones. Where more than one type has
+// the name, the first that has the field counts. A missing one is ErrNoType.
+func (t *Types) Field(typ string, path ...string) (Field, error) {
+	all, err := t.spec.AnyTypesByName(typ)
+	if err != nil {
+		return Field{}, fmt.Errorf("%s: %w", typ, ErrNoType)
+	}
+	for _, cand := range all {
+		if f, ok := field(cand, path); ok {
+			return f, nil
+		}
+	}
+	return Field{}, fmt.Errorf("%s %v: %w", typ, path, ErrNoType)
+}
+
+func field(typ btf.Type, path []string) (Field, bool) {
+	f := Field{}
+	for _, name := range path {
+		m, off, ok := member(typ, name, 0)
+		if !ok {
+			return Field{}, false
+		}
+		f.Off += off
+		typ = m
+	}
+	size, err := btf.Sizeof(typ)
+	if err != nil || size < 0 {
+		return Field{}, false
+	}
+	f.Size = uint64(size)
+	return f, true
+}
+
+// maxNesting bounds how deep unnamed structures are followed.
+const maxNesting = 8
+
+func member(typ btf.Type, name string, depth int) (btf.Type, uint64, bool) {
+	var members []btf.Member
+	switch s := btf.UnderlyingType(typ).(type) {
+	case *btf.Struct:
+		members = s.Members
+	case *btf.Union:
+		members = s.Members
+	}
+	for _, m := range members {
+		if m.Name == name {
+			return m.Type, uint64(m.Offset.Bytes()), true
+		}
+	}
+	for _, m := range members {
+		if m.Name != "" || depth == maxNesting {
+			continue
+		}
+		if t, off, ok := member(m.Type, name, depth+1); ok {
+			return t, uint64(m.Offset.Bytes()) + off, true
+		}
+	}
+	return nil, 0, false
+}
+
+// Size returns the size of a structure or union in bytes.
+func (t *Types) Size(typ string) (uint64, error) {
+	f, err := t.Field(typ)
+	return f.Size, err
+}
