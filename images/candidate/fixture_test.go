@@ -20,7 +20,8 @@ const release = kerneltest.Release
 // entry is one member of an archive made by these tests.
 type entry struct {
 	name, body, link string
-	kind             byte  // a tar type; 0 is a regular file
+	kind             byte // a tar type; 0 is a regular file
+	exec             bool
 	inode            int64 // shared by hard links in a cpio archive
 }
 
@@ -32,6 +33,9 @@ func tarball(t testing.TB, entries ...entry) []byte {
 		h := &tar.Header{Name: e.name, Linkname: e.link, Typeflag: e.kind, Mode: 0o644, Size: int64(len(e.body)), Format: tar.FormatGNU}
 		if e.kind == 0 {
 			h.Typeflag = tar.TypeReg
+		}
+		if e.exec {
+			h.Mode = 0o755
 		}
 		check(t, w.WriteHeader(h))
 		_, err := w.Write([]byte(e.body))

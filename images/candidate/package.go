@@ -67,12 +67,21 @@ func extractInto(ctx context.Context, dir string, extract extractor, paths ...st
 
 // extractOnly is extractInto for one file of the packages.
 func extractOnly(ctx context.Context, dir, only string, extract extractor, paths ...string) error {
+	return extractTo(ctx, dir, func(u *unpacker) { u.only = only }, extract, paths...)
+}
+
+// extractAll is extractInto for all of the packages, programs among it.
+func extractAll(ctx context.Context, dir string, extract extractor, paths ...string) error {
+	return extractTo(ctx, dir, func(u *unpacker) { u.all = true }, extract, paths...)
+}
+
+func extractTo(ctx context.Context, dir string, set func(*unpacker), extract extractor, paths ...string) error {
 	out, err := newUnpacker(filepath.Join(dir, "root"))
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	out.only = only
+	set(out)
 	for _, p := range paths {
 		st, err := os.Stat(p)
 		if err != nil {

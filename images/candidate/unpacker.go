@@ -32,6 +32,7 @@ type unpacker struct {
 	total   int64
 	members int
 	only    string // the one file that is wanted; "" means what a kernel needs
+	all     bool   // everything is wanted, and what can be run stays so
 }
 
 func newUnpacker(dir string) (*unpacker, error) {
@@ -119,7 +120,7 @@ func (u *unpacker) wanted(name string) bool {
 	if u.only != "" {
 		return name == u.only
 	}
-	return strings.HasPrefix(name, "boot/") || strings.HasPrefix(name, "lib/modules/")
+	return u.all || strings.HasPrefix(name, "boot/") || strings.HasPrefix(name, "lib/modules/")
 }
 
 func (u *unpacker) addFile(m member, name string, r io.Reader) error {
@@ -143,7 +144,11 @@ func (u *unpacker) addFile(m member, name string, r io.Reader) error {
 		}
 		return u.wrap(m, u.root.Link(target, name))
 	}
-	f, err := u.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	perm := fs.FileMode(0o644)
+	if u.all && m.mode&0o100 != 0 {
+		perm = 0o755
+	}
+	f, err := u.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, perm)
 	if err != nil {
 		return u.wrap(m, err)
 	}

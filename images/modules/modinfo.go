@@ -9,7 +9,7 @@ import (
 
 // depends reads the names a module depends on from its .modinfo section.
 func depends(name string, module []byte) ([]string, error) {
-	info, err := modinfo(name, module)
+	info, err := Info(name, module)
 	if err != nil {
 		return nil, err
 	}
@@ -26,9 +26,10 @@ func depends(name string, module []byte) ([]string, error) {
 // some tens of kilobytes.
 const maxModinfo = 4 << 20
 
-// modinfo reads the key=value strings of a module's .modinfo section
-// (include/linux/moduleparam.h).
-func modinfo(name string, module []byte) (map[string]string, error) {
+// Info reads the key=value strings of a module's .modinfo section
+// (include/linux/moduleparam.h): license, vermagic, depends, … Of a key that is
+// there several times it has the last value. name is for errors.
+func Info(name string, module []byte) (map[string]string, error) {
 	f, err := elf.NewFile(bytes.NewReader(module))
 	if err != nil {
 		return nil, fmt.Errorf("module %s is not an ELF file: %w", name, err)
