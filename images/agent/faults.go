@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +20,9 @@ var faults = map[string]func(arg string){
 	"getrandom":   func(string) { blockInGetrandom() },
 	"urandom":     func(string) { readFile("/dev/random") },
 	"flock":       func(string) { blockInFlock() },
+	"futex":       func(string) { blockInFutex() },
+	"forkbomb":    func(string) { forkBomb() },
+	"fsck":        func(arg string) { check(arg) },
 	"pipe":        func(string) { blockInPipe() },
 	"wait":        func(string) { waitForStoppedChild() },
 	"sleep":       func(arg string) { sleepFor(arg) },
@@ -34,6 +39,7 @@ var faults = map[string]func(arg string){
 	"oom":         func(string) { eatMemory() },
 	"dmesg":       func(string) { dumpLog() },
 	"nosysrq":     func(string) { _ = os.WriteFile("/proc/sys/kernel/sysrq", []byte("0"), 0) },
+	"module":      func(arg string) { insertFault(arg) },
 	"hungtaskpan": func(string) { _ = os.WriteFile("/proc/sys/kernel/hung_task_panic", []byte("1"), 0) },
 }
 
@@ -68,6 +74,53 @@ func blockInFlock() {
 			return
 		}
 		_ = unix.Flock(fd, unix.LOCK_EX)
+	}
+}
+
+// blockInFutex waits for a mutex in shared memory that is taken and never given
+// back: futex(2), FUTEX_WAIT while the word is 1.
+func blockInFutex() {
+	mem, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		fmt.Println("unwedge agent: share memory:", err)
+		return
+	}
+	const wait, taken = 0, 1
+	binary.NativeEndian.PutUint32(mem, taken)
+	for {
+		_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&mem[0])), wait, taken, 0, 0, 0)
+	}
+}
+
+// forkBomb forks for ever, and so does each child. A child of a program with
+// threads has only the one that forked, so nothing of Go's may be used in it
+// but plain system calls.
+func forkBomb() {
+	for {
+		_, _, _ = unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	}
+}
+
+// check works for a while, 20 s if arg is empty, and says every two seconds how
+// far it is, as a check of a file system does: a second of computing and a
+// second of waiting in turn.
+func check(arg string) {
+	d, err := time.ParseDuration(arg)
+	if err != nil {
+		d = 20 * time.Second
+	}
+	start := time.Now()
+	for {
+		done := time.Since(start)
+		if done >= d {
+			fmt.Println("fsck: clean")
+			return
+		}
+		fmt.Printf("fsck: %.1f%% complete\n", 100*done.Seconds()/d.Seconds())
+		for busy := time.Now(); time.Since(busy) < time.Second; {
+			runtime.KeepAlive(nil)
+		}
+		time.Sleep(time.Second)
 	}
 }
 

@@ -1,98 +1,110 @@
 package main
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"strings"
 
 	"github.com/unwedge/unwedge/images/mutate"
 )
-
-// Phase is a part of the boot, named by what begins it.
-type Phase struct {
-	Name string `json:"name"`
-	// Functions were entered in it for the first time, in order.
-	Functions []Entered `json:"functions"`
-	// MaySleep says that the scheduler runs, so that a task can sleep.
-	MaySleep bool `json:"may_sleep"`
-}
-
-// landmarks are functions whose first entry begins a phase, in the order of the
-// boot. The initcalls among them are each among the first of their level; a
-// kernel that lacks one has a phase less.
-var landmarks = []struct {
-	name, function string
-	maySleep       bool
-}{
-	{"start_kernel", "start_kernel", false},
-	{"kernel_init, early initcalls", "kernel_init", true},
-	{"core initcalls", "driver_init", true},
-	{"postcore and arch initcalls", "kobject_uevent_init", true},
-	{"subsys initcalls", "genhd_device_init", true},
-	{"fs initcalls", "chr_dev_init", true},
-	{"initramfs, device initcalls", "populate_rootfs", true},
-	{"late initcalls", "deferred_probe_initcall", true},
-	{userSpace, "free_initmem", true},
-}
-
-// The phases at the ends; landmarks are in between.
-const (
-	noHandlers = "before start_kernel"
-	userSpace  = "init and user space"
-)
-
-// phases cuts a trace into the parts of the boot.
-func phases(trace []Entered) []Phase {
-	out := []Phase{{Name: noHandlers}}
-	for _, f := range trace {
-		for _, l := range landmarks {
-			if l.function == f.Name {
-				out = append(out, Phase{Name: l.name, MaySleep: l.maySleep})
-			}
-		}
-		p := &out[len(out)-1]
-		p.Functions = append(p.Functions, f)
-	}
-	return out
-}
 
 // Mutant is one seeded fault.
 type Mutant struct {
 	Function string `json:"function"`
 	Fault    string `json:"fault"`
 	Phase    string `json:"phase"`
+	// Distro says that it is booted with the distribution.
+	Distro bool `json:"distro,omitempty"`
+	// Initcall says that the function is an initcall, and so run by PID 1.
+	Initcall bool `json:"initcall,omitempty"`
 }
 
-// drawn are the faults that are drawn.
-var drawn = []mutate.Fault{mutate.Spin, mutate.SpinIRQsOff, mutate.Sleep, mutate.Crash, mutate.Reset}
+// drawn are the faults that are drawn, by name: those that end a boot. What
+// only returns, or returns an error, nearly always has no effect that anybody
+// would notice.
+var drawn = []string{"spin", "spin-irqs-off", "sleep", "crash", "reset", "leak-lock"}
 
-// draw picks n mutants at random: the phases in turn, in each a function that
-// it was the first to enter and a fault, each with the same chance. try says
-// whether the function can be changed so; what it refuses is drawn again, and
-// counted.
-func draw(list []Phase, n int, seed uint64, try func(function string, f mutate.Fault) error) (out []Mutant, refused int, err error) {
+// needsTask are the faults that put the caller to sleep, or another task.
+func needsTask(fault string) bool { return fault == "sleep" || fault == "leak-lock" }
+
+// perSlot is how many mutants are drawn for one place in the score: the first of
+// them whose boot does not come through counts.
+const perSlot = 6
+
+// slot is one place in the score and its mutants, in the order of their turns.
+type slot []Mutant
+
+// draw fills n slots at random: the phases in turn, in each phase the faults in
+// turn, beginning with one that is drawn, and for each slot functions that the
+// phase was the first to enter, each with the same chance. try says whether the
+// function can be changed so; what it refuses is drawn again, and counted. A
+// phase that has no more such functions is left out from there on. Equal seeds
+// give equal slots, and a longer draw begins with the shorter one.
+func draw(list []Phase, n int, seed uint64, try func(function string, f mutate.Fault) error) (out []slot, refused int) {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	used := map[string]bool{}
-	for misses := 0; len(out) < n; {
-		p := list[len(out)%len(list)]
-		if misses > 2000 {
-			return out, refused, fmt.Errorf("draw mutants: phase %q has no more functions that can be changed", p.Name)
+	var faults []mutate.Fault
+	for _, name := range drawn {
+		if f, err := mutate.ParseFault(name); err == nil {
+			faults = append(faults, f)
 		}
-		misses++
-		if len(p.Functions) == 0 {
-			return out, refused, fmt.Errorf("draw mutants: phase %q has no functions", p.Name)
-		}
-		f := p.Functions[rng.IntN(len(p.Functions))].Name
-		fault := drawn[rng.IntN(len(drawn))]
-		if fault == mutate.Sleep && !p.MaySleep || used[f] || strings.Contains(f, ".cold") {
-			continue
-		}
-		if err := try(f, fault); err != nil {
-			refused++
-			continue
-		}
-		misses, used[f] = 0, true
-		out = append(out, Mutant{f, fault.String(), p.Name})
 	}
-	return out, refused, nil
+	var decks []*deck
+	for _, p := range list {
+		d := &deck{phase: p, turn: rng.IntN(len(faults)), rng: rand.New(rand.NewPCG(seed, rng.Uint64()))}
+		for _, f := range p.Functions {
+			if drawable(f.Name) {
+				d.names = append(d.names, f.Name)
+			}
+		}
+		decks = append(decks, d)
+	}
+	for dry := 0; len(out) < n && dry < len(decks); {
+		d := decks[0]
+		decks = append(decks[1:], d)
+		s, no := d.slot(faults, try)
+		refused += no
+		if len(s) == 0 {
+			dry++
+			continue
+		}
+		dry, out = 0, append(out, s)
+	}
+	return out, refused
+}
+
+// deck is a phase from which functions are taken.
+type deck struct {
+	phase Phase
+	turn  int
+	rng   *rand.Rand
+	names []string // not taken yet
+}
+
+// slot takes the functions of one slot. Where none is left for the fault whose
+// turn it is, the next fault has its turn.
+func (d *deck) slot(faults []mutate.Fault, try func(string, mutate.Fault) error) (s slot, refused int) {
+	for range faults {
+		f := faults[d.turn%len(faults)]
+		d.turn++
+		if needsTask(f.String()) && !d.phase.MaySleep {
+			continue
+		}
+		// What this fault cannot do another one may.
+		var back []string
+		for len(s) < perSlot && len(d.names) > 0 {
+			i := d.rng.IntN(len(d.names))
+			name := d.names[i]
+			d.names[i] = d.names[len(d.names)-1]
+			d.names = d.names[:len(d.names)-1]
+			if try(name, f) != nil {
+				refused++
+				back = append(back, name)
+				continue
+			}
+			s = append(s, Mutant{Function: name, Fault: f.String(), Phase: d.phase.Name, Distro: d.phase.Distro})
+		}
+		d.names = append(d.names, back...)
+		if len(s) > 0 {
+			return s, refused
+		}
+	}
+	return nil, refused
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/unwedge/unwedge/images/candidate"
 )
@@ -16,8 +17,11 @@ import (
 // cardName is the file that a run of the score collects its results in.
 const cardName = "score.json"
 
-// load goes on with what an earlier run left in the same directory.
-func (s *suite) load() error {
+// explainedName is the file of explanations, see explained.
+const explainedName = "explained.txt"
+
+// goOn goes on with what an earlier run left in the same directory.
+func (s *suite) goOn() error {
 	if err := os.MkdirAll(s.out, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", s.out, err)
 	}
@@ -33,14 +37,37 @@ func (s *suite) load() error {
 	}
 	// What failed in the harness is tried again.
 	s.card.Scores = slices.DeleteFunc(s.card.Scores, func(sc Score) bool { return sc.Verdict == Failed })
+	s.card.Healthy = slices.DeleteFunc(s.card.Healthy, func(h Healthy) bool { return h.Outcome == harnessFailed })
 	return nil
 }
 
-// known says whether a seed was scored before.
-func (s *suite) known(id string) bool {
+// known returns the verdict on a seed that was scored before.
+func (s *suite) known(id string) (Verdict, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.card.Scores, func(sc Score) bool { return sc.ID == id })
+	i := slices.IndexFunc(s.card.Scores, func(sc Score) bool { return sc.ID == id })
+	if i < 0 {
+		return "", false
+	}
+	return s.card.Scores[i].Verdict, true
+}
+
+// explained returns the explanations of what was not all right, by seed: the
+// lines "SEED: why" of explained.txt in the directory. People write it, and run
+// the command once more.
+func (s *suite) explained() map[string]string {
+	out := map[string]string{}
+	b, err := os.ReadFile(filepath.Join(s.out, explainedName))
+	if err != nil {
+		return out // nobody has explained anything yet
+	}
+	for line := range strings.Lines(string(b)) {
+		// A seed's name can hold a colon, but no space behind one.
+		if id, why, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
+			out[id] = why
+		}
+	}
+	return out
 }
 
 // update changes the card and writes it, so that an interrupted score is not
@@ -55,7 +82,7 @@ func (s *suite) update(change func(*Card)) {
 	}
 	if err == nil {
 		var md bytes.Buffer
-		s.card.markdown(&md, s.command())
+		s.card.markdown(&md, s.command(), s.explained())
 		err = os.WriteFile(s.results, md.Bytes(), 0o644)
 	}
 	if err != nil {

@@ -4,13 +4,16 @@
 // counts the false alarms.
 //
 //	make score
-//	go run ./suites/seeded [--arch A] [--n N] [--healthy N] [--seed S] [-j N] [--kernel K] [--out DIR] [--json]
+//	go run ./suites/seeded [--arch A] [--n N] [--healthy N] [--seed S] [--only REGEXP] [-j N] [--load N] [--out DIR] [--json]
+//	go run ./suites/seeded --short
 //
 // A healthy boot is traced first, by QEMU: which functions it enters, in which
 // order. The mutants are drawn from those, the same number from each phase of
-// the boot, so that a fault is known to be on the way. The table and the list of
-// every seed go to OUT/RESULTS.md, the artifacts of what was not all right to
-// OUT/runs.
+// the boot, so that a fault is known to be on the way; one whose boot comes
+// through all the same is drawn again. The table and the list of every seed go
+// to OUT/RESULTS.md, all that was measured to OUT/score.json, the artifacts of
+// what was not all right to OUT/runs. A second run with the same --out goes on
+// where the first one stopped; with another --only it does another part.
 package main
 
 import (
@@ -21,8 +24,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 
+	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -37,7 +42,11 @@ type options struct {
 	out     string
 	results string
 	json    bool
-	more    []string // kernels that only the healthy boots use
+	short   bool
+	burn    bool
+	load    int            // programs that compute beside some healthy boots
+	only    *regexp.Regexp // which seeds and healthy boots; nil means all
+	kernels []string       // of the healthy boots; nil means the default ones
 }
 
 func main() {
@@ -45,6 +54,9 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "seeded:", err)
 		os.Exit(2)
+	}
+	if o.burn {
+		burn()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -58,13 +70,17 @@ func parse(args []string) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("seeded", flag.ContinueOnError)
 	arches := fs.String("arch", "", "one architecture; default: both")
-	fs.IntVar(&o.n, "n", 20, "mutants for each architecture")
-	fs.IntVar(&o.healthy, "healthy", 10, "healthy boots for each architecture")
-	fs.BoolVar(&o.user, "user", true, "also the faults of user space")
+	fs.IntVar(&o.n, "n", 38, "mutants for each architecture")
+	fs.IntVar(&o.healthy, "healthy", 150, "healthy boots for each architecture")
+	fs.BoolVar(&o.user, "user", true, "also the faults that are not drawn: those of user space")
+	fs.IntVar(&o.load, "load", 2, "programs that compute beside every third healthy boot, to keep the host busy")
+	only := fs.String("only", "", "do only what matches this regular expression: a seed's \"ARCH/FAULT/FUNCTION PHASE\", or a healthy boot's \"healthy/ARCH/CELL RELEASE\"")
+	fs.BoolVar(&o.short, "short", false, "a few chosen seeds and healthy boots, and an exit status that says whether all were right")
+	fs.BoolVar(&o.burn, "burn", false, "compute and do nothing else; for --load")
 	fs.IntVar(&o.jobs, "j", 1, "boots at a time")
 	fs.Uint64Var(&o.seed, "seed", 0, "what the draw depends on; 0 draws a seed, which is printed")
 	fs.StringVar(&o.kernel, "kernel", "", "kernel argument, of the one architecture given; default: the default kernels")
-	more := fs.String("healthy-kernels", "", "more kernels for the healthy boots, with commas between them")
+	more := fs.String("healthy-kernels", "", "kernels for the healthy boots, of either architecture, with commas between them; default: Debian's 6.1 and its newest backport")
 	fs.StringVar(&o.out, "out", "", "where runs are kept and results are collected; a second run with it goes on; default: a new temporary directory")
 	fs.StringVar(&o.results, "results", "", "the file to write the table to; default: RESULTS.md in --out")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
@@ -82,11 +98,20 @@ func parse(args []string) (options, error) {
 	if o.kernel != "" && len(o.arches) != 1 {
 		return o, fmt.Errorf("--kernel needs --arch")
 	}
-	if o.n < 0 || o.healthy < 0 || o.jobs < 1 {
-		return o, fmt.Errorf("--n, --healthy and -j: use no negative number, and at least one job")
+	if o.n < 0 || o.healthy < 0 || o.load < 0 || o.jobs < 1 {
+		return o, fmt.Errorf("--n, --healthy, --load and -j: use no negative number, and at least one job")
 	}
 	if *more != "" {
-		o.more = strings.Split(*more, ",")
+		o.kernels = strings.Split(*more, ",")
+	}
+	if *only != "" {
+		var err error
+		if o.only, err = regexp.Compile(*only); err != nil {
+			return o, fmt.Errorf("--only: %w", err)
+		}
+	}
+	if o.short {
+		o.seed, o.healthy = 1, shortHealthy
 	}
 	for o.seed == 0 {
 		o.seed = rand.Uint64() >> 33 // short enough to type
@@ -112,15 +137,21 @@ func (o *options) places() (err error) {
 
 // command is how the same score is made again.
 func (o options) command() string {
-	s := fmt.Sprintf("go run ./suites/seeded --n %d --healthy %d --seed %d -j %d", o.n, o.healthy, o.seed, o.jobs)
+	if o.short {
+		return fmt.Sprintf("go run ./suites/seeded --short -j %d", o.jobs)
+	}
+	s := fmt.Sprintf("go run ./suites/seeded --n %d --healthy %d --seed %d -j %d --load %d", o.n, o.healthy, o.seed, o.jobs, o.load)
 	if len(o.arches) == 1 {
 		s += " --arch " + string(o.arches[0])
 	}
 	if o.kernel != "" {
 		s += " --kernel " + o.kernel
 	}
-	if len(o.more) > 0 {
-		s += " --healthy-kernels " + strings.Join(o.more, ",")
+	if len(o.kernels) > 0 {
+		s += " --healthy-kernels " + strings.Join(o.kernels, ",")
+	}
+	if o.only != nil {
+		s += " --only " + machine.Quote(o.only.String())
 	}
 	return s
 }

@@ -25,6 +25,19 @@ type Truth struct {
 	Kinds   []diagnose.Kind  `json:"kinds"`
 	Causes  []diagnose.Cause `json:"causes,omitempty"`
 	Syscall string           `json:"syscall,omitempty"`
+	// Task is what the diagnosis must name, where that is known beforehand.
+	Task Task `json:"task,omitzero"`
+}
+
+// Task is a task of the guest; the zero value is not judged.
+type Task struct {
+	Comm    string `json:"comm,omitempty"`
+	PID     int    `json:"pid,omitempty"`      // 0: any
+	NotPID1 bool   `json:"not_pid1,omitempty"` // a child of PID 1 with the same name
+}
+
+func (t Task) is(b *diagnose.Blocked) bool {
+	return b != nil && b.Comm == t.Comm && (t.PID == 0 || b.PID == t.PID) && !(t.NotPID1 && b.PID == 1)
 }
 
 // Verdict is how good an answer was.
@@ -67,6 +80,11 @@ type Score struct {
 	Confidence diagnose.Confidence `json:"confidence,omitempty"`
 	KindRight  bool                `json:"kind_right"`
 	CauseRight bool                `json:"cause_right"`
+	// Task is the task that was named; TaskJudged says that the right one is
+	// known.
+	Task       *diagnose.Blocked `json:"named_task,omitempty"`
+	TaskJudged bool              `json:"task_judged,omitempty"`
+	TaskRight  bool              `json:"task_right,omitempty"`
 	// Latency is from the last progress to the finished diagnosis, from the
 	// start of QEMU where there never was any; 0 where nothing stalled.
 	Latency time.Duration `json:"latency_ns,omitempty"`
@@ -78,7 +96,17 @@ type Score struct {
 // truthOf says what a mutant must be found to be.
 func truthOf(m Mutant, arch string) Truth {
 	t := Truth{ID: arch + "/" + m.Fault + "/" + m.Function, Arch: arch, Fault: m.Fault, Phase: m.Phase, Function: m.Function}
+	if m.Initcall && (m.Fault == "sleep" || m.Fault == "spin" || m.Fault == "spin-irqs-off" || m.Fault == "crash") {
+		// PID 1 runs the initcalls, before it has another program.
+		t.Task = Task{Comm: "swapper/0", PID: 1}
+	}
 	switch m.Fault {
+	case "leak-lock":
+		// Whoever wants the lock next sleeps, or spins where it is a spinlock;
+		// and with the lock, interrupts or preemption can stay off.
+		t.Kinds = []diagnose.Kind{diagnose.KindHang, diagnose.KindLockup}
+		t.Causes = append([]diagnose.Cause{diagnose.CauseKernelWait, diagnose.CauseHungTask, diagnose.CauseInitcall, diagnose.CauseModule, diagnose.CauseProbe,
+			diagnose.CauseSpin, diagnose.CauseSoftLockup, diagnose.CauseHardLockup, diagnose.CauseRCUStall}, lockCauses...)
 	case "spin", "spin-irqs-off":
 		t.Kinds = []diagnose.Kind{diagnose.KindLockup, diagnose.KindHang}
 		t.Causes = []diagnose.Cause{diagnose.CauseSpin, diagnose.CauseSoftLockup, diagnose.CauseHardLockup, diagnose.CauseRCUStall}
@@ -100,9 +128,21 @@ func truthOf(m Mutant, arch string) Truth {
 	return t
 }
 
-// atomic are the kernel's words for a task that sleeps where it must not: the
+// lockCauses are the waits for a lock of the kernel's.
+var lockCauses = []diagnose.Cause{diagnose.CauseMutex, diagnose.CauseRWSem, diagnose.CauseSemaphore, diagnose.CauseDeadlock}
+
+// lockRoutine matches the kernel's functions in which a CPU or a task waits for
+// a lock.
+var lockRoutine = regexp.MustCompile(`(^|_)(spin_lock|spin_trylock|read_lock|write_lock|queued_\w+_slowpath|mutex_lock|rwsem_down|down_(read|write|timeout|interruptible|killable)|down$|rt_mutex_\w*lock)`)
+
+// waitsForLock says that the diagnosis is a wait for a lock and names where.
+func waitsForLock(d *diagnose.Diagnosis) bool {
+	return d.Function != "" && (slices.Contains(lockCauses, d.Cause) || lockRoutine.MatchString(d.Function))
+}
+
+// badSleep are the kernel's words for a task that sleeps where it must not: the
 // seeded sleep has then become another fault, a crash.
-var atomic = regexp.MustCompile(`BUG: scheduling while atomic|bad: scheduling from the idle thread|sleeping function called from invalid context|Voluntary context switch within RCU`)
+var badSleep = regexp.MustCompile(`BUG: scheduling while atomic|bad: scheduling from the idle thread|sleeping function called from invalid context|Voluntary context switch within RCU`)
 
 // score compares a Result with the truth. log is the console.
 func score(t Truth, r *result.Result, log []byte) Score {
@@ -124,13 +164,15 @@ func score(t Truth, r *result.Result, log []byte) Score {
 	}
 	s.Kind, s.Cause, s.Title, s.Confidence = d.Kind, d.Cause, d.Title, d.Confidence
 	kinds, causes := t.Kinds, t.Causes
-	if t.Fault == "sleep" && atomic.Match(log) {
+	if needsTask(t.Fault) && badSleep.Match(log) {
 		s.Note = "it slept where it must not"
 		kinds = append([]diagnose.Kind{diagnose.KindOops, diagnose.KindPanic, diagnose.KindLockup}, kinds...)
 		causes = nil
 	}
 	s.KindRight = slices.Contains(kinds, d.Kind)
 	s.CauseRight = len(causes) == 0 || slices.Contains(causes, d.Cause)
+	s.Task, s.TaskJudged = d.Task, t.Task != Task{}
+	s.TaskRight = s.TaskJudged && t.Task.is(d.Task)
 	s.Placed = place(t, r, log)
 	s.Verdict = verdict(s, d)
 	return s
@@ -177,7 +219,7 @@ func place(t Truth, r *result.Result, log []byte) Placed {
 	for _, l := range d.Chain {
 		texts = append(texts, l.Func)
 	}
-	if slices.ContainsFunc(texts, name.MatchString) {
+	if slices.ContainsFunc(texts, name.MatchString) || t.Fault == "leak-lock" && waitsForLock(d) {
 		return ByDiagnosis
 	}
 	for _, e := range d.Evidence {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cavaliergopher/cpio"
+
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/vcpu"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/images/mutate"
@@ -24,10 +30,10 @@ func answer(o scenarios.Outcome, d diagnose.Diagnosis) *result.Result {
 }
 
 func TestScore(t *testing.T) {
-	spin := Mutant{"do_it", "spin", "start_kernel"}
-	sleep := Mutant{"do_it", "sleep", "core initcalls"}
-	crash := Mutant{"do_it", "crash", "core initcalls"}
-	reset := Mutant{"do_it", "reset", "core initcalls"}
+	spin := Mutant{Function: "do_it", Fault: "spin", Phase: "start_kernel"}
+	sleep := Mutant{Function: "do_it", Fault: "sleep", Phase: "core initcalls"}
+	crash := Mutant{Function: "do_it", Fault: "crash", Phase: "core initcalls"}
+	reset := Mutant{Function: "do_it", Fault: "reset", Phase: "core initcalls"}
 	lockup := diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "do_it"}
 	elsewhere := lockup
 	elsewhere.Function = "do_it_all"
@@ -58,7 +64,7 @@ func TestScore(t *testing.T) {
 		"slept where it must not":   {sleep, answer(scenarios.Panicked, oops), "BUG: scheduling while atomic: swapper\n", Right, ByDiagnosis},
 		"crashed, in the title":     {crash, answer(scenarios.Panicked, oops), "", Right, ByDiagnosis},
 		"reset, nothing to be told": {reset, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindRebootLoop, Cause: diagnose.CauseTripleFault}), "", Right, NotJudged},
-		"crashed, no handlers yet":  {Mutant{"do_it", "crash", noHandlers}, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindReset, Cause: diagnose.CauseTripleFault}), "", Right, NotJudged},
+		"crashed, no handlers yet":  {Mutant{Function: "do_it", Fault: "crash", Phase: noHandlers}, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindReset, Cause: diagnose.CauseTripleFault}), "", Right, NotJudged},
 		"crashed, with handlers":    {crash, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindReset, Cause: diagnose.CauseTripleFault}), "", Wrong, Nowhere},
 		"reset, taken for a hang":   {reset, answer(scenarios.Hung, lockup), "", Wrong, NotJudged},
 	} {
@@ -75,14 +81,116 @@ func TestScore(t *testing.T) {
 func TestPlaceByRegisters(t *testing.T) {
 	r := answer(scenarios.Hung, diagnose.Diagnosis{Kind: diagnose.KindHang})
 	r.Stalls = []result.Stall{{Registers: []vcpu.Sample{{Symbol: "do_it+0x5/0x20"}}}}
-	if got := place(truthOf(Mutant{"do_it", "spin", ""}, "x86_64"), r, nil); got != ByRegisters {
+	if got := place(truthOf(Mutant{Function: "do_it", Fault: "spin"}, "x86_64"), r, nil); got != ByRegisters {
 		t.Errorf("named in %q", got)
 	}
-	if got := place(truthOf(Mutant{"do_it.constprop.0", "spin", ""}, "x86_64"), r, nil); got != ByRegisters {
+	if got := place(truthOf(Mutant{Function: "do_it.constprop.0", Fault: "spin"}, "x86_64"), r, nil); got != ByRegisters {
 		t.Errorf("with a suffix of the compiler's: named in %q", got)
 	}
-	if got := place(truthOf(Mutant{"o_it", "spin", ""}, "x86_64"), r, nil); got != Nowhere {
+	if got := place(truthOf(Mutant{Function: "o_it", Fault: "spin"}, "x86_64"), r, nil); got != Nowhere {
 		t.Errorf("part of a name: named in %q", got)
+	}
+}
+
+func TestLeakedLock(t *testing.T) {
+	leak := truthOf(Mutant{Function: "do_it", Fault: "leak-lock", Phase: "core initcalls"}, "x86_64")
+	for name, tc := range map[string]struct {
+		d    diagnose.Diagnosis
+		want Verdict
+	}{
+		"a mutex":             {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseMutex, Function: "other"}, Right},
+		"a spinlock":          {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "native_queued_spin_lock_slowpath"}, Right},
+		"the leaker itself":   {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseKernelWait, Function: "do_it"}, Right},
+		"no place":            {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseMutex}, Unplaced},
+		"another kind":        {diagnose.Diagnosis{Kind: diagnose.KindOops, Cause: diagnose.CauseOops, Function: "do_it"}, Wrong},
+		"a wait for no lock":  {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseKernelWait, Function: "other"}, Wrong},
+		"a spin for no lock":  {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "unlock_spinning"}, Wrong},
+		"a lockless spinlock": {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "teardown"}, Wrong},
+	} {
+		if got := score(leak, answer(scenarios.Hung, tc.d), nil); got.Verdict != tc.want {
+			t.Errorf("%s: %s, want %s", name, got.Verdict, tc.want)
+		}
+	}
+}
+
+func TestTaskIsJudgedWhereItIsKnown(t *testing.T) {
+	pid1 := &diagnose.Blocked{Comm: "swapper/0", PID: 1}
+	initcall := truthOf(Mutant{Function: "do_it", Fault: "spin", Initcall: true}, "x86_64")
+	d := diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "do_it", Task: pid1}
+	if s := score(initcall, answer(scenarios.Hung, d), nil); !s.TaskJudged || !s.TaskRight {
+		t.Errorf("%+v", s)
+	}
+	d.Task = &diagnose.Blocked{Comm: "kworker/0:1", PID: 9}
+	if s := score(initcall, answer(scenarios.Hung, d), nil); !s.TaskJudged || s.TaskRight || s.Verdict != Right {
+		t.Errorf("another task: %+v", s)
+	}
+	if s := score(truthOf(Mutant{Function: "do_it", Fault: "spin"}, "x86_64"), answer(scenarios.Hung, d), nil); s.TaskJudged {
+		t.Errorf("a function that any task may enter: %+v", s)
+	}
+	child := Task{Comm: "init", NotPID1: true}
+	if child.is(nil) || child.is(&diagnose.Blocked{Comm: "init", PID: 1}) || !child.is(&diagnose.Blocked{Comm: "init", PID: 70}) {
+		t.Error("a child of PID 1 is taken for it, or not for itself")
+	}
+}
+
+func TestHealthyListIsMixed(t *testing.T) {
+	old := &candidate.Candidate{Kernel: &kernel.Kernel{Release: "6.1"}}
+	young := &candidate.Candidate{Kernel: &kernel.Kernel{Release: "7.3", Config: &kernel.Config{}}}
+	list, err := healthyList(arch.X86_64, []*candidate.Candidate{old, young}, 150)
+	if err != nil || len(list) != 150 {
+		t.Fatal(len(list), err)
+	}
+	again, _ := healthyList(arch.X86_64, []*candidate.Candidate{old, young}, 40)
+	kinds := map[string]int{}
+	for i, h := range list {
+		if i < len(again) && (again[i].sc.Name != h.sc.Name || again[i].load != h.load || again[i].pause.name != h.pause.name || again[i].c != h.c) {
+			t.Errorf("boot %d depends on how many there are", i)
+		}
+		if h.index != i || h.sc.Initramfs.FIPS() && h.c == young {
+			t.Errorf("boot %d: %+v", i, h)
+		}
+		kinds[h.sc.Name]++
+		kinds["pause "+h.pause.name]++
+		kinds[h.c.Kernel.Release]++
+		kinds[fmt.Sprint("cpus ", h.sc.CPUs)]++
+		kinds[fmt.Sprint("load ", h.load)]++
+		kinds["root "+string(h.sc.Root)]++
+	}
+	for _, p := range slices.Concat(tinyPauses, distroPauses) {
+		if kinds["pause "+p.name] < 3 {
+			t.Errorf("%d boots with %s", kinds["pause "+p.name], p.name)
+		}
+	}
+	for _, k := range []string{"distro/x86_64/none/dracut-fips", "distro/x86_64/virtio-rng/dracut", "random/x86_64/none/tiny", "tiny/x86_64/virtio-rng/tiny", "6.1", "7.3", "cpus 1", "cpus 2", "load true"} {
+		if kinds[k] < 5 {
+			t.Errorf("%d boots of %s", kinds[k], k)
+		}
+	}
+	if kinds["root ext4"] != 60 {
+		t.Errorf("%d boots of a distribution", kinds["root ext4"])
+	}
+}
+
+func TestChangedInitramfs(t *testing.T) {
+	b, err := with(unit("etc/systemd", "a.service", "b.target", "[Service]", "ExecStart=/x")...)([]byte("0123"))
+	if err != nil || !strings.HasPrefix(string(b), "0123\x00") || len(b) < 1024 {
+		t.Fatal(len(b), err)
+	}
+	r := cpio.NewReader(bytes.NewReader(b[512:]))
+	var names []string
+	for {
+		h, err := r.Next()
+		if err != nil {
+			break
+		}
+		names = append(names, h.Name+" "+h.Linkname)
+	}
+	want := []string{"etc ", "etc/systemd ", "etc/systemd/a.service ", "etc/systemd/b.target.wants ", "etc/systemd/b.target.wants/a.service ../a.service"}
+	if !slices.Equal(names, want) {
+		t.Errorf("%q", names)
+	}
+	if half, err := truncated(make([]byte, 1002)); err != nil || len(half) != 500 {
+		t.Error(len(half), err)
 	}
 }
 
@@ -113,60 +221,122 @@ func TestCount(t *testing.T) {
 func trace(names ...string) []Entered {
 	var out []Entered
 	for i, n := range names {
-		out = append(out, Entered{n, uint64(i)})
+		out = append(out, Entered{Name: n, Addr: uint64(i)})
 	}
 	return out
 }
 
 func TestPhases(t *testing.T) {
-	got := phases(trace("_stext", "start_kernel", "memcpy", "kernel_init", "driver_init", "populate_rootfs", "free_initmem", "do_execve"))
-	var names []string
-	for _, p := range got {
-		names = append(names, fmt.Sprintf("%s %d %v", p.Name, len(p.Functions), p.MaySleep))
+	names := []string{"_stext", "start_kernel", "memcpy", "setup_per_cpu_areas", "kernel_init", "early_thing", "core_thing", "bus_register",
+		"late_registered", "really_probe", "some_driver_probe", "ioremap_it", "sub_thing", "strlen", "populate_rootfs", "unpack_to_rootfs", "dev_thing",
+		"kprobe_thing", "core_again", "free_initmem", "do_execve"}
+	of := map[string]string{"early_thing": "early", "core_thing": "1", "sub_thing": "4", "populate_rootfs": "rootfs", "dev_thing": "6", "core_again": "1"}
+	var got []string
+	for _, p := range phases(trace(names...), of) {
+		got = append(got, fmt.Sprintf("%s %d %v", p.Name, len(p.Functions), p.MaySleep))
 	}
 	want := []string{
-		"before start_kernel 1 false", "start_kernel 2 false", "kernel_init, early initcalls 1 true", "core initcalls 1 true",
-		"initramfs, device initcalls 1 true", userSpace + " 2 true",
+		"before start_kernel 1 false", "start_kernel, early arch set-up 2 false", "start_kernel 1 false", "kernel_init, early initcalls 2 true",
+		"core initcalls 3 true", "subsys initcalls 2 true", "initramfs unpack 2 true", "device initcalls 3 true", "driver probes 3 true", userSpace + " 2 true",
 	}
-	if !slices.Equal(names, want) {
-		t.Errorf("%q", names)
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	for _, name := range got {
+		if phaseRank(name[:strings.LastIndexByte(name[:strings.LastIndexByte(name, ' ')], ' ')]) < 0 {
+			t.Errorf("phase %q has no rank", name)
+		}
+	}
+}
+
+func TestJoin(t *testing.T) {
+	at := func(stage agentproto.Stage, names ...string) []Entered {
+		out := trace(names...)
+		for i := range out {
+			out[i].Stage = stage
+		}
+		return out
+	}
+	tiny := phases(trace("start_kernel", "free_initmem", "execve", "reboot"), nil)
+	distro := phases(slices.Concat(trace("start_kernel", "free_initmem", "execve", "clone"), at(agentproto.StageInitramfs, "epoll", "reboot"),
+		at(agentproto.StageSwitchRoot, "pivot"), at(agentproto.StageSystem, "flock", "cgroup_probe")), nil)
+	var got []string
+	for _, p := range join(tiny, distro) {
+		names := p.Name + ":"
+		for _, f := range p.Functions {
+			names += " " + f.Name
+		}
+		got = append(got, fmt.Sprint(names, " ", p.Distro))
+	}
+	want := []string{
+		noHandlers + ": false", "start_kernel, early arch set-up: start_kernel false", userSpace + ": free_initmem execve reboot false",
+		inDracut + ": clone epoll true", switchRoot + ": pivot true", services + ": flock cgroup_probe true",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
+func TestInitcallSymbols(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"__initcall__kmod_core__386_2229_init_hw_perf_eventsearly":  {"init_hw_perf_events", "early"},
+		"__initcall__kmod_autofs4__269_45_init_autofs_fs6":          {"init_autofs_fs", "6"},
+		"__initcall__kmod_a__b_c__1_2_x7s":                          {"x", "7"},
+		"__initcall__kmod_initramfs__279_776_populate_rootfsrootfs": {"populate_rootfs", "rootfs"},
+		"__initcall__kmod_vt__362_3549_con_initcon":                 {"con_init", "con"},
+	} {
+		m := symbol.FindStringSubmatch(name)
+		if m == nil || m[1] != want[0] || m[2] != want[1] {
+			t.Errorf("%s: %q", name, m)
+		}
+	}
+	if symbol.MatchString("__initcall_start") {
+		t.Error("a mark of the linker's is taken for an initcall")
 	}
 }
 
 func TestDraw(t *testing.T) {
 	var early, late []string
-	for i := range 50 {
+	for i := range 90 {
 		early, late = append(early, fmt.Sprint("early", i)), append(late, fmt.Sprint("late", i))
 	}
-	list := []Phase{{Name: "a", Functions: trace(early...)}, {Name: "b", Functions: trace(late...), MaySleep: true}}
-	try := func(f string, _ mutate.Fault) error {
-		if strings.HasSuffix(f, "7") {
+	list := []Phase{{Name: "a", Functions: trace(early...)}, {Name: "b", Functions: trace(late...), MaySleep: true, Distro: true}}
+	try := func(f string, fault mutate.Fault) error {
+		if strings.HasSuffix(f, "7") || fault.String() == "leak-lock" {
 			return errors.New("too short")
 		}
 		return nil
 	}
-	one, refused, err := draw(list, 40, 5, try)
-	if err != nil || len(one) != 40 || refused == 0 {
-		t.Fatal(len(one), refused, err)
+	one, refused := draw(list, 20, 5, try)
+	if len(one) != 20 || refused == 0 {
+		t.Fatal(len(one), refused)
 	}
-	two, _, _ := draw(list, 40, 5, try)
-	other, _, _ := draw(list, 40, 6, try)
-	if !slices.Equal(one, two) || slices.Equal(one, other) {
+	same := func(a, b []slot) bool { return slices.EqualFunc(a, b, slices.Equal[slot]) }
+	two, _ := draw(list, 20, 5, try)
+	other, _ := draw(list, 20, 6, try)
+	if !same(one, two) || same(one, other) {
 		t.Error("a draw does not depend on its seed alone")
 	}
 	// A longer draw begins with the shorter one, so a score can be enlarged.
-	if short, _, _ := draw(list, 10, 5, try); !slices.Equal(short, one[:10]) {
+	if short, _ := draw(list, 7, 5, try); !same(short, one[:7]) {
 		t.Error("a longer draw begins with others")
 	}
-	used := map[string]bool{}
-	for i, m := range one {
-		if used[m.Function] || strings.HasSuffix(m.Function, "7") || m.Phase != list[i%2].Name || m.Phase == "a" && m.Fault == "sleep" {
-			t.Errorf("draw %d: %+v", i, m)
+	used, faults := map[string]bool{}, map[string]bool{}
+	for i, s := range one {
+		for _, m := range s {
+			if used[m.Function] || strings.HasSuffix(m.Function, "7") || m.Phase != list[i%2].Name || m.Distro != list[i%2].Distro || m.Fault != s[0].Fault ||
+				m.Phase == "a" && m.Fault == "sleep" {
+				t.Errorf("draw %d: %+v", i, m)
+			}
+			used[m.Function], faults[m.Phase+m.Fault] = true, true
 		}
-		used[m.Function] = true
 	}
-	if _, _, err := draw(list, 200, 5, try); err == nil {
-		t.Error("more mutants than functions were drawn")
+	if len(faults) != 4+5 {
+		t.Errorf("drawn: %v", faults)
+	}
+	// A phase that runs dry is left out, and then there is an end.
+	if all, _ := draw(list, 200, 5, try); len(all) >= 200 || len(all) < 20 {
+		t.Errorf("%d slots from 180 functions", len(all))
 	}
 }
 
@@ -186,17 +356,18 @@ func TestReadTrace(t *testing.T) {
 		return fmt.Sprintf("----------------\nIN: \n%#016x:  55   pushq    %%rbp\n%#016x:  53  pushq %%rbx\n\n", base+off, base+off+0x30)
 	}
 	log := block(0x40) + block(0x44) + block(0x10) + block(0x40) + block(0x80) + "IN: \n0x00000000000fffff:  90 nop\nIN: \n0xfff"
-	got, err := readTrace(strings.NewReader(log), table)
+	stage := agentproto.StageInit
+	got, err := readTrace(strings.NewReader(log), table, func() *agentproto.Stage { return &stage })
 	var names []string
 	for _, e := range got {
 		names = append(names, e.Name)
 	}
-	if err != nil || !slices.Equal(names, []string{"second", "start_kernel"}) {
+	if err != nil || !slices.Equal(names, []string{"second", "start_kernel"}) || got[0].Stage != stage {
 		t.Errorf("entered %q, %v", names, err)
 	}
 	// A line longer than the buffer, and a reader that fails.
 	broken := io.MultiReader(strings.NewReader(strings.Repeat("x", 3<<20)+"\n"+block(0x40)), failing{})
-	if _, err := readTrace(broken, table); err == nil {
+	if _, err := readTrace(broken, table, func() *agentproto.Stage { return nil }); err == nil {
 		t.Error("a broken log is no error")
 	}
 }
@@ -215,9 +386,9 @@ func TestMarkdown(t *testing.T) {
 		Healthy: []Healthy{{Cell: "tiny", Arch: "x86_64", Outcome: scenarios.Booted}, {Cell: "tiny", Arch: "x86_64", Outcome: scenarios.Hung, Dir: "healthy-1"}},
 	}
 	var b strings.Builder
-	c.markdown(&b, "make score")
+	c.markdown(&b, "make score", map[string]string{"x86_64/sleep/b": "because"})
 	for _, want := range []string{
-		"| x86_64 | **all** | 3 | 2/3 |", "| x86_64 | user space | 1 |", `a \| b`, "False alarm: tiny", "| x86_64 |  | tiny | 0 | 2 | 1 | 0 |", "runs/b",
+		"| x86_64 | **all** | 3 | 2/3 |", "| x86_64 | user space | 1 |", `a \| b`, "False alarm: tiny", "| x86_64 |  | tiny | 0 |  |  | 2 | 1 | 0 |", "because", "runs/b",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in:\n%s", want, b.String())

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/unwedge/unwedge/harness"
@@ -23,6 +24,8 @@ import (
 type Entered struct {
 	Name string `json:"name"`
 	Addr uint64 `json:"addr"`
+	// Stage is the agent's report that came last before it, "" before any.
+	Stage agentproto.Stage `json:"stage,omitempty"`
 }
 
 // maxTrace bounds QEMU's log of one boot, in bytes.
@@ -32,9 +35,13 @@ const maxTrace = 4 << 30
 // in the order of their first entry. QEMU's translator knows: `-d in_asm` logs
 // each block of code when it is translated, which is when the guest is about to
 // run it for the first time (QEMU, docs/devel/tcg.rst), and a function that is
-// called begins a block.
+// called begins a block. Only the kernel's own code is logged.
+//
+// The agent's reports come on the console meanwhile, and cut the list: QEMU
+// writes its log line by line to a pipe, so it is never further ahead of the
+// reader than the pipe is large, which is about a dozen functions.
 func traceBoot(ctx context.Context, req harness.Request, table *kallsyms.Table) ([]Entered, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	log, theirs, err := os.Pipe()
 	if err != nil {
@@ -42,6 +49,9 @@ func traceBoot(ctx context.Context, req harness.Request, table *kallsyms.Table) 
 	}
 	defer log.Close()
 	args := append([]string{"-d", "in_asm", "-D", "/proc/self/fd/3"}, req.Machine.Args()...)
+	if first, last, ok := textRange(table); ok {
+		args = append(args, "-dfilter", fmt.Sprintf("%#x..%#x", first, last))
+	}
 	cmd := exec.CommandContext(ctx, req.Machine.QEMU, args...)
 	cmd.ExtraFiles = []*os.File{theirs}
 	var stderr bytes.Buffer
@@ -61,11 +71,12 @@ func traceBoot(ctx context.Context, req harness.Request, table *kallsyms.Table) 
 		err  error
 	}
 	traced := make(chan found, 1)
+	var stage atomic.Pointer[agentproto.Stage]
 	go func() {
-		list, err := readTrace(io.LimitReader(log, maxTrace), table)
+		list, err := readTrace(io.LimitReader(log, maxTrace), table, stage.Load)
 		traced <- found{list, err}
 	}()
-	up := untilStage(out, req.Machine.Scenario.BootedStage())
+	up := untilStage(out, req.Machine.Scenario.BootedStage(), func(s agentproto.Stage) { stage.Store(&s) })
 	cancel()
 	if werr := cmd.Wait(); !up {
 		return nil, fmt.Errorf("trace boot: the guest did not come up: %w: %s", errors.Join(werr, context.Cause(ctx)), stderr.String())
@@ -74,13 +85,30 @@ func traceBoot(ctx context.Context, req harness.Request, table *kallsyms.Table) 
 	return got.list, got.err
 }
 
-// untilStage reads the console until the agent reports the stage.
-func untilStage(console io.Reader, stage agentproto.Stage) bool {
+// textRange is where the kernel's own functions lie.
+func textRange(table *kallsyms.Table) (first, last uint64, ok bool) {
+	for s := range table.All() {
+		if s.IsText() && s.Addr>>63 == 1 { // x86 has symbols of per-CPU offsets
+			if !ok || s.Addr < first {
+				first = s.Addr
+			}
+			last, ok = max(last, s.Addr), true
+		}
+	}
+	return first, last, ok
+}
+
+// untilStage reads the console until the agent reports the stage, and tells
+// seen of each report.
+func untilStage(console io.Reader, stage agentproto.Stage, seen func(agentproto.Stage)) bool {
 	lines := bufio.NewScanner(console)
 	for lines.Scan() {
 		if i := bytes.Index(lines.Bytes(), []byte(agentproto.Prefix)); i >= 0 {
-			if r, err := agentproto.Parse(lines.Bytes()[i:]); err == nil && r.Stage == stage {
-				return true
+			if r, err := agentproto.Parse(lines.Bytes()[i:]); err == nil {
+				if r.Stage == stage {
+					return true
+				}
+				seen(r.Stage)
 			}
 		}
 	}
@@ -88,8 +116,9 @@ func untilStage(console io.Reader, stage agentproto.Stage) bool {
 }
 
 // readTrace reads QEMU's in_asm log: "IN: ", and under it the block's
-// instructions, each with its address.
-func readTrace(r io.Reader, table *kallsyms.Table) ([]Entered, error) {
+// instructions, each with its address. stage tells the last report, nil before
+// any.
+func readTrace(r io.Reader, table *kallsyms.Table, stage func() *agentproto.Stage) ([]Entered, error) {
 	names := map[uint64]string{}
 	for s := range table.All() {
 		if s.IsText() && names[s.Addr] == "" {
@@ -112,7 +141,11 @@ func readTrace(r io.Reader, table *kallsyms.Table) ([]Entered, error) {
 				continue // the last line, torn by the end of QEMU
 			}
 			if name := names[addr]; name != "" {
-				out = append(out, Entered{name, addr})
+				e := Entered{Name: name, Addr: addr}
+				if last := stage(); last != nil {
+					e.Stage = *last
+				}
+				out = append(out, e)
 				names[addr] = ""
 			}
 		}
