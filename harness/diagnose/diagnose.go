@@ -207,8 +207,12 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 		}
 	}
 	out.Notes = append(out.Notes, notes...)
+	if r := f.report(dump.ReportKASAN, dump.ReportLockdep, dump.ReportWarning); r != nil && r.Title != out.Title && out.Cause != CauseNone {
+		out.Notes = append(out.Notes, "the kernel complained: "+r.Title)
+	}
 	out.Title = oneLine(out.Title)
 	out.Summary = oneLine(out.Summary)
+	out.Signature = signature(out)
 }
 
 // compare looks for the blocked task in the task dump before the last one of
@@ -378,7 +382,7 @@ func (f *facts) hang(cause Cause, where Where, confidence Confidence) *Diagnosis
 	if f.end != nil {
 		out.Task = &Blocked{Comm: f.end.Comm, PID: f.end.PID, State: f.end.State}
 		out.Function = f.wait.fn
-		if f.end.Syscall != nil {
+		if f.end.Syscall != nil && f.wait.mech != onStop {
 			out.Syscall = f.end.Syscall.Name
 		}
 		out.Evidence = append(out.Evidence, f.taskEvidence(f.end))

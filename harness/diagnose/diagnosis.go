@@ -142,8 +142,14 @@ type Diagnosis struct {
 	Kind  Kind  `json:"kind"`
 	Cause Cause `json:"cause"`
 	// Title is one line that stays the same from boot to boot: no addresses,
-	// process IDs or times. It is fit for a signature.
+	// process IDs or times. Titles of the kernel's own reports are syzbot's,
+	// see package dump.
 	Title string `json:"title"`
+	// Signature is for de-duplication: kind, cause and what the title names,
+	// of letters, digits and "-._/" only, 160 at most. It is the same on
+	// every arch and for every build, as far as the kernel's functions keep
+	// their names.
+	Signature string `json:"signature"`
 	// Summary is one sentence in plain words.
 	Summary string `json:"summary"`
 	// Task is the task that blocks the boot, nil if none is known.

@@ -23,7 +23,7 @@ func stateWord(t *dump.Task) string {
 // in gives " in syscall() → fn" of the last task.
 func (f *facts) where() string {
 	s := ""
-	if f.end.Syscall != nil && f.end.Syscall.Name != "" {
+	if f.end.Syscall != nil && f.end.Syscall.Name != "" && f.wait.mech != onStop {
 		s = " in " + f.end.Syscall.Name + "()"
 	}
 	if f.wait.fn != "" {

@@ -121,7 +121,7 @@ func (f *facts) lockHolders(out *Diagnosis) {
 }
 
 func orCall(t *dump.Task, w wait) string {
-	if t.Syscall != nil && t.Syscall.Name != "" {
+	if t.Syscall != nil && t.Syscall.Name != "" && w.mech != onStop { // one stops on the way out of any
 		return t.Syscall.Name
 	}
 	return orUnknown(w.fn)

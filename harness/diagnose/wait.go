@@ -161,7 +161,7 @@ func classify(t *dump.Task) wait {
 	w := wait{mech: onOther, what: "unknown"}
 	best, at := len(waitRules), -1
 	for i, f := range chain {
-		if r, ok := waitIndex[f.Base()]; ok && r < best {
+		if r, ok := waitIndex[f.Base()]; ok && r < best && !(t.State == "D" && interruptible(waitRules[r].mech)) {
 			best, at = r, i
 		}
 	}
@@ -186,6 +186,9 @@ func classify(t *dump.Task) wait {
 		r := &waitRules[best]
 		w.mech, w.what, w.why, w.hard = r.mech, r.what, r.why, r.hard
 		w.refine(chain, at)
+		if t.State == "D" && w.mech == onSleep {
+			w.hard = 84 // msleep is not how one waits for something that is to come
+		}
 	case t.State == "D":
 		w.what, w.why, w.hard = "the kernel", "something in the kernel", 84
 	case t.State == "I":
@@ -210,6 +213,16 @@ func classify(t *dump.Task) wait {
 		w.why = "the hardware random number generator"
 	}
 	return w
+}
+
+// interruptible says that one sleeps on it in state S only: in state D the task
+// is below that function for another reason.
+func interruptible(m mechanism) bool {
+	switch m {
+	case onPipe, onFifo, onSocket, onTTY, onFutex, onPoll, onSignal, onChild, onFileLock:
+		return true
+	}
+	return false
 }
 
 // refine picks the function that names the wait: for the entropy, helper and
@@ -284,11 +297,17 @@ func probeName(inner []dump.Frame) string {
 	return ""
 }
 
-// mountName is the file system's fill_super or get_tree function.
+// mountName is the file system's fill_super function, else its get_tree or
+// mount function.
 func mountName(inner []dump.Frame) string {
+	for _, f := range inner {
+		if b := f.Base(); strings.Contains(b, "fill_super") {
+			return b
+		}
+	}
 	for i := len(inner) - 1; i >= 0; i-- {
 		b := inner[i].Base()
-		if strings.Contains(b, "fill_super") || strings.HasSuffix(b, "_get_tree") || strings.HasSuffix(b, "_mount") && !strings.HasPrefix(b, "do_") && !strings.HasPrefix(b, "legacy") {
+		if strings.HasSuffix(b, "_get_tree") || strings.HasSuffix(b, "_mount") && !strings.HasPrefix(b, "do_") && !strings.HasPrefix(b, "legacy") {
 			return b
 		}
 	}

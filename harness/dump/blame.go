@@ -12,18 +12,18 @@ import (
 func blame(r *Report, ip string, skip []string) string {
 	try := func(fn string) bool { return fn != "" && !harmless(fn, skip) }
 	if b := BaseName(ip); try(b) && !IsGeneric(b) {
-		return plainName(b)
+		return PlainName(b)
 	}
 	for _, f := range Trusted(r.Frames) {
 		b := f.Base()
 		if isAnchor(b) {
 			break
 		}
-		if try(b) && !IsGeneric(b) {
-			return plainName(b)
+		if try(b) && !IsGeneric(b) && !f.pastEnd() {
+			return PlainName(b)
 		}
 	}
-	return plainName(r.Func)
+	return PlainName(r.Func)
 }
 
 // isAnchor says whether a function only starts what is above it.
@@ -43,9 +43,9 @@ var syscallPrefixes = []string{
 	"____sys_", "___sys_", "__sys_", "ksys_", "sys_",
 }
 
-// plainName is a function's name without what compilers, archs and versions add
+// PlainName is a function's name without what compilers, archs and versions add
 // to it: suffixes, and the prefixes of system calls.
-func plainName(fn string) string {
+func PlainName(fn string) string {
 	fn = BaseName(fn)
 	for _, p := range syscallPrefixes {
 		if rest, ok := strings.CutPrefix(fn, p); ok && rest != "" {

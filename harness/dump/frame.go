@@ -20,6 +20,11 @@ type Frame struct {
 // .constprop.0, .isra.0, .llvm.123, and without arm64's and x86's __pfx_.
 func (f Frame) Base() string { return BaseName(f.Func) }
 
+// pastEnd says that the address is the very beginning of the function. A return
+// address there is that of the function before it, which ends in a call that
+// does not return, and whose name is not printed.
+func (f Frame) pastEnd() bool { return f.Off == 0 && f.Size > 0 }
+
 // BaseName removes compiler suffixes from a symbol.
 func BaseName(s string) string {
 	for i := 1; i < len(s); i++ {

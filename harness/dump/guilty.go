@@ -90,7 +90,7 @@ func Guilty(ip string, frames []Frame) string {
 	}
 	chain := Trusted(frames)
 	for _, f := range chain {
-		if b := f.Base(); !IsGeneric(b) {
+		if b := f.Base(); !IsGeneric(b) && !f.pastEnd() {
 			return b
 		}
 	}

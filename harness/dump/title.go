@@ -239,7 +239,7 @@ func orElse(s, other string) string {
 func (rule *titleRule) pick(fns []string) string {
 	for _, fn := range fns {
 		if !harmless(fn, rule.skip) {
-			return plainName(fn)
+			return PlainName(fn)
 		}
 	}
 	return ""
@@ -251,7 +251,7 @@ func raceOf(s string) string {
 	for i, w := range out {
 		if i > 0 && w != "/" && w != "in" {
 			name, _, _ := strings.Cut(w, "+")
-			out[i] = plainName(name)
+			out[i] = PlainName(name)
 		}
 	}
 	return strings.Join(out[:min(len(out), 8)], " ")
@@ -267,7 +267,7 @@ func symbolAfter(text, after string) string {
 	if !isSymbolName([]byte(name)) || allHex([]byte(strings.TrimPrefix(name, "0x"))) {
 		return ""
 	}
-	return plainName(name)
+	return PlainName(name)
 }
 
 func isBugAt(text string) bool {

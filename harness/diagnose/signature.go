@@ -1,0 +1,48 @@
+package diagnose
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// maxSignature bounds a signature, in bytes.
+const maxSignature = 160
+
+// signature makes the Signature of a Diagnosis. What crashes or spins is known
+// by its function, because archs name the same trap by different words; all
+// else by the title.
+func signature(d *Diagnosis) string {
+	subject := d.Title
+	switch d.Cause {
+	case CauseOops, CauseSoftLockup, CauseHardLockup, CauseRCUStall, CauseSpin:
+		if d.Function != "" {
+			subject = dump.PlainName(d.Function)
+		}
+	}
+	subject = strings.TrimPrefix(subject, string(d.Kind)+": ")
+	s := slug(string(d.Kind)) + "/" + slug(string(d.Cause))
+	if sub := slug(subject); sub != "" && sub != slug(string(d.Cause)) {
+		s += "/" + sub
+	}
+	return strings.TrimRight(s[:min(len(s), maxSignature)], "-.")
+}
+
+// slug keeps what is safe in a file name and turns the rest into dashes.
+func slug(s string) string {
+	var b strings.Builder
+	dash := true // none at the start, none doubled
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		word := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+		switch {
+		case word, c == '.' && !dash:
+			b.WriteByte(c)
+			dash = c == '.'
+		case !dash:
+			b.WriteByte('-')
+			dash = true
+		}
+	}
+	return strings.TrimRight(b.String(), "-.")
+}
