@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -78,11 +79,19 @@ var symbol = regexp.MustCompile(`^__initcall__kmod_.+?__\d+_\d+_(.+?)(early|con|
 func initcalls(table *kallsyms.Table) (of map[string]string, exact bool) {
 	of = map[string]string{}
 	for s := range table.All() {
-		if m := symbol.FindStringSubmatch(s.Name); m != nil {
-			of[m[1]] = m[2]
+		m := symbol.FindStringSubmatch(s.Name)
+		if m == nil {
+			continue
 		}
+		exact = true
+		if before, twice := of[m[1]]; twice && before != m[2] {
+			of[m[1]] = "" // functions of one name, in several files
+			continue
+		}
+		of[m[1]] = m[2]
 	}
-	if len(of) > 0 {
+	maps.DeleteFunc(of, func(_, level string) bool { return level == "" })
+	if exact {
 		return of, true
 	}
 	for _, l := range levels {
@@ -100,6 +109,10 @@ var probeName = regexp.MustCompile(`(^|_)probe(_one)?($|\.)`)
 // notProbes are other functions of such a name.
 var notProbes = regexp.MustCompile(`[ku]probe|probe_(initcall|init)`)
 
+// pivots is the system call by which systemd enters the root file system. From
+// there on it is the root's systemd that runs, and starts services.
+var pivots = regexp.MustCompile(`sys_pivot_root$`)
+
 // phases cuts a trace into the parts of the boot. The driver probes of all
 // levels are one of them: what is first entered from the entry of a driver's
 // probe to the next initcall. What follows the agent's first reports is cut by
@@ -109,7 +122,8 @@ func phases(trace []Entered, levelOf map[string]string) []Phase {
 	probes := Phase{Name: probing, MaySleep: true}
 	at, inProbe, core := -1, false, false
 	for _, f := range trace {
-		if p, ok := lateName(f.Stage); ok && out[len(out)-1].Name != p.Name {
+		last := out[len(out)-1].Name
+		if p, ok := latePhase(f.Stage); ok && last != p.Name && last != services {
 			out = append(out, p)
 		}
 		for _, l := range landmarks {
@@ -135,6 +149,9 @@ func phases(trace []Entered, levelOf map[string]string) []Phase {
 			p = &probes
 		}
 		p.Functions = append(p.Functions, f)
+		if p.Name == switchRoot && pivots.MatchString(f.Name) {
+			out = append(out, Phase{Name: services, MaySleep: true, Distro: true})
+		}
 	}
 	if len(probes.Functions) > 0 {
 		i := slices.IndexFunc(out, func(p Phase) bool { return p.Name == userSpace })
@@ -146,8 +163,8 @@ func phases(trace []Entered, levelOf map[string]string) []Phase {
 	return out
 }
 
-// lateName is the phase of a distribution's boot that follows a report.
-func lateName(after agentproto.Stage) (Phase, bool) {
+// latePhase is the phase of a distribution's boot that follows a report.
+func latePhase(after agentproto.Stage) (Phase, bool) {
 	name, ok := map[agentproto.Stage]string{
 		agentproto.StageInitramfs: inDracut, agentproto.StageSwitchRoot: switchRoot, agentproto.StageSystem: services,
 	}[after]

@@ -259,7 +259,7 @@ func TestJoin(t *testing.T) {
 	}
 	tiny := phases(trace("start_kernel", "free_initmem", "execve", "reboot"), nil)
 	distro := phases(slices.Concat(trace("start_kernel", "free_initmem", "execve", "clone"), at(agentproto.StageInitramfs, "epoll", "reboot"),
-		at(agentproto.StageSwitchRoot, "pivot"), at(agentproto.StageSystem, "flock", "cgroup_probe")), nil)
+		at(agentproto.StageSwitchRoot, "leave", "__do_sys_pivot_root", "attach", "exec_again"), at(agentproto.StageSystem, "flock", "cgroup_probe")), nil)
 	var got []string
 	for _, p := range join(tiny, distro) {
 		names := p.Name + ":"
@@ -270,7 +270,7 @@ func TestJoin(t *testing.T) {
 	}
 	want := []string{
 		noHandlers + ": false", "start_kernel, early arch set-up: start_kernel false", userSpace + ": free_initmem execve reboot false",
-		inDracut + ": clone epoll true", switchRoot + ": pivot true", services + ": flock cgroup_probe true",
+		inDracut + ": clone epoll true", switchRoot + ": leave __do_sys_pivot_root true", services + ": attach exec_again flock cgroup_probe true",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nwant %q", got, want)
@@ -278,6 +278,13 @@ func TestJoin(t *testing.T) {
 }
 
 func TestInitcallSymbols(t *testing.T) {
+	table := kallsymsTable(t, "__initcall__kmod_a__1_2_one1", "__initcall__kmod_a__1_2_two2", "__initcall__kmod_b__1_2_two6", "__initcall__kmod_b__9_2_two2")
+	if of, exact := initcalls(table); !exact || len(of) != 1 || of["one"] != "1" {
+		t.Errorf("%v, %v", of, exact)
+	}
+	if of, exact := initcalls(kallsymsTable(t)); exact || of["populate_rootfs"] != "rootfs" {
+		t.Errorf("a table without initcalls: %v, %v", of, exact)
+	}
 	for name, want := range map[string][2]string{
 		"__initcall__kmod_core__386_2229_init_hw_perf_eventsearly":  {"init_hw_perf_events", "early"},
 		"__initcall__kmod_autofs4__269_45_init_autofs_fs6":          {"init_autofs_fs", "6"},
@@ -340,11 +347,15 @@ func TestDraw(t *testing.T) {
 	}
 }
 
-func TestReadTrace(t *testing.T) {
+// kallsymsTable is a table of a few functions, and data of these names.
+func kallsymsTable(t *testing.T, data ...string) *kallsyms.Table {
 	const base = kerneltest.TextAddr
 	syms := []kerneltest.Symbol{{Off: 0, Type: 'T', Name: "_text"}, {Off: 0x10, Type: 'T', Name: "start_kernel"}, {Off: 0x40, Type: 't', Name: "second"}, {Off: 0x80, Type: 'd', Name: "data"}}
 	for i := range 60 {
 		syms = append(syms, kerneltest.Symbol{Off: 0x200 + uint64(i), Type: 't', Name: "filler"})
+	}
+	for i, name := range data {
+		syms = append(syms, kerneltest.Symbol{Off: 0x300 + uint64(i), Type: 'd', Name: name})
 	}
 	elf := kerneltest.ELF(2, 62, kerneltest.Section{Name: ".text", Type: 1, Flags: 6, Addr: base, Data: make([]byte, 0x400)},
 		kerneltest.Section{Name: ".rodata", Type: 1, Flags: 2, Addr: base + 0x20000, Data: kerneltest.Kallsyms(base, syms)})
@@ -352,6 +363,12 @@ func TestReadTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return table
+}
+
+func TestReadTrace(t *testing.T) {
+	const base = kerneltest.TextAddr
+	table := kallsymsTable(t)
 	block := func(off uint64) string {
 		return fmt.Sprintf("----------------\nIN: \n%#016x:  55   pushq    %%rbp\n%#016x:  53  pushq %%rbx\n\n", base+off, base+off+0x30)
 	}
