@@ -169,3 +169,22 @@ func (img *Image) Bytes(addr, size uint64) (b []byte, ok bool) {
 	}
 	return img.payload[off : off+size : off+size], true
 }
+
+// Banner returns the link-time address and the text of linux_banner, without
+// its newline: what a kernel in memory is known by.
+func (img *Image) Banner() (addr uint64, text []byte, ok bool) {
+	const prefix = "Linux version "
+	for at := 0; ; {
+		i := bytes.Index(img.payload[at:], []byte(prefix))
+		if i < 0 {
+			return 0, nil, false
+		}
+		at += i
+		b := img.payload[at:min(at+1024, len(img.payload))]
+		end := bytes.IndexByte(b, '\n')
+		if addr, in := img.fileAddr(uint64(at)); in && end > len(prefix)+8 && b[len(prefix)] >= '0' && b[len(prefix)] <= '9' {
+			return addr, b[:end], true
+		}
+		at += len(prefix)
+	}
+}
