@@ -41,7 +41,7 @@ func (t ARM64) Walk(m physmem.Reader, va uint64) (pa, page uint64, err error) {
 			return 0, 0, ErrNotMapped
 		case e&3 == 3 && level > 1: // a table
 			table = t.addr(e)
-		case e&3 == 3 || level > 1 && shift <= 42: // a page, or a block
+		case e&3 == 3 || level > 1 && shift <= 30+3*(t.Page-12): // a page, or a block
 			size := uint64(1) << shift
 			return t.addr(e)&^(size-1) | va&(size-1), size, nil
 		default:
