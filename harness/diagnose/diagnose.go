@@ -161,6 +161,11 @@ func gather(in Input) *facts {
 	if d == nil {
 		d = dump.Parse(in.Log)
 	}
+	if len(in.Owners) > 0 { // the latest word counts
+		with := *d
+		with.Owners = append(slices.Clone(d.Owners), in.Owners...)
+		d = &with
+	}
 	f := &facts{in: in, d: d, tasks: collect(d, in.Memory)}
 	f.chain = follow(f.tasks, d)
 	f.end, f.wait = f.chain.end()

@@ -39,6 +39,9 @@ type Input struct {
 	// Memory are the tasks that were read from the guest's memory; nil where
 	// it was not read. They are used where no whole sysrq-t is there.
 	Memory []dump.Task
+	// Owners are the owners of locks that memory tells, as far as it does;
+	// their Offset and End are 0.
+	Owners []dump.Ownership
 }
 
 // VCPU is what was seen of one virtual CPU over several samples.

@@ -54,18 +54,33 @@ func deadlock(f *facts) *Diagnosis {
 	}
 	out.Title = "hang: deadlock: " + strings.Join(funcs, ", ")
 	out.Summary = "tasks wait for locks of each other: " + strings.Join(names, " → ") + " and round again"
+	if f.selfLocked() {
+		out.Summary = f.end.String() + " waits in " + orUnknown(f.wait.fn) + " for a lock that it holds itself"
+	}
 	out.Remedy = "a lock-order bug in the kernel: the functions are " + strings.Join(funcs, " and ") + "; a kernel with CONFIG_PROVE_LOCKING names the locks"
 	f.ownerEvidence(out)
 	return out
+}
+
+// selfLocked says whether the last task of the chain owns what it waits for.
+func (f *facts) selfLocked() bool {
+	for _, o := range f.d.Owners {
+		if o.WaiterPID == f.end.PID && o.OwnerPID == f.end.PID {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *facts) ownerEvidence(out *Diagnosis) {
 	for _, o := range f.d.Owners {
 		for _, t := range f.chain.tasks {
 			if o.WaiterPID == t.PID {
-				out.Evidence = append(out.Evidence, Evidence{
-					What: "khungtaskd names the owner", Lines: f.d.Evidence(o.Offset, o.End, dump.Caller{}, 1), Offset: o.Offset, Source: sourceConsole,
-				})
+				e := Evidence{What: "khungtaskd names the owner", Lines: f.d.Evidence(o.Offset, o.End, dump.Caller{}, 1), Offset: o.Offset, Source: sourceConsole}
+				if o.End == 0 {
+					e = Evidence{What: "memory names the owner", Lines: []string{fmt.Sprintf("%s of PID %d: owned by %s (PID %d)", o.Lock, o.WaiterPID, o.OwnerComm, o.OwnerPID)}, Offset: -1, Source: sourceMemory}
+				}
+				out.Evidence = append(out.Evidence, e)
 				break
 			}
 		}
@@ -116,7 +131,13 @@ func lockWait(f *facts) *Diagnosis {
 	out.Title += " held by " + stableComm(owner)
 	out.Summary = fmt.Sprintf("%s waits for a %s in %s that %s likely owns; the owner %s%s", waiter.String(), what, w.fn, owner.String(), stateWord(owner), atFunc(ow))
 	out.Remedy = "look at why the owner, " + owner.String() + ", does not let go" + atFunc(ow)
-	out.Evidence = append(out.Evidence, f.taskEvidence(waiter))
+	if ow.mech == onNothing { // what else it does, it may still come back from
+		out.Summary = fmt.Sprintf("%s waits for a %s in %s that is held by %s, which has exited and is not going to release it", waiter.String(), what, w.fn, owner.String())
+		out.Remedy = "a path that ends with the lock held: look at what " + owner.Comm + " did last that takes the lock of " + w.fn
+	}
+	if waiter != f.chain.tasks[0] {
+		out.Evidence = append(out.Evidence, f.taskEvidence(waiter))
+	}
 	f.ownerEvidence(out)
 	return out
 }
@@ -355,7 +376,7 @@ func kernelWait(f *facts) *Diagnosis {
 		return nil
 	}
 	w := f.wait
-	if f.end.State != "D" && w.mech != onHelper && w.mech != onFuse {
+	if f.end.State != "D" && w.mech != onHelper && w.mech != onFuse && !f.startUp() && !f.inWork() {
 		return nil
 	}
 	cause, remedy := CauseKernelWait, "look at the stack: the kernel function that waits is "+orUnknown(w.fn)
@@ -370,7 +391,7 @@ func kernelWait(f *facts) *Diagnosis {
 		cause, remedy = CauseProbe, "look at the kworkers in the dump: one of them runs the probe or work item that does not end"
 	}
 	out := f.hang(cause, WhereKernel, Certain)
-	if w.why == "" || w.mech == onOther || w.mech == onCompletion {
+	if w.why == "" || w.mech == onOther || w.mech == onCompletion || f.end.State != "D" {
 		out.Confidence = Likely
 	}
 	out.Title = fmt.Sprintf("hang: %s blocked in %s", stableComm(f.end), orUnknown(w.fn))
@@ -378,6 +399,18 @@ func kernelWait(f *facts) *Diagnosis {
 	out.Remedy = remedy
 	f.ioErrors(out)
 	return out
+}
+
+// startUp says that the last task is PID 1 before it runs /init: then it has
+// nothing to wait for in good order, whatever its state.
+func (f *facts) startUp() bool {
+	return f.end.PID == 1 && f.end.State != "R" && f.end.Has("kernel_init_freeable", "kernel_init") && f.end.Syscall == nil
+}
+
+// inWork says that the last task is a worker with a work item that another
+// waits for.
+func (f *facts) inWork() bool {
+	return len(f.chain.tasks) > 1 && f.end.KernelThread && f.end.Has("process_one_work", "async_run_entry_fn", "process_scheduled_works")
 }
 
 // hungTask: there is no task dump, but khungtaskd reported.

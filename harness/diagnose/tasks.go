@@ -51,9 +51,14 @@ func collect(d *dump.Dump, memory []dump.Task) *taskSet {
 		s.use(sec, sourceState)
 	} else if len(memory) > 0 {
 		s.source = sourceMemory
-		for i := range memory {
-			s.memory[&memory[i]] = true
-			s.add(&memory[i])
+		for _, t := range memory {
+			if t.Syscall == nil && !t.KernelThread {
+				if name, compat := dump.SyscallFromFrames(t.Frames); name != "" {
+					t.Syscall = &dump.Syscall{Nr: -1, Name: name, Compat: compat}
+				}
+			}
+			s.memory[&t] = true
+			s.add(&t)
 		}
 	} else if sec, ok := d.Last(dump.SectionBlocked); ok && sec.Offset >= from && len(sec.Tasks) > 0 {
 		s.use(sec, sourceBlocked)
@@ -167,9 +172,15 @@ func (s *taskSet) next(t *dump.Task, w wait, d *dump.Dump) (to *dump.Task, note 
 	case onDevtmpfs:
 		return s.only(func(c *dump.Task) bool { return c != t && c.Comm == "kdevtmpfs" })
 	case onAsync, onProbes, onFlush:
-		return s.only(func(c *dump.Task) bool {
-			return c != t && c.KernelThread && c.State == "D" && c.Has("process_one_work", "async_run_entry_fn", "process_scheduled_works")
+		return s.only(func(c *dump.Task) bool { // an idle worker has no work item on its stack
+			return c != t && c.KernelThread && c.Has("process_one_work", "async_run_entry_fn", "process_scheduled_works")
 		})
+	case onCompletion:
+		c, note := s.only(func(c *dump.Task) bool { return c != t && c.KernelThread && c.State == "D" && s.waits[c].hard >= 80 })
+		if c == nil || note != "" { // of several, none is known to be the one
+			return nil, ""
+		}
+		return c, c.String() + " is the only other kernel thread that is blocked, so " + t.String() + " likely waits for it"
 	case onIdempotent:
 		return s.only(func(c *dump.Task) bool {
 			return c != t && s.waits[c].inModule && s.waits[c].mech != onIdempotent
@@ -215,7 +226,7 @@ func (s *taskSet) childByArg(t *dump.Task) *dump.Task {
 // by lockdep as the only other holder of the same lock.
 func (s *taskSet) owner(t *dump.Task, d *dump.Dump) *dump.Task {
 	for i := len(d.Owners) - 1; i >= 0; i-- {
-		if o := d.Owners[i]; o.WaiterPID == t.PID && o.OwnerPID > 0 && o.OwnerPID != t.PID {
+		if o := d.Owners[i]; o.WaiterPID == t.PID && o.OwnerPID > 0 {
 			if c := s.byPID[o.OwnerPID]; c != nil {
 				return c
 			}

@@ -203,7 +203,7 @@ func classify(t *dump.Task) wait {
 			w.hard = 75
 		}
 	}
-	if w.hard >= 60 && t.KernelThread && t.State != "D" && w.mech != onEntropy {
+	if w.hard >= 60 && t.KernelThread && t.State != "D" && t.PID != 1 && w.mech != onEntropy {
 		w.hard = 1 // kernel threads sleep interruptibly when they are idle
 	}
 	if w.hard < 80 && w.hard > 0 && (w.inModule || w.inProbe) && t.State != "R" {
