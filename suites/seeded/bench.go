@@ -122,6 +122,7 @@ func (b *bench) fixed(ctx context.Context) ([]seed, error) {
 			out = append(out, b.userSeed(u))
 		}
 		out = append(out, b.entropySeed())
+		out = append(out, b.moduleSeeds()...)
 	}
 	return out, ctx.Err()
 }
