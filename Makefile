@@ -52,6 +52,7 @@ bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
 
 .PHONY: score
 score: setup ## Seed faults into kernels at random and count what is noticed, named and found
+	@ci/compilers.sh
 	@$(GO) run ./suites/seeded -j $(JOBS) $(SCORE)
 
 .PHONY: lint
