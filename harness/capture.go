@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/harness/vcpu"
@@ -43,20 +46,24 @@ type captured struct {
 	attempts  []sysrq.Attempt
 	wake      time.Duration // in how long the last of user space's timers is due
 	works     bool          // a vCPU is seen to do real work
+	idle      bool          // every vCPU idles
 	frozen    bool          // no vCPU computes anything
 	reads     bool          // a disk answered reads meanwhile
+	view      *guestmem.View
+	memory    result.Memory
 	errs      []error
 	lost      error // why QEMU's monitor could not be asked at all
 }
 
-// ask looks at the stalled guest, what disturbs it least first: registers, then
-// sysrq by BREAK, keyboard, NMI. A guest that is seen to work is not disturbed
+// ask looks at the stalled guest, what disturbs it least first: registers,
+// memory, then sysrq by BREAK, keyboard, NMI. A guest that is seen to work is not disturbed
 // further, unless this is the last look.
 func (s *session) ask(ctx context.Context, d watch.Decision) (got captured) {
 	how := survey
 	if d.Idle {
 		how = glance
 	}
+	got.idle = d.Idle
 	meter := s.meter.Again()
 	s.sample(ctx, how, &got)
 	if got.lost != nil {
@@ -73,14 +80,45 @@ func (s *session) ask(ctx context.Context, d watch.Decision) (got captured) {
 	return s.question(ctx, got)
 }
 
-// question asks the guest's kernel by sysrq, and adds that to what is known.
+// question looks into the guest's memory, asks its kernel by sysrq, and looks
+// once more: a clock that stands still shows that no interrupt is taken.
 func (s *session) question(ctx context.Context, got captured) captured {
 	before, err := s.diskReads(ctx)
 	got.failed(ctx, err)
-	attempts, err := sysrq.Capture(ctx, s.sysrqGuest(), sysrq.Scaled(s.res.Host.Reference.Unit))
-	got.attempts = attempts
+	first := s.recall(ctx, &got.memory)
+	s.keys(ctx, &got, first != nil)
+	if got.view = first; first != nil {
+		if again := s.recall(ctx, &got.memory); again != nil {
+			got.view = again
+			got.memory.Ticks = again.Jiffies - first.Jiffies
+		}
+		got.failed(ctx, s.saveMemory(got.view))
+	}
+	after, err := s.diskReads(ctx)
 	got.failed(ctx, err)
-	for _, a := range attempts {
+	got.reads = after > before
+	return got
+}
+
+// keys asks by sysrq, and by NMI where nothing else says where the guest is: a
+// kernel in its first steps dies of an NMI.
+func (s *session) keys(ctx context.Context, got *captured, seen bool) {
+	times := sysrq.Scaled(s.res.Host.Reference.Unit)
+	g := s.sysrqGuest()
+	if !got.idle && deaf(got.registers) {
+		g.Routes = nil
+		got.failed(ctx, errors.New("no sysrq key was sent: every vCPU has its interrupts off and would not hear it"))
+	}
+	var err error
+	got.attempts, err = sysrq.Capture(ctx, g, times)
+	got.failed(ctx, err)
+	answered := slices.ContainsFunc(got.attempts, func(a sysrq.Attempt) bool { return a.Yield != sysrq.NoAnswer && a.Yield != sysrq.Refused })
+	if g.Routes = []sysrq.Route{sysrq.NMI}; !answered && !seen && s.req.Machine.Scenario.Arch.Facts().HasNMI {
+		nmi, err := sysrq.Capture(ctx, g, times)
+		got.failed(ctx, err)
+		got.attempts = append(got.attempts, nmi...)
+	}
+	for _, a := range got.attempts {
 		if a.Key != "" && a.To > a.From {
 			dump, err := s.saveDump(a)
 			got.failed(ctx, err)
@@ -89,10 +127,12 @@ func (s *session) question(ctx context.Context, got captured) captured {
 			}
 		}
 	}
-	after, err := s.diskReads(ctx)
-	got.failed(ctx, err)
-	got.reads = after > before
-	return got
+}
+
+// deaf says that every vCPU of a busy guest was seen to run, always with its
+// interrupts off. (An idle arm64 masks them while it waits for one.)
+func deaf(samples []vcpu.Sample) bool {
+	return len(samples) > 0 && !slices.ContainsFunc(samples, func(r vcpu.Sample) bool { return r.Halted || r.IRQsOff == nil || !*r.IRQsOff })
 }
 
 // failed keeps what went wrong, unless the capture was called off.
@@ -131,9 +171,6 @@ func (s *session) sysrqGuest() sysrq.Guest {
 	routes := []sysrq.Route{sysrq.Break}
 	if facts.HasKeyboard {
 		routes = append(routes, sysrq.Keyboard)
-	}
-	if facts.HasNMI {
-		routes = append(routes, sysrq.NMI)
 	}
 	return sysrq.Guest{Monitor: s.g.qmp, Console: uart{s.g.console}, Chardev: "console", Routes: routes}
 }

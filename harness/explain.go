@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
@@ -43,6 +42,13 @@ func (s *session) facts() (diagnose.Input, error) {
 	in := diagnose.Input{Log: log, Agent: res.Reports, Ending: ending(res.Outcome), Scenario: scenarioFacts(s.req)}
 	if n := len(res.Stalls); n > 0 {
 		last := res.Stalls[n-1]
+		if v := s.view; v != nil && !last.WentOn {
+			in.Memory = v.Tasks
+			if len(v.Log) > 0 && !bytes.Contains(log, []byte(kernelsFirst)) {
+				in.Log = append(log, v.Log...)
+				s.noteOnce("the console shows no kernel: its log was read from memory")
+			}
+		}
 		in.VCPUs, in.Repeated = vcpuFacts(last), last.Repeated
 		for _, a := range last.Attempts {
 			in.Attempts = append(in.Attempts, diagnose.Attempt{
@@ -52,6 +58,10 @@ func (s *session) facts() (diagnose.Input, error) {
 	}
 	return in, nil
 }
+
+// kernelsFirst is in the kernel's first line (init/version-timestamp.c,
+// linux_banner).
+const kernelsFirst = "Linux version "
 
 // blankDumps overwrites what stalls that were none made the guest print: the
 // tasks it shows have long gone on. Offsets stay as they are.
@@ -168,9 +178,7 @@ func (s *session) cured() bool {
 		return false
 	}
 	const looking = "the boot went on after sysrq by keyboard: key presses feed the entropy pool, so looking cured it"
-	if !slices.Contains(s.res.Notes, looking) {
-		s.note(looking)
-	}
+	s.noteOnce(looking)
 	return true
 }
 

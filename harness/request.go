@@ -3,11 +3,14 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/calibrate"
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/vcpu"
@@ -44,6 +47,8 @@ type Request struct {
 	QMPTimeout time.Duration
 	// Symbols name kernel addresses; nil where the kernel has no table.
 	Symbols vcpu.Symbolizer
+	// Memory reads the memory of a guest that has stalled; nil reads none.
+	Memory Memory
 	// Keep leaves a hung guest paused, to be looked at by hand.
 	Keep bool
 	// ConsoleCap is how many bytes of console.log are kept at most; 0 means
@@ -54,6 +59,11 @@ type Request struct {
 	// Notes go into the Result.
 	Notes []string
 }
+
+// Memory looks into the memory of a guest. registers is QEMU's text of `info
+// registers -a` of the same moment. What could be read comes with what could not
+// in View.Problems; an error means that nothing could.
+type Memory func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error)
 
 // Observer is told what happens during a boot, from one goroutine. It must not
 // block.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/qmp"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/sysrq"
@@ -36,7 +37,8 @@ type session struct {
 	reports chan agentproto.Report
 	bad     chan error
 
-	capture *capture // the one under way or being confirmed
+	capture *capture       // the one under way or being confirmed
+	view    *guestmem.View // of the last capture
 
 	progressEnd int64 // the console's length at the last line that was progress
 }
@@ -352,6 +354,9 @@ func (s *session) captured(got captured) {
 	}
 	c.to, c.finished = s.g.console.Stats().Bytes, time.Now()
 	c.stall.Registers, c.stall.Attempts = got.registers, got.attempts
+	if s.view = got.view; got.memory.Took > 0 {
+		c.stall.Memory = &got.memory
+	}
 	s.res.Stalls = append(s.res.Stalls, c.stall)
 	if !c.reset.IsZero() && !byNMI(got.attempts, c.reset) {
 		s.watch.Reset(c.reset)
@@ -466,5 +471,12 @@ func (s *session) send(ctx context.Context, err error) {
 func (s *session) note(format string, args ...any) {
 	if len(s.res.Notes) < 50 {
 		s.res.Notes = append(s.res.Notes, console.SanitizeMax(fmt.Sprintf(format, args...), 400))
+	}
+}
+
+// noteOnce adds a note that is not there yet.
+func (s *session) noteOnce(text string) {
+	if !slices.Contains(s.res.Notes, text) {
+		s.note("%s", text)
 	}
 }

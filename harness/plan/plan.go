@@ -137,6 +137,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		return harness.Request{}, err
 	}
 	file, why := bootFile(k)
+	image := lazily(k)
 	req := harness.Request{
 		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, Kernel: file},
 		Kernel: result.Kernel{
@@ -145,7 +146,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		},
 		Version: p.Version, QEMUVersion: h.Version.String(), AccelWhy: h.AccelWhy,
 		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")),
-		Symbols:     symbols(k),
+		Symbols:     symbols(image), Memory: memory(image),
 	}
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err

@@ -6,6 +6,9 @@ import (
 	"os"
 	"sync"
 
+	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
@@ -13,29 +16,59 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// symbols names addresses by the kernel's own table, which is read when the
-// first address is asked for: only a boot that stalls needs it. Addresses are
-// taken as they were linked, so they are right where the kernel is not moved
-// (no KASLR), and unnamed or outside the table where it is. The first steps of a
-// kernel run at physical addresses; these are named, too.
-func symbols(k *kernel.Kernel) vcpu.Symbolizer {
-	table := sync.OnceValue(func() *kallsyms.Table {
+// image is what the kernel's file says of itself.
+type image struct {
+	arch    arch.Arch
+	payload []byte
+	symbols *kallsyms.Table
+}
+
+// lazily reads the image once, when it is asked for first: only a boot that
+// stalls needs it.
+func lazily(k *kernel.Kernel) func() (*image, error) {
+	return sync.OnceValues(func() (*image, error) {
 		payload, err := k.Payload(context.Background())
 		if err != nil {
-			return nil
+			return nil, err
 		}
 		t, err := kallsyms.Parse(payload, k.Arch)
 		if err != nil {
-			return nil // a kernel without the table: addresses stay numbers
+			return nil, err
 		}
-		return t
+		return &image{k.Arch, payload, t}, nil
 	})
-	return func(addr uint64) (string, bool) {
-		t := table()
-		if t == nil {
-			return "", false
+}
+
+// memory reads a guest's memory by what the image says of it.
+func memory(image func() (*image, error)) harness.Memory {
+	load := sync.OnceValues(func() (*guestmem.Kernel, error) {
+		i, err := image()
+		if err != nil {
+			return nil, err
 		}
-		addr, ok := linked(t, k.Arch, addr)
+		return guestmem.LoadKernel(i.payload, i.arch, i.symbols)
+	})
+	return func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
+		k, err := load()
+		if err != nil {
+			return nil, err
+		}
+		return k.Look(ctx, ram, registers)
+	}
+}
+
+// symbols names addresses by the kernel's own table. Addresses are
+// taken as they were linked, so they are right where the kernel is not moved
+// (no KASLR), and unnamed or outside the table where it is. The first steps of a
+// kernel run at physical addresses; these are named, too.
+func symbols(image func() (*image, error)) vcpu.Symbolizer {
+	return func(addr uint64) (string, bool) {
+		i, err := image()
+		if err != nil {
+			return "", false // a kernel without the table: addresses stay numbers
+		}
+		t := i.symbols
+		addr, ok := linked(t, i.arch, addr)
 		if !ok {
 			return "", false
 		}

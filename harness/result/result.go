@@ -128,6 +128,8 @@ type Stall struct {
 	Idle       bool             `json:"idle"`
 	Registers  []vcpu.Sample    `json:"registers,omitempty"`
 	Attempts   []sysrq.Attempt  `json:"sysrq,omitempty"`
+	// Memory is what was seen of the guest's memory; nil where nobody looked.
+	Memory *Memory `json:"memory,omitempty"`
 	// Repeated is how many bytes the guest had printed since its last progress.
 	Repeated int64 `json:"repeated_bytes,omitempty"`
 	// Wake is the time that the harness waited for a timer of user space.
@@ -137,6 +139,22 @@ type Stall struct {
 	Works bool `json:"works,omitempty"`
 	// WentOn says that the boot made progress afterwards.
 	WentOn bool `json:"went_on"`
+}
+
+// Memory says how the guest's memory was read. What it showed is in memory.txt.
+type Memory struct {
+	// Tasks is how many were found.
+	Tasks int `json:"tasks"`
+	// Offset is how far the kernel was moved from where it was linked (KASLR),
+	// PhysBase the physical address of its first byte.
+	Offset   uint64 `json:"kaslr_offset,omitempty"`
+	PhysBase uint64 `json:"phys_base,omitempty"`
+	// Ticks is how many jiffies passed between two looks; 0 where the guest's
+	// clock stood still, or was not seen twice.
+	Ticks uint64 `json:"ticks,omitempty"`
+	// Took is the time of all looks, Problems what could not be read.
+	Took     time.Duration `json:"took_ns"`
+	Problems []string      `json:"problems,omitempty"`
 }
 
 // Event is one QMP event.

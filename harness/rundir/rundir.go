@@ -18,6 +18,7 @@ const (
 	QMP        = "qmp.jsonl"       // each QMP line sent and received
 	Command    = "qemu.sh"         // a command that boots the same guest by hand
 	Registers  = "registers.txt"   // the vCPUs' registers, each time they were read
+	Memory     = "memory.txt"      // tasks and log as the guest's memory has them, each time it was read
 	Sockets    = "sockets"         // while the guest runs: console.in, console.out (pipes), qmp, seat, gdb, agent
 	Agent      = "agent.jsonl"     // the agent's reports
 	Report     = "report.txt"      // the diagnosis as people read it
@@ -36,7 +37,7 @@ func Present(dir string) map[string]string {
 	files := map[string]string{}
 	for what, name := range map[string]string{
 		"console": Console, "qemu-stderr": QEMUStderr, "qmp": QMP, "command": Command,
-		"registers": Registers, "agent": Agent,
+		"registers": Registers, "memory": Memory, "agent": Agent,
 	} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			files[what] = name

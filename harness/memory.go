@@ -1,0 +1,75 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/harness/vcpu"
+)
+
+// recallTime bounds one look into the guest's memory, the reading of the
+// kernel's symbols and types included.
+const recallTime = 15 * time.Second
+
+// recall looks into the memory of the stalled guest, which does not notice. nil
+// is a look that was not asked for or showed nothing; the stall says why.
+func (s *session) recall(ctx context.Context, said *result.Memory) *guestmem.View {
+	if s.req.Memory == nil {
+		return nil
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, recallTime, fmt.Errorf("not done within %s", recallTime))
+	defer cancel()
+	v, err := s.look(ctx)
+	said.Took += time.Since(began)
+	if err != nil {
+		said.Problems = append(said.Problems, err.Error())
+		return nil
+	}
+	said.Problems = append(said.Problems, v.Problems...)
+	said.Tasks, said.Offset, said.PhysBase = len(v.Tasks), v.Offset, v.PhysBase
+	return v
+}
+
+func (s *session) look(ctx context.Context) (*guestmem.View, error) {
+	_, registers, err := vcpu.Registers(ctx, s.g.qmp, nil)
+	if err != nil {
+		return nil, err
+	}
+	sc := s.req.Machine.Scenario
+	ram := physmem.New(s.g.ram, physmem.Ranges(sc.Arch, uint64(sc.MemoryMiB)<<20))
+	v, err := s.req.Memory(ctx, ram, registers)
+	if err == nil && v == nil {
+		err = errors.New("nothing was found in the guest's memory")
+	}
+	return v, err
+}
+
+// saveMemory keeps what a look showed, in the form of a sysrq-t.
+func (s *session) saveMemory(v *guestmem.View) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# the guest's memory, %s after the start: %d tasks, kernel moved by %#x, at physical %#x, jiffies %d\n",
+		time.Since(s.start).Round(time.Millisecond), len(v.Tasks), v.Offset, v.PhysBase, v.Jiffies)
+	for _, p := range v.Problems {
+		fmt.Fprintf(&b, "# %s\n", console.Sanitize(p))
+	}
+	for i := range v.Tasks {
+		for _, l := range v.Tasks[i].Lines() {
+			b.WriteString(l + "\n")
+		}
+	}
+	if len(v.Log) > 0 {
+		b.WriteString("# the kernel's log\n")
+		b.Write(v.Log)
+	}
+	return appendFile(filepath.Join(s.req.Dir, rundir.Memory), b.Bytes())
+}

@@ -1,0 +1,108 @@
+package harness_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/rundir"
+)
+
+// remembers is a memory in which PID 1 sleeps in an initcall.
+func remembers(v guestmem.View) harness.Memory {
+	var looks atomic.Uint64
+	return func(_ context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
+		if len(ram.Ranges()) != 1 || ram.Ranges()[0].Size != 256<<20 || !strings.Contains(registers, "RIP=") {
+			return nil, errors.New("the memory or the registers are not the guest's")
+		}
+		got := v
+		got.Jiffies += 250 * looks.Add(1)
+		return &got, nil
+	}
+}
+
+func sleeper() guestmem.View {
+	var frames []dump.Frame
+	for _, n := range []string{"__schedule", "schedule", "schedule_timeout", "msleep", "slow_init", "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork"} {
+		frames = append(frames, dump.Frame{Func: n, Off: 1, Size: 2, Reliable: true})
+	}
+	return guestmem.View{
+		Tasks:    []dump.Task{{Comm: "swapper/0", PID: 1, State: "D", CPU: -1, Frames: frames}},
+		Log:      []byte("[    0.1] only in memory\n"),
+		PhysBase: 0x1000000, Problems: []string{"one list was torn"},
+	}
+}
+
+// A kernel that no key reaches is read from outside.
+func TestMemorySaysWhereADeafGuestIs(t *testing.T) {
+	t.Parallel()
+	req := request(t, "deaf", &quick)
+	req.Memory = remembers(sleeper())
+	res, err := boot(t, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := hang(t, res)
+	if d := res.Diagnosis; d == nil || d.Task == nil || d.Task.PID != 1 || !strings.Contains(d.Title, "slow_init") {
+		t.Errorf("diagnosis %+v", d)
+	}
+	if m := st.Memory; m == nil || m.Tasks != 1 || m.Ticks != 250 || m.PhysBase != 0x1000000 || len(m.Problems) == 0 || m.Took <= 0 {
+		t.Errorf("memory %+v", m)
+	}
+	if strings.Contains(yields(st.Attempts), "nmi") {
+		t.Errorf("attempts %s: an NMI, although memory says where it is", yields(st.Attempts))
+	}
+	b, err := os.ReadFile(filepath.Join(req.Dir, rundir.Memory))
+	if err != nil || !strings.Contains(string(b), " slow_init+0x1/0x2\n") || !strings.Contains(string(b), "only in memory") || res.Files["memory"] != rundir.Memory {
+		t.Errorf("%s: %v: %s; files %v", rundir.Memory, err, b, res.Files)
+	}
+}
+
+// What the guest's memory does not give is said, and the rest goes on.
+func TestUnreadableMemoryIsToldNotFatal(t *testing.T) {
+	t.Parallel()
+	req := request(t, "hangs", &quick)
+	req.Memory = func(context.Context, physmem.Reader, string) (*guestmem.View, error) {
+		return nil, errors.New("the kernel has no types")
+	}
+	res, err := boot(t, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := hang(t, res)
+	if st.Memory == nil || len(st.Memory.Problems) != 1 || !strings.Contains(st.Memory.Problems[0], "no types") {
+		t.Errorf("memory %+v", st.Memory)
+	}
+	if res.Diagnosis == nil || res.Diagnosis.Task == nil {
+		t.Errorf("sysrq answered, yet diagnosis %+v", res.Diagnosis)
+	}
+}
+
+// A kernel that never reached its console has said something all the same.
+func TestLogFromMemoryWhereTheConsoleIsSilent(t *testing.T) {
+	t.Parallel()
+	v := sleeper()
+	v.Tasks = nil
+	v.Log = []byte("[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n[    0.100000] Kernel panic - not syncing: no memory at all\n[    0.100001] ---[ end Kernel panic - not syncing: no memory at all ]---\n")
+	req := request(t, "never-says", &quick)
+	req.Memory = remembers(v)
+	res, err := boot(t, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hang(t, res)
+	if d := res.Diagnosis; d == nil || !strings.Contains(d.Title, "no memory at all") {
+		t.Errorf("diagnosis %+v", d)
+	}
+	if !strings.Contains(strings.Join(res.Notes, "\n"), "read from memory") {
+		t.Errorf("notes %q", res.Notes)
+	}
+}
