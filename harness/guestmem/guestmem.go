@@ -7,6 +7,7 @@
 //	kimage   symbols and types of the image
 //	locate   where the kernel is
 //	tasks    the list of tasks
+//	modules  the loaded modules and their symbols
 //	unwind   kernel stacks
 //	printk   the kernel's log
 //
@@ -16,15 +17,16 @@ package guestmem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/guestmem/modules"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/guestmem/printk"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
-	"github.com/unwedge/unwedge/harness/guestmem/unwind"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -37,6 +39,8 @@ type Kernel struct {
 	tasks  *tasks.Layout
 	log    *printk.Layout // nil: the log cannot be read
 	noLog  error          // why
+	mods   *modules.Layout
+	noMods error
 }
 
 // LoadKernel reads the image: payload is what kernel.Kernel.Payload gives, table
@@ -55,6 +59,9 @@ func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, er
 		return nil, err
 	}
 	k.log, k.noLog = printk.NewLayout(img)
+	if k.mods, k.noMods = modules.NewLayout(img); errors.Is(k.noMods, kimage.ErrNoType) {
+		k.noMods = nil // CONFIG_MODULES is off: nothing to tell
+	}
 	return k, nil
 }
 
@@ -76,6 +83,8 @@ type View struct {
 	// Offset is how far KASLR moved the kernel, PhysBase the physical address
 	// of its first byte.
 	Offset, PhysBase uint64
+	// Modules are the names of the loaded modules, the newest first.
+	Modules []string
 	// Unwinder says how the stacks were unwound.
 	Unwinder string
 	// Problems say what could not be read, and why.
@@ -126,15 +135,7 @@ func (k *Kernel) Look(ctx context.Context, m physmem.Reader, registers string) (
 		v.problem("%s", p)
 	}
 	w := &walker{k: k, found: found, list: list, view: v}
-	if w.unwinder, err = unwind.New(unwind.Config{
-		Arch: k.img.Arch, Memory: found.Space, Symbols: unwind.Shift(k.img.Symbols, found.Offset),
-		Image: imageMemory{k.img, found.Offset},
-	}); err != nil {
-		v.problem("stacks: %v", err)
-		w.unwinder = nil
-	} else {
-		v.Unwinder = w.unwinder.Method()
-	}
+	w.prepare(ctx)
 	w.vcpus(vcpus)
 	w.tasks(ctx)
 	return v, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/guestmem/modules"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/guestmem/unwind"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -18,8 +19,39 @@ type walker struct {
 	list     *tasks.List
 	view     *View
 	unwinder *unwind.Unwinder // nil: no stacks
+	symbols  unwind.Symbols   // at run-time addresses, modules included
 	// running are the vCPUs by the task_struct of what they run.
 	running map[uint64]running
+}
+
+// prepare reads the modules and makes the unwinder.
+func (w *walker) prepare(ctx context.Context) {
+	w.symbols = unwind.Shift(w.k.img.Symbols, w.found.Offset)
+	var texts []unwind.Module
+	err := w.k.noMods
+	if w.k.mods != nil {
+		var mods []modules.Module
+		if mods, err = w.k.mods.Read(ctx, w.found); len(mods) > 0 {
+			w.symbols = modules.NewSymbols(w.symbols, w.k.mods, w.found, mods)
+		}
+		for _, m := range mods {
+			texts = append(texts, m.Module)
+			w.view.Modules = append(w.view.Modules, m.Name)
+		}
+	}
+	if err != nil {
+		w.view.problem("%v", err)
+	}
+	w.unwinder, err = unwind.New(unwind.Config{
+		Arch: w.k.img.Arch, Memory: w.found.Space, Symbols: w.symbols,
+		Image: imageMemory{w.k.img, w.found.Offset}, Modules: texts,
+	})
+	if err != nil {
+		w.view.problem("stacks: %v", err)
+		w.unwinder = nil
+		return
+	}
+	w.view.Unwinder = w.unwinder.Method()
 }
 
 type running struct {
@@ -154,7 +186,7 @@ func frames(trace unwind.Trace) []dump.Frame {
 
 // symbol names a run-time address, as %ps does.
 func (w *walker) symbol(addr uint64) string {
-	if name, _, _, ok := w.k.img.Symbols.Nearest(addr - w.found.Offset); ok {
+	if name, _, _, ok := w.symbols.Nearest(addr); ok {
 		return name
 	}
 	return fmt.Sprintf("%#x", addr)
