@@ -215,8 +215,7 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 	if r := f.report(dump.ReportKASAN, dump.ReportLockdep, dump.ReportWarning); r != nil && r.Title != out.Title && out.Cause != CauseNone {
 		out.Notes = append(out.Notes, "the kernel complained: "+r.Title)
 	}
-	out.Title = oneLine(out.Title)
-	out.Summary = oneLine(out.Summary)
+	out.clean()
 	out.Signature = signature(out)
 }
 

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/images/agentproto"
@@ -95,8 +97,85 @@ func check(t *testing.T, d Diagnosis) {
 	if len(d.Chain) > maxLinks || len(d.Evidence) > 1<<12 {
 		t.Errorf("%d links, %d pieces of evidence", len(d.Chain), len(d.Evidence))
 	}
-	if _, err := json.Marshal(d); err != nil {
-		t.Error(err)
+	b, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(strings.ReplaceAll(string(b), `\\ufffd`, ""), `\ufffd`) { // so json writes what is no UTF-8
+		t.Errorf("invalid UTF-8 in %s", b)
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	checkSafe(t, v)
+}
+
+// checkSafe looks at every string of a Diagnosis.
+func checkSafe(t *testing.T, v any) {
+	t.Helper()
+	switch v := v.(type) {
+	case map[string]any:
+		for _, x := range v {
+			checkSafe(t, x)
+		}
+	case []any:
+		for _, x := range v {
+			checkSafe(t, x)
+		}
+	case string:
+		if utf8.RuneCountInString(v) > maxText {
+			t.Errorf("%d characters: %.80q", utf8.RuneCountInString(v), v)
+		}
+		for _, r := range v {
+			if r != '\t' && !unicode.IsGraphic(r) {
+				t.Errorf("%U in %.200q", r, v)
+				break
+			}
+		}
+	}
+}
+
+// TestHostileText: nothing that a guest prints gets through as it is, wherever
+// it is put: names of tasks, functions, units and devices, panics, command
+// lines, the agent's own reports.
+func TestHostileText(t *testing.T) {
+	for what, evil := range map[string]string{
+		"escape": "\x1b]0;owned\x07\x1b[2J\x1b[31mred", "bidi": "\u202eesrever\u202c\u2066x\u2069", "nul": "a\x00b\x00", "no UTF-8": "\xff\xfe\x9b31m\xc3",
+		"path": "../../../etc/cron.d/x", "zero width": "a\u200b\u200d\ufeffb", "bell": "\a\b\b\b", "long": strings.Repeat("x", 1<<20), "C1": "\u009b31m", "tags": "\U000e0041\U000e007f",
+	} {
+		short := evil[:min(len(evil), 14)]
+		for where, log := range map[string]string{
+			"task":     "[    1.000000] sysrq: Show State\n[    1.000001] task:init            state:S stack:0     pid:1     ppid:0      flags:0x00000000\n[    1.000002] Call Trace:\n[    1.000003]  do_wait+0x1/0x2\n[    1.000004] task:" + short + " state:D stack:0     pid:10    ppid:1      flags:0x00000000\n[    1.000005] Call Trace:\n[    1.000006]  io_schedule+0x1/0x2\n[    1.000006]  foo_read+0x1/0x2 [" + evil + "]\n[    1.000010] Sched Debug Version: v0.11\n",
+			"panic":    "[    1.000000] Kernel panic - not syncing: " + evil + "\n[    1.000001] CPU: 0 PID: 1 Comm: " + evil + " Not tainted\n",
+			"oops":     "[    1.000000] Internal error: " + evil + " [#1] SMP\n[    1.000001] pc : " + evil + "+0x1/0x2\n",
+			"warn":     "[    1.000000] WARNING: " + evil + "\n",
+			"kasan":    "[    1.000000] BUG: KASAN: " + evil + " in " + evil + "+0x1/0x2\n[    1.000001] Kernel panic - not syncing: x\n",
+			"kcsan":    "[    1.000000] BUG: KCSAN: data-race in " + evil + " / " + evil + "\n",
+			"hung":     "[    1.000000] INFO: task " + short + ":1 blocked for more than 120 seconds.\n",
+			"soft":     "[    1.000000] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [" + evil + ":1]\n",
+			"lockdep":  "[    1.000000] WARNING: possible recursive locking detected\n[    1.000001] x (&x), at: " + evil + "+0x1/0x2\n",
+			"job":      "[    1.000000] Run /init as init process\nA start job is running for " + evil + " (5s / 1min)\n",
+			"device":   "[    1.000000] Run /init as init process\nTimed out waiting for device " + evil + ".\nYou are in emergency mode\n",
+			"root":     "[    0.000000] Kernel command line: root=" + evil + "\n[    1.000000] Waiting for root device " + evil + "...\n",
+			"init":     "[    1.000000] Failed to execute " + evil + " (error -2)\n[    1.000000] Kernel panic - not syncing: No working init found.\n",
+			"agent":    "[    1.000000] unwedge-agent: {\"v\":1,\"stage\":\"" + evil + "\",\"hwrng\":\"" + evil + "\"}\n",
+			"last":     "[    1.000000] Run /init as init process\n" + evil + "\n",
+			"dracut":   "[    1.000000] Run /init as init process\ndracut: FATAL: " + evil + "\ndracut: Refusing to continue\n",
+			"reboot":   "[    1.000000] reboot: Restarting system with command '" + evil + "'\n",
+			"initcall": "[    1.000000] calling  " + evil + "+0x0/0x10 @ 1\n",
+		} {
+			t.Run(what+" in "+where, func(t *testing.T) {
+				check(t, Explain([]byte("[    0.000000] Linux version 6.1.0 (gcc)\n"+log)))
+				check(t, Diagnose(Input{Log: []byte("[    0.000000] Linux version 6.1.0 (gcc)\n" + log), Ending: EndingSilent, Repeated: 1 << 20}))
+			})
+		}
+		task := blocked(10, evil, "D", "io_schedule foo")
+		task.Frames[1].Func, task.Frames[1].Module, task.State = evil, evil, evil
+		check(t, Diagnose(Input{Ending: EndingSilent, Memory: []dump.Task{task},
+			VCPUs: []VCPU{{Symbol: evil, BusyFraction: 1}}, Agent: []agentproto.Report{{Stage: agentproto.Stage(evil), HWRNG: evil}},
+			Owners: []dump.Ownership{{WaiterPID: 10, Lock: evil, OwnerComm: evil, OwnerPID: 11}}, Attempts: []Attempt{{Key: "t", Route: evil, Detail: evil}},
+			Scenario: &Scenario{Entropy: evil, Cmdline: evil, Console: evil}}))
 	}
 }
 

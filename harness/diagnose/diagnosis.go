@@ -128,7 +128,8 @@ type Link struct {
 // on.
 type Evidence struct {
 	What string `json:"what"`
-	// Lines are raw text, as printed, without escape sequences.
+	// Lines are text as printed, made safe to show (console.Sanitize) but for
+	// their tabs.
 	Lines []string `json:"lines,omitempty"`
 	// Offset is where they stand in the log, in bytes, -1 if not in the log.
 	Offset int64 `json:"offset"`
@@ -137,7 +138,8 @@ type Evidence struct {
 	Source string `json:"source"`
 }
 
-// Diagnosis is the answer.
+// Diagnosis is the answer. Its texts are safe to show whatever the guest
+// printed: valid UTF-8, bounded, without control or invisible characters.
 type Diagnosis struct {
 	Kind  Kind  `json:"kind"`
 	Cause Cause `json:"cause"`

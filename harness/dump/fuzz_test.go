@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"unicode"
 )
 
 // seed adds the start of every log of testdata and some fragments.
@@ -74,6 +75,11 @@ func FuzzReports(f *testing.F) {
 		for i := range a.Reports {
 			if a.Reports[i].Title != b.Reports[i].Title {
 				t.Fatalf("%q and %q", a.Reports[i].Title, b.Reports[i].Title)
+			}
+			for _, r := range a.Reports[i].Title {
+				if !unicode.IsGraphic(r) {
+					t.Fatalf("%U in %q", r, a.Reports[i].Title)
+				}
 			}
 		}
 	})

@@ -3,6 +3,8 @@ package dump
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // finishTitles sets Func and Title of every report.
@@ -14,9 +16,23 @@ func (p *Parser) finishTitles() {
 			ip = "" // a trace of who complains: an RIP in it is what was interrupted
 		}
 		rep.Func = Guilty(ip, rep.Frames)
-		rep.Title = titleOf(rep, ip)
+		rep.Title = printable(titleOf(rep, ip))
 		rep.said = reportWords{}
 	}
+}
+
+// maxTitle bounds a title, in bytes.
+const maxTitle = 300
+
+// printable replaces what is not to be seen, or not UTF-8, by question marks.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			return '?'
+		}
+		return r
+	}, s[:min(len(s), maxTitle)])
+	return strings.TrimSpace(s)
 }
 
 // titleRule gives the title of the reports whose first line begins with (or,
