@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -25,18 +27,24 @@ func (e *MissingToolError) Error() string {
 	return fmt.Sprintf("build fault module: %s is not installed: install the package %s", e.Tool, e.Package)
 }
 
-// toolchain compiles modules for one architecture.
+// toolchain compiles modules for one kernel.
 type toolchain struct {
-	karch   string // the kernel's make variable ARCH
-	cross   string // CROSS_COMPILE, "" on a host of that architecture
-	version string // what the compiler says of itself
+	karch string // the kernel's make variable ARCH
+	cross string // CROSS_COMPILE, "" on a host of that architecture
+	cc    string // the compiler
+	// version is what the compiler says of itself, and built the major
+	// version of the one that the kernel was built with, 0 if not known.
+	version string
+	built   int
 }
 
 // karch are the kernel's own names for architectures: the folders below arch/.
 var karch = map[arch.Arch]string{arch.X86_64: "x86", arch.AArch64: "arm64"}
 
-func findTools(ctx context.Context, a arch.Arch) (toolchain, error) {
-	t := toolchain{karch: karch[a]}
+// findTools finds what to compile with: the compiler version that the kernel was
+// built with, or else the distribution's.
+func findTools(ctx context.Context, a arch.Arch, built int) (toolchain, error) {
+	t := toolchain{karch: karch[a], built: built}
 	if t.karch == "" {
 		return t, fmt.Errorf("build fault module: no architecture %q", a)
 	}
@@ -50,12 +58,32 @@ func findTools(ctx context.Context, a arch.Arch) (toolchain, error) {
 			return t, &need
 		}
 	}
-	out, err := exec.CommandContext(ctx, t.cross+"gcc", "--version").Output()
+	t.cc = t.cross + "gcc"
+	if exact := fmt.Sprintf("%s-%d", t.cc, built); built != 0 {
+		if _, err := exec.LookPath(exact); err == nil {
+			t.cc = exact
+		}
+	}
+	out, err := exec.CommandContext(ctx, t.cc, "--version").Output()
 	if err != nil {
-		return t, fmt.Errorf("build fault module: ask %sgcc for its version: %w", t.cross, err)
+		return t, fmt.Errorf("build fault module: ask %s for its version: %w", t.cc, err)
 	}
 	t.version, _, _ = strings.Cut(string(out), "\n")
 	return t, nil
+}
+
+// builtWith reads the major version of the compiler that the kernel was built
+// with from its headers, 0 where it is not told.
+func builtWith(headers string) int {
+	c, err := kernel.ReadConfig(filepath.Join(headers, ".config"))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(c.Get("CONFIG_GCC_VERSION")) // 120200 is 12.2.0
+	if err != nil {
+		return 0
+	}
+	return n / 10000
 }
 
 // buildTime bounds a build that would not end, on a busy host.
@@ -79,6 +107,9 @@ func (t toolchain) build(ctx context.Context, headers string) (module []byte, er
 	task := progress.From(ctx).Task("build fault module", 0)
 	err = t.make(ctx, headers, dir)
 	task.Done(err)
+	if err != nil && t.built != 0 && ctx.Err() == nil {
+		err = fmt.Errorf("%w (with %s; the kernel was built with gcc %d)", err, t.version, t.built)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +117,9 @@ func (t toolchain) build(ctx context.Context, headers string) (module []byte, er
 }
 
 func (t toolchain) make(ctx context.Context, headers, dir string) error {
-	cmd := exec.CommandContext(ctx, "make", "-C", headers, "M="+dir, "ARCH="+t.karch, "CROSS_COMPILE="+t.cross, "modules")
+	// BTF would need pahole, and nothing reads it here.
+	cmd := exec.CommandContext(ctx, "make", "-C", headers, "M="+dir, "ARCH="+t.karch, "CROSS_COMPILE="+t.cross, "CC="+t.cc,
+		"CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")
 	cmd.Env = environ(os.Environ())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // make's children end with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -123,7 +156,7 @@ func environ(env []string) []string {
 // firstError picks the compiler's or make's first complaint.
 func firstError(out []byte) string {
 	for line := range bytes.Lines(out) {
-		for _, mark := range []string{"error:", "ERROR:", "*** "} {
+		for _, mark := range []string{"error:", "ERROR:", "not found", "*** "} {
 			if bytes.Contains(line, []byte(mark)) {
 				return strings.TrimSpace(string(line))
 			}

@@ -71,13 +71,14 @@ func For(c *candidate.Candidate, mirror string, store *cache.Store) Options {
 
 // Build returns the path of the module for a kernel, in the cache. It needs make
 // and a compiler for the kernel's architecture; their absence is a
-// *MissingToolError. A module that the kernel would refuse is an error.
+// *MissingToolError. A module that the kernel would refuse is an error. A kernel
+// of a later Debian release than the host's may need its compiler and its libc.
 func Build(ctx context.Context, o Options) (string, error) {
-	tools, err := findTools(ctx, o.Arch)
+	h, err := candidate.ArchiveHeaders(ctx, o.Release, o.Version, o.Suite, candidate.Options{Arch: o.Arch, Mirror: o.Mirror, Cache: o.Store})
 	if err != nil {
 		return "", err
 	}
-	h, err := candidate.ArchiveHeaders(ctx, o.Release, o.Version, o.Suite, candidate.Options{Arch: o.Arch, Mirror: o.Mirror, Cache: o.Store})
+	tools, err := findTools(ctx, o.Arch, builtWith(h.Dir))
 	if err != nil {
 		return "", err
 	}

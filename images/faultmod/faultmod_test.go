@@ -103,7 +103,7 @@ func TestFindTools(t *testing.T) {
 			}
 		}
 		bin(t, some)
-		tools, err := findTools(t.Context(), a)
+		tools, err := findTools(t.Context(), a, 13)
 		var gone *MissingToolError
 		switch {
 		case missing == "" && (err != nil || tools.version != "gcc (Debian) 12.2" || tools.cross != cross):
@@ -112,13 +112,20 @@ func TestFindTools(t *testing.T) {
 			t.Errorf("without %s: %v", missing, err)
 		}
 	}
-	if _, err := findTools(t.Context(), "m68k"); err == nil {
+	all[cross+"gcc-13"] = `echo "gcc-13 (Debian) 13.1"`
+	bin(t, all)
+	for built, want := range map[int]string{13: cross + "gcc-13", 12: cross + "gcc", 0: cross + "gcc"} {
+		if tools, err := findTools(t.Context(), a, built); err != nil || tools.cc != want {
+			t.Errorf("for a kernel built with gcc %d: %+v, %v", built, tools, err)
+		}
+	}
+	if _, err := findTools(t.Context(), "m68k", 0); err == nil {
 		t.Error("an architecture without a name in the kernel was taken")
 	}
 }
 
 func TestMake(t *testing.T) {
-	tools := toolchain{karch: "x86", cross: "x-"}
+	tools := toolchain{karch: "x86", cross: "x-", cc: "x-gcc-9"}
 	t.Setenv("MAKEFLAGS", "-k")
 	t.Setenv("KBUILD_OUTPUT", "/elsewhere")
 	// The script has what the arguments and the environment are in the module.
@@ -127,11 +134,16 @@ func TestMake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(b); !strings.HasPrefix(got, "-C /headers M=/") || !strings.HasSuffix(got, "ARCH=x86 CROSS_COMPILE=x- modules   C\n") {
+	if got := string(b); !strings.HasPrefix(got, "-C /headers M=/") || !strings.HasSuffix(got, "ARCH=x86 CROSS_COMPILE=x- CC=x-gcc-9 CONFIG_DEBUG_INFO_BTF_MODULES= modules   C\n") {
 		t.Errorf("make ran with %q", got)
 	}
 	bin(t, map[string]string{"make": `echo "  CC  x.o"; echo "x.c:3:1: error: no such thing" >&2; echo "make: *** [x.o] Error 1"; exit 2`})
 	if _, err := tools.build(t.Context(), "/headers"); err == nil || err.Error() != "x.c:3:1: error: no such thing" {
+		t.Errorf("error %v", err)
+	}
+	tools.version, tools.built = "gcc 12.2", 14
+	bin(t, map[string]string{"make": "echo 'objtool: version GLIBC_2.38 not found'; exit 2"})
+	if _, err := tools.build(t.Context(), "/headers"); err == nil || err.Error() != "objtool: version GLIBC_2.38 not found (with gcc 12.2; the kernel was built with gcc 14)" {
 		t.Errorf("error %v", err)
 	}
 	bin(t, map[string]string{"make": `exit 3`})
@@ -141,5 +153,20 @@ func TestMake(t *testing.T) {
 	bin(t, map[string]string{"make": ``})
 	if _, err := tools.build(t.Context(), "/headers"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("nothing was built, and the error is %v", err)
+	}
+}
+
+func TestBuiltWith(t *testing.T) {
+	dir := t.TempDir()
+	for text, want := range map[string]int{"CONFIG_GCC_VERSION=120200\n": 12, "CONFIG_GCC_VERSION=many\n": 0, "CONFIG_HZ=250\n": 0} {
+		if err := os.WriteFile(filepath.Join(dir, ".config"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := builtWith(dir); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+	if got := builtWith(filepath.Join(dir, "none")); got != 0 {
+		t.Errorf("without a config: %d", got)
 	}
 }
