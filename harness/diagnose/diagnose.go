@@ -124,6 +124,7 @@ func ruleTable() []rule {
 		{"entropy", famHang, entropy},
 		{"oops", famCrash, oops},
 		{"hard lockup", famLockup, lockup},
+		{"running task", famLockup, runaway},
 		{"deadlock", famHang, deadlock},
 		{"lock", famHang, lockWait},
 		{"module or probe", famHang, moduleLoad},
@@ -318,8 +319,7 @@ func (f *facts) eventEvidence(what string, e dump.Event) Evidence {
 func (f *facts) taskEvidence(t *dump.Task) Evidence {
 	what := "the stack of " + t.String() + ", state " + t.State
 	if f.tasks.memory[t] {
-		lines := t.Lines()
-		return Evidence{What: what, Lines: lines[:min(len(lines), maxTaskLines)], Offset: -1, Source: sourceMemory}
+		return Evidence{What: what, Lines: clipLines(t.Lines()), Offset: -1, Source: sourceMemory}
 	}
 	src := f.tasks.source
 	if s := f.tasks.section; s == nil || t.Offset < s.Offset {

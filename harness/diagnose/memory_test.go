@@ -66,3 +66,26 @@ func TestWholeDumpIsPreferredToMemory(t *testing.T) {
 		t.Errorf("diagnosed from memory: %q", got.Title)
 	}
 }
+
+// A loop in an initcall is a loop, not a wait; the lock's own functions are not
+// where it is.
+func TestMemoryNamesTheTaskThatSpins(t *testing.T) {
+	tasks := []dump.Task{
+		{Comm: "kworker/u2:0", PID: 9, State: "R", Running: true, Frames: stack(
+			"native_queued_spin_lock_slowpath", "_raw_spin_lock_irqsave", "spin_here", "process_one_work", "worker_thread", "kthread", "ret_from_fork")},
+		{Comm: "swapper/0", PID: 1, State: "D", Frames: stack(
+			"__schedule", "schedule", "schedule_timeout", "wait_for_completion", "__flush_work", "late_thing", "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork")},
+	}
+	in := diagnose.Input{
+		Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
+		VCPUs: []diagnose.VCPU{{PC: 1, Symbol: "native_queued_spin_lock_slowpath+0x5a/0x200", BusyFraction: 1}},
+	}
+	d := diagnose.Diagnose(in)
+	if d.Kind != diagnose.KindLockup || d.Cause != diagnose.CauseSpin || d.Function != "spin_here" || d.Task == nil || d.Task.PID != 9 {
+		t.Errorf("%s/%s %q, function %q, task %+v", d.Kind, d.Cause, d.Title, d.Function, d.Task)
+	}
+	in.VCPUs[0] = diagnose.VCPU{PC: 1, Symbol: "default_idle+0x5/0x20", Idle: true}
+	if d := diagnose.Diagnose(in); d.Cause == diagnose.CauseSpin {
+		t.Errorf("an idle CPU spins: %q", d.Title)
+	}
+}

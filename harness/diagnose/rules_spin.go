@@ -1,0 +1,88 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// runaway: a virtual CPU is at full load in the kernel, and memory shows the
+// task that it runs there. Whatever else waits, waits for that task or for its
+// CPU.
+func runaway(f *facts) *Diagnosis {
+	if consoleFlood(f) != nil {
+		return nil
+	}
+	for i := range f.in.VCPUs {
+		c := &f.in.VCPUs[i]
+		if c.Idle || c.User || c.Symbol == "" || c.BusyFraction < 0.9 {
+			continue
+		}
+		if t, at := f.runs(functionOf(c.Symbol)); t != nil {
+			return f.spins(t, at)
+		}
+	}
+	return nil
+}
+
+// runs finds the running task of the guest's memory that has the function on its
+// stack, and where.
+func (f *facts) runs(fn string) (t *dump.Task, at int) {
+	for i := range f.in.Memory {
+		t := &f.in.Memory[i]
+		if !t.Running {
+			continue
+		}
+		for at, fr := range t.Frames {
+			if fr.Base() == fn {
+				return t, at
+			}
+		}
+	}
+	return nil, 0
+}
+
+// spins is the Diagnosis of a task that runs in its frame at. A primitive, such
+// as a spin lock's, is named by who called it.
+func (f *facts) spins(t *dump.Task, at int) *Diagnosis {
+	inner := t.Frames[at].Base()
+	fn := inner
+	for _, fr := range t.Frames[at:] {
+		if b := fr.Base(); fr.Reliable && !dump.IsGeneric(b) {
+			fn = b
+			break
+		}
+	}
+	w := classify(t)
+	out := &Diagnosis{
+		Kind: KindLockup, Cause: CauseSpin, Where: WhereKernel, Confidence: Likely,
+		Title: "a virtual CPU spins in " + fn, Function: fn,
+		Task:   &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+		Chain:  []Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs"}},
+		Remedy: "look for an endless loop in " + fn + ", or for what it waits for without sleeping",
+		Evidence: append([]Evidence{{
+			What: "the stack of " + t.String() + ", which runs", Offset: -1, Source: sourceMemory, Lines: clipLines(t.Lines()),
+		}}, f.vcpuEvidence()...),
+	}
+	where := ""
+	switch {
+	case w.inInitcall && w.initcall != "" && w.initcall != fn:
+		where = ", in the initcall " + w.initcall
+		out.Remedy = "leave the initcall out to see whether the boot goes on: initcall_blacklist=" + w.initcall
+	case w.inProbe && w.probe != "" && w.probe != fn:
+		where = ", in the probe " + w.probe
+	case w.inModule && w.module != "":
+		where = ", in the module " + w.module
+	}
+	if t.Syscall != nil {
+		out.Syscall = t.Syscall.Name
+	}
+	what := fn
+	if inner != fn {
+		what = inner + ", which " + fn + " called"
+	}
+	out.Summary = fmt.Sprintf("%s runs at full load in %s%s, and nothing new is on the console", t.String(), what, where)
+	return out
+}
+
+func clipLines(lines []string) []string { return lines[:min(len(lines), maxTaskLines)] }
