@@ -231,13 +231,14 @@ func (c *Card) arches() []string {
 	return slices.Compact(out)
 }
 
-// group is a fault's line in the table: those of user space share one.
+// group is a fault's line in the table: those of user space share one, and those
+// of a module.
 func group(fault string) string {
-	kind, _, user := strings.Cut(fault, ": ")
-	if user {
-		return kind + " space"
+	kind, _, _ := strings.Cut(fault, ": ")
+	if kind == "user" {
+		return "user space"
 	}
-	return fault
+	return kind
 }
 
 func (c *Card) faults() []string {

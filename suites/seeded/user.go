@@ -54,8 +54,10 @@ var userFaults = []userFault{
 	{name: "poweroff", words: []string{"unwedge.fault=poweroff"}, kinds: shutdown, causes: []diagnose.Cause{diagnose.CauseShutdown}},
 	{name: "halt", words: []string{"unwedge.fault=halt"}, kinds: shutdown, causes: []diagnose.Cause{diagnose.CauseShutdown}},
 	{name: "no init", words: []string{"rdinit=/nonexistent"}, kinds: panics, causes: noInit},
-	{name: "init not executable", words: []string{"rdinit=/etc/unwedge/modules"}, kinds: panics, causes: noInit},
-	{name: "init is no program", initrd: with(file{name: "init", text: "\x00\x01 no ELF, no script\n"}), kinds: panics, causes: noInit},
+	// The kernel then tries others, and runs the shell of the initramfs, which
+	// waits for somebody to type.
+	{name: "init not executable", words: []string{"rdinit=/etc/unwedge/modules"}, kinds: append(stopped, panics...), causes: noInit},
+	{name: "init is no program", initrd: with(file{name: "init", text: "\x00\x01 no ELF, no script\n"}), kinds: append(stopped, panics...), causes: noInit},
 	{name: "truncated initramfs", initrd: truncated, kinds: panics, causes: append([]diagnose.Cause{diagnose.CauseInitDied}, noInit...)},
 	{name: "no initramfs, no root", change: func(sc *scenarios.Scenario) { sc.Initramfs = scenarios.NoInitrd },
 		kinds: panics, causes: []diagnose.Cause{diagnose.CauseRootMount, diagnose.CauseRootDevice}},
@@ -68,7 +70,7 @@ var userFaults = []userFault{
 			"[Unit]", "Before=initrd.target", "[Service]", "Type=oneshot", "TimeoutStartSec=infinity", "ExecStart=/usr/lib/unwedge/agent fault flock")...)},
 	{name: "root without init", scenario: "distro", phase: switchRoot, kinds: stopped, causes: []diagnose.Cause{diagnose.CauseNoInit, diagnose.CauseEmergency, diagnose.CauseSystemdFreezes},
 		initrd: with(beforeSwitch("/bin/mv /sysroot/usr/lib/systemd/systemd /sysroot/usr/lib/systemd/gone")...)},
-	{name: "init of the root is no program", scenario: "distro", phase: switchRoot, kinds: append(stopped, diagnose.KindPanic),
+	{name: "init of the root is no program", scenario: "distro", phase: switchRoot, kinds: append(stopped, panics...),
 		causes: []diagnose.Cause{diagnose.CauseNoInit, diagnose.CauseEmergency, diagnose.CauseSystemdFreezes},
 		initrd: with(beforeSwitch("/bin/cp /etc/os-release /sysroot/usr/lib/systemd/systemd")...)},
 	{name: "init of the root:flock", scenario: "distro", phase: switchRoot, words: []string{"unwedge.fault=flock"}, kinds: isHang, causes: locked, syscall: "flock",
