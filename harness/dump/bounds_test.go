@@ -3,6 +3,7 @@ package dump
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -62,42 +63,87 @@ func TestStateDumpIsWhole(t *testing.T) {
 	}
 }
 
-// TestHostileLogs: shapes that invite quadratic work or endless memory. They
-// are a few MB; quadratic work on them would run for minutes and hit the test's
-// time limit.
+// hostileLogs are shapes that invite quadratic work or endless memory, of about
+// size bytes each.
+func hostileLogs(size int) map[string][]byte {
+	rep := func(s string) []byte { return bytes.Repeat([]byte(s), max(1, size/len(s))) }
+	const head = "task:a state:S stack:0 pid:1 ppid:1 flags:0x00000000\n"
+	after := func(first, s string) []byte { return append([]byte(first), rep(s)...) }
+	return map[string][]byte{
+		"endless line":         rep("x"),
+		"endless brackets":     rep("["),
+		"endless stamps":       rep("[    1.000000] "),
+		"endless escapes":      rep("\x1b["),
+		"endless osc":          rep("\x1b]"),
+		"endless returns":      rep("\r"),
+		"empty lines":          rep("\n"),
+		"nul bytes":            rep("\x00"),
+		"blanks":               rep(" "),
+		"braces":               rep("<f>{a+1} "),
+		"headers":              rep(head),
+		"state words":          rep(" state:S"),
+		"old headers":          rep("mount D 0 639 593 0x00000004\n"),
+		"hex words":            rep("00000000 "),
+		"colons":               rep("task:"),
+		"frames without end":   after(head, " fn+0x1/0x2\n"),
+		"pluses":               after(head, " +0x"),
+		"banners":              rep("[    1.000000] sysrq: Show State\n"),
+		"dumps of one":         rep("[    1.000000] sysrq: Show State\n" + head),
+		"kernel banners":       rep("[    1.000000] Linux version 6.1\n"),
+		"reports":              rep("[    1.000000] BUG: soft lockup - CPU#1 stuck for 22s! [a:1]\n"),
+		"warnings with frames": rep("[    1.000000] WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2\n[    1.000000]  g+0x1/0x2\n"),
+		"lockdep":              after("[    1.000000] WARNING: possible recursive locking detected\n", "[    1.000000] x, at: f+0x1/0x2\n"),
+		"panics":               rep("[    1.000000] Kernel panic - not syncing: x\n"),
+		"devices in use":       rep("[    1.000000] unregister_netdevice: waiting for lo to become free\n"),
+		"hung tasks":           rep("[    1.000000] INFO: task a:1 blocked for more than 10 seconds.\n"),
+		"locks":                rep("1 lock held by a/1:\n #0: ff (x){+}, at: f+0x1/0x2\n"),
+		"from":                 after(head, " a from b from"),
+		"callers without end":  callers(size / 70),
+		"names without end":    names(size / 70),
+		"subjects without end": subjects(size / 70),
+		"initcalls":            initcalls(size / 70),
+	}
+}
+
+// TestHostileLogs: a Dump keeps its limits, and what is parsed takes memory in
+// proportion to the log, however it is made.
 func TestHostileLogs(t *testing.T) {
-	const mb = 1 << 20
-	rep := func(s string, n int) []byte { return bytes.Repeat([]byte(s), n/len(s)) }
-	for name, log := range map[string][]byte{
-		"endless line":         rep("x", 2*mb),
-		"endless brackets":     rep("[", 2*mb),
-		"endless stamps":       rep("[    1.000000] ", 2*mb),
-		"endless escapes":      rep("\x1b[", 2*mb),
-		"endless osc":          rep("\x1b]", 2*mb),
-		"endless returns":      rep("\r", 2*mb),
-		"empty lines":          rep("\n", 2*mb),
-		"nul bytes":            rep("\x00", 2*mb),
-		"braces":               rep("<f>{a+1} ", 2*mb),
-		"headers":              rep("task:a state:S stack:0 pid:1 ppid:1 flags:0x00000000\n", 2*mb),
-		"state words":          rep(" state:S", 2*mb),
-		"old headers":          rep("mount D 0 639 593 0x00000004\n", 2*mb),
-		"frames without end":   append([]byte("task:a state:S stack:0 pid:1 ppid:1 flags:0x00000000\n"), rep(" fn+0x1/0x2\n", 2*mb)...),
-		"banners":              rep("[    1.000000] sysrq: Show State\n", 2*mb),
-		"kernel banners":       rep("[    1.000000] Linux version 6.1\n", 2*mb),
-		"reports":              rep("[    1.000000] BUG: soft lockup - CPU#1 stuck for 22s! [a:1]\n", 2*mb),
-		"panics":               rep("[    1.000000] Kernel panic - not syncing: x\n", 2*mb),
-		"hung tasks":           rep("[    1.000000] INFO: task a:1 blocked for more than 10 seconds.\n", 2*mb),
-		"locks":                rep("1 lock held by a/1:\n #0: ff (x){+}, at: f+0x1/0x2\n", 2*mb),
-		"from":                 append([]byte("task:a state:S stack:0 pid:1 ppid:1 flags:0x00000000\n"), rep(" a from b from", 2*mb)...),
-		"callers without end":  callers(30000),
-		"names without end":    names(30000),
-		"subjects without end": subjects(30000),
-		"initcalls":            initcalls(30000),
-	} {
+	const size = 2 << 20
+	for name, log := range hostileLogs(size) {
 		t.Run(name, func(t *testing.T) {
+			var before, now runtime.MemStats
+			runtime.ReadMemStats(&before)
 			d := Parse(log)
+			runtime.ReadMemStats(&now)
 			checkBounds(t, d)
+			if got := now.TotalAlloc - before.TotalAlloc; got > 48*size {
+				t.Errorf("%d MB were taken for a log of %d", got>>20, len(log)>>20)
+			}
 		})
+	}
+}
+
+// TestWorkIsLinear: twice the log is about twice the work, counted in bytes and
+// things that are looked at, not in time.
+func TestWorkIsLinear(t *testing.T) {
+	work := func(log []byte) int {
+		var s splitter
+		p := NewParser()
+		s.split(log, func(r Record) bool { p.Add(r); return true })
+		p.Dump()
+		return s.work + p.work
+	}
+	const size = 256 << 10
+	double := hostileLogs(2 * size)
+	for name, log := range hostileLogs(size) {
+		one, two := work(log), work(double[name])
+		if two > one*11/5+MaxSections*MaxReports || one > 64*size {
+			t.Errorf("%s: %d for %d bytes, %d for %d", name, one, len(log), two, len(double[name]))
+		}
+	}
+	real := makeDump(size)
+	if one, two := work(real), work(makeDump(2*size)); two > one*11/5 || one > 4*len(real) {
+		t.Errorf("a task dump: %d for %d bytes, %d for twice as many", one, len(real), two)
 	}
 }
 

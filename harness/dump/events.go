@@ -91,6 +91,7 @@ func (p *Parser) ruleLine(b []byte, r Record) {
 	if len(b) < 8 || len(b) > 1200 || r.Source == SourceFirmware {
 		return
 	}
+	p.work += len(b)
 	if isQuote(b) {
 		if hasPrefix(b, "Unknown kernel command line parameters ") && bytes.Contains(b, []byte("fips=1")) {
 			p.event(Event{Kind: EventFIPSUnknown}, b, r)

@@ -78,6 +78,7 @@ func (p *Parser) sectionEnd(b []byte, r Record) bool {
 }
 
 func (p *Parser) closeAll() {
+	p.work += len(p.open)
 	for c := range p.open {
 		p.close(c)
 	}
@@ -180,6 +181,7 @@ func (p *Parser) sysrqLine(b []byte, r Record) bool {
 // dropSection makes room by removing the older half of the sections.
 func (p *Parser) dropSection() {
 	n := MaxSections / 2
+	p.work += MaxSections
 	for i := range n {
 		p.tasks -= len(p.d.Sections[i].Tasks)
 	}

@@ -20,6 +20,7 @@ type Parser struct {
 	names map[string]string // interned function names, bounded
 	slab  []Frame           // finished frames are cut from slabs
 	free  [][]Frame         // scratch of closed blocks
+	spare []*block          // closed blocks, at most maxOpen and one
 
 	open    map[Caller]*block // open traces; zero Caller for logs without IDs
 	last    *block            // the block of lastKey, to spare a map look-up
@@ -30,11 +31,13 @@ type Parser struct {
 	locks   bool           // inside a list of held locks
 	events  map[string]int // event key -> index
 	calls   []Event        // initcalls that have not returned
+	work    int            // bytes and things looked at, for a test that it is linear
 }
 
 // block is a trace that is being read: a task's, a report's, or both.
 type block struct {
-	task    *Task
+	task    *Task // nil, or &own
+	own     Task
 	report  int // index into d.Reports, -1 if none
 	dest    int // section index the task goes to, -1 loose
 	frames  []Frame
@@ -84,6 +87,7 @@ func (p *Parser) Dump() *Dump {
 func (p *Parser) Add(r Record) {
 	p.d.Records++
 	b := r.Text
+	p.work += len(b)
 	if p.section >= 0 {
 		s := &p.d.Sections[p.section]
 		s.Records++
@@ -147,9 +151,12 @@ func (p *Parser) start(c Caller, bl *block) {
 // ipSymbol finds `fn+0x..` in what follows an instruction pointer's name.
 // header opens a task.
 func (p *Parser) header(h header, r Record) {
-	t := &Task{
+	bl := p.newBlock()
+	bl.task = &bl.own
+	t := bl.task
+	*t = Task{
 		Comm: p.intern(h.comm), PID: h.pid, TGID: h.tgid, PPID: h.ppid,
-		State: string(rune(h.state)), Running: h.running, Flags: h.flags, TaskFlags: h.taskFlags,
+		State: stateNames[h.state&0x7f], Running: h.running, Flags: h.flags, TaskFlags: h.taskFlags,
 		CPU: -1, Offset: r.Offset, End: r.End, Caller: r.Caller,
 	}
 	const pfKThread = 0x00200000 // include/linux/sched.h
@@ -158,7 +165,6 @@ func (p *Parser) header(h header, r Record) {
 	} else {
 		t.KernelThread = h.ppid == 2 || h.pid == 2
 	}
-	bl := &block{task: t, report: -1, dest: -1, want: -1}
 	if i := p.waiting(r.Caller, h.pid); i >= 0 {
 		bl.report = i // the stack that a report announced
 		rep := &p.d.Reports[i]
@@ -174,10 +180,9 @@ func (p *Parser) header(h header, r Record) {
 
 // cpuBlock opens the trace of a CPU.
 func (p *Parser) cpuBlock(cpu int, r Record) *block {
-	bl := &block{
-		task:   &Task{CPU: cpu, State: "R", Running: true, Offset: r.Offset, End: r.End, Caller: r.Caller},
-		report: p.waiting(r.Caller, -1), dest: -1, want: -1,
-	}
+	bl := p.newBlock()
+	bl.own = Task{CPU: cpu, State: "R", Running: true, Offset: r.Offset, End: r.End, Caller: r.Caller}
+	bl.task, bl.report = &bl.own, p.waiting(r.Caller, -1)
 	if s := p.section; s >= 0 && p.d.Sections[s].Kind == SectionCPUs {
 		bl.dest = s
 	}
@@ -209,9 +214,10 @@ func (p *Parser) close(c Caller) {
 		p.last = nil
 	}
 	frames := p.settle(bl)
+	p.work += len(frames)
 	if t := bl.task; t != nil {
 		t.Frames = frames
-		t.Syscall = bl.regs.syscall(p.d.Arch, Trusted(frames))
+		t.Syscall = bl.regs.syscall(p.d.Arch, frames)
 		t.UserIP = bl.regs.ip
 		t.Torn = !bl.closed && !endsTrace(frames) && !(len(frames) == 0 && (t.Running || t.State == "Z" || t.State == "X"))
 		if !t.KernelThread && t.TaskFlags == 0 && t.PID != 1 && t.Syscall == nil && len(frames) > 0 && isKthreadStack(frames) {
@@ -231,7 +237,36 @@ func (p *Parser) close(c Caller) {
 			rep.End = max(rep.End, bl.task.End)
 		}
 	}
+	*bl = block{}
+	p.spare = append(p.spare, bl)
 }
+
+// reportBlock returns the block of a report; want is the report if it waits for
+// the header of a task, else -1.
+func (p *Parser) reportBlock(report, want int) *block {
+	bl := p.newBlock()
+	bl.report, bl.want = report, want
+	return bl
+}
+
+// newBlock returns a block that belongs to nothing yet.
+func (p *Parser) newBlock() *block {
+	if n := len(p.spare); n > 0 {
+		bl := p.spare[n-1]
+		p.spare = p.spare[:n-1]
+		bl.report, bl.dest, bl.want = -1, -1, -1
+		return bl
+	}
+	return &block{report: -1, dest: -1, want: -1}
+}
+
+// stateNames spare an allocation for each task.
+var stateNames = func() (out [128]string) {
+	for i := range out {
+		out[i] = string(rune(i))
+	}
+	return out
+}()
 
 func isKthreadStack(frames []Frame) bool {
 	for _, f := range frames {
@@ -278,6 +313,7 @@ func (p *Parser) keep(t Task, dest int) {
 // the one that is kept.
 func (p *Parser) evict(dest int) bool {
 	for i := range p.d.Sections {
+		p.work++
 		if s := &p.d.Sections[i]; i != dest && len(s.Tasks) > 0 {
 			p.tasks -= len(s.Tasks)
 			p.d.Dropped += len(s.Tasks)

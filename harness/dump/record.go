@@ -73,13 +73,7 @@ func (r Record) Plain() []byte { return StripANSI(r.Text) }
 func Records(log []byte) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		var s splitter
-		for pos := 0; pos < len(log); {
-			n := lineLength(log[pos:])
-			if !s.line(log[pos:pos+n], int64(pos), yield) {
-				return
-			}
-			pos += n
-		}
+		s.split(log, yield)
 	}
 }
 
@@ -114,12 +108,24 @@ type splitter struct {
 	kernelSeen bool // the kernel has printed
 	stamped    bool // the kernel prints time stamps
 	userSeen   bool // user space runs
+	work       int  // bytes looked at
+}
+
+func (s *splitter) split(log []byte, yield func(Record) bool) {
+	for pos := 0; pos < len(log); {
+		n := lineLength(log[pos:])
+		if !s.line(log[pos:pos+n], int64(pos), yield) {
+			return
+		}
+		pos += n
+	}
 }
 
 // line emits the records of one line, terminator included.
 func (s *splitter) line(line []byte, off int64, yield func(Record) bool) bool {
 	end := off + int64(len(line))
 	text := trimEnd(line)
+	s.work += len(line)
 	// systemd's status lines overwrite each other with a bare \r.
 	for {
 		cr := bytes.IndexByte(text, '\r')
@@ -142,6 +148,7 @@ func (s *splitter) segment(text []byte, off, end int64, yield func(Record) bool)
 		n, kind := parsePrefix(text, &r)
 		body := text[n:]
 		next := nextStamp(body)
+		s.work += n + next
 		if next < len(body) {
 			r.End = off + int64(n+next)
 		}

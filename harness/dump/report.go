@@ -180,7 +180,7 @@ func (p *Parser) report(b []byte, r Record) bool {
 	if i < 0 || kind == ReportReboot {
 		return true
 	}
-	bl := &block{report: i, dest: -1, want: -1}
+	bl := p.reportBlock(i, -1)
 	if kind == ReportSoft || kind == ReportHard || kind == ReportWorkqueue {
 		bl.want = i
 	}
@@ -219,12 +219,12 @@ func (p *Parser) info(t []byte, r Record) bool {
 			rep.CPU++
 		}
 		if i := p.addReport(rep, r); i >= 0 {
-			p.start(r.Caller, &block{report: i, dest: -1, want: i})
+			p.start(r.Caller, p.reportBlock(i, i))
 		}
 		return true
 	case lockdepInfo(s):
 		if i := p.addReport(Report{Kind: ReportLockdep, Text: clip(t)}, r); i >= 0 {
-			p.start(r.Caller, &block{report: i, dest: -1, want: -1})
+			p.start(r.Caller, p.reportBlock(i, -1))
 		}
 		return true
 	}
@@ -259,7 +259,7 @@ func (p *Parser) taskInfo(s, t []byte, r Record) bool {
 		if comm, pid, ok := splitComm(s[:j]); ok {
 			secs, _ := parseDec(s[j+len(" can't die for more than "):])
 			if k := p.addReport(Report{Kind: ReportHungTask, Text: clip(t), Comm: p.intern(comm), PID: pid, Seconds: secs}, r); k >= 0 {
-				p.start(r.Caller, &block{report: k, dest: -1, want: k})
+				p.start(r.Caller, p.reportBlock(k, k))
 			}
 			return true
 		}
@@ -282,7 +282,7 @@ func (p *Parser) taskInfo(s, t []byte, r Record) bool {
 			rep.Seconds, _ = parseDec(rest[j+5:])
 		}
 		if k := p.addReport(rep, r); k >= 0 {
-			p.start(r.Caller, &block{report: k, dest: -1, want: k})
+			p.start(r.Caller, p.reportBlock(k, k))
 		}
 		return true
 	}
@@ -367,6 +367,7 @@ func (p *Parser) addReport(rep Report, r Record) int {
 			return -1
 		}
 		p.closeAll()
+		p.work += MaxReports / 2
 		p.d.Reports = append(p.d.Reports[:MaxReports/2], p.d.Reports[MaxReports/2+1:]...)
 	}
 	rep.CPU--

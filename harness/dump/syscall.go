@@ -218,7 +218,11 @@ func (u *userRegs) syscall(arch string, frames []Frame) *Syscall {
 	if nr < 0 && name == "" {
 		return nil
 	}
-	s := &Syscall{Nr: nr, Name: name, Compat: compat}
+	full := &struct { // in one piece
+		Syscall
+		args [6]uint64
+	}{Syscall: Syscall{Nr: nr, Name: name, Compat: compat}, args: u.args}
+	s := &full.Syscall
 	if s.Name == "" && !compat {
 		s.Name = SyscallName("x86_64", nr) // only x86 prints the number
 	}
@@ -226,7 +230,7 @@ func (u *userRegs) syscall(arch string, frames []Frame) *Syscall {
 		s.Nr = syscallNumber(arch, name)
 	}
 	if nr >= 0 && u.set&0x3f == 0x3f {
-		s.Args = append([]uint64(nil), u.args[:]...)
+		s.Args = full.args[:]
 	}
 	return s
 }

@@ -11,6 +11,7 @@ import (
 func (p *Parser) finishTitles() {
 	for i := range p.d.Reports {
 		rep := &p.d.Reports[i]
+		p.work += len(rep.Frames) + len(rep.Text)
 		ip := rep.IP
 		if rep.Kind == ReportBug && !isBugAt(rep.Text) && len(rep.Frames) > 0 {
 			ip = "" // a trace of who complains: an RIP in it is what was interrupted
