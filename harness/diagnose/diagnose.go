@@ -122,6 +122,7 @@ func ruleTable() []rule {
 		{"dracut gave up", famFatal, dracutFatal},
 		{"systemd crashed", famFatal, pid1Crashed},
 		{"entropy", famHang, entropy},
+		{"early exception", famCrash, earlyException},
 		{"oops", famCrash, oops},
 		{"hard lockup", famLockup, lockup},
 		{"running task", famLockup, runaway},

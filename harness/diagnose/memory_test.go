@@ -89,3 +89,13 @@ func TestMemoryNamesTheTaskThatSpins(t *testing.T) {
 		t.Errorf("an idle CPU spins: %q", d.Title)
 	}
 }
+
+func TestMemoryShowsAnEarlyException(t *testing.T) {
+	tasks := []dump.Task{{Comm: "swapper", PID: 0, State: "R", Running: true, Frames: stack(
+		"native_halt", "early_fixup_exception", "early_idt_handler_common", "parameq", "do_early_param", "parse_args", "setup_arch", "start_kernel")}}
+	d := diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
+		VCPUs: []diagnose.VCPU{{PC: 1, Symbol: "native_halt+0xa/0x10", Idle: true}}})
+	if d.Kind != diagnose.KindPanic || d.Cause != diagnose.CauseOops || d.Function != "parameq" || d.Title != "PANIC: early exception in parameq" {
+		t.Errorf("%s/%s %q, function %q", d.Kind, d.Cause, d.Title, d.Function)
+	}
+}
