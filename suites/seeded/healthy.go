@@ -133,11 +133,8 @@ func healthyList(a arch.Arch, kernels []*candidate.Candidate, n int) ([]healthyB
 	return out, nil
 }
 
-// healthyBoots boots unmodified kernels and counts the false alarms.
-func (s *suite) healthyBoots(ctx context.Context, a arch.Arch) error {
-	if s.healthy == 0 {
-		return nil
-	}
+// healthyOf are the healthy boots of an arch.
+func (s *suite) healthyOf(ctx context.Context, a arch.Arch) ([]healthyBoot, error) {
 	args := s.kernels
 	if len(args) == 0 {
 		args = healthyKernels(a)
@@ -149,17 +146,24 @@ func (s *suite) healthyBoots(ctx context.Context, a arch.Arch) error {
 	for _, arg := range args {
 		c, err := s.plan.Candidate(ctx, arg, "")
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if c.Kernel.Arch == a {
 			kernels = append(kernels, c)
-			s.update(func(card *Card) { card.addKernel(c) })
 		}
 	}
 	if len(kernels) == 0 {
-		return fmt.Errorf("healthy boots for %s: no kernel of that arch is given", a)
+		return nil, fmt.Errorf("healthy boots for %s: no kernel of that arch is given", a)
 	}
-	list, err := healthyList(a, kernels, s.healthy)
+	return healthyList(a, kernels, s.healthy)
+}
+
+// healthyBoots boots unmodified kernels and counts the false alarms.
+func (s *suite) healthyBoots(ctx context.Context, a arch.Arch) error {
+	if s.healthy == 0 {
+		return nil
+	}
+	list, err := s.healthyOf(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -173,9 +177,17 @@ func (s *suite) healthyBoots(ctx context.Context, a arch.Arch) error {
 // harnessFailed is the outcome of a boot that says nothing about the kernel.
 const harnessFailed scenarios.Outcome = "harness failed"
 
+// plannedHealthy is the entry of a boot in the results, before it is made.
+func (s *suite) plannedHealthy(j healthyBoot) Healthy {
+	return Healthy{
+		Index: j.index, Cell: j.sc.Name, Arch: string(j.sc.Arch), Release: j.c.Kernel.Release, CPUs: j.sc.CPUs,
+		Pause: j.pause.name, Loaded: j.load && s.load > 0,
+	}
+}
+
 func (s *suite) bootHealthy(ctx context.Context, cell matrix.Cell[healthyBoot]) (*result.Result, error) {
 	j := cell.Job
-	h := Healthy{Index: j.index, Cell: j.sc.Name, Arch: string(j.sc.Arch), Release: j.c.Kernel.Release, CPUs: j.sc.CPUs, Pause: j.pause.name, Loaded: j.load && s.load > 0}
+	h := s.plannedHealthy(j)
 	if s.only != nil && !s.only.MatchString("healthy/"+h.Arch+"/"+h.Cell+" "+h.Release) || s.healthyKnown(h) {
 		return nil, nil
 	}
@@ -201,7 +213,10 @@ func (s *suite) bootHealthy(ctx context.Context, cell matrix.Cell[healthyBoot]) 
 	} else {
 		h.Dir, _ = filepath.Rel(s.out, dir)
 	}
-	s.update(func(c *Card) { c.Healthy = append(c.Healthy, h) })
+	s.update(func(c *Card) {
+		c.addKernel(j.c)
+		c.Healthy = append(c.Healthy, h)
+	})
 	fmt.Fprintf(s.log, "healthy   %d: %s, %s, %d vCPUs%s: %s, %d suspicions, %s %s\n", h.Index, h.Cell, h.Release, h.CPUs, h.how(), h.Outcome, h.Suspected, seconds(h.Wall), h.Note)
 	return res, err
 }

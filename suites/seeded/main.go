@@ -43,6 +43,7 @@ type options struct {
 	results string
 	json    bool
 	short   bool
+	list    bool
 	burn    bool
 	load    int            // programs that compute beside some healthy boots
 	only    *regexp.Regexp // which seeds and healthy boots; nil means all
@@ -70,12 +71,13 @@ func parse(args []string) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("seeded", flag.ContinueOnError)
 	arches := fs.String("arch", "", "one architecture; default: both")
-	fs.IntVar(&o.n, "n", 38, "mutants for each architecture")
+	fs.IntVar(&o.n, "n", 36, "mutants for each architecture")
 	fs.IntVar(&o.healthy, "healthy", 150, "healthy boots for each architecture")
 	fs.BoolVar(&o.user, "user", true, "also the faults that are not drawn: those of user space")
 	fs.IntVar(&o.load, "load", 2, "programs that compute beside every third healthy boot, to keep the host busy")
 	only := fs.String("only", "", "do only what matches this regular expression: a seed's \"ARCH/FAULT/FUNCTION PHASE\", or a healthy boot's \"healthy/ARCH/CELL RELEASE\"")
 	fs.BoolVar(&o.short, "short", false, "a few chosen seeds and healthy boots, and an exit status that says whether all were right")
+	fs.BoolVar(&o.list, "list", false, "print the seeds and the healthy boots, and boot none")
 	fs.BoolVar(&o.burn, "burn", false, "compute and do nothing else; for --load")
 	fs.IntVar(&o.jobs, "j", 1, "boots at a time")
 	fs.Uint64Var(&o.seed, "seed", 0, "what the draw depends on; 0 draws a seed, which is printed")

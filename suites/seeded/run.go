@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 
 	"github.com/unwedge/unwedge/harness/matrix"
@@ -21,6 +22,8 @@ type suite struct {
 	options
 	plan *plan.Planner
 	log  io.Writer
+	// stdout is where the results go.
+	stdout io.Writer
 
 	mu   sync.Mutex // guards card and what is written from it
 	card Card
@@ -35,7 +38,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s := &suite{options: o, plan: &plan.Planner{Store: store, State: state, Version: "score"}, log: stderr}
+	s := &suite{options: o, plan: &plan.Planner{Store: store, State: state, Version: "score"}, log: stderr, stdout: stdout}
 	if err := s.goOn(); err != nil {
 		return err
 	}
@@ -47,6 +50,9 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		if err := s.arch(ctx, a); err != nil {
 			return err
 		}
+	}
+	if o.list {
+		return nil
 	}
 	if o.json {
 		enc := json.NewEncoder(stdout)
@@ -96,9 +102,30 @@ func (s *suite) arch(ctx context.Context, a arch.Arch) error {
 	if err != nil {
 		return err
 	}
+	if s.list {
+		return s.show(ctx, a, places)
+	}
 	matrix.Run(ctx, places, s.jobs, b.fill, func(matrix.Done[spot]) {})
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
 	return s.healthyBoots(ctx, a)
+}
+
+// show prints what would be booted: a line for each place in the score, with the
+// mutants that are drawn for it, and one for each healthy boot.
+func (s *suite) show(ctx context.Context, a arch.Arch, places []spot) error {
+	for _, p := range places {
+		var ids []string
+		for _, sd := range p {
+			ids = append(ids, sd.truth.ID)
+		}
+		fmt.Fprintf(s.stdout, "%s: %s\n", p[0].truth.Phase, strings.Join(ids, " "))
+	}
+	list, err := s.healthyOf(ctx, a)
+	for _, j := range list {
+		h := s.plannedHealthy(j)
+		fmt.Fprintf(s.stdout, "healthy %d: %s, %s, %d vCPUs%s\n", h.Index, h.Cell, h.Release, h.CPUs, h.how())
+	}
+	return err
 }
