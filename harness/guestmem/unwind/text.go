@@ -58,7 +58,7 @@ func (u *Unwinder) frame(pc uint64, interrupted bool) Frame {
 	if !interrupted {
 		at--
 	}
-	if name, off, size, ok := u.syms.Nearest(at); ok {
+	if name, off, size, ok := u.syms.Nearest(at); ok && u.text.contains(at) {
 		f.Name, f.Offset, f.Size = name, off+(pc-at), size
 	}
 	if i := u.text.module(at); i >= 0 {

@@ -14,8 +14,8 @@ const (
 	// maxSwitches bounds the changes of stack in one walk: task, soft
 	// interrupt, interrupt, NMI, double fault and the way back leave room.
 	maxSwitches = 12
-	// stackSpan is how far apart two addresses of one stack can be: THREAD_SIZE
-	// is 16 KiB, twice that under KASAN, and 64 KiB with arm64's 64K pages.
+	// stackSpan is how far apart two addresses of one stack can be: a stack has
+	// 16 KiB, twice that under KASAN, and 64 KiB with arm64's 64K pages.
 	stackSpan = 64 << 10
 )
 
@@ -82,15 +82,15 @@ func (w *walk) words(a uint64, n int) []uint64 {
 	return out
 }
 
-// advance checks a step from one stack address to the next: on one stack the
-// way is up; a change of stacks is allowed a few times. Without the bounds of
-// all stacks, two addresses that lie close together are taken to be on one.
+// advance checks a step from one stack address to the next: on the task's stack
+// the way is up. Down, or far up, is a change to another stack, of which there
+// are only so many.
 func (w *walk) advance(from, to uint64) bool {
-	in, out := w.stack.Contains(from), w.stack.Contains(to)
-	near := to-from < stackSpan || from-to < stackSpan
-	if in && out || in == out && near {
+	if w.stack.Contains(from) && w.stack.Contains(to) {
 		return to > from
 	}
-	w.switches++
-	return w.switches <= maxSwitches
+	if to <= from || to-from >= stackSpan {
+		w.switches++
+	}
+	return to != from && w.switches <= maxSwitches
 }
