@@ -93,7 +93,7 @@ func (b *bench) places(ctx context.Context) ([]spot, error) {
 	if err != nil {
 		return nil, err
 	}
-	slots, refused := draw(list, b.n, b.seed, func(fn string, f mutate.Fault) error {
+	slots, refused := draw(list, b.n, b.seed, b.arch, func(fn string, f mutate.Fault) error {
 		_, _, err := mutate.Patch(b.payload, b.arch, b.table, fn, f)
 		return err
 	})

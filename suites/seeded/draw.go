@@ -2,8 +2,10 @@ package main
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // Mutant is one seeded fault.
@@ -33,13 +35,15 @@ const perSlot = 6
 type slot []Mutant
 
 // draw fills n slots at random: the phases in turn, in each phase the faults in
-// turn, beginning with one that is drawn, and for each slot functions that the
-// phase was the first to enter, each with the same chance. try says whether the
-// function can be changed so; what it refuses is drawn again, and counted. A
+// turn (the first phase begins with one that is drawn, the next phase with the
+// one behind it, so that all get their share), and for each slot functions that
+// the phase was the first to enter, each with the same chance. try says whether
+// the function can be changed so; what it refuses is drawn again, and counted. A
 // phase that has no more such functions is left out from there on. Equal seeds
-// give equal slots, and a longer draw begins with the shorter one.
-func draw(list []Phase, n int, seed uint64, try func(function string, f mutate.Fault) error) (out []slot, refused int) {
-	rng := rand.New(rand.NewPCG(seed, 0))
+// give equal slots, on each arch others, and a longer draw begins with the
+// shorter one.
+func draw(list []Phase, n int, seed uint64, a arch.Arch, try func(function string, f mutate.Fault) error) (out []slot, refused int) {
+	rng := rand.New(rand.NewPCG(seed, uint64(slices.Index(arch.All(), a))))
 	var faults []mutate.Fault
 	for _, name := range drawn {
 		if f, err := mutate.ParseFault(name); err == nil {
@@ -47,8 +51,9 @@ func draw(list []Phase, n int, seed uint64, try func(function string, f mutate.F
 		}
 	}
 	var decks []*deck
-	for _, p := range list {
-		d := &deck{phase: p, turn: rng.IntN(len(faults)), rng: rand.New(rand.NewPCG(seed, rng.Uint64()))}
+	first := rng.IntN(len(faults))
+	for i, p := range list {
+		d := &deck{phase: p, turn: first + i, rng: rand.New(rand.NewPCG(seed, rng.Uint64()))}
 		for _, f := range p.Functions {
 			if drawable(f.Name) {
 				d.names = append(d.names, f.Name)

@@ -314,18 +314,21 @@ func TestDraw(t *testing.T) {
 		}
 		return nil
 	}
-	one, refused := draw(list, 20, 5, try)
+	one, refused := draw(list, 20, 5, arch.X86_64, try)
 	if len(one) != 20 || refused == 0 {
 		t.Fatal(len(one), refused)
 	}
 	same := func(a, b []slot) bool { return slices.EqualFunc(a, b, slices.Equal[slot]) }
-	two, _ := draw(list, 20, 5, try)
-	other, _ := draw(list, 20, 6, try)
+	two, _ := draw(list, 20, 5, arch.X86_64, try)
+	other, _ := draw(list, 20, 6, arch.X86_64, try)
 	if !same(one, two) || same(one, other) {
 		t.Error("a draw does not depend on its seed alone")
 	}
+	if arm, _ := draw(list, 20, 5, arch.AArch64, try); same(one, arm) {
+		t.Error("both arches have the same draw")
+	}
 	// A longer draw begins with the shorter one, so a score can be enlarged.
-	if short, _ := draw(list, 7, 5, try); !same(short, one[:7]) {
+	if short, _ := draw(list, 7, 5, arch.X86_64, try); !same(short, one[:7]) {
 		t.Error("a longer draw begins with others")
 	}
 	used, faults := map[string]bool{}, map[string]bool{}
@@ -342,7 +345,7 @@ func TestDraw(t *testing.T) {
 		t.Errorf("drawn: %v", faults)
 	}
 	// A phase that runs dry is left out, and then there is an end.
-	if all, _ := draw(list, 200, 5, try); len(all) >= 200 || len(all) < 20 {
+	if all, _ := draw(list, 200, 5, arch.X86_64, try); len(all) >= 200 || len(all) < 20 {
 		t.Errorf("%d slots from 180 functions", len(all))
 	}
 }
