@@ -15,14 +15,34 @@ func runaway(f *facts) *Diagnosis {
 	}
 	for i := range f.in.VCPUs {
 		c := &f.in.VCPUs[i]
-		if c.Idle || c.User || c.Symbol == "" || c.BusyFraction < 0.9 {
+		if c.Idle || c.User || c.BusyFraction < 0.9 {
 			continue
 		}
-		if t, at := f.runs(functionOf(c.Symbol)); t != nil {
+		t, at := f.runs(functionOf(c.Symbol))
+		if c.Symbol == "" {
+			t, at = f.runsModule(), 0
+		}
+		if t != nil {
 			return f.spins(t, at)
 		}
 	}
 	return nil
+}
+
+// runsModule finds the task of the guest's memory that runs in a module: a CPU's
+// place there is in none of the kernel's own functions. nil where several do.
+func (f *facts) runsModule() (found *dump.Task) {
+	for i := range f.in.Memory {
+		t := &f.in.Memory[i]
+		if !t.Running || len(t.Frames) == 0 || t.Frames[0].Module == "" {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = t
+	}
+	return found
 }
 
 // runs finds the running task of the guest's memory that has the function on its
