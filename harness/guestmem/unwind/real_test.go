@@ -11,6 +11,7 @@ import (
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/guestmem/modules"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/guestmem/unwind"
@@ -37,11 +38,11 @@ func TestRealGuests(t *testing.T) {
 
 // guest is a captured guest.
 type guest struct {
-	k     *locate.Kernel
-	tasks []tasks.Task
+	config unwind.Config
+	tasks  []tasks.Task
 }
 
-func openGuest(t *testing.T, dir string) *guest {
+func openGuest(t testing.TB, dir string) *guest {
 	t.Helper()
 	var meta struct {
 		Arch   arch.Arch
@@ -65,23 +66,65 @@ func openGuest(t *testing.T, dir string) *guest {
 	check(t, err)
 	finder, err := locate.New(img)
 	check(t, err)
-	g := &guest{}
-	g.k, err = finder.Find(t.Context(), physmem.New(f, physmem.Ranges(meta.Arch, uint64(st.Size()))))
+	k, err := finder.Find(t.Context(), physmem.New(f, physmem.Ranges(meta.Arch, uint64(st.Size()))))
 	check(t, err)
 	layout, err := tasks.NewLayout(img)
 	check(t, err)
-	list := layout.Read(t.Context(), g.k, 2)
+	list := layout.Read(t.Context(), k, 2)
 	for _, p := range list.Problems {
 		t.Log(p)
 	}
-	g.tasks = list.Tasks
-	return g
+	modLayout, err := modules.NewLayout(img)
+	check(t, err)
+	mods, err := modLayout.Read(t.Context(), k)
+	check(t, err)
+	c := unwind.Config{
+		Arch: meta.Arch, Memory: k.Space,
+		Symbols: modules.NewSymbols(unwind.Shift(img.Symbols, k.Offset), modLayout, k, mods),
+	}
+	for _, m := range mods {
+		c.Modules = append(c.Modules, m.Module)
+	}
+	return &guest{config: c, tasks: list.Tasks}
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// BenchmarkRealGuest measures the preparation and the unwinding of all sleeping
+// tasks of the first of UNWEDGE_TEST_STACKS.
+func BenchmarkRealGuest(b *testing.B) {
+	dirs := strings.Fields(os.Getenv("UNWEDGE_TEST_STACKS"))
+	if len(dirs) == 0 {
+		b.Skip("UNWEDGE_TEST_STACKS lists no captured guests")
+	}
+	g := openGuest(b, dirs[0])
+	b.Run("New", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := unwind.New(g.config); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	u, err := unwind.New(g.config)
+	check(b, err)
+	b.Run("Sleeping", func(b *testing.B) {
+		for b.Loop() {
+			for _, task := range g.tasks {
+				u.Sleeping(saved(task))
+			}
+		}
+	})
+}
+
+func saved(task tasks.Task) unwind.Saved {
+	return unwind.Saved{
+		SP: task.SP, FP: task.FP, PC: task.PC,
+		Stack: unwind.Range{Start: task.Stack, End: task.Stack + task.StackSize},
 	}
 }
 
@@ -97,10 +140,7 @@ func compareGuest(t *testing.T, dir string) {
 			printed[p.PID] = p
 		}
 	}
-	u, err := unwind.New(unwind.Config{
-		Arch: g.k.Image.Arch, Memory: g.k.Space,
-		Symbols: unwind.Shift(g.k.Image.Symbols, g.k.Offset),
-	})
+	u, err := unwind.New(g.config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,10 +151,7 @@ func compareGuest(t *testing.T, dir string) {
 			t.Logf("%d %s: running %v, printed %v", task.PID, task.Comm, task.OnCPU, ok)
 			continue
 		}
-		tr := u.Sleeping(unwind.Saved{
-			SP: task.SP, FP: task.FP, PC: task.PC,
-			Stack: unwind.Range{Start: task.Stack, End: task.Stack + task.StackSize},
-		})
+		tr := u.Sleeping(saved(task))
 		seen++
 		want := lines(p)
 		frames += len(want)
