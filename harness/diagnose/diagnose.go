@@ -134,6 +134,7 @@ func ruleTable() []rule {
 		{"initcall", famHang, initcall},
 		{"io and other kernel waits", famHang, kernelWait},
 		{"emergency", famConsole, emergency},
+		{"shell for init", famHang, shellInstead},
 		{"user space", famHang, userWait},
 		{"hung task", famHang, hungTask},
 		{"start job", famConsole, startJob},

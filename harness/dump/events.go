@@ -60,6 +60,7 @@ var eventRules = []eventRule{
 	{kind: EventNoInit, need: []string{"Failed to execute ", "(error"}, after: "execute ", until: " "},
 	{kind: EventNoInit, need: []string{"Requested init ", "failed"}, after: "Requested init ", until: " "},
 	{kind: EventNoInit, need: []string{"Starting init: ", "couldn't execute"}, after: "init: ", until: " "},
+	{kind: EventNoInit, need: []string{"No /sbin/init, trying fallback"}}, // systemd, src/core/main.c
 	{kind: EventNoInit, need: []string{"doesn't have requested"}},
 	{kind: EventNoInit, need: []string{"check access for rdinit="}},
 	{kind: EventInitramfs, need: []string{"Freeing initrd memory: "}},
