@@ -125,6 +125,9 @@ func (p *Parser) registers(b []byte, r Record) bool {
 	}
 	if hasPrefix(b, "RIP: 0010:") && bl.kernel == nil {
 		bl.kernel = ipSymbol(b[10:])
+		if f, ok := parseFrame(b[10:]); ok && bl.task != nil && !bl.closed {
+			p.push(bl, f) // x86 prints what an interrupt came upon so only
+		}
 		bl.touch(r)
 		return true
 	}
