@@ -30,7 +30,10 @@ func changeInitrd(req *harness.Request, file string, change func([]byte) ([]byte
 }
 
 // file is a member of an archive; a target makes it a symbolic link.
-type file struct{ name, text, target string }
+type file struct {
+	name, text, target string
+	exec               bool // it may be executed
+}
 
 // with puts an archive of files behind an initramfs: the kernel unpacks one
 // after the other, and the last of two files of a name stays
@@ -52,7 +55,10 @@ func with(files ...file) func([]byte) ([]byte, error) {
 					}
 				}
 			}
-			h, data := &cpio.Header{Name: f.name, Mode: cpio.TypeReg | 0o755, Links: 1}, f.text
+			h, data := &cpio.Header{Name: f.name, Mode: cpio.TypeReg | 0o644, Links: 1}, f.text
+			if f.exec {
+				h.Mode |= 0o111
+			}
 			if f.target != "" {
 				h.Mode, h.Linkname, data = cpio.TypeSymlink|0o777, f.target, f.target
 			}

@@ -57,7 +57,7 @@ var userFaults = []userFault{
 	// The kernel then tries others, and runs the shell of the initramfs, which
 	// waits for somebody to type.
 	{name: "init not executable", words: []string{"rdinit=/etc/unwedge/modules"}, kinds: append(stopped, panics...), causes: noInit},
-	{name: "init is no program", initrd: with(file{name: "init", text: "\x00\x01 no ELF, no script\n"}), kinds: append(stopped, panics...), causes: noInit},
+	{name: "init is no program", initrd: with(file{name: "init", text: "\x00\x01 no ELF, no script\n", exec: true}), kinds: append(stopped, panics...), causes: noInit},
 	{name: "truncated initramfs", initrd: truncated, kinds: panics, causes: append([]diagnose.Cause{diagnose.CauseInitDied}, noInit...)},
 	{name: "no initramfs, no root", change: func(sc *scenarios.Scenario) { sc.Initramfs = scenarios.NoInitrd },
 		kinds: panics, causes: []diagnose.Cause{diagnose.CauseRootMount, diagnose.CauseRootDevice}},
