@@ -1,6 +1,7 @@
 package unwind
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -62,13 +63,12 @@ type orcEntry struct {
 
 // orcLayout is one of the forms the bit fields have had.
 type orcLayout struct {
-	name string
-	regs [16]orcReg
-	// types maps the type field; typeBits wide.
+	name     string
+	regs     [16]orcReg
 	types    []orcType
+	typeMask uint16 // of the bits from 8 on
 	signal   uint16 // bit, 0 for none: interrupted where the type is not call
 	end      uint16 // bit: the end of the stack where there is no base register
-	typeMask uint16
 }
 
 var (
@@ -153,45 +153,91 @@ func chooseLayout(entries []byte) (*orcLayout, error) {
 	return nil, errors.New("the entries of the ORC table have no layout that is known")
 }
 
-// orcTable is a decoded, sorted table.
+// orcTable is one pair of tables as they are in memory.
 type orcTable struct {
-	ips     []uint64
-	entries []orcEntry
+	layout *orcLayout
+	base   uint64 // address of ips
+	ips    []byte
+	ents   []byte
+	order  []int32 // by code address; nil: as they are
 }
 
-func (t *orcTable) find(ip uint64) (orcEntry, bool) {
-	i, found := slices.BinarySearch(t.ips, ip)
-	if !found {
-		i--
+func (t *orcTable) len() int { return len(t.ips) / 4 }
+
+// index is where the i-th entry by code address is in the tables.
+func (t *orcTable) index(i int) int {
+	if t.order != nil {
+		return int(t.order[i])
 	}
-	if i < 0 {
+	return i
+}
+
+// ip is the code address of the i-th entry.
+func (t *orcTable) ip(i int) uint64 {
+	j := t.index(i)
+	return t.base + uint64(4*j) + uint64(int64(int32(le.Uint32(t.ips[4*j:]))))
+}
+
+func (t *orcTable) entry(i int) orcEntry {
+	return t.layout.decode(t.ents[t.index(i)*orcEntrySize:])
+}
+
+// find returns the last entry at or before a code address: of entries with one
+// address, those before are section terminators, which only fill gaps.
+func (t *orcTable) find(ip uint64) (orcEntry, bool) {
+	i := sort.Search(t.len(), func(i int) bool { return t.ip(i) > ip })
+	if i == 0 {
 		return orcEntry{}, false
 	}
-	// The rightmost of duplicates: those before are section terminators, which
-	// only fill gaps.
-	for i+1 < len(t.ips) && t.ips[i+1] == t.ips[i] {
-		i++
-	}
-	return t.entries[i], true
+	return t.entry(i - 1), true
 }
 
-// Len, Less and Swap sort the table; a terminator goes before the real entry of
-// the same address.
-func (t *orcTable) Len() int { return len(t.ips) }
-func (t *orcTable) Less(i, j int) bool {
-	if t.ips[i] != t.ips[j] {
-		return t.ips[i] < t.ips[j]
+// check sorts the table where the kernel has not done so yet, and refuses one
+// whose entries are not of its layout.
+func (t *orcTable) check() error {
+	n, bad := t.len(), 0
+	var known [1 << 12]int8 // by the bits in use: 0 not seen, 1 good, -1 bad
+	sorted := true
+	for i := range n {
+		sorted = sorted && (i == 0 || t.ip(i-1) <= t.ip(i))
+		f := le.Uint16(t.ents[i*orcEntrySize+4:]) & (1<<12 - 1)
+		if known[f] == 0 {
+			known[f] = 1
+			if e := t.entry(i); e.typ == typeUnknown || e.sp == regUnknown || e.bp == regUnknown {
+				known[f] = -1
+			}
+		}
+		if known[f] < 0 {
+			bad++
+		}
 	}
-	return t.entries[i].typ == typeUndefined && t.entries[j].typ != typeUndefined
+	if bad > n/1000 {
+		return fmt.Errorf("%d of %d ORC entries make no sense", bad, n)
+	}
+	if !sorted {
+		t.sort()
+	}
+	return nil
 }
-func (t *orcTable) Swap(i, j int) {
-	t.ips[i], t.ips[j] = t.ips[j], t.ips[i]
-	t.entries[i], t.entries[j] = t.entries[j], t.entries[i]
+
+func (t *orcTable) sort() {
+	order := make([]int32, t.len())
+	for i := range order {
+		order[i] = int32(i)
+	}
+	raw := *t
+	slices.SortStableFunc(order, func(a, b int32) int {
+		if c := cmp.Compare(raw.ip(int(a)), raw.ip(int(b))); c != 0 {
+			return c
+		}
+		// A terminator before the real entry.
+		return cmp.Compare(min(raw.entry(int(a)).typ, 1), min(raw.entry(int(b)).typ, 1))
+	})
+	t.order = order
 }
 
 // orcTables are the kernel's table and those of its modules.
 type orcTables struct {
-	layout  *orcLayout
 	kernel  orcTable
 	modules []orcTable // as codeMap.modules; empty where a module has none
 }
@@ -223,65 +269,48 @@ func loadORC(c Config) (*orcTables, error) {
 	if a[1] <= a[0] || n > maxORC || a[3]-a[2] != n*orcEntrySize {
 		return nil, errors.New("the symbols around the ORC tables do not fit each other")
 	}
-	var t *orcTables
+	t := &orcTables{modules: make([]orcTable, len(c.Modules))}
 	err := errors.New("no memory to read from")
 	for _, m := range []Memory{c.Memory, c.Image} {
 		if m == nil {
 			continue
 		}
-		var e error
-		if t, e = readORC(m, a[0], a[2], int(n), nil); e == nil {
-			err = nil
+		if t.kernel, err = readORC(m, a[0], a[2], int(n), nil); err == nil {
 			break
 		}
-		err = e
 	}
 	if err != nil {
 		return nil, err
 	}
-	t.modules = make([]orcTable, len(c.Modules))
+	left := maxORC
 	for i, m := range c.Modules {
-		if m.ORCCount <= 0 || m.ORCCount > maxORC/8 {
+		if m.ORCCount <= 0 || m.ORCCount > left {
 			continue
 		}
+		left -= m.ORCCount
 		// A module whose tables cannot be read is one without them.
-		if mt, err := readORC(c.Memory, m.ORCIP, m.ORC, m.ORCCount, t.layout); err == nil {
-			t.modules[i] = mt.kernel
-		}
+		t.modules[i], _ = readORC(c.Memory, m.ORCIP, m.ORC, m.ORCCount, t.kernel.layout)
 	}
 	return t, nil
 }
 
 // readORC reads one pair of tables; the layout is found where none is given.
-func readORC(m Memory, ipAddr, entAddr uint64, n int, l *orcLayout) (*orcTables, error) {
-	ips, ents := make([]byte, n*4), make([]byte, n*orcEntrySize)
-	if err := m.Read(ipAddr, ips); err != nil {
-		return nil, fmt.Errorf("read ORC addresses: %w", err)
+func readORC(m Memory, ipAddr, entAddr uint64, n int, l *orcLayout) (orcTable, error) {
+	t := orcTable{layout: l, base: ipAddr, ips: make([]byte, n*4), ents: make([]byte, n*orcEntrySize)}
+	if err := m.Read(ipAddr, t.ips); err != nil {
+		return orcTable{}, fmt.Errorf("read ORC addresses: %w", err)
 	}
-	if err := m.Read(entAddr, ents); err != nil {
-		return nil, fmt.Errorf("read ORC entries: %w", err)
+	if err := m.Read(entAddr, t.ents); err != nil {
+		return orcTable{}, fmt.Errorf("read ORC entries: %w", err)
 	}
 	if l == nil {
 		var err error
-		if l, err = chooseLayout(ents); err != nil {
-			return nil, err
+		if t.layout, err = chooseLayout(t.ents); err != nil {
+			return orcTable{}, err
 		}
 	}
-	t := &orcTables{layout: l, kernel: orcTable{ips: make([]uint64, n), entries: make([]orcEntry, n)}}
-	bad := 0
-	for i := range n {
-		t.kernel.ips[i] = ipAddr + uint64(4*i) + uint64(int64(int32(le.Uint32(ips[4*i:]))))
-		e := l.decode(ents[i*orcEntrySize:])
-		if e.typ == typeUnknown || e.sp == regUnknown || e.bp == regUnknown {
-			bad++
-		}
-		t.kernel.entries[i] = e
-	}
-	if bad > n/1000 {
-		return nil, fmt.Errorf("%d of %d ORC entries make no sense", bad, n)
-	}
-	if !slices.IsSorted(t.kernel.ips) {
-		sort.Stable(&t.kernel)
+	if err := t.check(); err != nil {
+		return orcTable{}, err
 	}
 	return t, nil
 }

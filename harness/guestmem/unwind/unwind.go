@@ -122,7 +122,7 @@ func (u *Unwinder) Method() string {
 	case u.arch != arch.X86_64:
 		return "frame pointers"
 	case u.orc != nil:
-		return "ORC (" + u.orc.layout.name + ")"
+		return "ORC (" + u.orc.kernel.layout.name + ")"
 	default:
 		return fmt.Sprintf("frame pointers (no ORC: %v)", u.why)
 	}
