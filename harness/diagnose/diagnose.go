@@ -143,6 +143,7 @@ func ruleTable() []rule {
 		{"console flood", famEnding, consoleFlood},
 		{"spinning vCPU", famEnding, spinning},
 		{"silent", famEnding, silent},
+		{"console handed over", famEnding, handedOver},
 		{"start-up sleeps", famEnding, startUpSleeps},
 		{"booted", famNone, booted},
 		{"unknown", famNone, unknown},

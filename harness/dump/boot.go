@@ -259,10 +259,14 @@ func (p *Parser) kernelLine(b []byte, r Record) {
 			bo.reach(StageDecompress, b, r)
 		}
 	case 'B':
-		if hasPrefix(b, "Booting Linux on physical CPU") || hasPrefix(b, "Booting the kernel") {
+		if hasPrefix(b, "Booting Linux on physical CPU") { // arm's first line
 			if p.d.Arch == "" && bytes.Contains(b, []byte("CPU 0x0000000000")) {
 				p.d.Arch = "aarch64"
 			}
+			if bo.KernelCount > 0 && bo.Stage.Rank() > StageEarly.Rank() {
+				bo.Stage = StageNone
+			}
+			bo.reach(StageEarly, b, r)
 		}
 	case 's':
 		if hasPrefix(b, "smp: Brought up") {

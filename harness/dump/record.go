@@ -204,6 +204,9 @@ func isKernelStart(b []byte) bool {
 // isUserTag tells `name[pid]: text`, which user space writes to /dev/kmsg, from
 // the kernel's own `comm[pid]: segfault at ...`.
 func isUserTag(b []byte) bool {
+	if hasPrefix(b, "dracut: ") {
+		return true
+	}
 	n := userTagLength(b)
 	if n == 0 {
 		return false

@@ -165,9 +165,11 @@ func (p *Parser) report(b []byte, r Record) bool {
 	case ReportSoft:
 		lockupFacts(t, &rep)
 	case ReportHard:
-		if i := bytes.LastIndexByte(t, ' '); i > 0 {
-			rep.CPU, _ = parseDec(t[i+1:])
-			rep.CPU++ // addReport counts from 1 so that 0 means unknown
+		for _, before := range []string{" on cpu ", " CPU:"} { // x86 and others, powerpc
+			if i := bytes.Index(t, []byte(before)); i > 0 {
+				rep.CPU = cpuFrom1(t[i+len(before):])
+				break
+			}
 		}
 	case ReportWarning:
 		rep.IP = string(ipSymbol(t))
@@ -215,8 +217,7 @@ func (p *Parser) info(t []byte, r Record) bool {
 	case hasPrefix(s, "rcu") && (bytes.Contains(s, []byte("detected stall")) || bytes.Contains(s, []byte("self-detected stall")) || bytes.Contains(s, []byte("detected expedited stall"))):
 		rep := Report{Kind: ReportRCU, Text: clip(t)}
 		if i := bytes.Index(s, []byte(" on CPU ")); i > 0 {
-			rep.CPU, _ = parseDec(s[i+8:])
-			rep.CPU++
+			rep.CPU = cpuFrom1(bytes.TrimLeft(s[i+8:], "{ ")) // 3.x: "on CPU { 1}"
 		}
 		if i := p.addReport(rep, r); i >= 0 {
 			p.start(r.Caller, p.reportBlock(i, i))
@@ -355,6 +356,16 @@ func oomFacts(t []byte, rep *Report) {
 	if i := bytes.Index(t, []byte(" invoked oom-killer")); i > 0 && i <= maxComm {
 		rep.Comm = clip(t[:i])
 	}
+}
+
+// cpuFrom1 reads a CPU's number and counts it from 1, as addReport wants it; 0
+// where there is none.
+func cpuFrom1(b []byte) int {
+	n, k := parseDec(b)
+	if k == 0 {
+		return 0
+	}
+	return n + 1
 }
 
 // addReport stores a report and returns its index, -1 when there are too many.
