@@ -23,7 +23,7 @@ type Tables interface {
 }
 
 // Linear is a piece of the address space that is known to be contiguous, such
-// as the kernel's image.
+// as the kernel's image. It counts where the page tables map nothing.
 type Linear struct{ Virt, Phys, Size uint64 }
 
 // Space reads virtual memory. It remembers translations: make a new one when
@@ -49,19 +49,17 @@ func NewSpace(m physmem.Reader, t Tables, linear ...Linear) *Space {
 
 // Phys returns the physical address of a virtual one.
 func (s *Space) Phys(va uint64) (uint64, error) {
-	for _, l := range s.linear {
-		if va >= l.Virt && va-l.Virt < l.Size {
-			return l.Phys + (va - l.Virt), nil
-		}
-	}
 	if s.tables == nil {
-		return 0, ErrNotMapped
+		return s.straight(va)
 	}
 	const mask = 1<<pageShift - 1
 	if pa, ok := s.pages[va>>pageShift]; ok {
 		return pa | va&mask, nil
 	}
 	pa, _, err := s.tables.Walk(s.mem, va)
+	if errors.Is(err, ErrNotMapped) {
+		return s.straight(va)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -70,6 +68,18 @@ func (s *Space) Phys(va uint64) (uint64, error) {
 	}
 	s.pages[va>>pageShift] = pa &^ mask
 	return pa, nil
+}
+
+// straight translates without page tables. They come first: arm64 maps its image
+// from _stext on only, and gives what lies before to vmalloc
+// (arch/arm64/mm/mmu.c, map_kernel).
+func (s *Space) straight(va uint64) (uint64, error) {
+	for _, l := range s.linear {
+		if va >= l.Virt && va-l.Virt < l.Size {
+			return l.Phys + (va - l.Virt), nil
+		}
+	}
+	return 0, ErrNotMapped
 }
 
 // Read fills p from a virtual address. It reads all of p or gives an error.

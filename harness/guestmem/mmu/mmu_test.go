@@ -171,12 +171,16 @@ func TestSpace(t *testing.T) {
 	r[0x12345ff8] = 0x1122334455667788
 	r[0x12340000] = 0xaabb
 	r.set(0x7000, 6, 0x12340063) // the page behind, elsewhere in RAM
-	s := mmu.NewSpace(r, mmu.X86{Root: 0x1000}, mmu.Linear{Virt: 0xffffffff81000000, Phys: 0x12340000, Size: 0x1000})
+	s := mmu.NewSpace(r, mmu.X86{Root: 0x1000},
+		mmu.Linear{Virt: 0xffff900000000000, Phys: 0x12340000, Size: 0x1000}, mmu.Linear{Virt: 0xffffffff81000000, Phys: 0x12340000, Size: 0x1000})
 	if v, err := s.Uint64(0xffffc90000005ffc); err != nil || v != 0x0000aabb11223344 {
 		t.Errorf("a word over two pages: %#x, %v", v, err)
 	}
-	if v, err := s.Uint(0xffffffff81000000, 2); err != nil || v != 0xaabb {
+	if v, err := s.Uint(0xffff900000000000, 2); err != nil || v != 0xaabb {
 		t.Errorf("the linear piece: %#x, %v", v, err)
+	}
+	if v, err := s.Uint(0xffffffff81000000, 2); err != nil || v != 0 {
+		t.Errorf("what the tables map, in a linear piece: %#x, %v; want that of the tables", v, err)
 	}
 	if v, err := s.Uint64(0xffffc90000005ffc); err != nil || v != 0x0000aabb11223344 {
 		t.Errorf("again: %#x, %v", v, err)
