@@ -34,6 +34,9 @@ func (w *walk) arm64Sleeping(s Saved) {
 
 func (w *walk) arm64Running(r Registers) {
 	if !w.u.text.contains(r.PC) {
+		if w.arm64Trampoline(r) {
+			return
+		}
 		w.stop("%#x is not an address of kernel code", r.PC)
 		if lr := w.arm64Strip(r.LR); w.u.afterCall(lr) {
 			// A jump to nowhere: the link register tells who made it.
@@ -49,6 +52,23 @@ func (w *walk) arm64Running(r Registers) {
 	w.add(w.u.frame(r.PC, true))
 	w.arm64Link(r.PC, r.LR, r.FP)
 	w.arm64Walk(r.FP, r.SP)
+}
+
+// arm64Trampoline says whether the vCPU is on the way from or to user space, in
+// the page that both have mapped (CONFIG_UNMAP_KERNEL_AT_EL0), which lies apart
+// from the kernel's code. The stack is empty then, or holds the user's registers
+// alone.
+func (w *walk) arm64Trampoline(r Registers) bool {
+	const stacks = 16 << 10
+	switch top := w.stack.End; {
+	case r.PC>>55&1 == 0:
+		return false
+	case top != 0 && r.SP == top, top == 0 && r.SP%stacks == 0:
+	case top == 0 || r.SP != top-336 && r.SP != top-320 || !w.arm64StackTop():
+		return false
+	}
+	w.end(UserEntry)
+	return true
 }
 
 // arm64Walk follows the frame records from fp on; sp is where to search for

@@ -205,6 +205,23 @@ func TestARM64Damaged(t *testing.T) {
 	}
 }
 
+// TestARM64Trampoline: between user space and the kernel's code proper.
+func TestARM64Trampoline(t *testing.T) {
+	u, m := arm64Unwinder(t)
+	s := arm64Syscall(m, false)
+	const page = 0xfffffbfffdbf7c80
+	for _, c := range []struct {
+		sp   uint64
+		kind unwind.EndKind
+		user bool
+	}{{top, unwind.UserEntry, false}, {top - 336, unwind.UserEntry, true}, {top - 0x200, unwind.Stopped, true}} {
+		tr := u.Running(unwind.Registers{PC: page, SP: c.sp, Stack: s.Stack})
+		if tr.End.Kind != c.kind || (tr.User != nil) != c.user {
+			t.Errorf("%#x: %+v", c.sp, tr)
+		}
+	}
+}
+
 func TestARM64Tracer(t *testing.T) {
 	u, m := arm64Unwinder(t)
 	s := arm64Syscall(m, true)
