@@ -1,0 +1,252 @@
+package guestmem_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/guestmem/kimage"
+	"github.com/unwedge/unwedge/harness/guestmem/locate"
+	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/images/kernel/kerneltest"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// line is a task in one line: what the tests compare.
+func line(t dump.Task) string {
+	s := fmt.Sprintf("%d/%d<%d %q %s", t.PID, t.TGID, t.PPID, t.Comm, t.State)
+	if t.Running {
+		s += " running"
+	}
+	if t.KernelThread {
+		s += " kthread"
+	}
+	for _, f := range t.Frames {
+		s += " " + f.Line()
+	}
+	if t.Syscall != nil {
+		s += fmt.Sprintf(" syscall %d %s", t.Syscall.Nr, t.Syscall.Name)
+	}
+	return s
+}
+
+func lines(v *guestmem.View) []string {
+	var out []string
+	for _, t := range v.Tasks {
+		out = append(out, line(t))
+	}
+	return out
+}
+
+// idle are the registers of a vCPU that runs init_task.
+func idle() string {
+	return fmt.Sprintf("CPU#0\r\nRBP=%016x RSP=%016x\r\nRIP=%016x RFL=00000246 CPL=0 II=0 A20=1 SMM=0 HLT=1\r\nGS =0000 %016x ffffffff 00c0\r\n",
+		0, uint64(link+kaslr+initStack+0x3f00), fn("start_kernel"), 0)
+}
+
+func look(t *testing.T, g guest, registers string) *guestmem.View {
+	t.Helper()
+	v, err := fakeKernel(t).Look(t.Context(), g.reader(), registers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestLook(t *testing.T) {
+	v := look(t, booted(), idle())
+	want := []string{
+		`0/0<0 "swapper" R running start_kernel+0x10/0x100`,
+		`1/1<1 "init" S __schedule+0x10/0x100 schedule+0x10/0x100 wait_for_random_bytes+0x10/0x100 __x64_sys_getrandom+0x10/0x100 entry_SYSCALL_64_after_hwframe+0x10/0x100 syscall 318 getrandom`,
+		`3/1<1 "worker ?[2J" D __schedule+0x10/0x100 wait_forever+0x10/0xfe0 [unwedge_fault]`,
+		`2/2<0 "kthreadd" S kthread __schedule+0x10/0x100 schedule+0x10/0x100 kthread+0x10/0x100 ret_from_fork+0x10/0x100`,
+	}
+	if d := cmp.Diff(want, lines(v)); d != "" {
+		t.Errorf("tasks (-want +got):\n%s", d)
+	}
+	if args := v.Tasks[1].Syscall.Args; len(args) != 6 || args[0] != 0x7fff0000 || args[1] != 16 {
+		t.Errorf("the arguments of getrandom: %#x", args)
+	}
+	if v.Tasks[1].UserIP != 0x7f0000001234 {
+		t.Errorf("user IP %#x", v.Tasks[1].UserIP)
+	}
+	log := "[    0.000000] Linux version\n[    1.500000] two\n[    1.500000] lines\n[    3.000000] starting \x1b[2J\n"
+	if d := cmp.Diff(log, string(v.Log)); d != "" {
+		t.Errorf("log (-want +got):\n%s", d)
+	}
+	if v.Offset != kaslr || v.PhysBase != physBase || v.Jiffies != 0x123456789 || !v.Complete || len(v.Problems) != 0 {
+		t.Errorf("offset %#x, base %#x, jiffies %#x, complete %v, problems %q", v.Offset, v.PhysBase, v.Jiffies, v.Complete, v.Problems)
+	}
+	if d := cmp.Diff([]string{"unwedge_fault"}, v.Modules); d != "" {
+		t.Errorf("modules (-want +got):\n%s", d)
+	}
+	if c := v.CPUs; len(c) != 1 || c[0].PID != 0 || c[0].Comm != "swapper" || !c[0].Halted || c[0].User || len(c[0].Frames) == 0 {
+		t.Errorf("CPUs %+v", c)
+	}
+}
+
+// Before the scheduler there are no page tables of the kernel's own, no log
+// buffer, no list of tasks, and init_task runs.
+func TestLookEarly(t *testing.T) {
+	v := look(t, early(), idle())
+	if d := cmp.Diff([]string{`0/0<0 "swapper" R running start_kernel+0x10/0x100`}, lines(v)); d != "" {
+		t.Errorf("tasks (-want +got):\n%s", d)
+	}
+	if v.Offset != kaslr || !v.Complete || v.Log != nil {
+		t.Errorf("offset %#x, complete %v, log %q", v.Offset, v.Complete, v.Log)
+	}
+}
+
+func TestLookUserMode(t *testing.T) {
+	g := booted()
+	g.put(physBase+currentTask, direct+taskInit)
+	v := look(t, g, "CPU#0\nRIP=00007f0000005678 RFL=00000202 [-------] CPL=3 II=0 A20=1 SMM=0 HLT=0\nRSP=00007ffd00000000\n")
+	if c := v.CPUs[0]; !c.User || c.PID != 1 || len(c.Frames) != 0 {
+		t.Errorf("CPU %+v", c)
+	}
+	if p := v.Tasks[1]; !p.Running || p.Syscall != nil || p.UserIP != 0x7f0000005678 || len(p.Frames) != 0 {
+		t.Errorf("PID 1 %+v", p)
+	}
+}
+
+func TestLookErrors(t *testing.T) {
+	k := fakeKernel(t)
+	if _, err := k.Look(t.Context(), make(guest, ramSize).reader(), ""); !errors.Is(err, locate.ErrNotLoaded) {
+		t.Errorf("empty memory: %v", err)
+	}
+	g := early()
+	g.put(physBase+initTask+off("task_struct", "stack"), 0)
+	if _, err := k.Look(t.Context(), g.reader(), ""); !errors.Is(err, locate.ErrEarly) {
+		t.Errorf("a kernel that has not relocated itself: %v", err)
+	}
+	g.put(physBase+initTask+off("task_struct", "stack"), link+initStack+0x123)
+	if _, err := k.Look(t.Context(), g.reader(), ""); err == nil {
+		t.Error("a kernel at an odd address was believed")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if v, err := k.Look(ctx, booted().reader(), idle()); err == nil && v.Complete {
+		t.Error("a look without time was complete")
+	}
+}
+
+// What is broken is told, and the rest is still there.
+func TestLookBroken(t *testing.T) {
+	tasks, node := off("task_struct", "tasks"), off("task_struct", "thread_node")
+	for name, tc := range map[string]struct {
+		change  func(g guest)
+		problem string
+		tasks   int
+	}{
+		"a circle of processes": {func(g guest) { g.put(taskKthreadd+tasks, direct+taskInit+tasks) }, "circle", 4},
+		"a circle of threads":   {func(g guest) { g.put(taskThread+node, direct+taskInit+node) }, "circle", 4},
+		"a wild pointer":        {func(g guest) { g.put(taskInit+tasks, 0xdead000000000100) }, "not mapped", 4},
+		"a wild thread":         {func(g guest) { g.put(taskInit+node, direct+0x3f0000) }, "no task", 3},
+		"a wild page table":     {func(g guest) { g.put(physBase+topPGT+8*273, 0x7ffffffff063) }, "no RAM", 1},
+		"a log of 2^40 records": {func(g guest) { g.put32(physBase+prb, 40) }, "ring buffer", 4},
+		"a wild module":         {func(g guest) { g.put(module, direct+0x3f0000) }, "modules", 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := booted()
+			tc.change(g)
+			v := look(t, g, idle())
+			if len(v.Tasks) != tc.tasks || !strings.Contains(strings.Join(v.Problems, "\n"), tc.problem) {
+				t.Errorf("%d tasks, want %d; problems %q, want %q", len(v.Tasks), tc.tasks, v.Problems, tc.problem)
+			}
+		})
+	}
+}
+
+func TestLoadKernelErrors(t *testing.T) {
+	payload := fakeImage(t)
+	table, err := kallsyms.Parse(payload, arch.X86_64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := kerneltest.ELF(2, 62,
+		kerneltest.Section{Name: ".text", Type: 1, Flags: 6, Addr: link, Data: make([]byte, rodata)},
+		kerneltest.Section{Name: ".rodata", Type: 1, Flags: 2, Addr: link + rodata, Data: rodataSection()},
+	)
+	if k, err := guestmem.LoadKernel(bare, arch.X86_64, table); !errors.Is(err, kimage.ErrNoBTF) || k != nil {
+		t.Errorf("without BTF: %v", err)
+	}
+	if k, err := guestmem.LoadKernel(payload, "sparc", table); err == nil || k != nil {
+		t.Errorf("for a sparc: %v", err)
+	}
+}
+
+// FuzzLook overwrites a guest's memory at random. A look must end, within its
+// bounds, and not panic.
+func FuzzLook(f *testing.F) {
+	for seed := range uint64(8) {
+		f.Add(seed, uint16(1)<<seed)
+	}
+	k := fakeKernel(f)
+	good := booted()
+	f.Fuzz(func(t *testing.T, seed uint64, n uint16) {
+		g := make(guest, len(good))
+		copy(g, good)
+		r := rand.New(rand.NewPCG(seed, uint64(n)))
+		spoil(g, r, int(n)%512)
+		v, err := k.Look(t.Context(), g.reader(), idle())
+		if (err == nil) == (v == nil) {
+			t.Fatal("a view and an error, or neither")
+		}
+		if v == nil {
+			return
+		}
+		if len(v.Tasks) > 1<<16 || len(v.Problems) > 64 {
+			t.Errorf("%d tasks, %d problems", len(v.Tasks), len(v.Problems))
+		}
+		for _, task := range v.Tasks {
+			if len(task.Frames) > dump.MaxFrames {
+				t.Errorf("%d frames", len(task.Frames))
+			}
+		}
+	})
+}
+
+// spoil overwrites words: with noise, with pointers that lead somewhere, or
+// with what stands elsewhere. Half of them hit the structures that matter.
+func spoil(g guest, r *rand.Rand, n int) {
+	hot := []uint64{
+		taskInit, taskThread, taskKthreadd, signalInit, stackInit + 0x3000, stackThread + 0x3000, ringDescs, ringInfos,
+		module, modSyms, modTab, pgtDirect, pgtKernel, pgtKernel2, physBase + initTask, physBase + data + 0x200, physBase + prb, physBase + moduleList,
+	}
+	for range n {
+		at := r.Uint64N(ramSize/8) * 8
+		if r.IntN(2) == 0 {
+			at = hot[r.IntN(len(hot))] + r.Uint64N(40)*8
+		}
+		var v uint64
+		switch r.IntN(5) {
+		case 0:
+			v = r.Uint64()
+		case 1:
+			v = direct + hot[r.IntN(10)] + r.Uint64N(20)*8
+		case 2:
+			v = link + kaslr + r.Uint64N(imageSize)
+		case 3:
+			v = le.Uint64(g[r.Uint64N(ramSize/8)*8:])
+		case 4:
+			v = uint64(r.IntN(64))
+		}
+		g.put(at, v)
+	}
+}
+
+func BenchmarkLook(b *testing.B) {
+	k, g := fakeKernel(b), booted()
+	for b.Loop() {
+		if _, err := k.Look(b.Context(), g.reader(), idle()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
