@@ -74,47 +74,50 @@ func (w *walk) arm64Trampoline(r Registers) bool {
 // arm64Walk follows the frame records from fp on; sp is where to search for
 // return addresses when that fails.
 func (w *walk) arm64Walk(fp, sp uint64) {
+	if !w.arm64Chain(fp, &sp) {
+		w.arm64Scan(sp)
+	}
+}
+
+// arm64Chain follows the frame records to their end; false where it cannot, and
+// *sp is the end of the last good one then.
+func (w *walk) arm64Chain(fp uint64, sp *uint64) bool {
 	for {
 		if fp == 0 {
 			// Up to 5.12 the chain of a kernel thread ends so.
 			w.end(KernelEntry)
-			return
+			return true
 		}
 		rec := w.words(fp, 3)
 		if rec == nil {
 			if rec = w.words(fp, 2); rec == nil {
 				w.stop("the frame record %#x of %s cannot be read", fp, w.last())
-				break
+				return false
 			}
 			rec = append(rec, 0)
 		}
 		if rec[0] == 0 && rec[1] == 0 {
 			next, more, ok := w.arm64Boundary(fp, rec[2])
-			if !ok {
-				break
-			}
-			if !more {
-				return
+			if !ok || !more {
+				return ok
 			}
 			if !w.advance(fp, next) {
 				w.stop("the frame records go round in a circle at %s", w.last())
-				break
+				return false
 			}
 			fp = next
 			continue
 		}
 		if !w.arm64Record(fp, rec) {
-			break
+			return false
 		}
+		*sp = fp + 16
 		if rec[0] != 0 && !w.advance(fp, rec[0]) {
 			w.stop("the frame records go round in a circle at %s", w.last())
-			sp = fp + 16
-			break
+			return false
 		}
-		sp = fp + 16
 		fp = rec[0]
 	}
-	w.arm64Scan(sp)
 }
 
 // arm64Record takes the return address of an ordinary frame record, which up to
@@ -137,11 +140,6 @@ func (w *walk) arm64Record(fp uint64, rec []uint64) bool {
 	}
 	f := w.u.frame(pc, false)
 	f.SP = fp
-	switch f.Name {
-	case "return_to_handler", "kretprobe_trampoline", "__kretprobe_trampoline", "arch_rethook_trampoline":
-		// A tracer has put itself between: who is returned to is in its list.
-		f.Reliable = false
-	}
 	return w.add(f)
 }
 

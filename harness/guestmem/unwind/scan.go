@@ -49,6 +49,12 @@ func (w *walk) addGuesses(cs []candidate) {
 	}
 }
 
+// convincing says whether a walk from a guess found the end of the stack: the
+// user's registers, or a kernel thread's start that was called from there.
+func (w *walk) convincing() bool {
+	return w.trace.End.Kind == UserEntry || w.trace.End.Kind == KernelEntry && len(w.trace.Frames) > 1
+}
+
 // x86Resync goes on after a failure. A word from which the strict way leads to
 // a proper end is most likely the frame that was lost; else all are listed.
 func (w *walk) x86Resync(st x86State) {
@@ -62,7 +68,7 @@ func (w *walk) x86Resync(st x86State) {
 			try := w.u.newWalk(w.stack)
 			try.guessing, try.why = true, stopped.Why
 			s := x86State{ip: c.pc, sp: c.at + 8}
-			if try.x86Steps(&s) && try.trace.End.Kind != Stopped && len(try.trace.Frames) > 1 {
+			if try.x86Steps(&s) && try.convincing() {
 				w.trace.Frames = append(w.trace.Frames, try.trace.Frames...)
 				w.trace.End, w.trace.User = try.trace.End, try.trace.User
 				return
@@ -70,18 +76,33 @@ func (w *walk) x86Resync(st x86State) {
 		}
 	}
 	w.addGuesses(cs)
-	w.trace.End = stopped
-	if w.stack.End != 0 && w.x86StackTop() {
-		w.trace.End = stopped // the registers are there, the way to them is not
+	if w.stack.End != 0 {
+		w.x86StackTop() // the registers are there, the way to them is not
 	}
+	w.trace.End = stopped
 }
 
-// arm64Scan goes on after a failure.
+// arm64Scan goes on after a failure. A frame record from which the chain leads
+// to a proper end is most likely the one that was lost; else all words are listed.
 func (w *walk) arm64Scan(sp uint64) {
 	stopped := w.trace.End
-	w.addGuesses(w.search(sp))
+	cs := w.search(sp)
+	for i, c := range cs {
+		if i == maxResyncs {
+			break
+		}
+		try := w.u.newWalk(w.stack)
+		try.guessing, try.why = true, stopped.Why
+		end := uint64(0)
+		if try.arm64Chain(c.at-8, &end) && try.convincing() {
+			w.trace.Frames = append(w.trace.Frames, try.trace.Frames...)
+			w.trace.End, w.trace.User = try.trace.End, try.trace.User
+			return
+		}
+	}
+	w.addGuesses(cs)
 	if w.stack.End != 0 {
-		w.arm64StackTop()
+		w.arm64StackTop() // the registers are there, the way to them is not
 	}
 	w.trace.End = stopped
 }

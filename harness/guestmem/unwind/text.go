@@ -12,6 +12,15 @@ import (
 type codeMap struct {
 	kernel  []Range
 	modules []Module
+	tracers map[uint64]string
+}
+
+// tracers are where functions return to that a tracer (the function graph,
+// kretprobes) has put itself behind: it keeps the true return address in a list
+// of its own. The stack has the trampoline's first instruction.
+var tracers = []string{
+	"return_to_handler", "kretprobe_trampoline", "__kretprobe_trampoline",
+	"arch_rethook_trampoline",
 }
 
 // kernelText are the symbols around the kernel's code: the code proper, that of
@@ -34,6 +43,12 @@ func newCodeMap(s Symbols, mods []Module) (codeMap, error) {
 		return m, errors.New("unwind: the symbols name no kernel text (_stext, _etext)")
 	}
 	m.modules = slices.Clone(mods)
+	m.tracers = map[uint64]string{}
+	for _, name := range tracers {
+		if a, ok := s.Lookup(name); ok {
+			m.tracers[a] = name
+		}
+	}
 	return m, nil
 }
 
@@ -55,7 +70,9 @@ func (m *codeMap) contains(a uint64) bool { return m.inKernel(a) || m.module(a) 
 func (u *Unwinder) frame(pc uint64, interrupted bool) Frame {
 	f := Frame{PC: pc, Interrupted: interrupted, Reliable: true}
 	at := pc
-	if !interrupted {
+	if _, ok := u.text.tracers[pc]; ok && !interrupted {
+		f.Reliable = false // who is returned to is not known
+	} else if !interrupted {
 		at--
 	}
 	if name, off, size, ok := u.syms.Nearest(at); ok && u.text.contains(at) {

@@ -97,6 +97,10 @@ func (w *walk) x86Next(st x86State) (next x86State, more, ok bool) {
 		return w.x86FrameNext(st)
 	}
 	at := st.ip
+	if name, ok := w.u.text.tracers[at]; ok && !st.signal {
+		w.stop("%s hides who is returned to", name)
+		return st, false, false
+	}
 	if !st.signal {
 		at--
 	}
@@ -183,7 +187,7 @@ func (w *walk) x86Caller(st x86State, e orcEntry, sp uint64) (next x86State, mor
 			w.stop("the registers saved by %s cannot be read", w.last())
 			return st, false, false
 		}
-		if x86User(regs) {
+		if w.x86User(regs) {
 			w.x86UserEntry(sp, regs)
 			return st, false, true
 		}
@@ -196,7 +200,7 @@ func (w *walk) x86Caller(st x86State, e orcEntry, sp uint64) (next x86State, mor
 			return st, false, false
 		}
 		regs := append(make([]uint64, x86IP), iret...)
-		if x86User(regs) {
+		if w.x86User(regs) {
 			w.trace.User = &UserRegs{Addr: sp - x86IretOffset, Number: -1, Partial: true,
 				PC: regs[x86IP], SP: regs[x86SP], Compat: regs[x86CS]&0xffff == x86UserCS32}
 			w.end(UserEntry)
@@ -241,7 +245,7 @@ func (w *walk) x86FrameNext(st x86State) (next x86State, more, ok bool) {
 			w.stop("the registers saved at %#x cannot be read", at)
 			return st, false, false
 		}
-		if x86User(regs) {
+		if w.x86User(regs) {
 			w.x86UserEntry(at, regs)
 			return st, false, true
 		}
@@ -271,7 +275,7 @@ func (w *walk) x86FrameNext(st x86State) (next x86State, more, ok bool) {
 // x86FrameEnd is the end of a chain of frame pointers: entry code sets bp to 0,
 // and its own frame is followed by the registers of user space.
 func (w *walk) x86FrameEnd(st x86State) (x86State, bool, bool) {
-	if regs := w.words(st.sp, x86RegWords); regs != nil && x86User(regs) {
+	if regs := w.words(st.sp, x86RegWords); regs != nil && w.x86User(regs) {
 		w.x86UserEntry(st.sp, regs)
 	} else {
 		w.end(KernelEntry)
@@ -279,8 +283,15 @@ func (w *walk) x86FrameEnd(st x86State) (x86State, bool, bool) {
 	return st, false, true
 }
 
-// x86User says whether the registers are those of user space.
-func x86User(regs []uint64) bool { return regs[x86CS]&3 == 3 }
+// x86User says whether the registers are those of user space. What a guess led
+// to must look the part in every selector.
+func (w *walk) x86User(regs []uint64) bool {
+	if !w.guessing {
+		return regs[x86CS]&3 == 3
+	}
+	cs, ss := regs[x86CS]&0xffff, regs[x86SS]&0xffff
+	return (cs == x86UserCS || cs == x86UserCS32) && ss == x86UserDS && regs[x86IP]>>63 == 0
+}
 
 func (w *walk) x86UserEntry(at uint64, regs []uint64) {
 	nr := int64(regs[x86OrigAX])
@@ -304,14 +315,14 @@ func (w *walk) x86UserEntry(at uint64, regs []uint64) {
 // x86StackTop looks for the registers of user space where the kernel keeps
 // them: at the top of the task's stack (two words lower with FRED).
 func (w *walk) x86StackTop() bool {
+	w.guessing = true
 	for _, pad := range []uint64{0, 16} {
 		at := w.stack.End - 8*x86RegWords - pad
 		regs := w.words(at, x86RegWords)
 		if regs == nil {
 			continue
 		}
-		cs, ss := regs[x86CS]&0xffff, regs[x86SS]&0xffff
-		if (cs == x86UserCS || cs == x86UserCS32) && ss == x86UserDS && regs[x86IP]>>63 == 0 {
+		if w.x86User(regs) {
 			w.x86UserEntry(at, regs)
 			return true
 		}
