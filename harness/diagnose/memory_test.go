@@ -99,3 +99,23 @@ func TestMemoryShowsAnEarlyException(t *testing.T) {
 		t.Errorf("%s/%s %q, function %q", d.Kind, d.Cause, d.Title, d.Function)
 	}
 }
+
+// printk itself crashes, and so does the report on it.
+func TestMemoryShowsACrashThatCannotBeReported(t *testing.T) {
+	tasks := []dump.Task{{Comm: "swapper", PID: 0, State: "R", Running: true, Frames: stack(
+		"queued_spin_lock_slowpath", "die", "arm64_notify_die", "do_debug_exception", "el1_dbg", "el1h_64_sync_handler", "el1h_64_sync",
+		"vprintk_emit", "vprintk_default", "vprintk", "_printk", "die", "arm64_notify_die", "do_debug_exception", "el1_dbg",
+		"el1h_64_sync_handler", "el1h_64_sync", "vprintk_emit", "vprintk", "_printk", "smp_setup_processor_id", "start_kernel")}}
+	in := diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
+		VCPUs: []diagnose.VCPU{{PC: 1, Symbol: "queued_spin_lock_slowpath+0x78/0x430", BusyFraction: 1}}}
+	if d := diagnose.Diagnose(in); d.Kind != diagnose.KindOops || d.Function != "vprintk_emit" {
+		t.Errorf("%s/%s %q, function %q", d.Kind, d.Cause, d.Title, d.Function)
+	}
+	// A page fault on the way is no crash.
+	in.Memory = []dump.Task{{Comm: "init", PID: 1, State: "R", Running: true, Frames: stack(
+		"spin_here", "handle_mm_fault", "exc_page_fault", "asm_exc_page_fault", "copy_user", "ksys_read")}}
+	in.VCPUs[0].Symbol = "spin_here+0x5/0x10"
+	if d := diagnose.Diagnose(in); d.Cause != diagnose.CauseSpin || d.Function != "spin_here" {
+		t.Errorf("%s/%s %q, function %q", d.Kind, d.Cause, d.Title, d.Function)
+	}
+}

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
 )
@@ -22,9 +23,13 @@ func runaway(f *facts) *Diagnosis {
 		if c.Symbol == "" {
 			t, at = f.runsModule(), 0
 		}
-		if t != nil {
-			return f.spins(t, at)
+		if t == nil {
+			continue
 		}
+		if met := crashedAt(t, at); met >= 0 {
+			return f.dies(t, met)
+		}
+		return f.spins(t, at)
 	}
 	return nil
 }
@@ -60,6 +65,43 @@ func (f *facts) runs(fn string) (t *dump.Task, at int) {
 		}
 	}
 	return nil, 0
+}
+
+// crashedAt is the frame that an exception was met in whose report does not come
+// to an end, -1 for none: above it are the functions that make the report.
+func crashedAt(t *dump.Task, from int) int {
+	dying := false
+	for i := from; i < len(t.Frames); i++ {
+		switch b := t.Frames[i].Base(); {
+		case b == "die" || b == "oops_begin" || b == "panic" || b == "vpanic" || b == "die_addr" || b == "die_kernel_fault" || b == "page_fault_oops" || b == "arm64_notify_die":
+			dying = true
+		case dying && !dump.IsGeneric(b) && t.Frames[i].Reliable && i > 0 && isExceptionEntry(t.Frames[i-1].Base()):
+			return i
+		}
+	}
+	return -1
+}
+
+// isExceptionEntry tells the functions that an exception of the kernel enters by
+// (arch/x86/include/asm/idtentry.h, arch/arm64/kernel/entry.S).
+func isExceptionEntry(fn string) bool {
+	return strings.HasPrefix(fn, "asm_exc_") || fn == "el1h_64_sync" || fn == "el1_sync" || fn == "el1h_64_error"
+}
+
+// dies is the Diagnosis of a task that met an exception in its frame at, and
+// never comes to the end of telling it: often because what tells it is broken.
+func (f *facts) dies(t *dump.Task, at int) *Diagnosis {
+	fn := t.Frames[at].Base()
+	return &Diagnosis{
+		Kind: KindOops, Cause: CauseOops, Where: WhereKernel, Confidence: Certain,
+		Title: "exception in " + fn + ", and no end of its report", Function: fn,
+		Task:    &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+		Summary: "the kernel met an exception in " + fn + " and is stuck in reporting it",
+		Remedy:  "look at " + fn + ": the report itself does not come through, so the registers in the evidence are all there is",
+		Evidence: append([]Evidence{{
+			What: "the stack of " + t.String() + ", which reports its own crash", Offset: -1, Source: sourceMemory, Lines: clipLines(t.Lines()),
+		}}, f.vcpuEvidence()...),
+	}
 }
 
 // spins is the Diagnosis of a task that runs in its frame at. A primitive, such
