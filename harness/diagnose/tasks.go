@@ -176,7 +176,17 @@ func (s *taskSet) next(t *dump.Task, w wait, d *dump.Dump) (to *dump.Task, note 
 			return c != t && c.KernelThread && c.Has("process_one_work", "async_run_entry_fn", "process_scheduled_works")
 		})
 	case onCompletion:
-		c, note := s.only(func(c *dump.Task) bool { return c != t && c.KernelThread && c.State == "D" && s.waits[c].hard >= 80 })
+		blocked := func(c *dump.Task) bool { return c != t && c.KernelThread && c.State == "D" && s.waits[c].hard >= 80 }
+		if w.module != "" { // a driver's own threads are likelier than others
+			c, note := s.only(func(c *dump.Task) bool { return blocked(c) && s.waits[c].module == w.module })
+			if c != nil && note == "" {
+				note = c.String() + " is the only other thread in module " + w.module + " that is blocked, so " + t.String() + " likely waits for it"
+			}
+			if c != nil {
+				return c, note
+			}
+		}
+		c, note := s.only(blocked)
 		if c == nil || note != "" { // of several, none is known to be the one
 			return nil, ""
 		}
