@@ -158,7 +158,7 @@ func moduleLoad(f *facts) *Diagnosis {
 	if f.wait.inProbe {
 		cause, what = CauseProbe, "a driver's probe"
 	}
-	out := f.hang(cause, WhereKernel, Certain)
+	out := f.hang(cause, WhereKernel, asConfidence(!f.wait.guessed))
 	mod := ""
 	if f.wait.module != "" {
 		mod = " of module " + f.wait.module
@@ -192,7 +192,7 @@ func mountStuck(f *facts) *Diagnosis {
 	if f.end == nil || !f.wait.inMount {
 		return nil
 	}
-	out := f.hang(CauseMount, WhereKernel, asConfidence(f.end.State == "D"))
+	out := f.hang(CauseMount, WhereKernel, asConfidence(f.end.State == "D" && !f.wait.guessed))
 	fs := ""
 	if f.wait.mount != "" {
 		fs = " (" + f.wait.mount + ")"
@@ -349,7 +349,7 @@ func devicePath(unit string) string {
 // initcall: PID 1 is still the kernel's own and an initcall does not return.
 func initcall(f *facts) *Diagnosis {
 	if f.end != nil && f.wait.inInitcall {
-		out := f.hang(CauseInitcall, WhereKernel, asConfidence(f.end.State == "D"))
+		out := f.hang(CauseInitcall, WhereKernel, asConfidence(f.end.State == "D" && !f.wait.guessed))
 		out.Title = "hang: initcall " + orUnknown(f.wait.initcall) + " does not return: blocked in " + f.wait.fn
 		out.Summary = fmt.Sprintf("the kernel's own start-up (%s) %s in the initcall %s%s", f.end.String(), stateWord(f.end), orUnknown(f.wait.initcall), atFunc(f.wait))
 		out.Remedy = "leave the initcall out to see whether the boot goes on: initcall_blacklist=" + orName(f.wait.initcall)

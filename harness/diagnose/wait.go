@@ -61,6 +61,9 @@ type wait struct {
 	module, probe, mount, initcall string
 	inModule, inProbe, inMount     bool
 	inInitcall                     bool
+	// guessed says that it is known only from frames that the kernel is not
+	// sure of.
+	guessed bool
 }
 
 // waitRule recognises a mechanism by a function anywhere in the chain. The
@@ -175,6 +178,10 @@ func classify(t *dump.Task) wait {
 		w.fn = chain[0].Base()
 	}
 	w.context(chain)
+	if guesses := lostFrames(t); len(guesses) > 0 && !w.inModule && !w.inProbe && !w.inMount && !w.inInitcall {
+		w.context(slices.Concat(chain, guesses))
+		w.guessed = w.inModule || w.inProbe || w.inMount || w.inInitcall
+	}
 	switch {
 	case t.State == "Z" || t.State == "X":
 		w.mech, w.what, w.why = onNothing, "nothing", "is dead"
@@ -213,6 +220,21 @@ func classify(t *dump.Task) wait {
 		w.why = "the hardware random number generator"
 	}
 	return w
+}
+
+// lostFrames are the frames of which the kernel is not sure behind the last one
+// of which it is, where the unwinder gave up before the stack's end.
+func lostFrames(t *dump.Task) []dump.Frame {
+	last := -1
+	for i, f := range t.Frames {
+		if f.Reliable {
+			last = i
+		}
+	}
+	if last < 0 || dump.EndsStack(t.Frames[:last+1]) {
+		return nil
+	}
+	return t.Frames[last+1:]
 }
 
 // interruptible says that one sleeps on it in state S only: in state D the task

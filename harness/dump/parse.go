@@ -219,7 +219,7 @@ func (p *Parser) close(c Caller) {
 		t.Frames = frames
 		t.Syscall = bl.regs.syscall(p.d.Arch, frames)
 		t.UserIP = bl.regs.ip
-		t.Torn = !bl.closed && !endsTrace(frames) && !(len(frames) == 0 && (t.Running || t.State == "Z" || t.State == "X"))
+		t.Torn = !bl.closed && !EndsStack(frames) && !(len(frames) == 0 && (t.Running || t.State == "Z" || t.State == "X"))
 		if !t.KernelThread && t.TaskFlags == 0 && t.PID != 1 && t.Syscall == nil && len(frames) > 0 && isKthreadStack(frames) {
 			t.KernelThread = true
 		}
@@ -277,8 +277,8 @@ func isKthreadStack(frames []Frame) bool {
 	return false
 }
 
-// endsTrace says whether the outermost frame is one that ends a stack.
-func endsTrace(frames []Frame) bool {
+// EndsStack says whether the outermost frame is one that ends a stack.
+func EndsStack(frames []Frame) bool {
 	if len(frames) == 0 {
 		return false
 	}
