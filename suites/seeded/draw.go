@@ -27,9 +27,10 @@ var drawn = []string{"spin", "spin-irqs-off", "sleep", "crash", "reset", "leak-l
 // needsTask are the faults that put the caller to sleep, or another task.
 func needsTask(fault string) bool { return fault == "sleep" || fault == "leak-lock" }
 
-// perSlot is how many mutants are drawn for one place in the score: the first of
-// them whose boot does not come through counts.
-const perSlot = 6
+// perFault and perSlot are how many mutants are drawn for one place in the score,
+// with one fault and in all: the first of them whose boot does not come through
+// counts. A lock that nobody wants again is not missed, so another fault follows.
+const perFault, perSlot = 4, 8
 
 // slot is one place in the score and its mutants, in the order of their turns.
 type slot []Mutant
@@ -83,18 +84,20 @@ type deck struct {
 	names []string // not taken yet
 }
 
-// slot takes the functions of one slot. Where none is left for the fault whose
-// turn it is, the next fault has its turn.
+// slot takes the functions of one slot: for the fault whose turn it is, and for
+// those after it where that one has no effect or finds no function.
 func (d *deck) slot(faults []mutate.Fault, try func(string, mutate.Fault) error) (s slot, refused int) {
-	for range faults {
-		f := faults[d.turn%len(faults)]
-		d.turn++
-		if needsTask(f.String()) && !d.phase.MaySleep {
-			continue
+	for i := range faults {
+		f := faults[(d.turn+i)%len(faults)]
+		if len(s) == perSlot {
+			break
+		}
+		if needsTask(f.String()) && (!d.phase.MaySleep || len(s) > 0) {
+			continue // the second choice is one that nothing can overlook
 		}
 		// What this fault cannot do another one may.
 		var back []string
-		for len(s) < perSlot && len(d.names) > 0 {
+		for n := 0; n < perFault && len(d.names) > 0; {
 			i := d.rng.IntN(len(d.names))
 			name := d.names[i]
 			d.names[i] = d.names[len(d.names)-1]
@@ -104,12 +107,11 @@ func (d *deck) slot(faults []mutate.Fault, try func(string, mutate.Fault) error)
 				back = append(back, name)
 				continue
 			}
+			n++
 			s = append(s, Mutant{Function: name, Fault: f.String(), Phase: d.phase.Name, Distro: d.phase.Distro})
 		}
 		d.names = append(d.names, back...)
-		if len(s) > 0 {
-			return s, refused
-		}
 	}
-	return nil, refused
+	d.turn++
+	return s, refused
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/dump"
@@ -135,9 +137,14 @@ var lockCauses = []diagnose.Cause{diagnose.CauseMutex, diagnose.CauseRWSem, diag
 // a lock.
 var lockRoutine = regexp.MustCompile(`(^|_)(spin_lock|spin_trylock|read_lock|write_lock|queued_\w+_slowpath|mutex_lock|rwsem_down|down_(read|write|timeout|interruptible|killable)|down$|rt_mutex_\w*lock)`)
 
-// waitsForLock says that the diagnosis is a wait for a lock and names where.
-func waitsForLock(d *diagnose.Diagnosis) bool {
-	return d.Function != "" && (slices.Contains(lockCauses, d.Cause) || lockRoutine.MatchString(d.Function))
+// waitsForLock says that the diagnosis is a wait for a lock, and whether it
+// names the function that waits, beside the routine of the lock.
+func waitsForLock(d *diagnose.Diagnosis) (is, named bool) {
+	words := strings.FieldsFunc(d.Title+" "+d.Summary, func(r rune) bool {
+		return r != '_' && r != '.' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	is = slices.Contains(lockCauses, d.Cause) || lockRoutine.MatchString(d.Function) || slices.ContainsFunc(words, lockRoutine.MatchString)
+	return is, is && d.Function != "" && !lockRoutine.MatchString(d.Function)
 }
 
 // badSleep are the kernel's words for a task that sleeps where it must not: the
@@ -219,8 +226,12 @@ func place(t Truth, r *result.Result, log []byte) Placed {
 	for _, l := range d.Chain {
 		texts = append(texts, l.Func)
 	}
-	if slices.ContainsFunc(texts, name.MatchString) || t.Fault == "leak-lock" && waitsForLock(d) {
+	lock, waiter := waitsForLock(d)
+	if slices.ContainsFunc(texts, name.MatchString) || t.Fault == "leak-lock" && waiter {
 		return ByDiagnosis
+	}
+	if t.Fault == "leak-lock" && lock && d.Function != "" {
+		return ByEvidence
 	}
 	for _, e := range d.Evidence {
 		if slices.ContainsFunc(e.Lines, name.MatchString) {
