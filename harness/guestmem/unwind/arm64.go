@@ -50,21 +50,33 @@ func (w *walk) arm64Running(r Registers) {
 		return
 	}
 	w.add(w.u.frame(r.PC, true))
+	if r.FP != 0 && r.FP>>55&1 == 0 && w.arm64Empty(r.SP) {
+		// In the vectors: x29 is still, or already, user space's.
+		w.end(UserEntry)
+		return
+	}
 	w.arm64Link(r.PC, r.LR, r.FP)
 	w.arm64Walk(r.FP, r.SP)
 }
 
+// arm64Empty says whether nothing, or only user space's registers, can be on
+// the stack. Where its end is not known, it is a multiple of 16 KiB.
+func (w *walk) arm64Empty(sp uint64) bool {
+	const stacks, regs = 16 << 10, 336
+	if w.stack.End != 0 {
+		return sp <= w.stack.End && sp >= w.stack.End-regs
+	}
+	return -sp%stacks <= regs
+}
+
 // arm64Trampoline says whether the vCPU is on the way from or to user space, in
 // the page that both have mapped (CONFIG_UNMAP_KERNEL_AT_EL0), which lies apart
-// from the kernel's code. The stack is empty then, or holds the user's registers
-// alone.
+// from the kernel's code.
 func (w *walk) arm64Trampoline(r Registers) bool {
-	const stacks = 16 << 10
-	switch top := w.stack.End; {
-	case r.PC>>55&1 == 0:
+	if r.PC>>55&1 == 0 || !w.arm64Empty(r.SP) {
 		return false
-	case top != 0 && r.SP == top, top == 0 && r.SP%stacks == 0:
-	case top == 0 || r.SP != top-336 && r.SP != top-320 || !w.arm64StackTop():
+	}
+	if r.SP != w.stack.End && w.stack.End != 0 && !w.arm64StackTop() {
 		return false
 	}
 	w.end(UserEntry)

@@ -211,13 +211,19 @@ func TestARM64Trampoline(t *testing.T) {
 	s := arm64Syscall(m, false)
 	const page = 0xfffffbfffdbf7c80
 	for _, c := range []struct {
-		sp   uint64
-		kind unwind.EndKind
-		user bool
-	}{{top, unwind.UserEntry, false}, {top - 336, unwind.UserEntry, true}, {top - 0x200, unwind.Stopped, true}} {
-		tr := u.Running(unwind.Registers{PC: page, SP: c.sp, Stack: s.Stack})
+		pc, sp uint64
+		kind   unwind.EndKind
+		user   bool
+	}{
+		{page, top, unwind.UserEntry, false},
+		{page, top - 336, unwind.UserEntry, true},
+		{page, top - 0x200, unwind.Stopped, true},
+		{fn(atext, "el0t_64_sync"), top, unwind.UserEntry, false},
+		{fn(atext, "el0t_64_sync"), top - 0x300, unwind.Stopped, true},
+	} {
+		tr := u.Running(unwind.Registers{PC: c.pc, SP: c.sp, FP: userSP, Stack: s.Stack})
 		if tr.End.Kind != c.kind || (tr.User != nil) != c.user {
-			t.Errorf("%#x: %+v", c.sp, tr)
+			t.Errorf("%#x %#x: %+v", c.pc, c.sp, tr)
 		}
 	}
 }
