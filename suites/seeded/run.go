@@ -51,20 +51,19 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	if o.list {
+	switch {
+	case o.list:
 		return nil
-	}
-	if o.json {
+	case o.short:
+		return s.card.allRight() // each boot has had its line
+	case o.json:
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(&s.card); err != nil {
 			return fmt.Errorf("print results: %w", err)
 		}
-	} else {
+	default:
 		s.card.markdown(stdout, o.command(), s.explained())
-	}
-	if o.short {
-		return s.card.allRight()
 	}
 	return nil
 }

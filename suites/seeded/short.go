@@ -13,6 +13,7 @@ import (
 var shortMutants = map[arch.Arch][]Mutant{
 	arch.X86_64: {
 		{Function: "chr_dev_init", Fault: "spin", Phase: "fs initcalls", Initcall: true},
+		{Function: "register_filesystem", Fault: "leak-lock", Phase: "start_kernel"},
 		{Function: "inet_init", Fault: "crash", Phase: "fs initcalls", Initcall: true},
 	},
 	arch.AArch64: {
