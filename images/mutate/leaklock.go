@@ -17,10 +17,10 @@ import (
 // lock next waits for ever: that is where the boot hangs, not in the function.
 //
 // Of several such calls it takes the kind that unlockers lists first, and of
-// these the first in the function: compilers put the path that is taken more
-// often there. A lock that the compiler inlined the release of (Debian's arm64
-// kernels before 6.12 do so with spinlocks) has no call, and so does a function
-// whose callee releases the lock.
+// these the first in the function, which is often, but not always, on the path
+// that a boot takes; where it is not, the fault has no effect. A lock whose
+// release the compiler inlined (spinlocks in Debian's arm64 kernels of 6.1) has
+// no call, and neither has a function whose callee releases the lock.
 //
 // Where the call would also let interrupts back in (_irq, _irqrestore), they
 // stay masked on that CPU until something else unmasks them. That is a fault
