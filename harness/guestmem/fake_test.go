@@ -42,13 +42,13 @@ const (
 	ringDescs, ringInfos, ringText     = 0x30000, 0x31000, 0x32000
 	pgtDirect, pgtKernel, pgtKernel2   = 0x40000, 0x41000, 0x42000
 	module, modSyms, modTab, modStr    = 0x50000, 0x50100, 0x50200, 0x50300
-	modText                            = 0x60000
+	modText, mutex                     = 0x60000, 0x62000
 )
 
 // functions are the kernel's text, fnSize bytes each.
 var functions = []string{
 	"start_kernel", "__schedule", "schedule", "wait_for_random_bytes", "__x64_sys_getrandom",
-	"entry_SYSCALL_64_after_hwframe", "kthread", "ret_from_fork",
+	"entry_SYSCALL_64_after_hwframe", "kthread", "ret_from_fork", "mutex_lock",
 }
 
 func fn(name string) uint64 {
@@ -78,6 +78,8 @@ var structs = map[string]layout{
 	"prb_desc":       {{"state_var", 8}, {"text_blk_lpos", 16}},
 	"lpos":           {{"begin", 8}, {"next", 8}},
 	"printk_info":    {{"seq", 8}, {"ts_nsec", 8}, {"text_len", 2}, {"pad", 2}, {"caller_id", 4}},
+	"mutex":          {{"owner", 8}, {"wait_lock", 8}, {"wait_list", 16}},
+	"mutex_waiter":   {{"list", 16}, {"task", 8}},
 	"mod_kallsyms":   {{"symtab", 8}, {"num_symtab", 4}, {"pad", 4}, {"strtab", 8}},
 	"module_layout":  {{"base", 8}, {"text_size", 4}, {"pad", 4}},
 	"module":         {{"list", 16}, {"name", 56}, {"core_layout", 16}, {"kallsyms", 8}},
@@ -309,7 +311,12 @@ func (g guest) stacks() {
 	frames := []string{"__schedule", "schedule", "wait_for_random_bytes", "__x64_sys_getrandom", "entry_SYSCALL_64_after_hwframe"}
 	g.chain(taskInit, stackInit, direct+regs|1, frames...)
 	g.chain(taskKthreadd, stackKth, 0, "__schedule", "schedule", "kthread", "ret_from_fork")
-	g.chain(taskThread, stackThread, 0, "__schedule", "schedule")
+	g.chain(taskThread, stackThread, 0, "__schedule", "mutex_lock", "schedule")
+	// The thread waits for a mutex that kthreadd holds.
+	const waiter = stackThread + 0x3000 + 8*8
+	g.put(waiter+16, direct+taskThread)
+	g.list(direct+mutex+off("mutex", "wait_list"), direct+waiter)
+	g.put(mutex, direct+taskKthreadd|1)
 }
 
 // chain writes a sleeping task's stack with frame pointers: struct
@@ -382,5 +389,5 @@ func (g guest) module() {
 	}
 	g[modText+0x30-5] = 0xe8
 	at := uint64(stackThread) + 0x3000 + 5*8
-	g.put(at+0x40+8, direct+modText+0x30)
+	g.put(at+0x80+8, direct+modText+0x30)
 }

@@ -9,6 +9,7 @@
 //	tasks    the list of tasks
 //	modules  the loaded modules and their symbols
 //	unwind   kernel stacks
+//	locks    who holds the lock that a task waits for
 //	printk   the kernel's log
 //
 // The guest is hostile, and it may run while it is read: every loop and
@@ -23,6 +24,7 @@ import (
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/guestmem/locks"
 	"github.com/unwedge/unwedge/harness/guestmem/modules"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/guestmem/printk"
@@ -41,6 +43,7 @@ type Kernel struct {
 	noLog  error          // why
 	mods   *modules.Layout
 	noMods error
+	locks  *locks.Layout
 }
 
 // LoadKernel reads the image: payload is what kernel.Kernel.Payload gives, table
@@ -58,6 +61,7 @@ func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, er
 	if k.tasks, err = tasks.NewLayout(img); err != nil {
 		return nil, err
 	}
+	k.locks = locks.NewLayout(img)
 	k.log, k.noLog = printk.NewLayout(img)
 	if k.mods, k.noMods = modules.NewLayout(img); errors.Is(k.noMods, kimage.ErrNoType) {
 		k.noMods = nil // CONFIG_MODULES is off: nothing to tell
@@ -72,6 +76,10 @@ type View struct {
 	Tasks []dump.Task
 	// Complete says that the list of tasks was read to its end.
 	Complete bool
+	// Owners are the mutexes, semaphores and rw-semaphores that tasks wait
+	// for. OwnerPID is 0 where the kernel does not record a holder and where
+	// readers hold the lock; a PID that is not in Tasks is one that has exited.
+	Owners []dump.Ownership
 	// CPUs are the vCPUs that were in 64-bit mode.
 	CPUs []CPU
 	// Log is the kernel's log as the console would show it, nil where it

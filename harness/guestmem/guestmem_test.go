@@ -65,11 +65,15 @@ func TestLook(t *testing.T) {
 	want := []string{
 		`0/0<0 "swapper" R running start_kernel+0x10/0x100`,
 		`1/1<1 "init" S __schedule+0x10/0x100 schedule+0x10/0x100 wait_for_random_bytes+0x10/0x100 __x64_sys_getrandom+0x10/0x100 entry_SYSCALL_64_after_hwframe+0x10/0x100 syscall 318 getrandom`,
-		`3/1<1 "worker ?[2J" D __schedule+0x10/0x100 wait_forever+0x10/0xfe0 [unwedge_fault]`,
+		`3/1<1 "worker ?[2J" D __schedule+0x10/0x100 mutex_lock+0x10/0x100 wait_forever+0x10/0xfe0 [unwedge_fault]`,
 		`2/2<0 "kthreadd" S kthread __schedule+0x10/0x100 schedule+0x10/0x100 kthread+0x10/0x100 ret_from_fork+0x10/0x100`,
 	}
 	if d := cmp.Diff(want, lines(v)); d != "" {
 		t.Errorf("tasks (-want +got):\n%s", d)
+	}
+	owners := []dump.Ownership{{WaiterComm: "worker ?[2J", WaiterPID: 3, Lock: "mutex", OwnerComm: "kthreadd", OwnerPID: 2}}
+	if d := cmp.Diff(owners, v.Owners); d != "" {
+		t.Errorf("owners (-want +got):\n%s", d)
 	}
 	if args := v.Tasks[1].Syscall.Args; len(args) != 6 || args[0] != 0x7fff0000 || args[1] != 16 {
 		t.Errorf("the arguments of getrandom: %#x", args)

@@ -137,6 +137,7 @@ func (w *walker) tasks(ctx context.Context) {
 		if r, ok := w.running[t.Addr]; ok {
 			d.Running, d.CPU = true, r.cpu
 		}
+		w.owner(t, &d)
 		w.view.Tasks = append(w.view.Tasks, d)
 	}
 }

@@ -4,6 +4,7 @@
 package printk
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/guestmem/kimage"
@@ -63,6 +64,16 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	if l.infoSize, err = t.Size("printk_info"); err != nil {
 		return nil, err
 	}
+	for _, f := range []field{l.stateVar, l.begin, l.next} {
+		if f.Off+f.Size > l.descSize {
+			return nil, errors.New("its layout cannot be: a field lies outside of struct prb_desc")
+		}
+	}
+	for _, f := range []field{l.seq, l.ts, l.textLen, l.callerID} {
+		if f.Off+f.Size > l.infoSize {
+			return nil, errors.New("its layout cannot be: a field lies outside of struct printk_info")
+		}
+	}
 	if a, ok := img.Symbols.Lookup("prb"); ok {
 		l.candidates = []uint64{a}
 		return l, nil
@@ -71,7 +82,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 		l.candidates = append(l.candidates, img.Refs(fn)...)
 	}
 	if len(l.candidates) == 0 {
-		return nil, fmt.Errorf("the image does not say where it is")
+		return nil, errors.New("the image does not say where it is")
 	}
 	return l, nil
 }

@@ -72,11 +72,14 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	} {
 		l.size = max(l.size, f.Off+f.Size)
 	}
-	if l.size > maxTask {
-		return nil, fmt.Errorf("list tasks: a task_struct of %d bytes is too large", l.size)
+	if l.size > maxTask || l.tasks.Size != listHead || l.threadNode.Size != listHead || l.threadHead.Size != listHead {
+		return nil, fmt.Errorf("list tasks: a task_struct of %d bytes and lists of %d, %d and %d cannot be", l.size, l.tasks.Size, l.threadNode.Size, l.threadHead.Size)
 	}
 	return l, nil
 }
+
+// listHead is the size of struct list_head.
+const listHead = 16
 
 // maxTask bounds how much is read of one task_struct; it has some 10 KiB.
 const maxTask = 64 << 10

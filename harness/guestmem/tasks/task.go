@@ -50,6 +50,10 @@ func (t *Task) Holds(addr uint64) bool {
 
 var errNoTask = errors.New("what is there is no task")
 
+// At reads the task_struct at an address, which need not be on any list: that of
+// a task which has exited stays readable until its memory is used again.
+func (l *Layout) At(k *locate.Kernel, addr uint64) (Task, error) { return l.read(k, addr) }
+
 // read reads one task_struct.
 func (l *Layout) read(k *locate.Kernel, addr uint64) (Task, error) {
 	b := make([]byte, l.size)
