@@ -1,8 +1,10 @@
 package unwind
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -12,7 +14,13 @@ import (
 type codeMap struct {
 	kernel  []Range
 	modules []Module
+	pieces  []piece // the modules' text, by address
 	tracers map[uint64]string
+}
+
+type piece struct {
+	Range
+	module int
 }
 
 // tracers are where functions return to that a tracer (the function graph,
@@ -43,6 +51,14 @@ func newCodeMap(s Symbols, mods []Module) (codeMap, error) {
 		return m, errors.New("unwind: the symbols name no kernel text (_stext, _etext)")
 	}
 	m.modules = slices.Clone(mods)
+	for i, mod := range mods {
+		for _, r := range mod.Text {
+			if r.Start < r.End {
+				m.pieces = append(m.pieces, piece{r, i})
+			}
+		}
+	}
+	slices.SortStableFunc(m.pieces, func(a, b piece) int { return cmp.Compare(a.Start, b.Start) })
 	m.tracers = map[uint64]string{}
 	for _, name := range tracers {
 		if a, ok := s.Lookup(name); ok {
@@ -57,11 +73,15 @@ func (m *codeMap) inKernel(a uint64) bool {
 	return slices.ContainsFunc(m.kernel, func(r Range) bool { return r.Contains(a) })
 }
 
-// module returns the index of the module whose code the address is, or -1.
+// module returns the index of the module whose code the address is, or -1. The
+// pieces do not overlap; where a damaged list says they do, the one that begins
+// last counts.
 func (m *codeMap) module(a uint64) int {
-	return slices.IndexFunc(m.modules, func(mod Module) bool {
-		return slices.ContainsFunc(mod.Text, func(r Range) bool { return r.Contains(a) })
-	})
+	i := sort.Search(len(m.pieces), func(i int) bool { return m.pieces[i].Start > a })
+	if i == 0 || !m.pieces[i-1].Contains(a) {
+		return -1
+	}
+	return m.pieces[i-1].module
 }
 
 func (m *codeMap) contains(a uint64) bool { return m.inKernel(a) || m.module(a) >= 0 }
