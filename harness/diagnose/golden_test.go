@@ -14,12 +14,12 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files under testdata")
 
-// TestExplainGolden explains every log that the dump package keeps, those that
-// real kernels printed and those written after older formats, and the logs of
-// this package.
+// TestExplainGolden explains, as the command does, every log that the dump
+// package keeps, those that real kernels printed and those written after older
+// formats, and the logs of this package.
 func TestExplainGolden(t *testing.T) {
 	var logs []string
-	for _, glob := range []string{"../dump/testdata/real/*.log", "testdata/*.log"} {
+	for _, glob := range []string{"../dump/testdata/real/*.log", "../dump/testdata/written/*.log", "testdata/*.log"} {
 		got, err := filepath.Glob(glob)
 		if err != nil {
 			t.Fatal(err)

@@ -175,6 +175,9 @@ func silent(f *facts) *Diagnosis {
 	if b.Stage == dump.StageFirmware && b.FirmwareCount == 0 && f.in.Ending == "" && len(b.Events) == 0 {
 		return nil // a text from elsewhere that no firmware and no kernel wrote
 	}
+	if b.Stage == dump.StageNone && f.d.Records > 0 {
+		return nil // a piece of a log
+	}
 	ev := append(f.lastLine("the last line of the console"), f.vcpuEvidence()...)
 	ev = append(ev, f.agentEvidence()...)
 	if f.alive() {

@@ -52,36 +52,8 @@ func userWait(f *facts) *Diagnosis {
 	}
 	w := f.wait
 	job, hasJob := f.job()
-	cause, remedy := CauseUserService, ""
-	switch w.mech {
-	case onFileLock:
-		cause = CauseUserLock
-		remedy = "find the process that holds the lock: it is in the dump, probably asleep, and took the same file"
-	case onPipe, onFifo:
-		remedy = "find the process at the other end of the pipe: it has not written, or not closed it"
-	case onSocket:
-		remedy = "find the service at the other end of the socket"
-	case onFutex:
-		remedy = "the process waits for one of its own threads or for a shared lock: a user-space dump (gdb, coredump) tells more"
-	case onTTYWrite, onTTY:
-		remedy = "the process waits for its terminal: a console without a reader, or a program that asks a question"
-	case onSleep:
-		remedy = "the process polls and sleeps in between: look at what it polls for"
-	case onSignal, onStop:
-		remedy = "the process waits for a signal that nobody sends"
-		if w.mech == onStop {
-			remedy = "look for who stopped the process (SIGSTOP, a terminal, a debugger): it goes on with SIGCONT"
-		}
-	case onChild:
-		remedy = "the process waits for a child that is not in the dump"
-	case onPoll:
-		if !hasJob && f.end.PID == 1 {
-			return nil // PID 1 and everything under it is idle: unknown
-		}
-		remedy = "the process waits for an event"
-	case onCPU:
-		remedy = "the process runs: it is busy, slow, or in an endless loop"
-	default:
+	cause, remedy, ok := f.userCause(hasJob)
+	if !ok {
 		return nil
 	}
 	if w.mech == onCPU && w.fn != "" && f.seenAgain(w.fn) {
@@ -116,6 +88,44 @@ func userWait(f *facts) *Diagnosis {
 		f.lockHolders(out)
 	}
 	return out
+}
+
+// userCause says why the last task waits for user space, as far as the kind of
+// its wait tells, and what would help; ok is false where it does not.
+func (f *facts) userCause(hasJob bool) (cause Cause, remedy string, ok bool) {
+	cause = CauseUserService
+	switch w := f.wait; w.mech {
+	case onFileLock:
+		cause = CauseUserLock
+		remedy = "find the process that holds the lock: it is in the dump, probably asleep, and took the same file"
+	case onPipe, onFifo:
+		remedy = "find the process at the other end of the pipe: it has not written, or not closed it"
+	case onSocket:
+		remedy = "find the service at the other end of the socket"
+	case onFutex:
+		remedy = "the process waits for one of its own threads or for a shared lock: a user-space dump (gdb, coredump) tells more"
+	case onTTYWrite, onTTY:
+		remedy = "the process waits for its terminal: a console without a reader, or a program that asks a question"
+	case onSleep:
+		remedy = "the process polls and sleeps in between: look at what it polls for"
+	case onSignal, onStop:
+		remedy = "the process waits for a signal that nobody sends"
+		if w.mech == onStop {
+			remedy = "look for who stopped the process (SIGSTOP, a terminal, a debugger): it goes on with SIGCONT"
+		}
+	case onChild:
+		remedy = "the process waits for a child that is not in the dump"
+	case onPoll:
+		if !hasJob && f.end.PID == 1 {
+			return cause, "", false // PID 1 and everything under it is idle: unknown
+		}
+		remedy = "the process waits for an event"
+	case onCPU:
+		remedy = "the process runs: it is busy, slow, or in an endless loop"
+	default:
+		return cause, "", false
+	}
+	return cause, remedy, true
 }
 
 // seenAgain says whether another look than the task dump found a CPU in the

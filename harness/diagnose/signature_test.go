@@ -56,7 +56,7 @@ func TestOneSignatureForAllKernels(t *testing.T) {
 // title holds.
 func TestSignatureIsSafe(t *testing.T) {
 	safe := regexp.MustCompile(`^[\w.-]+/[\w.-]+(/[\w.-]+)?$`)
-	for _, title := range []string{"", "x", "../../etc/passwd", "a\x00b", "\x1b[31mred", "‮esrever", strings.Repeat("long ", 100), "hang: ../x", "...", "a//b"} {
+	for _, title := range []string{"", "x", "../../etc/passwd", "a\x00b", "\x1b[31mred", "\u202eesrever", strings.Repeat("long ", 100), "hang: ../x", "...", "a//b"} {
 		s := signature(&Diagnosis{Kind: KindHang, Cause: CauseKernelWait, Title: title})
 		if !safe.MatchString(s) || len(s) > maxSignature || strings.Contains(s, "..") {
 			t.Errorf("%q: %q", title, s)

@@ -139,23 +139,9 @@ func (p *Parser) report(b []byte, r Record) bool {
 	if hasPrefix(t, "INFO: ") {
 		return p.info(t, r)
 	}
-	kind := ReportKind("")
-	for i := range reportStarts {
-		s := &reportStarts[i]
-		if t[0] == s.text[0] && hasPrefix(t, s.text) {
-			kind = s.kind
-			break
-		}
-	}
+	kind := reportKind(t)
 	if kind == "" {
-		switch {
-		case hasPrefix(t, "Watchdog CPU:") && bytes.Contains(t, []byte("Hard LOCKUP")):
-			kind = ReportHard
-		case bytes.Contains(t, []byte(" invoked oom-killer: ")):
-			kind = ReportOOM
-		default:
-			return false
-		}
+		return false
 	}
 	if kind == ReportOops && p.mergeOops(t, r) || p.repeated(t) {
 		return true
@@ -188,6 +174,22 @@ func (p *Parser) report(b []byte, r Record) bool {
 	}
 	p.start(r.Caller, bl)
 	return true
+}
+
+// reportKind tells the line that begins a report, "" for any other.
+func reportKind(t []byte) ReportKind {
+	for i := range reportStarts {
+		if s := &reportStarts[i]; t[0] == s.text[0] && hasPrefix(t, s.text) {
+			return s.kind
+		}
+	}
+	switch {
+	case hasPrefix(t, "Watchdog CPU:") && bytes.Contains(t, []byte("Hard LOCKUP")):
+		return ReportHard
+	case bytes.Contains(t, []byte(" invoked oom-killer: ")):
+		return ReportOOM
+	}
+	return ""
 }
 
 // mergeOops says whether an `Oops:` or `Internal error:` line belongs to the
