@@ -428,7 +428,7 @@ func TestTimerOfUserSpaceIsWaitedFor(t *testing.T) {
 	if waited := res.Times.Verdict - st.Noticed; waited < due+quick.Confirm {
 		t.Errorf("the verdict came %s after the suspicion, before the timer was due", waited)
 	}
-	if !strings.Contains(seen.text(), "confirming: a timer of user space is due in 700ms") {
+	if !strings.Contains(seen.text(), "confirming: a timer is due in 700ms") {
 		t.Errorf("phases: %s", seen.text())
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/result"
@@ -72,4 +74,34 @@ func (s *session) saveMemory(v *guestmem.View) error {
 		b.Write(v.Log)
 	}
 	return appendFile(filepath.Join(s.req.Dir, rundir.Memory), b.Bytes())
+}
+
+// wakeIn returns in how long the last of the timers goes off that will wake one
+// of the tasks within limit; 0 for none. jiffies run at hz.
+func wakeIn(v *guestmem.View, tasks []diagnose.Link, hz int, limit time.Duration) time.Duration {
+	if v == nil || hz <= 0 {
+		return 0
+	}
+	tick := time.Second / time.Duration(hz)
+	var last time.Duration
+	for _, t := range v.Timers {
+		if !slices.ContainsFunc(tasks, func(l diagnose.Link) bool { return l.PID == t.PID }) {
+			continue
+		}
+		due := int64(t.Jiffies - v.Jiffies)
+		if t.Nanoseconds > 0 {
+			due = (int64(t.Nanoseconds) - int64(sinceBoot(v.Jiffies, hz))) / int64(tick)
+		}
+		if due <= 0 || due > int64(limit/tick) {
+			continue
+		}
+		last = max(last, time.Duration(due)*tick)
+	}
+	return last
+}
+
+// sinceBoot is the time that jiffies tell. They start five minutes before they
+// wrap in 32 bits (include/linux/jiffies.h, INITIAL_JIFFIES).
+func sinceBoot(jiffies uint64, hz int) time.Duration {
+	return time.Duration(jiffies-uint64(uint32(-300*hz))) * (time.Second / time.Duration(hz))
 }

@@ -8,11 +8,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/guestmem/timers"
 	"github.com/unwedge/unwedge/harness/rundir"
 )
 
@@ -104,5 +106,37 @@ func TestLogFromMemoryWhereTheConsoleIsSilent(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(res.Notes, "\n"), "read from memory") {
 		t.Errorf("notes %q", res.Notes)
+	}
+}
+
+// A wait in the kernel that has a time-out is no hang before that.
+func TestTimerOfTheKernelIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		timer timers.Timer
+		hz    int
+		want  time.Duration
+	}{
+		"due":            {timers.Timer{PID: 1, Jiffies: 1500 + 90}, 100, 900 * time.Millisecond},
+		"hrtimer":        {timers.Timer{PID: 1, Nanoseconds: uint64(5 * time.Second)}, 100, 0},
+		"another task's": {timers.Timer{PID: 7, Jiffies: 1500 + 90}, 100, 0},
+		"for ever":       {timers.Timer{PID: 1, Jiffies: 1500 + 1<<40}, 100, 0},
+		"long past":      {timers.Timer{PID: 1, Jiffies: 3}, 100, 0},
+		"unknown HZ":     {timers.Timer{PID: 1, Jiffies: 1500 + 90}, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := sleeper()
+			v.Jiffies, v.Timers = 1000, []timers.Timer{tt.timer}
+			req := request(t, "deaf", &quick)
+			req.Memory, req.HZ = remembers(v), tt.hz
+			res, err := boot(t, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st := hang(t, res); st.Wake != tt.want {
+				t.Errorf("waited %s, want %s", st.Wake, tt.want)
+			}
+		})
 	}
 }

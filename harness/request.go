@@ -47,6 +47,9 @@ type Request struct {
 	QMPTimeout time.Duration
 	// Symbols name kernel addresses; nil where the kernel has no table.
 	Symbols vcpu.Symbolizer
+	// HZ is how many jiffies a second the kernel counts; 0 where that is not
+	// known, and then no timer of its is waited for.
+	HZ int
 	// Memory reads the memory of a guest that has stalled; nil reads none.
 	Memory Memory
 	// Keep leaves a hung guest paused, to be looked at by hand.

@@ -382,13 +382,26 @@ func (s *session) captured(got captured) {
 	why := c.stall.Why
 	d := s.atCapture()
 	c.cause = d.Cause
-	if got.wake > 0 && !hopeless(d) {
-		c.patience += got.wake
-		c.stall.Wake = got.wake
-		why = fmt.Sprintf("a timer of user space is due in %s", got.wake.Round(100*time.Millisecond))
+	if due := s.due(got, d); due > 0 {
+		c.patience += due
+		c.stall.Wake = due
+		why = fmt.Sprintf("a timer is due in %s", due.Round(100*time.Millisecond))
 	}
 	s.res.Stalls[len(s.res.Stalls)-1] = c.stall
 	s.req.Observer.Phase(Confirming, why)
+}
+
+// due is in how long something will wake what the boot waits for. A hopeless
+// wait is waited for only if it has a time-out of its own.
+func (s *session) due(got captured, d diagnose.Diagnosis) time.Duration {
+	hold := s.res.Host.Limits.Hold
+	if !hopeless(d) {
+		return max(got.wake, wakeIn(got.view, d.Chain, s.req.HZ, hold))
+	}
+	if d.Task == nil || d.Cause == diagnose.CauseEntropy { // it looks again each second, for ever
+		return 0
+	}
+	return wakeIn(got.view, []diagnose.Link{{PID: d.Task.PID}}, s.req.HZ, hold)
 }
 
 // looked takes the early look at a busy guest: unless it computes nothing, the

@@ -8,6 +8,7 @@
 //	locate   where the kernel is
 //	tasks    the list of tasks
 //	modules  the loaded modules and their symbols
+//	timers   what will wake a task
 //	unwind   kernel stacks
 //	locks    who holds the lock that a task waits for
 //	printk   the kernel's log
@@ -29,6 +30,7 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/guestmem/printk"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/guestmem/timers"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -44,6 +46,7 @@ type Kernel struct {
 	mods   *modules.Layout
 	noMods error
 	locks  *locks.Layout
+	timers *timers.Layout // nil: what will wake a task cannot be read
 }
 
 // LoadKernel reads the image: payload is what kernel.Kernel.Payload gives, table
@@ -66,6 +69,7 @@ func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, er
 	if k.mods, k.noMods = modules.NewLayout(img); errors.Is(k.noMods, kimage.ErrNoType) {
 		k.noMods = nil // CONFIG_MODULES is off: nothing to tell
 	}
+	k.timers, _ = timers.NewLayout(img.Types) // a kernel without such timers has none to tell
 	return k, nil
 }
 
@@ -85,6 +89,8 @@ type View struct {
 	// Log is the kernel's log as the console would show it, nil where it
 	// could not be read.
 	Log []byte
+	// Timers are those that will wake sleeping tasks.
+	Timers []timers.Timer
 	// Jiffies is jiffies_64, 0 where it could not be read. It moves while the
 	// guest takes timer interrupts.
 	Jiffies uint64
@@ -145,6 +151,9 @@ func (k *Kernel) Look(ctx context.Context, m physmem.Reader, registers string) (
 	w := &walker{k: k, found: found, list: list, view: v}
 	w.prepare(ctx)
 	w.vcpus(vcpus)
+	if registers != "" && len(list.Tasks) == 1 && !w.inKernel() {
+		return nil, fmt.Errorf("find the kernel in memory: %w", locate.ErrEarly)
+	}
 	w.tasks(ctx)
 	return v, nil
 }

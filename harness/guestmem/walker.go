@@ -136,6 +136,8 @@ func (w *walker) tasks(ctx context.Context) {
 		}
 		if r, ok := w.running[t.Addr]; ok {
 			d.Running, d.CPU = true, r.cpu
+		} else if w.k.timers != nil {
+			w.view.Timers = append(w.view.Timers, w.k.timers.Of(w.found, t)...)
 		}
 		w.owner(t, &d)
 		w.view.Tasks = append(w.view.Tasks, d)

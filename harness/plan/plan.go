@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"github.com/unwedge/unwedge/harness"
@@ -146,7 +147,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		},
 		Version: p.Version, QEMUVersion: h.Version.String(), AccelWhy: h.AccelWhy,
 		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")),
-		Symbols:     symbols(image), Memory: memory(image),
+		Symbols:     symbols(image), Memory: memory(image), HZ: hz(k),
 	}
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err
@@ -160,6 +161,18 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		req.Notes = append(req.Notes, err.Error())
 	}
 	return req, nil
+}
+
+// hz is CONFIG_HZ, 0 where the config is not known.
+func hz(k *kernel.Kernel) int {
+	if k.Config == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(k.Config.Get("CONFIG_HZ"))
+	if err != nil || n < 0 || n > 10000 {
+		return 0
+	}
+	return n
 }
 
 // bootFile says which file of a kernel the guest gets, and why. A bzImage whose

@@ -132,7 +132,7 @@ type Stall struct {
 	Memory *Memory `json:"memory,omitempty"`
 	// Repeated is how many bytes the guest had printed since its last progress.
 	Repeated int64 `json:"repeated_bytes,omitempty"`
-	// Wake is the time that the harness waited for a timer of user space.
+	// Wake is the time that the harness waited for a timer that was due.
 	Wake time.Duration `json:"wake_ns,omitempty"`
 	// Works says that the vCPUs were seen in many places, or that a disk
 	// answered reads: silent, but at work.
