@@ -67,7 +67,7 @@ func (w *walk) x86Resync(st x86State) {
 			}
 			try := w.u.newWalk(w.stack)
 			try.guessing, try.why = true, stopped.Why
-			s := x86State{ip: c.pc, sp: c.at + 8}
+			s := x86State{ip: c.pc, sp: c.at + 8, bp: st.bp}
 			if try.x86Steps(&s) && try.convincing() {
 				w.trace.Frames = append(w.trace.Frames, try.trace.Frames...)
 				w.trace.End, w.trace.User = try.trace.End, try.trace.User
