@@ -188,7 +188,7 @@ func (s *suite) plannedHealthy(j healthyBoot) Healthy {
 func (s *suite) bootHealthy(ctx context.Context, cell matrix.Cell[healthyBoot]) (*result.Result, error) {
 	j := cell.Job
 	h := s.plannedHealthy(j)
-	if s.only != nil && !s.only.MatchString("healthy/"+h.Arch+"/"+h.Cell+" "+h.Release) || s.healthyKnown(h) {
+	if s.only != nil && !s.only.MatchString("healthy/"+h.Arch+"/"+h.Cell+" "+h.Release+h.how()) || s.healthyKnown(h) {
 		return nil, nil
 	}
 	res, dir, err := s.runHealthy(ctx, j, h.Loaded)

@@ -75,7 +75,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.healthy, "healthy", 150, "healthy boots for each architecture")
 	fs.BoolVar(&o.user, "user", true, "also the faults that are not drawn: those of user space")
 	fs.IntVar(&o.load, "load", 2, "programs that compute beside every third healthy boot, to keep the host busy")
-	only := fs.String("only", "", "do only what matches this regular expression: a seed's \"ARCH/FAULT/FUNCTION PHASE\", or a healthy boot's \"healthy/ARCH/CELL RELEASE\"")
+	only := fs.String("only", "", "do only what matches this regular expression: a seed's \"ARCH/FAULT/FUNCTION PHASE\", or a healthy boot's \"healthy/ARCH/CELL RELEASE, PAUSE, loaded host\"")
 	fs.BoolVar(&o.short, "short", false, "a few chosen seeds and healthy boots, and an exit status that says whether all were right")
 	fs.BoolVar(&o.list, "list", false, "print the seeds and the healthy boots, and boot none")
 	fs.BoolVar(&o.burn, "burn", false, "compute and do nothing else; for --load")
