@@ -134,6 +134,10 @@ func TestLookErrors(t *testing.T) {
 	if _, err := k.Look(t.Context(), g.reader(), ""); err == nil {
 		t.Error("a kernel at an odd address was believed")
 	}
+	firmware := "CPU#0\nEIP=0000b7b9 EFL=00000046 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=0\n"
+	if v, err := k.Look(t.Context(), early().reader(), firmware); !errors.Is(err, locate.ErrEarly) || v != nil {
+		t.Errorf("a kernel that is loaded and does not run: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if v, err := k.Look(ctx, booted().reader(), idle()); err == nil && v.Complete {

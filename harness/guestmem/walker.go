@@ -3,6 +3,7 @@ package guestmem
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
@@ -74,6 +75,12 @@ func (w *walker) vcpus(all []vcpu) {
 		}
 		w.view.CPUs = append(w.view.CPUs, c)
 	}
+}
+
+// inKernel says whether any vCPU runs a task. A loader, firmware and the first
+// steps of the kernel, which run at physical addresses, do not.
+func (w *walker) inKernel() bool {
+	return slices.ContainsFunc(w.view.CPUs, func(c CPU) bool { return c.PID >= 0 })
 }
 
 // current returns the task a vCPU runs: the one on whose stack it is, which is
