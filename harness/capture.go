@@ -75,6 +75,10 @@ func (s *session) ask(ctx context.Context, d watch.Decision) (got captured) {
 	}
 	got.works = !d.Idle && vcpu.Places(got.registers) >= workPlaces
 	if got.works && !d.Late {
+		// It is not disturbed, but looked at: not all work leads anywhere.
+		if got.view = s.recall(ctx, &got.memory); got.view != nil {
+			got.failed(ctx, s.saveMemory(got.view))
+		}
 		return got
 	}
 	return s.question(ctx, got)

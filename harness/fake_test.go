@@ -82,6 +82,7 @@ type play struct {
 	spins  bool                    // its vCPU runs, and computes only if it counts, too
 	counts bool
 	reads  bool                 // its disk answers reads
+	roams  bool                 // it is seen in ever new places
 	status func(f *fake) string // query-status's answer, where it is not running or paused
 }
 
@@ -289,7 +290,11 @@ func (f *fake) execute(cmd string, args json.RawMessage) (ret string, after func
 		if f.play.counts {
 			rax = int(f.looks.Add(1))
 		}
-		b, _ := json.Marshal(fmt.Sprintf("CPU#0\nRAX=%016x RBX=0\nRIP=ffffffff81e4a0ab RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=%d\nRSP=ffffffff82803e80\n", rax, halted))
+		pc := uint64(0xffffffff81e4a0ab)
+		if f.play.roams {
+			pc += uint64(rax) << 12
+		}
+		b, _ := json.Marshal(fmt.Sprintf("CPU#0\nRAX=%016x RBX=0\nRIP=%016x RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=%d\nRSP=ffffffff82803e80\n", rax, pc, halted))
 		return string(b), nil
 	case "inject-nmi":
 		return "{}", func() { call(f.play.nmi, f) }

@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/guestmem/timers"
 	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/scenarios"
 )
 
 // remembers is a memory in which PID 1 sleeps in an initcall.
@@ -138,5 +140,35 @@ func TestTimerOfTheKernelIsWaitedFor(t *testing.T) {
 				t.Errorf("waited %s, want %s", st.Wake, tt.want)
 			}
 		})
+	}
+}
+
+// A guest that works on nothing but more of the same does not boot.
+func TestForkBombIsNoWork(t *testing.T) {
+	t.Parallel()
+	v := guestmem.View{}
+	for pid := 1; pid < 2000; pid++ {
+		v.Tasks = append(v.Tasks, dump.Task{Comm: "bomb", PID: pid, TGID: pid, State: "R"})
+	}
+	limits := quick
+	limits.Busy = time.Second
+	req := request(t, "works", &limits)
+	req.Memory = remembers(v)
+	res, err := boot(t, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := hang(t, res); st.Works || res.Diagnosis.Cause != diagnose.CauseForkBomb {
+		t.Errorf("stall %+v, diagnosis %+v", st, res.Diagnosis)
+	}
+	// The same guest without the bomb works.
+	req = request(t, "works", &limits)
+	req.Memory = remembers(guestmem.View{Tasks: v.Tasks[:3]})
+	limits.Deadline = 4 * time.Second
+	if res, err = boot(t, req); err != nil {
+		t.Fatal(err)
+	}
+	if res.Outcome != scenarios.Slow {
+		t.Errorf("outcome %s (%s)", res.Outcome, res.Why)
 	}
 }

@@ -101,6 +101,7 @@ var plays = map[string]play{
 	}},
 	"spins":      with(stuck, func(p *play) { p.spins = true }),
 	"computes":   with(stuck, func(p *play) { p.spins, p.counts = true, true }),
+	"works":      with(stuck, func(p *play) { p.spins, p.counts, p.roams = true, true, true }),
 	"reads":      with(stuck, func(p *play) { p.reads = true }),
 	"hangs":      stuck,
 	"never-says": {},

@@ -365,6 +365,10 @@ func (s *session) captured(got captured) {
 	for _, err := range got.errs {
 		s.note("%v", err)
 	}
+	d := s.atCapture()
+	if d.Cause == diagnose.CauseForkBomb {
+		got.works, got.reads = false, false // it works, and for nothing
+	}
 	if got.works || got.reads {
 		s.watch.Works(c.finished)
 		c.stall.Works = true
@@ -380,7 +384,6 @@ func (s *session) captured(got captured) {
 	confirm := s.watch.Limits().Confirm
 	c.patience = max(confirm/2, confirm-c.finished.Sub(s.start)+c.stall.Noticed)
 	why := c.stall.Why
-	d := s.atCapture()
 	c.cause = d.Cause
 	if due := s.due(got, d); due > 0 {
 		c.patience += due

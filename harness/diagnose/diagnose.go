@@ -121,6 +121,7 @@ func ruleTable() []rule {
 		{"panic", famFatal, plainPanic},
 		{"dracut gave up", famFatal, dracutFatal},
 		{"systemd crashed", famFatal, pid1Crashed},
+		{"fork bomb", famFatal, forkBomb},
 		{"entropy", famHang, entropy},
 		{"early exception", famCrash, earlyException},
 		{"oops", famCrash, oops},

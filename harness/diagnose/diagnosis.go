@@ -59,6 +59,7 @@ const (
 	CauseSpin           Cause = "cpu-spin"
 	CauseHungTask       Cause = "hung-task"
 	CauseOOM            Cause = "out-of-memory"
+	CauseForkBomb       Cause = "fork-bomb" // one program fills the process table
 	CauseRebootLoop     Cause = "reboot-loop"
 	CauseTripleFault    Cause = "triple-fault"
 	CauseShutdown       Cause = "ordered-shutdown"

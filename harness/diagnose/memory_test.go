@@ -119,3 +119,21 @@ func TestMemoryShowsACrashThatCannotBeReported(t *testing.T) {
 		t.Errorf("%s/%s %q, function %q", d.Kind, d.Cause, d.Title, d.Function)
 	}
 }
+
+func TestForkBomb(t *testing.T) {
+	var tasks []dump.Task
+	for pid := 1; pid <= 3000; pid++ {
+		tasks = append(tasks, dump.Task{Comm: "bomb", PID: pid, TGID: pid, PPID: pid / 2, State: "R"})
+	}
+	in := diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingDeadline, Memory: tasks}
+	if d := diagnose.Diagnose(in); d.Cause != diagnose.CauseForkBomb || d.Task == nil || d.Task.PID != 1 || d.Title != "hang: fork bomb: bomb fills the process table" {
+		t.Errorf("%s/%s %q, task %+v", d.Kind, d.Cause, d.Title, d.Task)
+	}
+	// Many threads of one program, and many kernel threads, are none.
+	for i := range tasks {
+		tasks[i].TGID, tasks[i].KernelThread = 1, i%2 == 0
+	}
+	if d := diagnose.Diagnose(in); d.Cause == diagnose.CauseForkBomb {
+		t.Errorf("threads are taken for a fork bomb: %q", d.Title)
+	}
+}

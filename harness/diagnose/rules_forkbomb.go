@@ -1,0 +1,57 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// A boot of a distribution was seen to run some 60 processes, and rarely more
+// than ten of one name. A program that makes others of itself without end has
+// hundreds in seconds, until the limit of PIDs or the memory ends it.
+const (
+	bombProcesses = 400
+	bombShare     = 0.8
+)
+
+// forkBomb: one program fills the process table. The guest works, and all its
+// work is to make more of the same.
+func forkBomb(f *facts) *Diagnosis {
+	tasks := f.in.Memory
+	if len(tasks) == 0 {
+		if f.tasks.section == nil || len(f.tasks.section.Tasks) < bombProcesses {
+			return nil
+		}
+		tasks = f.tasks.section.Tasks
+	}
+	users, same := 0, map[string]int{}
+	first := map[string]*dump.Task{}
+	for i := range tasks {
+		t := &tasks[i]
+		if t.KernelThread || t.PID == 0 || t.TGID != 0 && t.TGID != t.PID {
+			continue // a thread is none of a bomb's
+		}
+		users++
+		same[t.Comm]++
+		if was := first[t.Comm]; was == nil || t.PID < was.PID {
+			first[t.Comm] = t
+		}
+	}
+	for comm, n := range same {
+		if n < bombProcesses || float64(n) < bombShare*float64(users) {
+			continue
+		}
+		t := first[comm]
+		return &Diagnosis{
+			Kind: KindHang, Cause: CauseForkBomb, Where: WhereUserspace, Confidence: Certain,
+			Title:   "hang: fork bomb: " + stableComm(t) + " fills the process table",
+			Summary: fmt.Sprintf("%d of the %d processes are called %s: it makes others of itself without end", n, users, comm),
+			Task:    &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+			Remedy:  "look at what starts " + comm + ", the first of them " + t.String() + "; a limit on PIDs (TasksMax=, ulimit -u) keeps the rest of the system alive",
+			Evidence: []Evidence{{
+				What: "the first of them", Offset: -1, Source: sourceMemory, Lines: clipLines(t.Lines()),
+			}},
+		}
+	}
+	return nil
+}
