@@ -11,7 +11,7 @@ import (
 // first), it is the report's Func.
 func blame(r *Report, ip string, skip []string) string {
 	try := func(fn string) bool { return fn != "" && !harmless(fn, skip) }
-	if b := BaseName(ip); try(b) && !IsGeneric(b) {
+	if b := BaseName(ip); try(b) && (!IsGeneric(b) || r.crashed()) {
 		return PlainName(b)
 	}
 	for _, f := range Trusted(r.Frames) {
@@ -24,6 +24,12 @@ func blame(r *Report, ip string, skip []string) string {
 		}
 	}
 	return PlainName(r.Func)
+}
+
+// crashed says that the instruction pointer is where it happened, and not what a
+// detector came upon.
+func (r *Report) crashed() bool {
+	return r.Kind == ReportOops || r.Kind == ReportWarning || r.Kind == ReportBug
 }
 
 // isAnchor says whether a function only starts what is above it.

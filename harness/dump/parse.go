@@ -46,6 +46,7 @@ type block struct {
 	started bool // frames have been seen
 	closed  bool // an end of trace has been seen
 	idle    int  // records since the last that belonged to it
+	end     int64
 	want    int  // hung-task report that waits for its header, -1
 	done    bool // what follows are other traces of the same report
 	gather  bool // the frames that follow are the report's own words
@@ -233,6 +234,7 @@ func (p *Parser) close(c Caller) {
 		if rep.IP == "" && bl.kernel != nil {
 			rep.IP = string(bl.kernel)
 		}
+		rep.End = max(rep.End, bl.end)
 		if bl.task != nil {
 			rep.End = max(rep.End, bl.task.End)
 		}

@@ -17,6 +17,9 @@ func (p *Parser) finishTitles() {
 			ip = "" // a trace of who complains: an RIP in it is what was interrupted
 		}
 		rep.Func = Guilty(ip, rep.Frames)
+		if b := BaseName(ip); b != "" && rep.crashed() && !harmless(b, nil) {
+			rep.Func = b
+		}
 		rep.Title = printable(titleOf(rep, ip))
 		rep.said = reportWords{}
 	}

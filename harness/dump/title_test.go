@@ -95,6 +95,7 @@ func TestTitles(t *testing.T) {
 		{"WARNING in foo_check", cut + "WARNING: CPU: 0 PID: 1 at drivers/foo/bar.c:12 foo_check.isra.0.cold+0x12/0x34 [foo]\n" + x86Head + rip("foo_check.isra.0.cold")},
 		{"WARNING in foo_check", cut + "WARNING: drivers/foo/bar.c:12 at foo_check+0x12/0x34, CPU#0: swapper/0/1\n" + x86Head + rip("foo_check")},
 		{"WARNING in foo_check", cut + "WARNING: drivers/foo/bar.c:12 at 0x0, CPU#0: swapper/0/1\n" + x86Head + rip("foo_check")},
+		{"WARNING in __switch_to", cut + "WARNING: arch/arm64/kernel/process.c:738 at __switch_to+0x12/0x34, CPU#0: swapper/0/1\n" + x86Head + "pc : __switch_to+0x12/0x34\n" + armTrace("__switch_to", "__schedule", "foo")},
 		{"WARNING in foo_check", cut + "WARNING: at drivers/foo/bar.c:12 foo_check+0x12/0x34()\nCall Trace:\n [<ffffffff81234567>] warn_slowpath_common+0x12/0x34\n [<ffffffff81234567>] warn_slowpath_null+0x12/0x34\n [<ffffffff81234567>] foo_check+0x12/0x34\n"},
 		{"WARNING: refcount bug in foo_put", cut + "refcount_t: underflow; use-after-free.\nWARNING: CPU: 0 PID: 1 at lib/refcount.c:28 refcount_warn_saturate+0x12/0x34\n" + x86Head + rip("refcount_warn_saturate") + x86Trace("kobject_put", "foo_put")},
 		{"WARNING: ODEBUG bug in foo_free", cut + "WARNING: CPU: 0 PID: 1 at lib/debugobjects.c:514 debug_print_object+0x12/0x34\n" + x86Head + rip("debug_print_object") + x86Trace("debug_check_no_obj_freed", "kfree", "foo_free")},

@@ -47,6 +47,7 @@ func isTraceLine(b []byte) bool {
 func (bl *block) touch(r Record) {
 	bl.idle = 0
 	bl.started = true
+	bl.end = r.End
 	if bl.task != nil {
 		bl.task.End = r.End
 	}
