@@ -129,6 +129,7 @@ func ruleTable() []rule {
 		{"running task", famLockup, runaway},
 		{"deadlock", famHang, deadlock},
 		{"lock", famHang, lockWait},
+		{"CPU kept", famHang, keepsCPU},
 		{"module or probe", famHang, moduleLoad},
 		{"mount", famHang, mountStuck},
 		{"root device", famHang, rootDevice},

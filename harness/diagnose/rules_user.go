@@ -56,9 +56,6 @@ func userWait(f *facts) *Diagnosis {
 	if !ok {
 		return nil
 	}
-	if w.mech == onCPU && w.fn != "" && f.seenAgain(w.fn) {
-		return f.keepsRunning()
-	}
 	out := f.hang(cause, WhereUserspace, Likely)
 	if f.d.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {
 		out.Where = WhereInitramfs
@@ -126,42 +123,6 @@ func (f *facts) userCause(hasJob bool) (cause Cause, remedy string, ok bool) {
 		return cause, "", false
 	}
 	return cause, remedy, true
-}
-
-// seenAgain says whether another look than the task dump found a CPU in the
-// function: sysrq-l or the registers.
-func (f *facts) seenAgain(fn string) bool {
-	if s, ok := f.d.Last(dump.SectionCPUs); ok && s.Offset >= bootStart(f.d) {
-		for i := range s.Tasks {
-			if s.Tasks[i].Has(fn) {
-				return true
-			}
-		}
-	}
-	return slices.ContainsFunc(f.in.VCPUs, func(c VCPU) bool { return !c.User && !c.Idle && functionOf(c.Symbol) == fn })
-}
-
-// keepsRunning: the last task of the chain runs in the kernel, in one function
-// each time.
-func (f *facts) keepsRunning() *Diagnosis {
-	out := f.hang(CauseSpin, WhereKernel, Likely)
-	fn := f.wait.fn
-	out.Kind = KindLockup
-	out.Title = "a virtual CPU spins in " + fn
-	out.Summary = fmt.Sprintf("%s runs%s: it was found in %s each time that one looked", f.who(), f.where(), fn)
-	out.Remedy = "look for an endless loop in " + fn + ", or for what it waits for without sleeping"
-	if s, ok := f.d.Last(dump.SectionCPUs); ok {
-		for i := range s.Tasks {
-			if s.Tasks[i].Has(fn) {
-				out.Evidence = append(out.Evidence, Evidence{
-					What: "what the CPU does (sysrq-l)", Offset: s.Tasks[i].Offset, Source: sourceConsole,
-					Lines: f.d.Evidence(s.Tasks[i].Offset, s.Tasks[i].End, s.Tasks[i].Caller, maxTaskLines),
-				})
-				break
-			}
-		}
-	}
-	return out
 }
 
 // lockHolders says that the holder of a file lock is not in the dump by name.
