@@ -92,7 +92,7 @@ func (s *session) question(ctx context.Context, got captured) captured {
 	first := s.recall(ctx, &got.memory)
 	s.keys(ctx, &got, first != nil)
 	if got.view = first; first != nil {
-		if again := s.recall(ctx, &got.memory); again != nil {
+		if again := s.recallStill(ctx, &got.memory); again != nil {
 			got.view = again
 			got.memory.Ticks = again.Jiffies - first.Jiffies
 		}

@@ -25,13 +25,31 @@ const recallTime = 15 * time.Second
 // recall looks into the memory of the stalled guest, which does not notice. nil
 // is a look that was not asked for or showed nothing; the stall says why.
 func (s *session) recall(ctx context.Context, said *result.Memory) *guestmem.View {
+	return s.recallWith(ctx, said, s.look)
+}
+
+// recallStill does so while the guest stands still, so that what its vCPUs run
+// is what their registers say.
+func (s *session) recallStill(ctx context.Context, said *result.Memory) *guestmem.View {
+	return s.recallWith(ctx, said, func(ctx context.Context) (v *guestmem.View, err error) {
+		if err := s.g.qmp.Execute(ctx, "stop", nil, nil); err != nil {
+			return nil, err
+		}
+		defer func() {
+			err = errors.Join(err, s.g.qmp.Execute(context.WithoutCancel(ctx), "cont", nil, nil))
+		}()
+		return s.look(ctx)
+	})
+}
+
+func (s *session) recallWith(ctx context.Context, said *result.Memory, look func(context.Context) (*guestmem.View, error)) *guestmem.View {
 	if s.req.Memory == nil {
 		return nil
 	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, recallTime, fmt.Errorf("not done within %s", recallTime))
 	defer cancel()
-	v, err := s.look(ctx)
+	v, err := look(ctx)
 	said.Took += time.Since(began)
 	if err != nil {
 		said.Problems = append(said.Problems, err.Error())
