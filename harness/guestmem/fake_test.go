@@ -49,6 +49,7 @@ const (
 var functions = []string{
 	"start_kernel", "__schedule", "schedule", "wait_for_random_bytes", "__x64_sys_getrandom",
 	"entry_SYSCALL_64_after_hwframe", "kthread", "ret_from_fork", "mutex_lock",
+	"process_timeout", "hrtimer_wakeup",
 }
 
 func fn(name string) uint64 {
@@ -89,13 +90,19 @@ var structs = map[string]layout{
 		{"signal", 8}, {"comm", 16}, {"thread", 8},
 	},
 	"printk_ringbuffer": {{"desc_ring", 40}, {"text_data_ring", 16}},
+	"timer_list":        {{"entry", 16}, {"expires", 8}, {"function", 8}, {"flags", 8}},
+	"process_timer":     {{"timer", 40}, {"task", 8}},
+	"timerqueue_node":   {{"node", 24}, {"expires", 8}},
+	"hrtimer":           {{"node", 32}, {"_softexpires", 8}, {"function", 8}, {"base", 8}},
+	"hrtimer_sleeper":   {{"timer", 56}, {"task", 8}},
 }
 
 // nested says which fields are structures.
 var nested = map[string]string{
 	"task_struct.thread_info": "thread_info", "task_struct.thread": "thread_struct", "prb_desc.text_blk_lpos": "lpos",
 	"module.core_layout": "module_layout", "printk_ringbuffer.desc_ring": "desc_ring",
-	"printk_ringbuffer.text_data_ring": "text_data_ring",
+	"printk_ringbuffer.text_data_ring": "text_data_ring", "process_timer.timer": "timer_list",
+	"hrtimer.node": "timerqueue_node", "hrtimer_sleeper.timer": "hrtimer",
 }
 
 // off returns where a field is.

@@ -14,6 +14,7 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/guestmem/timers"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -93,6 +94,28 @@ func TestLook(t *testing.T) {
 	}
 	if c := v.CPUs; len(c) != 1 || c[0].PID != 0 || c[0].Comm != "swapper" || !c[0].Halted || c[0].User || len(c[0].Frames) == 0 {
 		t.Errorf("CPUs %+v", c)
+	}
+}
+
+// What will wake a task lies on its own stack, and only that counts.
+func TestTimers(t *testing.T) {
+	const at, inHrtimer = 0x3800, 32 + 8
+	g := booted()
+	start := func(name string) uint64 { return fn(name) - 0x10 }
+	g.put(stackKth+at+16, 0x123456789+250)
+	g.put(stackKth+at+24, start("process_timeout"))
+	g.put(stackKth+at+40, direct+taskKthreadd)
+	g.put(stackInit+at+24, 7e9)
+	g.put(stackInit+at+inHrtimer, start("hrtimer_wakeup"))
+	g.put(stackInit+at+56, direct+taskInit)
+	// Another task's, and one that calls something else.
+	g.put(stackThread+at+24, start("process_timeout"))
+	g.put(stackThread+at+40, direct+taskInit)
+	g.put(stackThread+at+0x100+24, start("schedule"))
+	g.put(stackThread+at+0x100+40, direct+taskThread)
+	want := []timers.Timer{{PID: 1, Nanoseconds: 7e9}, {PID: 2, Jiffies: 0x123456789 + 250}}
+	if d := cmp.Diff(want, look(t, g, idle()).Timers); d != "" {
+		t.Errorf("timers (-want +got):\n%s", d)
 	}
 }
 
