@@ -172,6 +172,7 @@ func gather(in Input) *facts {
 		with.Owners = append(slices.Clone(d.Owners), in.Owners...)
 		d = &with
 	}
+	in.VCPUs = atRest(in.VCPUs)
 	f := &facts{in: in, d: d, tasks: collect(d, in.Memory)}
 	f.chain = follow(f.tasks, d)
 	f.end, f.wait = f.chain.end()
