@@ -132,6 +132,13 @@ func (v *View) problem(format string, a ...any) {
 // at all, see locate.ErrNotLoaded and locate.ErrEarly; whatever else is missing
 // is in the View's Problems.
 func (k *Kernel) Look(ctx context.Context, m physmem.Reader, registers string) (*View, error) {
+	return k.LookAt(ctx, m, ParseRegisters(registers))
+}
+
+// LookAt is Look with registers that come from elsewhere, such as a dump. nil is
+// registers that are not known; none at all are those of vCPUs that have not come
+// to 64-bit mode.
+func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []VCPU) (*View, error) {
 	found, err := k.finder.Find(ctx, m)
 	if err != nil {
 		return nil, err
@@ -142,7 +149,6 @@ func (k *Kernel) Look(ctx context.Context, m physmem.Reader, registers string) (
 	}
 	k.readJiffies(found, v)
 	k.readLog(ctx, found, v)
-	vcpus := parseRegisters(registers)
 	list := k.tasks.Read(ctx, found, max(1, len(vcpus)))
 	v.Complete = list.Complete
 	for _, p := range list.Problems {
@@ -151,7 +157,7 @@ func (k *Kernel) Look(ctx context.Context, m physmem.Reader, registers string) (
 	w := &walker{k: k, found: found, list: list, view: v}
 	w.prepare(ctx)
 	w.vcpus(vcpus)
-	if registers != "" && len(list.Tasks) == 1 && !w.inKernel() {
+	if vcpus != nil && len(list.Tasks) == 1 && !w.inKernel() {
 		return nil, fmt.Errorf("find the kernel in memory: %w", locate.ErrEarly)
 	}
 	w.tasks(ctx)

@@ -8,12 +8,13 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/unwind"
 )
 
-// vcpu is one vCPU of QEMU's `info registers -a`.
-type vcpu struct {
-	index  int
-	regs   unwind.Registers
-	gsBase uint64 // x86_64 only
-	halted bool   // x86_64 only
+// VCPU is the registers of one vCPU in 64-bit mode. Regs.Stack is left out: Look
+// finds it.
+type VCPU struct {
+	Index  int
+	Regs   unwind.Registers
+	GSBase uint64 // x86_64 only
+	Halted bool   // x86_64 only
 }
 
 // maxVCPUs bounds how many are read of the text.
@@ -27,20 +28,23 @@ var (
 	vcpuEL   = regexp.MustCompile(`\bPSTATE=[0-9a-f]{8} .*\bEL(\d)`)
 )
 
-// parseRegisters reads the text (QEMU, target/i386/cpu-dump.c and
-// target/arm/cpu.c). A vCPU that is not in 64-bit mode has no program counter
-// there and is left out.
-func parseRegisters(text string) []vcpu {
+// ParseRegisters reads QEMU's text of `info registers -a` (target/i386/cpu-dump.c
+// and target/arm/cpu.c). A vCPU that is not in 64-bit mode has no program counter
+// there and is left out. It returns nil for the empty text only.
+func ParseRegisters(text string) []VCPU {
+	if text == "" {
+		return nil
+	}
 	text = strings.ReplaceAll(text, "\r", "")
 	heads := vcpuHead.FindAllStringSubmatchIndex(text, maxVCPUs)
-	var out []vcpu
+	out := []VCPU{}
 	for i, h := range heads {
 		end := len(text)
 		if i+1 < len(heads) {
 			end = heads[i+1][0]
 		}
-		v := vcpu{}
-		v.index, _ = strconv.Atoi(text[h[2]:h[3]]) // digits, by the expression
+		v := VCPU{}
+		v.Index, _ = strconv.Atoi(text[h[2]:h[3]]) // digits, by the expression
 		if v.parse(text[h[1]:end]) {
 			out = append(out, v)
 		}
@@ -48,8 +52,8 @@ func parseRegisters(text string) []vcpu {
 	return out
 }
 
-func (v *vcpu) parse(text string) (ok bool) {
-	r := &v.regs
+func (v *VCPU) parse(text string) (ok bool) {
+	r := &v.Regs
 	for _, m := range vcpuReg.FindAllStringSubmatch(text, 64) {
 		n := number(m[2])
 		switch m[1] {
@@ -74,10 +78,10 @@ func (v *vcpu) parse(text string) (ok bool) {
 		}
 	}
 	if m := vcpuGS.FindStringSubmatch(text); m != nil {
-		v.gsBase = number(m[1])
+		v.GSBase = number(m[1])
 	}
 	if m := vcpuCPL.FindStringSubmatch(text); m != nil {
-		r.User, v.halted = m[1] == "3", m[2] == "1"
+		r.User, v.Halted = m[1] == "3", m[2] == "1"
 	}
 	if m := vcpuEL.FindStringSubmatch(text); m != nil {
 		r.User = m[1] == "0"

@@ -61,17 +61,17 @@ type running struct {
 }
 
 // vcpus finds what each vCPU runs and unwinds that from its registers.
-func (w *walker) vcpus(all []vcpu) {
+func (w *walker) vcpus(all []VCPU) {
 	w.running = map[uint64]running{}
 	for _, v := range all {
-		c := CPU{Index: v.index, PC: v.regs.PC, User: v.regs.User, Halted: v.halted, PID: -1}
+		c := CPU{Index: v.Index, PC: v.Regs.PC, User: v.Regs.User, Halted: v.Halted, PID: -1}
 		if t := w.current(v); t != nil && w.unwinder != nil {
 			c.PID, c.Comm = t.PID, t.Comm
-			r := v.regs
+			r := v.Regs
 			r.Stack = stack(t)
 			trace := w.unwinder.Running(r)
 			c.Frames = frames(trace)
-			w.running[t.Addr] = running{cpu: v.index, trace: trace}
+			w.running[t.Addr] = running{cpu: v.Index, trace: trace}
 		}
 		w.view.CPUs = append(w.view.CPUs, c)
 	}
@@ -86,12 +86,12 @@ func (w *walker) inKernel() bool {
 // current returns the task a vCPU runs: the one on whose stack it is, which is
 // true even in the middle of a switch, else the one the kernel says, as on an
 // interrupt's stack or in user mode. nil for a CPU that is not in the kernel yet.
-func (w *walker) current(v vcpu) *tasks.Task {
-	if !v.regs.User {
-		if v.regs.PC>>63 == 0 {
+func (w *walker) current(v VCPU) *tasks.Task {
+	if !v.Regs.User {
+		if v.Regs.PC>>63 == 0 {
 			return nil
 		}
-		if t := w.list.Holding(v.regs.SP); t != nil {
+		if t := w.list.Holding(v.Regs.SP); t != nil {
 			return t
 		}
 	}
@@ -104,19 +104,19 @@ func (w *walker) current(v vcpu) *tasks.Task {
 
 // number returns the kernel's number of a vCPU: that whose per-CPU memory its
 // GS points to, else QEMU's, which is the same wherever all CPUs came up.
-func (w *walker) number(v vcpu) int {
-	if w.k.img.Arch == arch.X86_64 && !v.regs.User {
+func (w *walker) number(v VCPU) int {
+	if w.k.img.Arch == arch.X86_64 && !v.Regs.User {
 		for cpu := range maxVCPUs {
 			base, err := w.found.PerCPUBase(cpu)
 			if err != nil {
 				break
 			}
-			if base == v.gsBase {
+			if base == v.GSBase {
 				return cpu
 			}
 		}
 	}
-	return v.index
+	return v.Index
 }
 
 func stack(t *tasks.Task) unwind.Range {
