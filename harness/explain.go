@@ -129,6 +129,7 @@ func vcpuFacts(st result.Stall) []diagnose.VCPU {
 		name string
 	}
 	seen, most := map[place]int{}, map[int]int{}
+	idle, all := map[int]int{}, map[int]int{}
 	for _, r := range st.Registers {
 		i, ok := at[r.CPU]
 		if !ok {
@@ -139,11 +140,20 @@ func vcpuFacts(st result.Stall) []diagnose.VCPU {
 				out[i].BusyFraction = 1
 			}
 		}
+		all[r.CPU]++
+		if r.Idles() {
+			idle[r.CPU]++
+		}
 		p := place{r.CPU, r.Place()}
 		seen[p]++
 		if seen[p] >= most[r.CPU] {
 			most[r.CPU] = seen[p]
 			out[i].PC, out[i].Symbol, out[i].User = r.PC, r.Symbol, r.User
+		}
+	}
+	for cpu, i := range at {
+		if idle[cpu] == all[cpu] { // of a busy guest, not this one
+			out[i].Idle, out[i].BusyFraction = true, 0
 		}
 	}
 	return out

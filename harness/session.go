@@ -399,7 +399,11 @@ func (s *session) captured(got captured) {
 func (s *session) due(got captured, d diagnose.Diagnosis) time.Duration {
 	hold := s.res.Host.Limits.Hold
 	if !hopeless(d) {
-		return max(got.wake, wakeIn(got.view, d.Chain, s.req.HZ, hold))
+		due := max(got.wake, wakeIn(got.view, d.Chain, s.req.HZ, hold))
+		if job := s.watch.JobDue(time.Now()); job <= hold {
+			due = max(due, job)
+		}
+		return due
 	}
 	if d.Task == nil || d.Cause == diagnose.CauseEntropy { // it looks again each second, for ever
 		return 0

@@ -17,3 +17,15 @@ func TestVCPUFactsNameThePlaceSeenMost(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Of a busy guest with two vCPUs, one may idle.
+func TestVCPUFactsTellWhichOneIdles(t *testing.T) {
+	on := false
+	got := vcpuFacts(result.Stall{Registers: []vcpu.Sample{
+		{PC: 5, Symbol: "native_safe_halt+0xb/0x10", Halted: true, IRQsOff: &on}, {CPU: 1, PC: 7, Symbol: "spin_here+0x7/0x8"},
+		{PC: 5, Symbol: "cpu_do_idle+0xc/0x14"}, {CPU: 1, PC: 7, Symbol: "spin_here+0x7/0x8"},
+	}})
+	if len(got) != 2 || !got[0].Idle || got[0].BusyFraction != 0 || got[1].Idle || got[1].BusyFraction != 1 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -45,11 +45,18 @@ func (base) kernel() []string { return nil }
 // cpu is the accelerator and the CPU model. Where the machine must not hand out
 // entropy, the model has no RDRAND and no RDSEED.
 type cpu struct {
-	s     scenarios.Scenario
-	accel Accel
+	s         scenarios.Scenario
+	accel     Accel
+	oneThread bool
 }
 
-func (c cpu) qemu() []string { return []string{"-accel", string(c.accel), "-cpu", c.model()} }
+func (c cpu) qemu() []string {
+	accel := string(c.accel)
+	if c.oneThread && c.accel == TCG {
+		accel += ",thread=single"
+	}
+	return []string{"-accel", accel, "-cpu", c.model()}
+}
 
 func (c cpu) model() string {
 	withhold := c.s.Entropy != scenarios.Host

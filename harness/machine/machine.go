@@ -26,6 +26,8 @@ type Spec struct {
 	Scenario scenarios.Scenario
 	// Accel is what the guest runs under.
 	Accel Accel
+	// OneThread has TCG run all vCPUs in turn on one thread of the host.
+	OneThread bool
 	// Kernel is the file given to -kernel.
 	Kernel string
 	// Initrd is the file given to -initrd, "" for none.
@@ -96,7 +98,7 @@ func (s Spec) Cmdline() string {
 func (s Spec) features() []feature {
 	fs := []feature{
 		base{s.Scenario, s.Sockets.RAM},
-		cpu{s.Scenario, s.Accel},
+		cpu{s.Scenario, s.Accel, s.OneThread},
 		boot{s.Kernel, s.Initrd},
 		console{s.Scenario, s.Sockets},
 		sysrq{},

@@ -197,6 +197,17 @@ func TestPathsWithCommasAndSpaces(t *testing.T) {
 	noDuplicateIDs(t, args)
 }
 
+func TestOneThreadIsTCGs(t *testing.T) {
+	sc := scenarios.Scenario{Arch: arch.X86_64, Entropy: scenarios.None, CPUs: 2}
+	for accel, want := range map[machine.Accel]string{machine.TCG: "tcg,thread=single", machine.KVM: "kvm"} {
+		s := spec(sc, accel)
+		s.OneThread = true
+		if got := value(t, s.Args(), "-accel"); got != want {
+			t.Errorf("-accel %s, want %s", got, want)
+		}
+	}
+}
+
 // The scenario's words come last: the kernel takes the last of two.
 func TestCmdlineOrder(t *testing.T) {
 	s := spec(scenarios.Scenario{Arch: arch.X86_64, Entropy: scenarios.None, Root: scenarios.Ext4, Cmdline: []string{"random.trust_cpu=on", "a=b"}}, machine.TCG)

@@ -140,7 +140,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	file, why := bootFile(k)
 	image := lazily(k)
 	req := harness.Request{
-		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, Kernel: file},
+		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, OneThread: oneThread(sc, h.Version), Kernel: file},
 		Kernel: result.Kernel{
 			Origin: c.Origin, Path: k.Path, Format: string(k.Format), Release: k.Release, BuildID: k.BuildID,
 			SHA256: k.SHA256, Booted: file, BootedAs: why, Fault: seededFault(k.Path),
@@ -161,6 +161,14 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		req.Notes = append(req.Notes, err.Error())
 	}
 	return req, nil
+}
+
+// oneThread says that several vCPUs of x86 must take turns under TCG: before 8.1
+// QEMU may run code that another vCPU has just patched as it was, and the kernel
+// panics with "Oops: int3" where it patches itself (reported by R. W. M. Jones,
+// qemu-devel and linux-kernel, July 2023; seen here with 7.2).
+func oneThread(sc scenarios.Scenario, v qemu.VersionInfo) bool {
+	return sc.Arch == arch.X86_64 && sc.CPUs > 1 && !v.AtLeast(8, 1)
 }
 
 // hz is CONFIG_HZ, 0 where the config is not known.

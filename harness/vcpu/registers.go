@@ -86,11 +86,13 @@ const (
 // memory, a lock or an interrupt that never comes is frozen. One that counts,
 // copies or reads a clock is not.
 func Frozen(samples []Sample, loads []Load) bool {
-	n, same, most := map[int]int{}, map[Sample]int{}, map[int]int{}
+	n, same, most, halted := map[int]int{}, map[Sample]int{}, map[int]int{}, map[int]int{}
 	for _, s := range samples {
 		key := Sample{CPU: s.CPU, State: s.State}
 		n[s.CPU]++
-		if s.State != 0 && !s.Halted {
+		if s.Halted {
+			halted[s.CPU]++ // vCPUs may share a thread, so that its load says little
+		} else if s.State != 0 {
 			same[key]++
 			most[s.CPU] = max(most[s.CPU], same[key])
 		}
@@ -98,7 +100,7 @@ func Frozen(samples []Sample, loads []Load) bool {
 	stuck := false
 	for _, l := range loads {
 		switch {
-		case l.Busy < 0.2: // idle
+		case l.Busy < 0.2, n[l.CPU] >= minFrozen && halted[l.CPU] == n[l.CPU]: // idle
 		case l.Busy < 0.9, l.Ran < minRan, n[l.CPU] < minFrozen, 2*most[l.CPU] < n[l.CPU]:
 			return false
 		default:
@@ -190,4 +192,18 @@ func hex(re *regexp.Regexp, text string) (uint64, bool) {
 	}
 	v, err := strconv.ParseUint(m[1], 16, 64)
 	return v, err == nil
+}
+
+// idlers are the functions in which a vCPU waits for an interrupt
+// (arch/x86/kernel/process.c, arch/x86/include/asm/irqflags.h,
+// arch/arm64/kernel/idle.c, kernel/sched/idle.c).
+var idlers = map[string]bool{
+	"native_safe_halt": true, "pv_native_safe_halt": true, "acpi_safe_halt": true, "default_idle": true, "mwait_idle": true,
+	"arch_cpu_idle": true, "cpu_do_idle": true, "default_idle_call": true, "cpuidle_idle_call": true, "cpu_idle_poll": true,
+	"poll_idle": true, "do_idle": true,
+}
+
+// Idles says that the vCPU had nothing to do.
+func (s Sample) Idles() bool {
+	return !s.User && (s.Halted && (s.IRQsOff == nil || !*s.IRQsOff) || idlers[s.Place()])
 }

@@ -145,11 +145,16 @@ func TestFrozen(t *testing.T) {
 	for i := range halted {
 		halted[i].Halted = true
 	}
+	shared := samples(1, 24, same) // it halts, on the thread of the one that loops
+	for i := range shared {
+		shared[i].Halted = true
+	}
 	for name, tc := range map[string]struct {
 		samples []vcpu.Sample
 		loads   []vcpu.Load
 		want    bool
 	}{
+		"a loop, the other halted":      {append(samples(0, 24, same), shared...), []vcpu.Load{busy(0), busy(1)}, true},
 		"a loop":                        {samples(0, 24, same), []vcpu.Load{busy(0)}, true},
 		"a loop with interrupts on":     {samples(0, 24, ticking), []vcpu.Load{busy(0)}, true},
 		"it computes":                   {samples(0, 24, moving), []vcpu.Load{busy(0)}, false},

@@ -38,10 +38,14 @@ var noise = []string{
 // waiting are status lines of systemd's that say that nothing happens.
 var waiting = []string{" job is running for ", "/start running ("}
 
+// isWaiting says that a line is such a status line.
+func isWaiting(line []byte) bool { return hasAny(line, waiting) }
+
 // idleTalk says that a line is no progress, new as it may look.
-func idleTalk(line []byte) bool {
-	has := func(text string) bool { return bytes.Contains(line, []byte(text)) }
-	return slices.ContainsFunc(waiting, has) || slices.ContainsFunc(noise, has)
+func idleTalk(line []byte) bool { return isWaiting(line) || hasAny(line, noise) }
+
+func hasAny(line []byte, texts []string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return bytes.Contains(line, []byte(text)) })
 }
 
 func lastWords(line []byte) (scenarios.Outcome, string) {

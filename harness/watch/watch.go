@@ -24,7 +24,7 @@
 // Progress is a console line of a shape not seen before in this boot, or a
 // report of the agent of a stage not reported before. A line that differs from an earlier one only in its
 // numbers is none: a status line that counts seconds, or a flood, must not look
-// like work.
+// like work. A percentage that rises is progress, as of a long check.
 package watch
 
 import (
@@ -93,6 +93,8 @@ type Tracker struct {
 	progress  time.Time // the last one
 	spoke     bool      // any console byte since the last reset
 	seen      shapes
+	rising    rising
+	job       job
 	stage     agentproto.Stage
 	reached   bool
 	ending    ending
@@ -116,7 +118,7 @@ type ending struct {
 
 // New starts watching a boot that should reach the target stage.
 func New(l Limits, target agentproto.Stage, start time.Time) *Tracker {
-	return &Tracker{limits: l, target: target, start: start, progress: start, busy: meter{from: start}}
+	return &Tracker{limits: l, target: target, start: start, progress: start, rising: rising{}, busy: meter{from: start}}
 }
 
 // Line takes a console line. Partial lines need not be told.
@@ -133,13 +135,17 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 		t.detector = d
 		return // the kernel complains about the stall: that is no progress
 	}
+	if j, ok := jobLine(at, text); ok {
+		t.job = j
+	}
 	if idleTalk(text) {
 		return
 	}
 	if t.capturing { // what we asked for is no progress either
 		return
 	}
-	if t.seen.add(shape(text)) {
+	h := shape(text)
+	if up := t.rising.rises(h, text); t.seen.add(h) || up {
 		t.moved(at)
 	}
 }
@@ -179,7 +185,7 @@ func (t *Tracker) Reset(at time.Time) {
 		t.resets, t.reset = t.resets+1, at
 	}
 	t.spoke = false
-	t.seen = shapes{}
+	t.seen, t.rising, t.job = shapes{}, rising{}, job{}
 	t.moved(at)
 }
 

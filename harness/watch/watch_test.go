@@ -349,3 +349,43 @@ func TestConfidence(t *testing.T) {
 		}
 	}
 }
+
+// A check that tells how far it is works, even where its lines are alike.
+func TestRisingPercentageIsProgress(t *testing.T) {
+	b := newBoot()
+	b.line("fsck: 0.0%% complete")
+	for i := range 100 {
+		b.pass(4*time.Second, 0)
+		if b.line("fsck: %d.0%% complete", i+1); !b.Progress().Equal(b.at) {
+			t.Fatalf("%d %% is no progress", i+1)
+		}
+	}
+	for _, line := range []string{"fsck: 100.0% complete", "fsck: 3.0% complete", "fsck: 100.01% complete", "fsck: 101% complete"} {
+		b.pass(time.Second, 0)
+		if b.line("%s", line); b.Progress().Equal(b.at) {
+			t.Errorf("%q is progress: it begins anew or has no end", line)
+		}
+	}
+}
+
+func TestSystemdsOwnLimit(t *testing.T) {
+	for line, want := range map[string]time.Duration{
+		"[  *** ] Job pause.service/start running (13s / 33s)":                         20 * time.Second,
+		"[***   ] A start job is running for Wait (1min 2s / 1min 30s)":                28 * time.Second,
+		"[***   ] (1 of 2) A start job is running for Wait (1h 59min 59s / 2h)":        time.Second,
+		"[***   ] A start job is running for Wait (40s / 33s)":                         0,
+		"[***   ] A start job is running for Wait (13s / no limit)":                    0,
+		"[***   ] A start job is running for Wait (99999999999999s / 99999999999999s)": 0,
+		"Finished a thing (13s / 33s)":                                                 0,
+	} {
+		b := newBoot()
+		b.line("%s", line)
+		if got := b.JobDue(b.at); got != want {
+			t.Errorf("%q is due in %s, want %s", line, got, want)
+		}
+		b.at = b.at.Add(time.Minute)
+		if got := b.JobDue(b.at); got != 0 {
+			t.Errorf("%q still counts a minute later: %s", line, got)
+		}
+	}
+}
