@@ -2,6 +2,7 @@ package guestmem_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem"
+	fake "github.com/unwedge/unwedge/harness/guestmem/guestmemtest"
 	"github.com/unwedge/unwedge/harness/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/guestmem/timers"
@@ -46,15 +48,9 @@ func lines(v *guestmem.View) []string {
 	return out
 }
 
-// idle are the registers of a vCPU that runs init_task.
-func idle() string {
-	return fmt.Sprintf("CPU#0\r\nRBP=%016x RSP=%016x\r\nRIP=%016x RFL=00000246 CPL=0 II=0 A20=1 SMM=0 HLT=1\r\nGS =0000 %016x ffffffff 00c0\r\n",
-		0, uint64(link+kaslr+initStack+0x3f00), fn("start_kernel"), 0)
-}
-
-func look(t *testing.T, g guest, registers string) *guestmem.View {
+func look(t *testing.T, g fake.Guest, registers string) *guestmem.View {
 	t.Helper()
-	v, err := fakeKernel(t).Look(t.Context(), g.reader(), registers)
+	v, err := fake.Kernel().Look(t.Context(), g.Reader(), registers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +58,7 @@ func look(t *testing.T, g guest, registers string) *guestmem.View {
 }
 
 func TestLook(t *testing.T) {
-	v := look(t, booted(), idle())
+	v := look(t, fake.Booted(), fake.IdleRegisters())
 	want := []string{
 		`0/0<0 "swapper" R running start_kernel+0x10/0x100`,
 		`1/1<1 "init" S __schedule+0x10/0x100 schedule+0x10/0x100 wait_for_random_bytes+0x10/0x100 __x64_sys_getrandom+0x10/0x100 entry_SYSCALL_64_after_hwframe+0x10/0x100 syscall 318 getrandom`,
@@ -86,7 +82,7 @@ func TestLook(t *testing.T) {
 	if d := cmp.Diff(log, string(v.Log)); d != "" {
 		t.Errorf("log (-want +got):\n%s", d)
 	}
-	if v.Offset != kaslr || v.PhysBase != physBase || v.Jiffies != 0x123456789 || !v.Complete || len(v.Problems) != 0 {
+	if v.Offset != fake.Kaslr || v.PhysBase != fake.PhysBase || v.Jiffies != 0x123456789 || !v.Complete || len(v.Problems) != 0 {
 		t.Errorf("offset %#x, base %#x, jiffies %#x, complete %v, problems %q", v.Offset, v.PhysBase, v.Jiffies, v.Complete, v.Problems)
 	}
 	if d := cmp.Diff([]string{"unwedge_fault"}, v.Modules); d != "" {
@@ -100,21 +96,21 @@ func TestLook(t *testing.T) {
 // What will wake a task lies on its own stack, and only that counts.
 func TestTimers(t *testing.T) {
 	const at, inHrtimer = 0x3800, 32 + 8
-	g := booted()
-	start := func(name string) uint64 { return fn(name) - 0x10 }
-	g.put(stackKth+at+16, 0x123456789+250)
-	g.put(stackKth+at+24, start("process_timeout"))
-	g.put(stackKth+at+40, direct+taskKthreadd)
-	g.put(stackInit+at+24, 7e9)
-	g.put(stackInit+at+inHrtimer, start("hrtimer_wakeup"))
-	g.put(stackInit+at+56, direct+taskInit)
+	g := fake.Booted()
+	start := func(name string) uint64 { return fake.Func(name) - 0x10 }
+	g.Put(fake.StackKth+at+16, 0x123456789+250)
+	g.Put(fake.StackKth+at+24, start("process_timeout"))
+	g.Put(fake.StackKth+at+40, fake.Direct+fake.TaskKthreadd)
+	g.Put(fake.StackInit+at+24, 7e9)
+	g.Put(fake.StackInit+at+inHrtimer, start("hrtimer_wakeup"))
+	g.Put(fake.StackInit+at+56, fake.Direct+fake.TaskInit)
 	// Another task's, and one that calls something else.
-	g.put(stackThread+at+24, start("process_timeout"))
-	g.put(stackThread+at+40, direct+taskInit)
-	g.put(stackThread+at+0x100+24, start("schedule"))
-	g.put(stackThread+at+0x100+40, direct+taskThread)
+	g.Put(fake.StackThread+at+24, start("process_timeout"))
+	g.Put(fake.StackThread+at+40, fake.Direct+fake.TaskInit)
+	g.Put(fake.StackThread+at+0x100+24, start("schedule"))
+	g.Put(fake.StackThread+at+0x100+40, fake.Direct+fake.TaskThread)
 	want := []timers.Timer{{PID: 1, Nanoseconds: 7e9}, {PID: 2, Jiffies: 0x123456789 + 250}}
-	if d := cmp.Diff(want, look(t, g, idle()).Timers); d != "" {
+	if d := cmp.Diff(want, look(t, g, fake.IdleRegisters()).Timers); d != "" {
 		t.Errorf("timers (-want +got):\n%s", d)
 	}
 }
@@ -122,18 +118,18 @@ func TestTimers(t *testing.T) {
 // Before the scheduler there are no page tables of the kernel's own, no log
 // buffer, no list of tasks, and init_task runs.
 func TestLookEarly(t *testing.T) {
-	v := look(t, early(), idle())
+	v := look(t, fake.Early(), fake.IdleRegisters())
 	if d := cmp.Diff([]string{`0/0<0 "swapper" R running start_kernel+0x10/0x100`}, lines(v)); d != "" {
 		t.Errorf("tasks (-want +got):\n%s", d)
 	}
-	if v.Offset != kaslr || !v.Complete || v.Log != nil {
+	if v.Offset != fake.Kaslr || !v.Complete || v.Log != nil {
 		t.Errorf("offset %#x, complete %v, log %q", v.Offset, v.Complete, v.Log)
 	}
 }
 
 func TestLookUserMode(t *testing.T) {
-	g := booted()
-	g.put(physBase+currentTask, direct+taskInit)
+	g := fake.Booted()
+	g.Put(fake.PhysBase+fake.CurrentTask, fake.Direct+fake.TaskInit)
 	v := look(t, g, "CPU#0\nRIP=00007f0000005678 RFL=00000202 [-------] CPL=3 II=0 A20=1 SMM=0 HLT=0\nRSP=00007ffd00000000\n")
 	if c := v.CPUs[0]; !c.User || c.PID != 1 || len(c.Frames) != 0 {
 		t.Errorf("CPU %+v", c)
@@ -144,50 +140,50 @@ func TestLookUserMode(t *testing.T) {
 }
 
 func TestLookErrors(t *testing.T) {
-	k := fakeKernel(t)
-	if _, err := k.Look(t.Context(), make(guest, ramSize).reader(), ""); !errors.Is(err, locate.ErrNotLoaded) {
+	k := fake.Kernel()
+	if _, err := k.Look(t.Context(), make(fake.Guest, fake.RamSize).Reader(), ""); !errors.Is(err, locate.ErrNotLoaded) {
 		t.Errorf("empty memory: %v", err)
 	}
-	g := early()
-	g.put(physBase+initTask+off("task_struct", "stack"), 0)
-	if _, err := k.Look(t.Context(), g.reader(), ""); !errors.Is(err, locate.ErrEarly) {
+	g := fake.Early()
+	g.Put(fake.PhysBase+fake.InitTask+fake.Offset("task_struct", "stack"), 0)
+	if _, err := k.Look(t.Context(), g.Reader(), ""); !errors.Is(err, locate.ErrEarly) {
 		t.Errorf("a kernel that has not relocated itself: %v", err)
 	}
-	g.put(physBase+initTask+off("task_struct", "stack"), link+initStack+0x123)
-	if _, err := k.Look(t.Context(), g.reader(), ""); err == nil {
+	g.Put(fake.PhysBase+fake.InitTask+fake.Offset("task_struct", "stack"), fake.Link+fake.InitStack+0x123)
+	if _, err := k.Look(t.Context(), g.Reader(), ""); err == nil {
 		t.Error("a kernel at an odd address was believed")
 	}
 	firmware := "CPU#0\nEIP=0000b7b9 EFL=00000046 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=0\n"
-	if v, err := k.Look(t.Context(), early().reader(), firmware); !errors.Is(err, locate.ErrEarly) || v != nil {
+	if v, err := k.Look(t.Context(), fake.Early().Reader(), firmware); !errors.Is(err, locate.ErrEarly) || v != nil {
 		t.Errorf("a kernel that is loaded and does not run: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v, err := k.Look(ctx, booted().reader(), idle()); err == nil && v.Complete {
+	if v, err := k.Look(ctx, fake.Booted().Reader(), fake.IdleRegisters()); err == nil && v.Complete {
 		t.Error("a look without time was complete")
 	}
 }
 
 // What is broken is told, and the rest is still there.
 func TestLookBroken(t *testing.T) {
-	tasks, node := off("task_struct", "tasks"), off("task_struct", "thread_node")
+	tasks, node := fake.Offset("task_struct", "tasks"), fake.Offset("task_struct", "thread_node")
 	for name, tc := range map[string]struct {
-		change  func(g guest)
+		change  func(g fake.Guest)
 		problem string
 		tasks   int
 	}{
-		"a circle of processes": {func(g guest) { g.put(taskKthreadd+tasks, direct+taskInit+tasks) }, "circle", 4},
-		"a circle of threads":   {func(g guest) { g.put(taskThread+node, direct+taskInit+node) }, "circle", 4},
-		"a wild pointer":        {func(g guest) { g.put(taskInit+tasks, 0xdead000000000100) }, "not mapped", 4},
-		"a wild thread":         {func(g guest) { g.put(taskInit+node, direct+0x3f0000) }, "no task", 3},
-		"a wild page table":     {func(g guest) { g.put(physBase+topPGT+8*273, 0x7ffffffff063) }, "no RAM", 1},
-		"a log of 2^40 records": {func(g guest) { g.put32(physBase+prb, 40) }, "ring buffer", 4},
-		"a wild module":         {func(g guest) { g.put(module, direct+0x3f0000) }, "modules", 4},
+		"a circle of processes": {func(g fake.Guest) { g.Put(fake.TaskKthreadd+tasks, fake.Direct+fake.TaskInit+tasks) }, "circle", 4},
+		"a circle of threads":   {func(g fake.Guest) { g.Put(fake.TaskThread+node, fake.Direct+fake.TaskInit+node) }, "circle", 4},
+		"a wild pointer":        {func(g fake.Guest) { g.Put(fake.TaskInit+tasks, 0xdead000000000100) }, "not mapped", 4},
+		"a wild thread":         {func(g fake.Guest) { g.Put(fake.TaskInit+node, fake.Direct+0x3f0000) }, "no task", 3},
+		"a wild page table":     {func(g fake.Guest) { g.Put(fake.PhysBase+fake.TopPGT+8*273, 0x7ffffffff063) }, "no RAM", 1},
+		"a log of 2^40 records": {func(g fake.Guest) { g.Put32(fake.PhysBase+fake.Prb, 40) }, "ring buffer", 4},
+		"a wild module":         {func(g fake.Guest) { g.Put(fake.Module, fake.Direct+0x3f0000) }, "modules", 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := booted()
+			g := fake.Booted()
 			tc.change(g)
-			v := look(t, g, idle())
+			v := look(t, g, fake.IdleRegisters())
 			if len(v.Tasks) != tc.tasks || !strings.Contains(strings.Join(v.Problems, "\n"), tc.problem) {
 				t.Errorf("%d tasks, want %d; problems %q, want %q", len(v.Tasks), tc.tasks, v.Problems, tc.problem)
 			}
@@ -196,14 +192,14 @@ func TestLookBroken(t *testing.T) {
 }
 
 func TestLoadKernelErrors(t *testing.T) {
-	payload := fakeImage(t)
+	payload := fake.Image()
 	table, err := kallsyms.Parse(payload, arch.X86_64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	bare := kerneltest.ELF(2, 62,
-		kerneltest.Section{Name: ".text", Type: 1, Flags: 6, Addr: link, Data: make([]byte, rodata)},
-		kerneltest.Section{Name: ".rodata", Type: 1, Flags: 2, Addr: link + rodata, Data: rodataSection()},
+		kerneltest.Section{Name: ".text", Type: 1, Flags: 6, Addr: fake.Link, Data: make([]byte, fake.RodataAt)},
+		kerneltest.Section{Name: ".rodata", Type: 1, Flags: 2, Addr: fake.Link + fake.RodataAt, Data: fake.RodataSection()},
 	)
 	if k, err := guestmem.LoadKernel(bare, arch.X86_64, table); !errors.Is(err, kimage.ErrNoBTF) || k != nil {
 		t.Errorf("without BTF: %v", err)
@@ -219,14 +215,14 @@ func FuzzLook(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(seed, uint16(1)<<seed)
 	}
-	k := fakeKernel(f)
-	good := booted()
+	k := fake.Kernel()
+	good := fake.Booted()
 	f.Fuzz(func(t *testing.T, seed uint64, n uint16) {
-		g := make(guest, len(good))
+		g := make(fake.Guest, len(good))
 		copy(g, good)
 		r := rand.New(rand.NewPCG(seed, uint64(n)))
 		spoil(g, r, int(n)%512)
-		v, err := k.Look(t.Context(), g.reader(), idle())
+		v, err := k.Look(t.Context(), g.Reader(), fake.IdleRegisters())
 		if (err == nil) == (v == nil) {
 			t.Fatal("a view and an error, or neither")
 		}
@@ -246,13 +242,13 @@ func FuzzLook(f *testing.F) {
 
 // spoil overwrites words: with noise, with pointers that lead somewhere, or
 // with what stands elsewhere. Half of them hit the structures that matter.
-func spoil(g guest, r *rand.Rand, n int) {
+func spoil(g fake.Guest, r *rand.Rand, n int) {
 	hot := []uint64{
-		taskInit, taskThread, taskKthreadd, signalInit, stackInit + 0x3000, stackThread + 0x3000, ringDescs, ringInfos,
-		module, modSyms, modTab, pgtDirect, pgtKernel, pgtKernel2, physBase + initTask, physBase + data + 0x200, physBase + prb, physBase + moduleList,
+		fake.TaskInit, fake.TaskThread, fake.TaskKthreadd, fake.SignalInit, fake.StackInit + 0x3000, fake.StackThread + 0x3000, fake.RingDescs, fake.RingInfos,
+		fake.Module, fake.ModSyms, fake.ModTab, fake.PgtDirect, fake.PgtKernel, fake.PgtKernel2, fake.PhysBase + fake.InitTask, fake.PhysBase + fake.DataAt + 0x200, fake.PhysBase + fake.Prb, fake.PhysBase + fake.ModuleList,
 	}
 	for range n {
-		at := r.Uint64N(ramSize/8) * 8
+		at := r.Uint64N(fake.RamSize/8) * 8
 		if r.IntN(2) == 0 {
 			at = hot[r.IntN(len(hot))] + r.Uint64N(40)*8
 		}
@@ -261,22 +257,22 @@ func spoil(g guest, r *rand.Rand, n int) {
 		case 0:
 			v = r.Uint64()
 		case 1:
-			v = direct + hot[r.IntN(10)] + r.Uint64N(20)*8
+			v = fake.Direct + hot[r.IntN(10)] + r.Uint64N(20)*8
 		case 2:
-			v = link + kaslr + r.Uint64N(imageSize)
+			v = fake.Link + fake.Kaslr + r.Uint64N(fake.ImageSize)
 		case 3:
-			v = le.Uint64(g[r.Uint64N(ramSize/8)*8:])
+			v = binary.LittleEndian.Uint64(g[r.Uint64N(fake.RamSize/8)*8:])
 		case 4:
 			v = uint64(r.IntN(64))
 		}
-		g.put(at, v)
+		g.Put(at, v)
 	}
 }
 
 func BenchmarkLook(b *testing.B) {
-	k, g := fakeKernel(b), booted()
+	k, g := fake.Kernel(), fake.Booted()
 	for b.Loop() {
-		if _, err := k.Look(b.Context(), g.reader(), idle()); err != nil {
+		if _, err := k.Look(b.Context(), g.Reader(), fake.IdleRegisters()); err != nil {
 			b.Fatal(err)
 		}
 	}
