@@ -47,6 +47,9 @@ func NewSpace(m physmem.Reader, t Tables, linear ...Linear) *Space {
 	return &Space{mem: m, linear: linear, tables: t, pages: map[uint64]uint64{}}
 }
 
+// Tables returns the page tables, nil where there are none.
+func (s *Space) Tables() Tables { return s.tables }
+
 // Phys returns the physical address of a virtual one.
 func (s *Space) Phys(va uint64) (uint64, error) {
 	if s.tables == nil {
