@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
 )
@@ -13,20 +14,31 @@ func oops(f *facts) *Diagnosis {
 	if r == nil || r.Kind == dump.ReportBug && len(r.Frames) == 0 || r.Kind == dump.ReportKASAN && !f.crashed() {
 		return nil
 	}
+	at := crashedIn(r)
 	out := &Diagnosis{
 		Kind: KindOops, Cause: CauseOops, Where: WhereKernel, Confidence: Certain,
-		Title: r.Title, Function: r.Func,
+		Title: r.Title, Function: at,
 		Summary:  "the kernel crashed: " + r.Text,
 		Remedy:   "a kernel bug: report the trace; locks the crashed task held are never released",
 		Evidence: []Evidence{f.reportEvidence("the first oops", r)},
 	}
-	if r.Func != "" {
-		out.Summary = fmt.Sprintf("the kernel crashed in %s: %s", r.Func, r.Text)
+	if at != "" {
+		out.Summary = fmt.Sprintf("the kernel crashed in %s: %s", at, r.Text)
 	}
 	if r.Comm != "" {
 		out.Task = &Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
 	}
 	return out
+}
+
+// crashedIn is the function that crashed. The title may blame its caller: of
+// what copies memory, keeps lists or switches tasks, the caller is to blame more
+// often than not.
+func crashedIn(r *dump.Report) string {
+	if r.IP != "" && (r.Kind == dump.ReportOops || strings.HasPrefix(r.Text, "kernel BUG at")) {
+		return dump.BaseName(r.IP)
+	}
+	return r.Func
 }
 
 // crashed says whether a panic or an oops ended what a sanitizer reported.

@@ -227,6 +227,11 @@ func place(t Truth, r *result.Result, log []byte) Placed {
 		texts = append(texts, l.Func)
 	}
 	lock, waiter := waitsForLock(d)
+	if t.Fault == "leak-lock" && strings.HasPrefix(d.Title, "BUG: scheduling while atomic") && d.Function != "" {
+		// The task that holds the lock goes to sleep, or back to user space,
+		// before anybody wants the lock: there the kernel notices.
+		return ByDiagnosis
+	}
 	if slices.ContainsFunc(texts, name.MatchString) || t.Fault == "leak-lock" && waiter {
 		return ByDiagnosis
 	}

@@ -113,6 +113,12 @@ func TestLeakedLock(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got.Verdict, tc.want)
 		}
 	}
+	// The kernel notices that a task sleeps with a spinlock.
+	atomic := diagnose.Diagnosis{Kind: diagnose.KindOops, Cause: diagnose.CauseOops, Title: "BUG: scheduling while atomic in do_wait", Function: "do_wait"}
+	log := []byte("[    8.154595] BUG: scheduling while atomic: systemd/1/0x00000002\n")
+	if got := score(leak, answer(scenarios.Hung, atomic), log); got.Verdict != Right {
+		t.Errorf("the kernel's complaint: %s", got.Verdict)
+	}
 }
 
 func TestTaskIsJudgedWhereItIsKnown(t *testing.T) {

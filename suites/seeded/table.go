@@ -210,7 +210,8 @@ const legend = `
 system call; a reset: its kind is right, because a machine that was reset has
 nothing left to name; leak-lock, where the function that was changed goes on and
 another one hangs: the diagnosis is a wait for a lock and names the function that
-waits, or it names the changed one). *Right task*: of the seeds whose task is
+waits, or it names the changed one, or it is the kernel's own complaint that a task
+sleeps with the lock). *Right task*: of the seeds whose task is
 known beforehand, which are the faults of user space and the initcalls: PID 1
 runs those. Another function may be entered by any task. *All right*: kind,
 cause and place. *Stall to diagnosis*: from the last progress to the finished
