@@ -80,6 +80,7 @@ func (a *app) exit(err error) int {
 
 func exitCode(err error) int {
 	var usage usageError
+	var nothing nothingError
 	var bad *kernel.BadKernelError
 	var missing *candidate.NotFoundError
 	var pack *candidate.PackageError
@@ -87,7 +88,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
-	case errors.Is(err, errKernel):
+	case errors.Is(err, errKernel), errors.As(err, &nothing):
 		return exitKernel
 	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported):
 		return exitUsage
@@ -140,7 +141,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	f.StringVar(&a.mirror, "mirror", "", "Debian mirror to fetch from (default: $UNWEDGE_DEBIAN_MIRROR, else the host's own)")
 	f.StringVar(&a.accel, "accel", "auto", "accelerator: auto (proved by a real guest run), kvm or tcg")
 	f.StringVar(&a.scenarioFile, "scenarios", "", "file with scenarios of your own, beside the built-in ones")
-	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
+	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.inspectCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
 		a.attachCmd(), a.stopCmd(), a.mutateCmd(), a.versionCmd())
 	for _, c := range cmd.Commands() {
 		usageArgs(c)

@@ -73,6 +73,9 @@ func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, er
 	return k, nil
 }
 
+// Start is the address that the image's first byte is linked at.
+func (k *Kernel) Start() uint64 { return k.img.Start }
+
 // View is what one look at a guest found.
 type View struct {
 	// Tasks are all threads, PID 0 (one for each CPU) included, in the form

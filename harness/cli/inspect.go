@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unwedge/unwedge/harness/inspect"
+	"github.com/unwedge/unwedge/images/progress"
+)
+
+// inspectFlags are what `unwedge inspect` was asked.
+type inspectFlags struct {
+	kernel, dump                          string
+	tasks, stacks, dmesg, modules, asJSON bool
+}
+
+func (a *app) inspectCmd() *cobra.Command {
+	var f inspectFlags
+	cmd := &cobra.Command{
+		Use:   "inspect {RUN | [RUN] --dump FILE --kernel KERNEL} [PID...]",
+		Short: "Read the tasks, stacks and log of a guest from its memory",
+		Long: `Read the memory of a guest that cannot answer, with nothing but the kernel's image:
+no agent, no debug package, no cooperation of the guest. RUN is the directory of a
+run whose hung guest was kept (` + "`unwedge boot --keep`" + `); it stays paused, and nothing of
+it is changed. --dump reads a file of QEMU's dump-guest-memory instead, of any guest.
+
+The kernel needs BTF (CONFIG_DEBUG_INFO_BTF) and kallsyms, as distributions' have.
+Without a view there is a summary, with the diagnosis and the command lines for gdb,
+crash and drgn. PIDs choose tasks; alone, they mean --stacks.
+
+Exit codes: 0 read, 1 there is nothing to read (the guest has ended, or its kernel is
+not in memory yet), 2 usage or bad input, 3 the harness failed.`,
+		Example: `  unwedge boot --keep -o run ./bzImage; unwedge inspect run
+  unwedge inspect run --tasks
+  unwedge inspect run 1                       # the stack of PID 1
+  unwedge inspect run --stacks > stacks.txt; unwedge explain stacks.txt
+  unwedge inspect --dump memory.elf --kernel ./vmlinux --dmesg
+  unwedge inspect --dump memory.elf --kernel deb:linux-image-cloud-amd64@bookworm --json`,
+		RunE: func(c *cobra.Command, args []string) error { return a.inspect(c.Context(), args, f) },
+	}
+	fs := cmd.Flags()
+	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's kernel, as `unwedge boot` takes it (default: the run's)")
+	fs.StringVar(&f.dump, "dump", "", "read a dump of QEMU's dump-guest-memory in place of a kept guest")
+	fs.BoolVar(&f.tasks, "tasks", false, "print a line for each task")
+	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks, as sysrq-t does: `unwedge explain` reads that")
+	fs.BoolVar(&f.dmesg, "dmesg", false, "print the kernel's log")
+	fs.BoolVar(&f.modules, "modules", false, "print the loaded modules")
+	fs.BoolVar(&f.asJSON, "json", false, "print everything as JSON, of schema "+inspect.Schema)
+	cmd.MarkFlagsMutuallyExclusive("tasks", "stacks", "dmesg", "modules", "json")
+	return cmd
+}
+
+// nothingError says that there is nothing to read: exit code 1.
+type nothingError struct{ error }
+
+func (e nothingError) Unwrap() error { return e.error }
+
+func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error {
+	run, pids, err := inspectArgs(args, &f)
+	if err != nil {
+		return usageError{err}
+	}
+	if len(pids) > 0 && (f.dmesg || f.modules) {
+		return usageError{errors.New("PIDs go with --tasks, --stacks and --json only")}
+	}
+	d := a.newDisplay()
+	defer d.close()
+	src, err := a.source(progress.With(ctx, d), run, f)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	r, err := src.look(ctx)
+	if err != nil {
+		return err
+	}
+	d.close()
+	if err := r.Only(pids); err != nil {
+		return usageError{err}
+	}
+	return a.printInspected(r, f, len(pids) > 0)
+}
+
+// inspectArgs tells the run from the PIDs. A file in the run's place is a dump.
+func inspectArgs(args []string, f *inspectFlags) (run string, pids []int, err error) {
+	if len(args) > 0 {
+		if _, err := strconv.Atoi(args[0]); err != nil {
+			run, args = args[0], args[1:]
+		}
+	}
+	if st, err := os.Stat(run); run != "" && f.dump == "" && err == nil && st.Mode().IsRegular() {
+		run, f.dump = "", run
+	}
+	for _, s := range args {
+		p, err := strconv.Atoi(s)
+		if err != nil || p < 0 {
+			return "", nil, fmt.Errorf("PID %q: not a number", s)
+		}
+		pids = append(pids, p)
+	}
+	switch {
+	case run == "" && f.dump == "":
+		return "", nil, errors.New("name the directory of a run whose guest was kept, or a dump with --dump FILE: see `unwedge inspect --help`")
+	case run == "" && f.kernel == "":
+		return "", nil, fmt.Errorf("%s: a dump does not say what is in it: name its kernel with --kernel", f.dump)
+	}
+	slices.Sort(pids)
+	return run, slices.Compact(pids), nil
+}
+
+func (a *app) printInspected(r *inspect.Report, f inspectFlags, some bool) error {
+	w := a.stdout
+	switch {
+	case f.asJSON:
+		return writeJSON(w, r)
+	case f.tasks:
+		return r.Table(w)
+	case f.dmesg:
+		return orNothing(inspect.Lines(w, r.Log), len(r.Log), "the kernel's log", r)
+	case f.modules:
+		return inspect.Lines(w, r.Modules)
+	case f.stacks, some:
+		return r.Stacks(w)
+	default:
+		return r.Summary(w, a.style())
+	}
+}
+
+// orNothing is err, or that what was asked for could not be read.
+func orNothing(err error, n int, what string, r *inspect.Report) error {
+	if err == nil && n == 0 {
+		return nothingError{fmt.Errorf("%s could not be read: %s", what, strings.Join(append(r.Problems, "it is empty"), "; "))}
+	}
+	return err
+}

@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/guestmem/elfdump"
+	"github.com/unwedge/unwedge/harness/guestmem/kimage"
+	"github.com/unwedge/unwedge/harness/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/inspect"
+	"github.com/unwedge/unwedge/harness/inspect/identity"
+	"github.com/unwedge/unwedge/harness/inspect/qemuram"
+	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/harness/vcpu"
+	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// source is a guest's memory and the kernel that says what it means.
+type source struct {
+	facts   inspect.Facts
+	kernel  *kernel.Kernel
+	payload []byte
+	ram     physmem.Reader
+	vcpus   []guestmem.VCPU
+	closers []func() error
+}
+
+func (s *source) close() {
+	for _, c := range s.closers {
+		_ = c() // files that were read only
+	}
+}
+
+// source opens what the arguments name.
+func (a *app) source(ctx context.Context, run string, f inspectFlags) (s *source, err error) {
+	s = &source{facts: inspect.Facts{Version: a.version, Hand: inspect.Hand{Host: arch.Host()}}}
+	defer func() {
+		if err != nil {
+			s.close()
+			s = nil
+		}
+	}()
+	var res *result.Result
+	if run != "" {
+		if res, err = result.Read(filepath.Join(run, rundir.Result)); err != nil {
+			return s, usageError{err}
+		}
+		if run, err = filepath.Abs(run); err != nil {
+			return s, err
+		}
+		s.facts.Source.Run = run
+		s.facts.Run = runFacts(res)
+	}
+	var want arch.Arch
+	if f.dump != "" {
+		want, err = s.openDump(f.dump)
+	} else {
+		want, err = res.Scenario.Arch, s.openKept(ctx, res)
+	}
+	if err != nil {
+		return s, err
+	}
+	return s, a.inspectKernel(ctx, s, res, f.kernel, want)
+}
+
+func (s *source) openDump(path string) (arch.Arch, error) {
+	d, err := elfdump.Open(path)
+	if err != nil {
+		return "", usageError{err}
+	}
+	s.closers = append(s.closers, d.Close)
+	if s.facts.Source.Dump, err = filepath.Abs(path); err != nil {
+		return "", err
+	}
+	s.ram, s.vcpus, s.facts.Hand.VMCoreInfo = d, d.VCPUs, d.VMCoreInfo
+	return d.Arch, nil
+}
+
+// openKept opens the memory of a kept guest, and asks its QEMU for the registers.
+// Memory can be read without them.
+func (s *source) openKept(ctx context.Context, res *result.Result) error {
+	k := res.Kept
+	if k == nil {
+		return usageError{fmt.Errorf("%s: no guest was kept: boot with --keep, or name a dump with --dump", s.facts.Source.Run)}
+	}
+	size := uint64(res.Scenario.MemoryMiB) << 20
+	f, err := qemuram.Open(k.PID, res.Host.Args, int64(size))
+	if errors.Is(err, qemuram.ErrGone) {
+		return nothingError{fmt.Errorf("%s: no guest is kept any more: %w", s.facts.Source.Run, err)}
+	}
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, f.Close)
+	s.ram = physmem.New(f, physmem.Ranges(res.Scenario.Arch, size))
+	s.facts.Source.PID, s.facts.Hand.QMP, s.facts.Hand.GDB = k.PID, k.QMP, k.GDB
+	registers, err := keptRegisters(ctx, k.QMP, s)
+	if err != nil {
+		s.facts.Problems = append(s.facts.Problems, "the vCPUs' registers: "+err.Error()+" (is `unwedge attach` at it?)")
+	}
+	s.vcpus = guestmem.ParseRegisters(registers)
+	return nil
+}
+
+func keptRegisters(ctx context.Context, socket string, s *source) (string, error) {
+	conn, err := qmp.Dial(ctx, socket, qmp.Options{})
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	var st struct{ Running bool }
+	if err := conn.Execute(ctx, "query-status", nil, &st); err != nil {
+		return "", err
+	}
+	if st.Running {
+		s.facts.Problems = append(s.facts.Problems, "the guest runs: what is read changes under the reader")
+	}
+	_, text, err := vcpu.Registers(ctx, conn, nil)
+	return text, err
+}
+
+// inspectKernel reads the kernel's image: the user's, or the one that the run
+// booted.
+func (a *app) inspectKernel(ctx context.Context, s *source, res *result.Result, arg string, want arch.Arch) error {
+	if arg == "" {
+		k, payload, err := kernel.IdentifyPayload(ctx, res.Kernel.Booted)
+		if err != nil {
+			return fmt.Errorf("the run's kernel: %w: name it with --kernel", err)
+		}
+		if res.Kernel.BuildID != "" && k.BuildID != res.Kernel.BuildID {
+			return usageError{fmt.Errorf("%s has changed since the run: its build ID is %s, the run's kernel had %s: name that with --kernel", k.Path, k.BuildID, res.Kernel.BuildID)}
+		}
+		s.kernel, s.payload = k, payload
+	} else {
+		p, err := a.planner()
+		if err != nil {
+			return err
+		}
+		c, err := p.Candidate(ctx, arg, want)
+		if err != nil {
+			return err
+		}
+		s.kernel = c.Kernel
+		if s.payload, err = c.Kernel.Payload(ctx); err != nil {
+			return err
+		}
+	}
+	k := s.kernel
+	if k.Arch != want {
+		return usageError{fmt.Errorf("%s is a kernel for %s, and the guest is of %s", k.Path, k.Arch, want)}
+	}
+	s.facts.Kernel = inspect.Kernel{Path: k.Path, Arch: k.Arch, Release: k.Release, BuildID: k.BuildID}
+	s.facts.HZ = configHZ(k)
+	s.facts.Hand.Vmlinux = withSymbols(k.Path)
+	return nil
+}
+
+// configHZ is CONFIG_HZ, 0 where it is not known.
+func configHZ(k *kernel.Kernel) int {
+	if k.Config == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(k.Config.Get("CONFIG_HZ"))
+	if err != nil || n < 0 || n > 10000 {
+		return 0
+	}
+	return n
+}
+
+// withSymbols is path where that is an ELF file with a symbol table, else "".
+func withSymbols(path string) string {
+	f, err := elf.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if f.SectionByType(elf.SHT_SYMTAB) == nil {
+		return ""
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// look reads the memory.
+func (s *source) look(ctx context.Context) (*inspect.Report, error) {
+	table, err := kallsyms.Parse(s.payload, s.kernel.Arch)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.kernel.Path, err)
+	}
+	k, err := guestmem.LoadKernel(s.payload, s.kernel.Arch, table)
+	if errors.Is(err, kimage.ErrNoBTF) {
+		return nil, nothingError{fmt.Errorf("%s: %w", s.kernel.Path, err)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.facts.Hand.Link = k.Start()
+	v, err := k.LookAt(ctx, s.ram, s.vcpus)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if errors.Is(err, locate.ErrNotLoaded) {
+		if other := identity.Other(ctx, s.ram, s.kernel.Banner); other != "" {
+			return nil, usageError{fmt.Errorf("the guest runs another kernel than %s: in its memory is %q, the image is %q: name the guest's with --kernel", s.kernel.Path, other, s.kernel.Banner)}
+		}
+		return nil, nothingError{err}
+	}
+	if errors.Is(err, locate.ErrEarly) {
+		return nil, nothingError{err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := identity.SameBuild(s.kernel, s.payload, k.Start(), s.ram, v.PhysBase); err != nil {
+		return nil, usageError{err}
+	}
+	s.facts.View = v
+	return inspect.New(s.facts), nil
+}
+
+func runFacts(res *result.Result) *inspect.Run {
+	sc := res.Scenario
+	r := &inspect.Run{Agent: res.Reports, Scenario: &diagnose.Scenario{
+		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy == "virtio-rng", Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(),
+		Root: string(sc.Root), Cmdline: res.Host.Cmdline, Console: sc.Arch.Facts().Console,
+	}}
+	if n := len(res.Stalls); n > 0 {
+		r.Busy = !res.Stalls[n-1].Idle
+	}
+	return r
+}

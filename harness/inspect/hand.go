@@ -1,0 +1,92 @@
+package inspect
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Hand is what the commands are made of by which a person goes on by hand.
+type Hand struct {
+	// QMP and GDB are the sockets of a kept guest, "" for a dump.
+	QMP, GDB string
+	// Host is this machine's arch.
+	Host arch.Arch
+	// Vmlinux is a file with the kernel's symbols, "" where none is known.
+	Vmlinux string
+	// Link is the address that the image's first byte is linked at.
+	Link uint64
+	// VMCoreInfo says that the dump has what drgn wants of it.
+	VMCoreInfo bool
+}
+
+// Command is one command line to go on by hand.
+type Command struct {
+	Tool string `json:"tool"`
+	Line string `json:"line"`
+	Note string `json:"note,omitempty"`
+}
+
+// noVmlinux stands for the file that a reader has to find.
+const noVmlinux = "VMLINUX"
+
+// commands are the lines for gdb, crash and drgn, and for the dump that the
+// latter two want.
+func (h Hand) commands(r *Report) []Command {
+	var out []Command
+	vmlinux, note := machine.Quote(h.Vmlinux), ""
+	if h.Vmlinux == "" {
+		vmlinux, note = noVmlinux, noVmlinux+" is the kernel's vmlinux with debug information: a build tree has it, or the distribution's debug package"
+	}
+	if h.GDB != "" {
+		out = append(out, h.gdb(r))
+	}
+	file := r.Source.Dump
+	if h.QMP != "" && file == "" {
+		file = filepath.Join(r.Source.Run, "memory.elf")
+		qmp := fmt.Sprintf(`{"execute":"dump-guest-memory","arguments":{"paging":false,"protocol":%q}}`, "file:"+file)
+		out = append(out, Command{
+			Tool: "dump",
+			Line: fmt.Sprintf("printf '%%s\\n' %s %s | nc -w 30 -U %s", machine.Quote(`{"execute":"qmp_capabilities"}`), machine.Quote(qmp), machine.Quote(h.QMP)),
+			Note: "HMP: dump-guest-memory " + file,
+		})
+	}
+	if file == "" {
+		return clean(out)
+	}
+	where := fmt.Sprintf("--kaslr %#x", r.Offset)
+	if r.Kernel.Arch == arch.AArch64 {
+		where = fmt.Sprintf("-m kimage_voffset=%#x", h.Link+r.Offset-r.PhysBase) // what arch/arm64/kernel/head.S stores
+	}
+	out = append(out,
+		Command{Tool: "crash", Line: fmt.Sprintf("crash %s %s %s", where, vmlinux, machine.Quote(file)), Note: note},
+		Command{Tool: "drgn", Line: fmt.Sprintf("drgn -c %s -s %s", machine.Quote(file), vmlinux)})
+	if !h.VMCoreInfo {
+		out[len(out)-1].Note = "takes a dump with a VMCOREINFO note only: QEMU writes one where the guest had -device vmcoreinfo"
+	}
+	return clean(out)
+}
+
+func (h Hand) gdb(r *Report) Command {
+	gdb := "gdb"
+	if r.Kernel.Arch != h.Host {
+		gdb = "gdb-multiarch"
+	}
+	target := "-ex " + machine.Quote("target remote "+h.GDB)
+	if h.Vmlinux == "" {
+		return Command{Tool: "gdb", Line: gdb + " " + target}
+	}
+	symbols := machine.Quote(fmt.Sprintf("symbol-file %s -o %#x", h.Vmlinux, r.Offset))
+	return Command{Tool: "gdb", Line: fmt.Sprintf("%s -ex %s %s", gdb, symbols, target)}
+}
+
+// clean makes lines that hold a user's paths safe to show.
+func clean(all []Command) []Command {
+	for i := range all {
+		all[i].Line, all[i].Note = console.Sanitize(all[i].Line), console.Sanitize(all[i].Note)
+	}
+	return all
+}

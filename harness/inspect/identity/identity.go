@@ -1,0 +1,100 @@
+// Package identity answers whether a guest's memory is that of a kernel's image,
+// and whose it is where not.
+package identity
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/images/kernel/elf64"
+)
+
+// The bounds of a search: how much is read at once, how long a banner may be, and
+// how much memory is looked through, in bytes.
+const (
+	chunk     = 1 << 20
+	maxBanner = 512
+	maxSearch = 64 << 30
+)
+
+// Other returns the banner of a kernel that is not the one with this banner, as
+// it stands in memory, safe to show; "" where there is none. The context bounds
+// the search.
+func Other(ctx context.Context, ram physmem.Reader, banner string) string {
+	buf := make([]byte, chunk+maxBanner)
+	left := uint64(maxSearch)
+	for _, r := range ram.Ranges() {
+		for off := uint64(0); off < r.Size && left > 0; off += chunk {
+			if ctx.Err() != nil {
+				return ""
+			}
+			b := buf[:min(uint64(len(buf)), r.Size-off)]
+			left -= min(left, chunk)
+			if ram.ReadPhys(r.Phys+off, b) != nil {
+				continue
+			}
+			if found := first(b, banner); found != "" {
+				return found
+			}
+		}
+	}
+	return ""
+}
+
+// first finds a banner in b that is not banner: "Linux version 6.1.0 (who) (what)
+// #1 SMP ..." (init/version-timestamp.c). The format itself has %s there.
+func first(b []byte, banner string) string {
+	prefix := []byte("Linux version ")
+	for {
+		i := bytes.Index(b, prefix)
+		if i < 0 {
+			return ""
+		}
+		b = b[i:]
+		line, _, ok := bytes.Cut(b[:min(len(b), maxBanner)], []byte("\n"))
+		if ok && len(line) > len(prefix) && line[len(prefix)] >= '1' && line[len(prefix)] <= '9' &&
+			bytes.Contains(line, []byte(") #")) && !bytes.ContainsFunc(line, control) && string(line) != banner {
+			return console.SanitizeMax(string(line), maxBanner)
+		}
+		b = b[len(prefix):]
+	}
+}
+
+func control(r rune) bool { return r < ' ' || r > '~' }
+
+// SameBuild compares the build ID of the kernel in memory with that of the image.
+// payload is the image, start the address its first byte is linked at, phys that
+// where it is in memory. An image without a build ID that can be found in both
+// gives no error: nothing is known then.
+func SameBuild(k *kernel.Kernel, payload []byte, start uint64, ram physmem.Reader, phys uint64) error {
+	id, err := hex.DecodeString(k.BuildID)
+	if err != nil || len(id) == 0 {
+		return nil
+	}
+	note := append([]byte("GNU\x00"), id...)
+	at := bytes.Index(payload, note)
+	if at < 0 {
+		return nil
+	}
+	link := start + uint64(at) // a raw Image
+	if elf64.Is(payload) {
+		f, err := elf64.Parse(payload)
+		if err != nil {
+			return nil
+		}
+		var ok bool
+		if link, ok = f.Addr(uint64(at)); !ok {
+			return nil
+		}
+	}
+	got := make([]byte, len(note))
+	if link < start || ram.ReadPhys(phys+link-start, got) != nil || !bytes.HasPrefix(got, note[:4]) || bytes.Equal(got, note) {
+		return nil
+	}
+	return fmt.Errorf("%s is another build than the guest's kernel: its build ID is %s, the guest's %s: name the guest's with --kernel", k.Path, k.BuildID, hex.EncodeToString(got[4:]))
+}

@@ -1,0 +1,304 @@
+// Package inspect makes the answer of `unwedge inspect` from what was read of a
+// guest's memory. It is pure: facts in, a Report out, and text drawn from it.
+//
+// All of a Report that comes from a guest is safe to show: valid UTF-8, bounded,
+// without control or invisible characters.
+package inspect
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Schema is the version of the document that a Report is as JSON. Fields are
+// added, never changed.
+const Schema = "unwedge/inspect/1"
+
+// Facts are what a Report is made of. View is needed, the rest is as known.
+type Facts struct {
+	View   *guestmem.View
+	Source Source
+	Kernel Kernel
+	// Version is unwedge's own.
+	Version string
+	// HZ is how many jiffies a second the kernel counts, 0 where not known.
+	HZ int
+	// Run is what is known of the guest's run; nil for a dump alone.
+	Run *Run
+	// Problems are those met before memory was read.
+	Problems []string
+	// Hand is for the commands that are printed.
+	Hand Hand
+}
+
+// Run is what is known of a guest beside its memory.
+type Run struct {
+	// Busy says that its vCPUs were seen busy, not only at one moment.
+	Busy     bool
+	Agent    []agentproto.Report
+	Scenario *diagnose.Scenario
+}
+
+// Report is what one look at a guest's memory showed.
+type Report struct {
+	Schema  string `json:"schema"`
+	Version string `json:"unwedge_version"`
+	Source  Source `json:"source"`
+	Kernel  Kernel `json:"kernel"`
+	// Offset is how far KASLR moved the kernel, PhysBase the physical address
+	// of its first byte.
+	Offset   uint64 `json:"kaslr_offset"`
+	PhysBase uint64 `json:"phys_base"`
+	// Uptime is nil where neither jiffies nor the log tell it.
+	Uptime   *Uptime `json:"uptime,omitempty"`
+	Jiffies  uint64  `json:"jiffies,omitempty"`
+	CPUs     []CPU   `json:"cpus"`
+	Tasks    []Task  `json:"tasks"`
+	Complete bool    `json:"complete"` // the list of tasks was read to its end
+	Locks    []Lock  `json:"locks,omitempty"`
+	Timers   []Timer `json:"timers,omitempty"`
+	// Modules are the loaded modules, the newest first.
+	Modules []string `json:"modules"`
+	// Log is the kernel's log, line by line.
+	Log       []string           `json:"log"`
+	Unwinder  string             `json:"unwinder,omitempty"`
+	Diagnosis diagnose.Diagnosis `json:"diagnosis"`
+	Commands  []Command          `json:"commands,omitempty"`
+	// Problems say what could not be read, and why.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Source is where the memory was read.
+type Source struct {
+	Run  string `json:"run,omitempty"`      // the run's directory
+	PID  int    `json:"qemu_pid,omitempty"` // of the QEMU whose memory it is
+	Dump string `json:"dump,omitempty"`     // the dump's file
+}
+
+// Kernel is the image that says what the memory means.
+type Kernel struct {
+	Path    string    `json:"path"`
+	Arch    arch.Arch `json:"arch"`
+	Release string    `json:"release"`
+	BuildID string    `json:"build_id,omitempty"`
+}
+
+// Uptime is for how long the guest's kernel had run.
+type Uptime struct {
+	Seconds float64 `json:"seconds"`
+	// From is "jiffies", or "log": that of its last line, so at least that.
+	From string `json:"from"`
+}
+
+// CPU is what one vCPU does.
+type CPU struct {
+	Index  int    `json:"index"`
+	PC     uint64 `json:"pc"`
+	User   bool   `json:"user"`
+	Halted bool   `json:"halted"`
+	// PID is -1 where the task it runs is not known.
+	PID   int     `json:"pid"`
+	Comm  string  `json:"comm,omitempty"`
+	Stack []Frame `json:"stack,omitempty"`
+}
+
+// Task is one thread.
+type Task struct {
+	PID          int    `json:"pid"`
+	TGID         int    `json:"tgid"`
+	PPID         int    `json:"ppid"`
+	Comm         string `json:"comm"`
+	State        string `json:"state"` // the kernel's letter: R S D T t X Z P I
+	CPU          int    `json:"cpu"`   // the last it ran on, -1 where not known
+	Running      bool   `json:"running"`
+	KernelThread bool   `json:"kernel_thread"`
+	// Flags are those of thread_info, which sysrq-t prints.
+	Flags     uint64 `json:"flags,omitempty"`
+	Workqueue string `json:"workqueue,omitempty"`
+	// WaitsIn is the function of its stack that says most about what it does.
+	WaitsIn string `json:"waits_in,omitempty"`
+	// Syscall is its system call, "" where it is in none or that is not known.
+	Syscall     string   `json:"syscall,omitempty"`
+	SyscallArgs []uint64 `json:"syscall_args,omitempty"`
+	Stack       []Frame  `json:"stack,omitempty"`
+}
+
+// Frame is one function on a stack, innermost first.
+type Frame struct {
+	Func   string `json:"func"`
+	Offset uint64 `json:"offset"`
+	Size   uint64 `json:"size"`
+	Module string `json:"module,omitempty"`
+	// Guess says that a word on the stack looks like this return address and
+	// may be left over.
+	Guess bool `json:"guess,omitempty"`
+}
+
+// Lock is a lock that a task waits for.
+type Lock struct {
+	Kind       string `json:"kind"` // "mutex", "semaphore", "rw-semaphore"
+	WaiterPID  int    `json:"waiter_pid"`
+	WaiterComm string `json:"waiter_comm"`
+	// OwnerPID is 0 where the kernel does not record who holds it.
+	OwnerPID  int    `json:"owner_pid,omitempty"`
+	OwnerComm string `json:"owner_comm,omitempty"`
+}
+
+// Timer is what will wake a task: at a number of jiffies, or of nanoseconds
+// since the boot.
+type Timer struct {
+	PID         int    `json:"pid"`
+	Jiffies     uint64 `json:"jiffies,omitempty"`
+	Nanoseconds uint64 `json:"nanoseconds,omitempty"`
+}
+
+// New assembles a Report.
+func New(f Facts) *Report {
+	v := f.View
+	r := &Report{
+		Schema: Schema, Version: f.Version, Source: f.Source, Kernel: f.Kernel,
+		Offset: v.Offset, PhysBase: v.PhysBase, Jiffies: v.Jiffies, Complete: v.Complete, Unwinder: safe(v.Unwinder),
+		CPUs: []CPU{}, Tasks: []Task{}, Modules: []string{}, Log: logLines(v.Log),
+		Diagnosis: diagnosis(f),
+	}
+	r.Kernel.Release = safe(r.Kernel.Release)
+	r.Uptime = uptime(v, f.HZ)
+	for _, c := range v.CPUs {
+		r.CPUs = append(r.CPUs, CPU{Index: c.Index, PC: c.PC, User: c.User, Halted: c.Halted, PID: c.PID, Comm: safe(c.Comm), Stack: stack(c.Frames)})
+	}
+	for i := range v.Tasks {
+		r.Tasks = append(r.Tasks, task(&v.Tasks[i]))
+	}
+	for _, o := range v.Owners {
+		r.Locks = append(r.Locks, Lock{Kind: safe(o.Lock), WaiterPID: o.WaiterPID, WaiterComm: safe(o.WaiterComm), OwnerPID: o.OwnerPID, OwnerComm: safe(o.OwnerComm)})
+	}
+	for _, t := range v.Timers {
+		r.Timers = append(r.Timers, Timer{PID: t.PID, Jiffies: t.Jiffies, Nanoseconds: t.Nanoseconds})
+	}
+	for _, m := range v.Modules {
+		r.Modules = append(r.Modules, safe(m))
+	}
+	for _, p := range append(slices.Clone(f.Problems), v.Problems...) {
+		r.Problems = append(r.Problems, safe(p))
+	}
+	if !v.Complete {
+		r.Problems = append(r.Problems, "the list of tasks was not read to its end")
+	}
+	r.Commands = f.Hand.commands(r)
+	return r
+}
+
+// maxText bounds a text of the guest's, in characters.
+const maxText = 1000
+
+func safe(s string) string { return console.SanitizeMax(s, maxText) }
+
+func task(t *dump.Task) Task {
+	out := Task{
+		PID: t.PID, TGID: t.TGID, PPID: t.PPID, Comm: safe(t.Comm), State: safe(t.State), CPU: t.CPU, Running: t.Running,
+		KernelThread: t.KernelThread, Flags: t.Flags, Workqueue: safe(t.Workqueue), Stack: stack(t.Frames),
+		WaitsIn: safe(dump.Guilty("", t.Frames)),
+	}
+	if s := t.Syscall; s != nil {
+		out.Syscall, out.SyscallArgs = safe(s.Name), s.Args
+		if s.Name == "" {
+			out.Syscall = "syscall " + strconv.Itoa(s.Nr)
+		}
+	}
+	return out
+}
+
+func stack(frames []dump.Frame) []Frame {
+	var out []Frame
+	for _, f := range frames {
+		out = append(out, Frame{Func: safe(f.Func), Offset: f.Off, Size: f.Size, Module: safe(f.Module), Guess: !f.Reliable})
+	}
+	return out
+}
+
+func logLines(log []byte) []string {
+	out := []string{}
+	for l := range bytes.SplitSeq(bytes.TrimSuffix(log, []byte("\n")), []byte("\n")) {
+		if len(log) > 0 {
+			out = append(out, safe(string(l)))
+		}
+	}
+	return out
+}
+
+// uptime is told by jiffies, which begin five minutes before they wrap in 32 bits
+// (include/linux/jiffies.h, INITIAL_JIFFIES), else by the log.
+func uptime(v *guestmem.View, hz int) *Uptime {
+	if hz > 0 && v.Jiffies != 0 {
+		ticks := v.Jiffies - uint64(uint32(-300*hz))
+		if s := float64(ticks) / float64(hz); ticks < 1<<62 && s < (100*365*24*time.Hour).Seconds() {
+			return &Uptime{Seconds: s, From: "jiffies"}
+		}
+	}
+	last := v.Log[bytes.LastIndexByte(bytes.TrimSuffix(v.Log, []byte("\n")), '\n')+1:]
+	var s float64
+	if _, err := fmt.Sscanf(string(last), "[%f]", &s); err != nil {
+		return nil
+	}
+	return &Uptime{Seconds: s, From: "log"}
+}
+
+// diagnosis explains the memory: its tasks and its log. What an earlier sysrq
+// printed stands in the log too, and is older than the memory.
+func diagnosis(f Facts) diagnose.Diagnosis {
+	v := f.View
+	d := dump.Parse(v.Log)
+	if len(v.Tasks) > 0 {
+		d.Sections = nil
+	}
+	in := diagnose.Input{Log: v.Log, Dump: d, Memory: v.Tasks, Owners: v.Owners}
+	if f.Run != nil {
+		in.Ending, in.Agent, in.Scenario = diagnose.EndingSilent, f.Run.Agent, f.Run.Scenario
+	}
+	for _, c := range v.CPUs {
+		fact := diagnose.VCPU{PC: c.PC, User: c.User, Idle: c.Halted || c.PID == 0 && !c.User}
+		if f.Run != nil {
+			fact.Idle = !f.Run.Busy
+			if f.Run.Busy {
+				fact.BusyFraction = 1
+			}
+		}
+		if len(c.Frames) > 0 && !c.User && c.Frames[0].Module == "" {
+			fact.Symbol = strings.TrimPrefix(c.Frames[0].Line(), "? ")
+		}
+		in.VCPUs = append(in.VCPUs, fact)
+	}
+	return diagnose.Diagnose(in)
+}
+
+// Only leaves the tasks with these PIDs, or thread groups, in the order of the
+// report. A PID that is none gives an error.
+func (r *Report) Only(pids []int) error {
+	if len(pids) == 0 {
+		return nil
+	}
+	var kept []Task
+	for _, t := range r.Tasks {
+		if slices.Contains(pids, t.PID) || slices.Contains(pids, t.TGID) {
+			kept = append(kept, t)
+		}
+	}
+	for _, p := range pids {
+		if !slices.ContainsFunc(kept, func(t Task) bool { return t.PID == p || t.TGID == p }) {
+			return fmt.Errorf("the guest has no task with PID %d: see --tasks", p)
+		}
+	}
+	r.Tasks = kept
+	return nil
+}
