@@ -40,6 +40,7 @@ test: setup ## Run all tests: unit, then the suites on real guests
 	$(GO) vet ./...
 	$(GO) test -race -timeout 15m $(UNITS)
 	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --timeout=60m ./suites/boot ./suites/hang
+	$(GO) run ./suites/seeded --short -j $(JOBS)
 
 .PHONY: unit
 unit: $(AGENTS) $(HELPERS) ## Run the tests that boot nothing

@@ -135,7 +135,10 @@ var waitRules = []waitRule{
 	{onPoll, "select", "an event (select)", 5,
 		"do_select core_sys_select do_pselect"},
 	{onSignal, "signal", "a signal", 5,
-		"do_sigtimedwait sigsuspend __x64_sys_pause __arm64_sys_pause sys_pause do_rt_sigtimedwait __se_sys_pause"},
+		"do_sigtimedwait sigsuspend do_rt_sigtimedwait"},
+	// Daemons poll; what pauses does nothing else, such as `sleep infinity`.
+	{onSignal, "pause", "a signal", 13,
+		"__do_sys_pause __x64_sys_pause __arm64_sys_pause sys_pause __se_sys_pause"},
 	{onSleep, "sleep", "a timer", 15,
 		"do_nanosleep hrtimer_nanosleep common_nsleep msleep msleep_interruptible usleep_range usleep_range_state ssleep fsleep"},
 	{onStop, "stop signal", "a SIGCONT, because it was stopped", 60,
