@@ -12,6 +12,7 @@
 //	unwind   kernel stacks
 //	locks    who holds the lock that a task waits for
 //	printk   the kernel's log
+//	user     user-space stacks
 //
 // The guest is hostile, and it may run while it is read: every loop and
 // allocation is bounded, and what cannot be read is told in View.Problems.
@@ -31,6 +32,7 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/printk"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/guestmem/timers"
+	"github.com/unwedge/unwedge/harness/guestmem/user"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -47,6 +49,8 @@ type Kernel struct {
 	noMods error
 	locks  *locks.Layout
 	timers *timers.Layout // nil: what will wake a task cannot be read
+	user   *user.Layout   // nil: user space cannot be read
+	noUser error
 }
 
 // LoadKernel reads the image: payload is what kernel.Kernel.Payload gives, table
@@ -69,6 +73,7 @@ func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, er
 	if k.mods, k.noMods = modules.NewLayout(img); errors.Is(k.noMods, kimage.ErrNoType) {
 		k.noMods = nil // CONFIG_MODULES is off: nothing to tell
 	}
+	k.user, k.noUser = user.NewLayout(img)
 	k.timers, _ = timers.NewLayout(img.Types) // a kernel without such timers has none to tell
 	return k, nil
 }
