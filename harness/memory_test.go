@@ -3,6 +3,7 @@ package harness_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,5 +171,24 @@ func TestForkBombIsNoWork(t *testing.T) {
 	}
 	if res.Outcome != scenarios.Slow {
 		t.Errorf("outcome %s (%s)", res.Outcome, res.Why)
+	}
+}
+
+// A kernel that was moved has its functions elsewhere.
+func TestPlacesOfAMovedKernel(t *testing.T) {
+	t.Parallel()
+	v := sleeper()
+	v.Offset = 0x1000000
+	req := request(t, "deaf", &quick)
+	req.Memory = remembers(v)
+	req.Symbols = func(addr uint64) (string, bool) { return fmt.Sprintf("at_%x", addr), true }
+	res, err := boot(t, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range hang(t, res).Registers {
+		if want := fmt.Sprintf("at_%x", r.PC-v.Offset); r.Symbol != want {
+			t.Errorf("%#x is %s, want %s", r.PC, r.Symbol, want)
+		}
 	}
 }

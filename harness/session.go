@@ -353,6 +353,9 @@ func (s *session) captured(got captured) {
 		return
 	}
 	c.to, c.finished = s.g.console.Stats().Bytes, time.Now()
+	if got.view != nil {
+		s.rename(got.registers, got.view.Offset)
+	}
 	c.stall.Registers, c.stall.Attempts = got.registers, got.attempts
 	if s.view = got.view; got.memory.Took > 0 {
 		c.stall.Memory = &got.memory
@@ -392,6 +395,20 @@ func (s *session) captured(got captured) {
 	}
 	s.res.Stalls[len(s.res.Stalls)-1] = c.stall
 	s.req.Observer.Phase(Confirming, why)
+}
+
+// rename names the places anew in a kernel that was moved from where it was
+// linked (KASLR): only its memory tells by how much.
+func (s *session) rename(samples []vcpu.Sample, offset uint64) {
+	if offset == 0 || s.req.Symbols == nil {
+		return
+	}
+	for i, r := range samples {
+		samples[i].Symbol = ""
+		if name, ok := s.req.Symbols(r.PC - offset); ok && !r.User {
+			samples[i].Symbol = name
+		}
+	}
 }
 
 // due is in how long something will wake what the boot waits for. A hopeless
