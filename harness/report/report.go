@@ -182,9 +182,31 @@ func captures(b *strings.Builder, r *result.Result) {
 	if len(said) > 0 {
 		field(b, "asked", strings.Join(said, ", "))
 	}
+	if m := st.Memory; m != nil {
+		field(b, "memory", memory(m))
+	}
 	if pc := programCounters(st); pc != "" {
 		field(b, "vCPUs", pc)
 	}
+}
+
+// memory says what was read of the guest's memory. Its clock is known to move
+// where two looks saw that; an idle kernel may let it stand still.
+func memory(m *result.Memory) string {
+	s := fmt.Sprintf("%d tasks, read in %.2f s", m.Tasks, m.Took.Seconds())
+	if m.Tasks == 0 {
+		s = "not read"
+	}
+	if m.Ticks > 0 {
+		s += fmt.Sprintf("; the guest's clock moves (%d ticks)", m.Ticks)
+	}
+	if len(m.Problems) > 0 {
+		s += "; " + console.SanitizeMax(m.Problems[0], 120)
+	}
+	if n := len(m.Problems) - 1; n > 0 {
+		s += fmt.Sprintf(" (and %d more)", n)
+	}
+	return s
 }
 
 func programCounters(st result.Stall) string {

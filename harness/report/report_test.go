@@ -16,6 +16,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/harness/vcpu"
+	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -43,12 +44,14 @@ func booted() *result.Result {
 
 func hung() *result.Result {
 	r := booted()
-	r.Outcome, r.Expected, r.Why = scenarios.Hung, false, "no progress for 10s with every vCPU idle"
+	r.Outcome, r.Expected, r.Why, r.Confidence = scenarios.Hung, false, "no progress for 10s with every vCPU idle", watch.Likely
 	r.Reports, r.Stage = r.Reports[:1], agentproto.StageInit
 	r.Times = result.Times{Verdict: 18 * time.Second, Stalled: 2500 * time.Millisecond, Diagnosed: 18200 * time.Millisecond}
 	r.Stalls = []result.Stall{{
 		At: 2500 * time.Millisecond, Noticed: 12500 * time.Millisecond, Why: r.Why, Idle: true,
-		Registers: []vcpu.Sample{{PC: 0xffffffff81000000, Symbol: "native_safe_halt+0xb/0x10", Halted: true}, {PC: 0xffffffff81000000, Symbol: "native_safe_halt+0xb/0x10"}, {CPU: 1, PC: 0x7f00, User: true}},
+		Confidence: watch.Likely,
+		Memory:     &result.Memory{Tasks: 33, Took: 90 * time.Millisecond, Ticks: 504, Problems: []string{"a list was torn", "another"}},
+		Registers:  []vcpu.Sample{{PC: 0xffffffff81000000, Symbol: "native_safe_halt+0xb/0x10", Halted: true}, {PC: 0xffffffff81000000, Symbol: "native_safe_halt+0xb/0x10"}, {CPU: 1, PC: 0x7f00, User: true}},
 		Attempts: []sysrq.Attempt{
 			{Key: "9", Route: sysrq.Break, Yield: sysrq.NoAnswer, Layer: "guest"}, {Key: "9", Route: sysrq.Keyboard, Yield: sysrq.Captured},
 			{Key: "t", Route: sysrq.Keyboard, Yield: sysrq.Captured}, {Key: "l", Route: sysrq.Keyboard, Yield: sysrq.Disabled, Layer: "kernel"},
