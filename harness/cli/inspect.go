@@ -53,8 +53,21 @@ not in memory yet), 2 usage or bad input, 3 the harness failed.`,
 	fs.BoolVar(&f.dmesg, "dmesg", false, "print the kernel's log")
 	fs.BoolVar(&f.modules, "modules", false, "print the loaded modules")
 	fs.BoolVar(&f.asJSON, "json", false, "print everything as JSON, of schema "+inspect.Schema)
-	cmd.MarkFlagsMutuallyExclusive("tasks", "stacks", "dmesg", "modules", "json")
 	return cmd
+}
+
+// views are the views that were asked for.
+func (f inspectFlags) views() []string {
+	var out []string
+	for _, v := range []struct {
+		name string
+		set  bool
+	}{{"--tasks", f.tasks}, {"--stacks", f.stacks}, {"--dmesg", f.dmesg}, {"--modules", f.modules}, {"--json", f.asJSON}} {
+		if v.set {
+			out = append(out, v.name)
+		}
+	}
+	return out
 }
 
 // nothingError says that there is nothing to read: exit code 1.
@@ -66,6 +79,9 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 	run, pids, err := inspectArgs(args, &f)
 	if err != nil {
 		return usageError{err}
+	}
+	if views := f.views(); len(views) > 1 {
+		return usageError{fmt.Errorf("%s: one view at a time", strings.Join(views, " and "))}
 	}
 	if len(pids) > 0 && (f.dmesg || f.modules) {
 		return usageError{errors.New("PIDs go with --tasks, --stacks and --json only")}

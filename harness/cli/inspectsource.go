@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/guestmem"
@@ -113,8 +114,12 @@ func (s *source) openKept(ctx context.Context, res *result.Result) error {
 	return nil
 }
 
+// registersTime bounds each answer of QEMU's monitor, which serves one client at a
+// time.
+const registersTime = 3 * time.Second
+
 func keptRegisters(ctx context.Context, socket string, s *source) (string, error) {
-	conn, err := qmp.Dial(ctx, socket, qmp.Options{})
+	conn, err := qmp.Dial(ctx, socket, qmp.Options{Timeout: registersTime})
 	if err != nil {
 		return "", err
 	}
@@ -214,7 +219,7 @@ func (s *source) look(ctx context.Context) (*inspect.Report, error) {
 	}
 	if errors.Is(err, locate.ErrNotLoaded) {
 		if other := identity.Other(ctx, s.ram, s.kernel.Banner); other != "" {
-			return nil, usageError{fmt.Errorf("the guest runs another kernel than %s: in its memory is %q, the image is %q: name the guest's with --kernel", s.kernel.Path, other, s.kernel.Banner)}
+			return nil, usageError{fmt.Errorf("the guest runs another kernel: it has %s, and %s is %s: name the guest's with --kernel", other, s.kernel.Path, identity.Short(s.kernel.Banner))}
 		}
 		return nil, nothingError{err}
 	}

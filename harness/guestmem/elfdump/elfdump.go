@@ -112,7 +112,7 @@ func New(r io.ReaderAt, size int64) (*Dump, error) {
 	f, err := elf.NewFile(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, ErrTruncated
+			return nil, fmt.Errorf("%w (it has %d bytes)", ErrTruncated, size)
 		}
 		return nil, fmt.Errorf("%w (%w)", ErrNotDump, err)
 	}
@@ -134,7 +134,10 @@ func New(r io.ReaderAt, size int64) (*Dump, error) {
 	if err := d.segments(f.Progs, uint64(size)); err != nil {
 		return nil, err
 	}
-	return d, d.notes(f.Progs)
+	if err := d.notes(f.Progs); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // segments makes the ranges of the PT_LOAD segments. Those of QEMU's paging

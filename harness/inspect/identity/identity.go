@@ -7,6 +7,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"regexp"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
@@ -22,8 +24,8 @@ const (
 	maxSearch = 64 << 30
 )
 
-// Other returns the banner of a kernel that is not the one with this banner, as
-// it stands in memory, safe to show; "" where there is none. The context bounds
+// Other returns the banner, made short, of a kernel in memory that has not this
+// banner; "" where there is none. The context bounds
 // the search.
 func Other(ctx context.Context, ram physmem.Reader, banner string) string {
 	buf := make([]byte, chunk+maxBanner)
@@ -47,7 +49,7 @@ func Other(ctx context.Context, ram physmem.Reader, banner string) string {
 }
 
 // first finds a banner in b that is not banner: "Linux version 6.1.0 (who) (what)
-// #1 SMP ..." (init/version-timestamp.c). The format itself has %s there.
+// #1 SMP ..." (init/version-timestamp.c).
 func first(b []byte, banner string) string {
 	prefix := []byte("Linux version ")
 	for {
@@ -57,15 +59,25 @@ func first(b []byte, banner string) string {
 		}
 		b = b[i:]
 		line, _, ok := bytes.Cut(b[:min(len(b), maxBanner)], []byte("\n"))
-		if ok && len(line) > len(prefix) && line[len(prefix)] >= '1' && line[len(prefix)] <= '9' &&
-			bytes.Contains(line, []byte(") #")) && !bytes.ContainsFunc(line, control) && string(line) != banner {
-			return console.SanitizeMax(string(line), maxBanner)
+		if ok && form.Match(line) && string(line) != banner {
+			return Short(string(line))
 		}
 		b = b[len(prefix):]
 	}
 }
 
-func control(r rune) bool { return r < ' ' || r > '~' }
+// form is what a banner looks like; there are others that are formats.
+var form = regexp.MustCompile(`^Linux version [1-9][!-~]* \([ -~]+\) #[1-9][ -~]*$`)
+
+// Short is a banner without who built the kernel by what: "6.1.0 #1 SMP ...",
+// safe to show.
+func Short(banner string) string {
+	release, _, _ := strings.Cut(strings.TrimPrefix(banner, "Linux version "), " ")
+	if i := strings.LastIndex(banner, ") #"); i >= 0 {
+		release += banner[i+1:]
+	}
+	return console.SanitizeMax(release, maxBanner)
+}
 
 // SameBuild compares the build ID of the kernel in memory with that of the image.
 // payload is the image, start the address its first byte is linked at, phys that
