@@ -84,16 +84,16 @@ func (s *Stack) within() []Frame {
 	if i := slices.IndexFunc(in, func(f Frame) bool { k := s.kind(f); return k != libc && k != none }); i > 0 {
 		in = in[i:]
 	}
-	if i := slices.IndexFunc(in, func(f Frame) bool { return s.kind(f) == program }); i >= 0 {
-		for n := len(in); n > i+1; n-- {
-			if k := s.kind(in[n-1]); k != program && k != libc {
-				break
-			}
-			if s.kind(in[n-1]) == libc {
-				in = in[:n-1] // and the program's _start
-				break
-			}
-		}
+	start := len(in)
+	for start > 0 && s.kind(in[start-1]) == program {
+		start--
+	}
+	end := start
+	for end > 0 && s.kind(in[end-1]) == libc {
+		end--
+	}
+	if end < start && slices.ContainsFunc(in[:end], func(f Frame) bool { return s.kind(f) == program }) {
+		in = in[:end]
 	}
 	return in
 }

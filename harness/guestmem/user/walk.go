@@ -165,7 +165,8 @@ func (w *walk) byPointer(s step, r ehframe.Registers, o *object.Object, why erro
 		w.problem(fmt.Sprintf("%#x: %v", r.PC, why))
 	}
 	var b [16]byte
-	if fp&7 != 0 || fp < r.SP(w.r.layout.arch) || w.p.Read(fp, b[:]) != nil {
+	// Go on aarch64 keeps its frame record right below the stack pointer.
+	if fp&7 != 0 || fp+8 < r.SP(w.r.layout.arch) || w.p.Read(fp, b[:]) != nil {
 		if s.end = why; why == nil {
 			s.end = ehframe.ErrOutermost
 		}

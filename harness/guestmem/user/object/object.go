@@ -96,6 +96,9 @@ func Load(m Memory, file io.ReaderAt, filePath string, base uint64, a arch.Arch)
 	}
 	o.name()
 	o.initArray()
+	if !o.Go && o.hdr == 0 {
+		_, o.Go = o.section(".gopclntab") // built without a build ID
+	}
 	return o, nil
 }
 

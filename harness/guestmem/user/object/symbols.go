@@ -3,6 +3,7 @@ package object
 import (
 	"cmp"
 	"debug/elf"
+	"debug/gosym"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -41,6 +42,9 @@ func (s Symbols) Find(addr uint64) (Symbol, bool) {
 func (o *Object) Symbols() Symbols {
 	if !o.read {
 		all := append(o.symtab(), o.dynsym()...)
+		if o.Go {
+			all = append(all, o.goFunctions()...)
+		}
 		o.SetSymbols(tidy(all))
 	}
 	return o.symbols
@@ -156,6 +160,32 @@ func (o *Object) symtab() Symbols {
 		return functions(table, text)
 	}
 	return nil
+}
+
+// goFunctions reads .gopclntab, which every Go program has, stripped or not.
+func (o *Object) goFunctions() Symbols {
+	table, ok1 := o.section(".gopclntab")
+	text, ok2 := o.section(".text")
+	if !ok1 || !ok2 || table.Size > maxSymbols {
+		return nil
+	}
+	b, err := o.contents(table)
+	// debug/gosym makes room for as many functions as the header says (the
+	// word at 8), so that has to be true.
+	if err != nil || len(b) < 16 || le.Uint64(b[8:]) > uint64(len(b)/8) {
+		return nil
+	}
+	t, err := gosym.NewTable(nil, gosym.NewLineTable(b, text.Addr))
+	if err != nil {
+		return nil
+	}
+	var out Symbols
+	for _, f := range t.Funcs {
+		if name, ok := cString(append([]byte(f.Name), 0), 0); ok && f.End > f.Entry {
+			out = append(out, Symbol{f.Entry, f.End - f.Entry, name, true})
+		}
+	}
+	return out
 }
 
 // sections reads the section headers, which are in the file alone.
