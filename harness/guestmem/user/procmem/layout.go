@@ -28,6 +28,7 @@ type Layout struct {
 	maple           [4]node
 
 	start, end, flags, pgoff, vmFile field // of vm_area_struct
+	private, specialName             field // of vm_area_struct, and name of vm_special_mapping
 	vmaSize                          uint64
 
 	dentry, mount, mapping, inode   field // of file
@@ -76,7 +77,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	if l.mapleRoot.Size != 8 && (l.list.Size != 8 || l.next.Size != 8) {
 		return nil, fmt.Errorf("read user space: mappings are kept in neither a maple tree nor a list: %w", kimage.ErrNoType)
 	}
-	for _, f := range []field{l.start, l.end, l.flags, l.pgoff, l.vmFile, l.next} {
+	for _, f := range []field{l.start, l.end, l.flags, l.pgoff, l.vmFile, l.next, l.private} {
 		l.vmaSize = max(l.vmaSize, f.Off+f.Size)
 	}
 	if l.vmaSize > maxVMASize {
@@ -100,6 +101,7 @@ func (l *Layout) optional(t *kimage.Types) {
 	l.exe, l.vdso = get("mm_struct", "exe_file"), get("mm_struct", "context", "vdso")
 	l.brkStart, l.brkEnd, l.stack = get("mm_struct", "start_brk"), get("mm_struct", "brk"), get("mm_struct", "start_stack")
 	l.mapleRoot = get("mm_struct", "mm_mt", "ma_root")
+	l.private, l.specialName = get("vm_area_struct", "vm_private_data"), get("vm_special_mapping", "name")
 	l.list, l.next = get("mm_struct", "mmap"), get("vm_area_struct", "vm_next")
 	leaf := node{get("maple_range_64", "pivot"), get("maple_range_64", "slot")}
 	l.maple[mapleLeaf64], l.maple[mapleRange64] = leaf, leaf

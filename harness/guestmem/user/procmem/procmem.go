@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/guestmem/mmu"
@@ -104,7 +105,7 @@ func (p *Process) readMappings(mm uint64) error {
 			err = v.readList(first)
 		}
 	}
-	names := p.special(mm)
+	names := p.anonymous(mm)
 	b := make([]byte, l.vmaSize)
 	for _, at := range v.out {
 		if rerr := g.space.Read(at, b); rerr != nil {
@@ -121,7 +122,7 @@ func (p *Process) readMappings(mm uint64) error {
 			}
 		} else {
 			m.Offset = 0
-			m.Name = names(m)
+			m.Name = cmp.Or(names(m), g.special(b))
 		}
 		p.Mappings = append(p.Mappings, m)
 	}
@@ -129,8 +130,25 @@ func (p *Process) readMappings(mm uint64) error {
 	return err
 }
 
-// special names the mappings that have no file.
-func (p *Process) special(mm uint64) func(Mapping) string {
+// special names what the kernel maps itself, such as [vvar]: a struct
+// vm_special_mapping says how. Other mappings may have something else there.
+func (g *Guest) special(vma []byte) string {
+	l := g.layout
+	if l.private.Size != 8 || l.specialName.Size != 8 || word(vma, l.private) == 0 {
+		return ""
+	}
+	at, err := g.space.Uint64(word(vma, l.private) + l.specialName.Off)
+	if err != nil {
+		return ""
+	}
+	if s, ok := printable(g.space, at, 32); ok && strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		return s
+	}
+	return ""
+}
+
+// anonymous names the mappings that have no file by where they are.
+func (p *Process) anonymous(mm uint64) func(Mapping) string {
 	get := func(f field) uint64 {
 		if f.Size != 8 {
 			return 0
