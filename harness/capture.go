@@ -50,6 +50,7 @@ type captured struct {
 	frozen    bool          // no vCPU computes anything
 	reads     bool          // a disk answered reads meanwhile
 	view      *guestmem.View
+	users     []guestmem.UserStack
 	memory    result.Memory
 	errs      []error
 	lost      error // why QEMU's monitor could not be asked at all
@@ -97,6 +98,8 @@ func (s *session) question(ctx context.Context, got captured) captured {
 			got.memory.Ticks = again.Jiffies - first.Jiffies
 		}
 		got.failed(ctx, s.saveMemory(got.view))
+		got.users = s.userStacks(ctx, &got.memory)
+		got.failed(ctx, s.saveUserStacks(got.users))
 	}
 	after, err := s.diskReads(ctx)
 	got.failed(ctx, err)

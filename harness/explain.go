@@ -43,7 +43,7 @@ func (s *session) facts() (diagnose.Input, error) {
 	if n := len(res.Stalls); n > 0 {
 		last := res.Stalls[n-1]
 		if v := s.view; v != nil && !last.WentOn {
-			in.Memory, in.Owners = v.Tasks, v.Owners
+			in.Memory, in.Owners, in.User = v.Tasks, v.Owners, userFacts(s.users)
 			if len(v.Log) > 0 && !bytes.Contains(log, []byte(kernelsFirst)) {
 				in.Log = append(log, v.Log...)
 				s.noteOnce("the console shows no kernel: its log was read from memory")

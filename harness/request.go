@@ -52,6 +52,8 @@ type Request struct {
 	HZ int
 	// Memory reads the memory of a guest that has stalled; nil reads none.
 	Memory Memory
+	// UserStacks reads the user-space stacks of such a guest; nil reads none.
+	UserStacks UserStacks
 	// Keep leaves a hung guest paused, to be looked at by hand.
 	Keep bool
 	// ConsoleCap is how many bytes of console.log are kept at most; 0 means
@@ -67,6 +69,10 @@ type Request struct {
 // registers -a` of the same moment. What could be read comes with what could not
 // in View.Problems; an error means that nothing could.
 type Memory func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error)
+
+// UserStacks unwinds the user-space stacks of a guest's tasks. What could be read
+// comes with what could not; an error means that nothing could.
+type UserStacks func(ctx context.Context, ram physmem.Reader, registers string) (stacks []guestmem.UserStack, problems []string, err error)
 
 // Observer is told what happens during a boot, from one goroutine. It must not
 // block.

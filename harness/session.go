@@ -37,6 +37,7 @@ type session struct {
 
 	capture *capture       // the one under way or being confirmed
 	view    *guestmem.View // of the last capture
+	users   []guestmem.UserStack
 
 	progressEnd int64 // the console's length at the last line that was progress
 }

@@ -115,6 +115,7 @@ func (s *session) captured(got captured) {
 		s.rename(got.registers, got.view.Offset)
 	}
 	c.stall.Registers, c.stall.Attempts = got.registers, got.attempts
+	s.users = got.users
 	if s.view = got.view; got.memory.Took > 0 {
 		c.stall.Memory = &got.memory
 	}

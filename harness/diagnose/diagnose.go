@@ -203,6 +203,7 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 	if out.Kind == KindHang && f.end != nil && out.Task != nil && out.Task.PID == f.end.PID {
 		f.compare(out)
 	}
+	f.userStack(out)
 	if out.Kind == KindHang && out.Task != nil {
 		out.Evidence = append(out.Evidence, f.vcpuEvidence()...)
 	}

@@ -42,6 +42,8 @@ type Input struct {
 	// Owners are the owners of locks that memory tells, as far as it does;
 	// their Offset and End are 0.
 	Owners []dump.Ownership
+	// User are user-space stacks that were read from memory, by PID.
+	User map[int]UserStack
 }
 
 // VCPU is what was seen of one virtual CPU over several samples.

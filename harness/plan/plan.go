@@ -147,11 +147,13 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		},
 		Version: p.Version, QEMUVersion: h.Version.String(), AccelWhy: h.AccelWhy,
 		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")),
-		Symbols:     symbols(image), Memory: memory(image), HZ: hz(k),
+		Symbols:     symbols(image), HZ: hz(k),
 	}
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err
 	}
+	mem := memory(image)
+	req.Memory, req.UserStacks = look(mem), userStacks(mem, p.tree(sc))
 	if n := len(req.Machine.Cmdline()); n > maxCmdline {
 		return harness.Request{}, &UnsupportedError{sc.Name, k.Release, fmt.Sprintf("the kernel command line has %d bytes, and the kernel cuts it at %d", n, maxCmdline)}
 	}

@@ -9,10 +9,13 @@ import (
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/guestmem/user"
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/images/rootfs"
+	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -39,15 +42,19 @@ func lazily(k *kernel.Kernel) func() (*image, error) {
 	})
 }
 
-// memory reads a guest's memory by what the image says of it.
-func memory(image func() (*image, error)) harness.Memory {
-	load := sync.OnceValues(func() (*guestmem.Kernel, error) {
+// memory reads what the image says of a guest's memory, once.
+func memory(image func() (*image, error)) func() (*guestmem.Kernel, error) {
+	return sync.OnceValues(func() (*guestmem.Kernel, error) {
 		i, err := image()
 		if err != nil {
 			return nil, err
 		}
 		return guestmem.LoadKernel(i.payload, i.arch, i.symbols)
 	})
+}
+
+// look reads a guest's memory.
+func look(load func() (*guestmem.Kernel, error)) harness.Memory {
 	return func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
 		k, err := load()
 		if err != nil {
@@ -55,6 +62,39 @@ func memory(image func() (*image, error)) harness.Memory {
 		}
 		return k.Look(ctx, ram, registers)
 	}
+}
+
+// userStacks reads the user-space stacks of a guest, and from the tree of its
+// root file system what it has not in memory. tree is "" where there is none.
+func userStacks(load func() (*guestmem.Kernel, error), tree string) harness.UserStacks {
+	return func(ctx context.Context, ram physmem.Reader, registers string) ([]guestmem.UserStack, []string, error) {
+		k, err := load()
+		if err != nil {
+			return nil, nil, err
+		}
+		var files user.Files
+		if tree != "" {
+			t, err := user.OpenTree(tree)
+			if err != nil {
+				return nil, nil, err
+			}
+			defer t.Close()
+			files = t
+		}
+		return k.UserStacks(ctx, ram, guestmem.ParseRegisters(registers), files, nil)
+	}
+}
+
+// tree is the directory that the root file system of a scenario was made from.
+func (p *Planner) tree(sc scenarios.Scenario) string {
+	if sc.Root != scenarios.Ext4 {
+		return ""
+	}
+	dir, ok := rootfs.Tree(rootfs.Options{Arch: sc.Arch, Mirror: p.Mirror, Store: p.Store})
+	if !ok {
+		return ""
+	}
+	return dir
 }
 
 // symbols names addresses by the kernel's own table. Addresses are

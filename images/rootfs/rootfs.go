@@ -116,6 +116,16 @@ func Root(ctx context.Context, o Options) (string, error) {
 	return filepath.Join(dir, treeName), nil
 }
 
+// Tree returns the directory that Root does, where it is there already.
+func Tree(o Options) (dir string, ok bool) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return "", false
+	}
+	dir, ok = o.Store.Lookup(o.rootKey())
+	return filepath.Join(dir, treeName), ok
+}
+
 const treeName = "tree"
 
 // keyring is where Debian's debian-archive-keyring package puts the archive's
