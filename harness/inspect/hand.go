@@ -50,19 +50,21 @@ func (h Hand) commands(r *Report) []Command {
 		qmp := fmt.Sprintf(`{"execute":"dump-guest-memory","arguments":{"paging":false,"protocol":%q}}`, "file:"+file)
 		out = append(out, Command{
 			Tool: "dump",
-			Line: fmt.Sprintf("printf '%%s\\n' %s %s | nc -w 30 -U %s", machine.Quote(`{"execute":"qmp_capabilities"}`), machine.Quote(qmp), machine.Quote(h.QMP)),
+			Line: fmt.Sprintf("printf '%%s\\n' %s %s | nc -w 10 -U %s", machine.Quote(`{"execute":"qmp_capabilities"}`), machine.Quote(qmp), machine.Quote(h.QMP)),
 			Note: "HMP: dump-guest-memory " + file,
 		})
 	}
 	if file == "" {
 		return clean(out)
 	}
-	where := fmt.Sprintf("--kaslr %#x", r.Offset)
+	crash := "crash "
 	if r.Kernel.Arch == arch.AArch64 {
-		where = fmt.Sprintf("-m kimage_voffset=%#x", h.Link+r.Offset-r.PhysBase) // what arch/arm64/kernel/head.S stores
+		crash += fmt.Sprintf("-m kimage_voffset=%#x ", h.Link+r.Offset-r.PhysBase) // what arch/arm64/kernel/head.S stores
+	} else if r.Offset != 0 {
+		crash += fmt.Sprintf("--kaslr %#x ", r.Offset)
 	}
 	out = append(out,
-		Command{Tool: "crash", Line: fmt.Sprintf("crash %s %s %s", where, vmlinux, machine.Quote(file)), Note: note},
+		Command{Tool: "crash", Line: crash + vmlinux + " " + machine.Quote(file), Note: note},
 		Command{Tool: "drgn", Line: fmt.Sprintf("drgn -c %s -s %s", machine.Quote(file), vmlinux)})
 	if !h.VMCoreInfo {
 		out[len(out)-1].Note = "takes a dump with a VMCOREINFO note only: QEMU writes one where the guest had -device vmcoreinfo"

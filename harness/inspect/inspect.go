@@ -267,12 +267,13 @@ func diagnosis(f Facts) diagnose.Diagnosis {
 		in.Ending, in.Agent, in.Scenario = diagnose.EndingSilent, f.Run.Agent, f.Run.Scenario
 	}
 	for _, c := range v.CPUs {
-		fact := diagnose.VCPU{PC: c.PC, User: c.User, Idle: c.Halted || c.PID == 0 && !c.User}
-		if f.Run != nil {
-			fact.Idle = !f.Run.Busy
-			if f.Run.Busy {
-				fact.BusyFraction = 1
-			}
+		idle := c.Halted || c.PID == 0 && !c.User
+		if f.Run == nil && !idle {
+			continue // one look does not tell that it is there for good
+		}
+		fact := diagnose.VCPU{PC: c.PC, User: c.User, Idle: idle}
+		if f.Run != nil && !idle && f.Run.Busy {
+			fact.BusyFraction = 1
 		}
 		if len(c.Frames) > 0 && !c.User && c.Frames[0].Module == "" {
 			fact.Symbol = strings.TrimPrefix(c.Frames[0].Line(), "? ")
