@@ -203,7 +203,7 @@ func withSymbols(path string) string {
 func (s *source) look(ctx context.Context) (*inspect.Report, error) {
 	table, err := kallsyms.Parse(s.payload, s.kernel.Arch)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.kernel.Path, err)
+		return nil, nothingError{fmt.Errorf("%s: %w", s.kernel.Path, err)}
 	}
 	k, err := guestmem.LoadKernel(s.payload, s.kernel.Arch, table)
 	if errors.Is(err, kimage.ErrNoBTF) {
