@@ -14,7 +14,7 @@ func oops(f *facts) *Diagnosis {
 	if r == nil || r.Kind == dump.ReportBug && len(r.Frames) == 0 || r.Kind == dump.ReportKASAN && !f.crashed() {
 		return nil
 	}
-	at := crashedIn(r)
+	at := f.crashedIn(r)
 	out := &Diagnosis{
 		Kind: KindOops, Cause: CauseOops, Where: WhereKernel, Confidence: Certain,
 		Title: r.Title, Function: at,
@@ -34,11 +34,37 @@ func oops(f *facts) *Diagnosis {
 // crashedIn is the function that crashed. The title may blame its caller: of
 // what copies memory, keeps lists or switches tasks, the caller is to blame more
 // often than not.
-func crashedIn(r *dump.Report) string {
+func (f *facts) crashedIn(r *dump.Report) string {
+	if fn := f.crashesAgain(r); fn != "" {
+		return fn
+	}
 	if r.IP != "" && (r.Kind == dump.ReportOops || strings.HasPrefix(r.Text, "kernel BUG at")) {
 		return dump.BaseName(r.IP)
 	}
 	return r.Func
+}
+
+// crashesAgain is the function that the kernel's own handling of a crash crashes
+// in, over and over, until its stack has no more room; "" for none. What stands
+// at the end of such a stack is wherever it ended. x86 prints a line "RIP:" where
+// each exception was met.
+func (f *facts) crashesAgain(r *dump.Report) string {
+	if !strings.Contains(r.Text, "stack guard page was hit") {
+		return ""
+	}
+	seen := map[string]bool{}
+	for _, line := range f.d.Evidence(r.Offset, r.End, r.Caller, 4*maxReportLines) {
+		_, rest, ok := strings.Cut(line, "RIP: 0010:")
+		fn, _, named := strings.Cut(rest, "+0x")
+		if !ok || !named {
+			continue
+		}
+		if seen[fn] {
+			return dump.BaseName(fn)
+		}
+		seen[fn] = true
+	}
+	return ""
 }
 
 // crashed says whether a panic or an oops ended what a sanitizer reported.
