@@ -2,6 +2,7 @@ package dump
 
 import (
 	"bytes"
+	"strings"
 )
 
 func (p *Parser) frame(b []byte, r Record) bool {
@@ -124,8 +125,10 @@ func (p *Parser) registers(b []byte, r Record) bool {
 	if bl == nil {
 		return false
 	}
-	if hasPrefix(b, "RIP: 0010:") && bl.kernel == nil {
-		bl.kernel = ipSymbol(b[10:])
+	if hasPrefix(b, "RIP: 0010:") && (bl.kernel == nil || bl.entered()) {
+		if bl.kernel == nil {
+			bl.kernel = ipSymbol(b[10:])
+		}
 		if f, ok := parseFrame(b[10:]); ok && bl.task != nil && !bl.closed {
 			p.push(bl, f) // x86 prints what an interrupt came upon so only
 		}
@@ -140,6 +143,13 @@ func (p *Parser) registers(b []byte, r Record) bool {
 		return true
 	}
 	return false
+}
+
+// entered says whether the last frame is an interrupt's or exception's entry
+// (arch/x86/include/asm/idtentry.h): what follows is what that came upon.
+func (bl *block) entered() bool {
+	n := len(bl.frames)
+	return n > 0 && strings.HasPrefix(bl.frames[n-1].Func, "asm_")
 }
 
 func ipSymbol(b []byte) []byte {
