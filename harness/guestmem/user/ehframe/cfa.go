@@ -36,6 +36,9 @@ func (r *Registers) Get(number int) (uint64, bool) {
 // SP returns the stack pointer.
 func (r *Registers) SP(a arch.Arch) uint64 { return r.value[stackPointer(a)] }
 
+// x86RIP is the column of the program counter.
+const x86RIP = 16
+
 func stackPointer(a arch.Arch) int {
 	if a == arch.AArch64 {
 		return 31
@@ -251,7 +254,11 @@ func (f *Function) Step(m Memory, r *Registers, pc uint64) (Registers, error) {
 	if err != nil {
 		return Registers{}, err
 	}
-	e := &evaluator{mem: m, regs: r}
+	now := *r
+	if f.arch == arch.X86_64 {
+		now.Set(x86RIP, r.PC) // expressions of the PLT ask for it
+	}
+	e := &evaluator{mem: m, regs: &now}
 	cfa, err := f.frame(rules, e)
 	if err != nil {
 		return Registers{}, err
@@ -271,7 +278,8 @@ func (f *Function) Step(m Memory, r *Registers, pc uint64) (Registers, error) {
 	if f.cie.ra >= columns {
 		return Registers{}, fmt.Errorf("unwind %#x: %w: return address in column %d", pc, ErrDamaged, f.cie.ra)
 	}
-	if rules.regs[f.cie.ra].kind == undefined || !out.known[f.cie.ra] {
+	kind := rules.regs[f.cie.ra].kind
+	if kind == undefined || !out.known[f.cie.ra] || kind == same && f.arch == arch.X86_64 {
 		return Registers{}, ErrOutermost
 	}
 	out.PC = out.value[f.cie.ra]

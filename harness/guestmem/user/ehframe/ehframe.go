@@ -41,8 +41,11 @@ type Table struct {
 	hdr  uint64 // of .eh_frame_hdr
 	// table is the address of the search table, count its length.
 	table, count uint64
-	// all are the entries of an object without a search table, by address.
-	all []Function
+	// all are the entries of an object without a search table, by address;
+	// cies and left, in bytes, bound what it takes to read them.
+	all  []Function
+	cies map[uint64]cie
+	left uint64
 }
 
 // Bounds: of one entry in bytes, of a search table and of a section that is
@@ -90,7 +93,7 @@ func Scan(m Memory, a arch.Arch, addr, size uint64) (*Table, error) {
 	if size > maxSection {
 		return nil, fmt.Errorf("read .eh_frame: %w: %d bytes", ErrDamaged, size)
 	}
-	t := &Table{mem: m, arch: a}
+	t := &Table{mem: m, arch: a, cies: map[uint64]cie{}, left: 4 * maxSection}
 	for at := addr; at-addr+4 <= size; {
 		f, next, err := t.entry(at)
 		if err != nil {
@@ -104,6 +107,7 @@ func Scan(m Memory, a arch.Arch, addr, size uint64) (*Table, error) {
 		}
 		at = next
 	}
+	t.cies = nil
 	sort.Slice(t.all, func(i, j int) bool { return t.all[i].Start < t.all[j].Start })
 	return t, nil
 }
@@ -189,17 +193,9 @@ func (t *Table) entry(at uint64) (f Function, next uint64, err error) {
 	if id == 0 {
 		return f, next, nil
 	}
-	cieAt := at + 4 - uint64(id)
-	cieBody, cieID, err := t.record(cieAt)
-	if err != nil {
-		return f, 0, err
-	}
-	if cieBody == nil || cieID != 0 {
-		return f, 0, fmt.Errorf("read .eh_frame at %#x: %w: no CIE at %#x", at, ErrDamaged, cieAt)
-	}
 	f.arch = t.arch
-	if f.cie, err = readCIE(cieBody, cieAt+8); err != nil {
-		return f, 0, err
+	if f.cie, err = t.common(at + 4 - uint64(id)); err != nil {
+		return Function{}, 0, err
 	}
 	c := cursor{b: body, addr: at + 8}
 	f.Start = c.pointer(f.cie.enc, t.hdr)
@@ -214,6 +210,25 @@ func (t *Table) entry(at uint64) (f Function, next uint64, err error) {
 	return f, next, nil
 }
 
+// common reads the CIE at an address.
+func (t *Table) common(at uint64) (cie, error) {
+	if c, ok := t.cies[at]; ok {
+		return c, nil
+	}
+	body, id, err := t.record(at)
+	if err != nil {
+		return cie{}, err
+	}
+	if body == nil || id != 0 {
+		return cie{}, fmt.Errorf("read .eh_frame: %w: no CIE at %#x", ErrDamaged, at)
+	}
+	c, err := readCIE(body, at+8)
+	if err == nil && t.cies != nil {
+		t.cies[at] = c
+	}
+	return c, err
+}
+
 // record reads what stands behind a length and an id. nil is the terminator.
 func (t *Table) record(at uint64) (body []byte, id uint32, err error) {
 	var h [8]byte
@@ -226,6 +241,12 @@ func (t *Table) record(at uint64) (body []byte, id uint32, err error) {
 	}
 	if n < 4 || n > maxEntry {
 		return nil, 0, fmt.Errorf("read .eh_frame at %#x: %w: %d bytes", at, ErrDamaged, n)
+	}
+	if t.cies != nil {
+		if uint64(n) > t.left {
+			return nil, 0, fmt.Errorf("read .eh_frame: %w: entries share too much", ErrDamaged)
+		}
+		t.left -= uint64(n)
 	}
 	b := make([]byte, n)
 	if err := t.mem.Read(at+4, b); err != nil {
