@@ -135,7 +135,7 @@ var lockCauses = []diagnose.Cause{diagnose.CauseMutex, diagnose.CauseRWSem, diag
 
 // lockRoutine matches the kernel's functions in which a CPU or a task waits for
 // a lock.
-var lockRoutine = regexp.MustCompile(`(^|_)(spin_lock|spin_trylock|read_lock|write_lock|queued_\w+_slowpath|mutex_lock|rwsem_down|down_(read|write|timeout|interruptible|killable)|down$|rt_mutex_\w*lock)`)
+var lockRoutine = regexp.MustCompile(`(^|_)(spin_lock|spin_trylock|read_lock|write_lock|queued_\w+_slowpath|mutex_lock|rwsem_down|down_(read|write|timeout|interruptible|killable)|down$|rt_mutex_\w*lock|(mutex|rwsem)_spin_on_owner|rwsem_optimistic_spin|osq_lock)`)
 
 // waitsForLock says that the diagnosis is a wait for a lock, and whether it
 // names the function that waits, beside the routine of the lock.

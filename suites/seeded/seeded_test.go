@@ -101,6 +101,8 @@ func TestLeakedLock(t *testing.T) {
 		"a mutex": {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseMutex, Function: "other"}, Right},
 		"a spinlock": {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "other",
 			Summary: "systemd (PID 1) runs at full load in native_queued_spin_lock_slowpath, which other called"}, Right},
+		"a mutex that is spun for": {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "other",
+			Summary: "kworker/0:0 (PID 7) runs at full load in mutex_spin_on_owner, which other called"}, Right},
 		"a spinlock, not who": {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "native_queued_spin_lock_slowpath"}, Near},
 		"the leaker itself":   {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseKernelWait, Function: "do_it"}, Right},
 		"no place":            {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseMutex}, Unplaced},
