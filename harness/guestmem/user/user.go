@@ -107,11 +107,16 @@ type Reader struct {
 	guest   *procmem.Guest
 	files   Files
 	symbols map[uint64]object.Symbols // by the file they are of
+	left    int                       // how many symbols may be kept in all
 }
+
+// maxSymbols bounds the symbols of all objects of a guest: a distribution's
+// running programs have some 50,000.
+const maxSymbols = 2 << 20
 
 // NewReader prepares it. files may be nil.
 func (l *Layout) NewReader(k *locate.Kernel, m physmem.Reader, files Files) *Reader {
-	return &Reader{layout: l, guest: l.mem.Guest(k, m), files: files, symbols: map[uint64]object.Symbols{}}
+	return &Reader{layout: l, guest: l.mem.Guest(k.Space, m), files: files, symbols: map[uint64]object.Symbols{}, left: maxSymbols}
 }
 
 // Mappings returns the mappings of the task whose task_struct is at an address.
@@ -240,7 +245,10 @@ func (w *walk) symbol(m *procmem.Mapping, o *object.Object, addr uint64) (object
 	}
 	s, ok := w.r.symbols[m.File.Key]
 	if !ok {
-		s = o.Symbols()
+		if w.r.left > 0 {
+			s = o.Symbols()
+		}
+		w.r.left -= len(s)
 		w.r.symbols[m.File.Key] = s
 	}
 	return s.Find(addr)

@@ -60,7 +60,7 @@ const (
 	maxNotes     = 64 << 10
 	maxInitArray = 4096
 	maxSections  = 1024
-	maxSymbols   = 16 << 20 // bytes of a symbol table, and of its strings
+	maxSymbols   = 8 << 20 // bytes of a symbol table, and of its strings
 )
 
 // Load reads the object whose first byte is mapped at base. file is the same

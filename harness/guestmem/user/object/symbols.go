@@ -3,7 +3,6 @@ package object
 import (
 	"cmp"
 	"debug/elf"
-	"debug/gosym"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -80,6 +79,7 @@ var le = binary.LittleEndian
 // functions reads a symbol table.
 func functions(table, names []byte) Symbols {
 	var out Symbols
+	left := maxSymbols
 	for ; len(table) >= elf.Sym64Size; table = table[elf.Sym64Size:] {
 		// struct Elf64_Sym: name, info, other, shndx, value, size.
 		name, info, shndx := le.Uint32(table), table[4], le.Uint16(table[6:])
@@ -88,6 +88,9 @@ func functions(table, names []byte) Symbols {
 			continue
 		}
 		if name, ok := cString(names, uint64(name)); ok {
+			if left -= len(name); left < 0 { // they overlap
+				break
+			}
 			out = append(out, Symbol{value, size, name, elf.ST_BIND(info) != elf.STB_LOCAL})
 		}
 	}
@@ -162,6 +165,14 @@ func (o *Object) symtab() Symbols {
 	return nil
 }
 
+// pclntab's magic numbers (internal/abi/symtab.go): of Go 1.18 and 1.20, with
+// the same layout as far as it is read here. debug/gosym reads it, too, but
+// makes strings as long and as many as the table asks for.
+const (
+	pclntab118 = 0xfffffff0
+	pclntab120 = 0xfffffff1
+)
+
 // goFunctions reads .gopclntab, which every Go program has, stripped or not.
 func (o *Object) goFunctions() Symbols {
 	table, ok1 := o.section(".gopclntab")
@@ -170,19 +181,32 @@ func (o *Object) goFunctions() Symbols {
 		return nil
 	}
 	b, err := o.contents(table)
-	// debug/gosym makes room for as many functions as the header says (the
-	// word at 8), so that has to be true.
-	if err != nil || len(b) < 16 || le.Uint64(b[8:]) > uint64(len(b)/8) {
+	if err != nil || len(b) < 8+8*8 || b[7] != 8 || le.Uint32(b) != pclntab118 && le.Uint32(b) != pclntab120 {
 		return nil
 	}
-	t, err := gosym.NewTable(nil, gosym.NewLineTable(b, text.Addr))
-	if err != nil {
+	header := func(i int) uint64 { return le.Uint64(b[8+8*i:]) }
+	count, names, funcs := header(0), header(3), header(7)
+	size := uint64(len(b))
+	if names > size || funcs > size || count > (size-funcs)/8 {
 		return nil
 	}
 	var out Symbols
-	for _, f := range t.Funcs {
-		if name, ok := cString(append([]byte(f.Name), 0), 0); ok && f.End > f.Entry {
-			out = append(out, Symbol{f.Entry, f.End - f.Entry, name, true})
+	left := maxSymbols
+	for i := range count {
+		e := funcs + 8*i // two 32-bit words: of the code, and of struct _func
+		if e+12 > size {
+			break
+		}
+		start, fn, end := uint64(le.Uint32(b[e:])), funcs+uint64(le.Uint32(b[e+4:])), uint64(le.Uint32(b[e+8:]))
+		if fn+8 > size || end <= start {
+			continue
+		}
+		name, ok := cString(b[names:], uint64(le.Uint32(b[fn+4:])))
+		if left -= len(name); left < 0 {
+			break
+		}
+		if ok {
+			out = append(out, Symbol{text.Addr + start, end - start, name, true})
 		}
 	}
 	return out

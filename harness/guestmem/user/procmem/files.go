@@ -271,5 +271,5 @@ func (g *Guest) calibrate(p *Process) {
 // maxTries bounds how many pages are looked at for that.
 const maxTries = 1 << 10
 
-// uint64s reads little-endian words.
+// word reads a field of 8 bytes.
 func word(b []byte, f field) uint64 { return binary.LittleEndian.Uint64(b[f.Off:]) }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/guestmem/mmu"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 )
@@ -18,14 +17,14 @@ type Guest struct {
 	layout  *Layout
 	mem     physmem.Reader
 	space   *mmu.Space // the kernel's
-	kernel  *locate.Kernel
-	vmemmap uint64 // 0: not known yet
+	vmemmap uint64     // 0: not known yet
 	files   map[uint64]*File
 }
 
-// Guest prepares the reading of one guest.
-func (l *Layout) Guest(k *locate.Kernel, m physmem.Reader) *Guest {
-	return &Guest{layout: l, mem: m, space: k.Space, kernel: k, files: map[uint64]*File{}}
+// Guest prepares the reading of one guest, whose kernel's address space and
+// physical memory these are.
+func (l *Layout) Guest(kernel *mmu.Space, m physmem.Reader) *Guest {
+	return &Guest{layout: l, mem: m, space: kernel, files: map[uint64]*File{}}
 }
 
 // Process is the address space of one process. Not safe for concurrent use.
