@@ -17,8 +17,8 @@ import (
 
 // inspectFlags are what `unwedge inspect` was asked.
 type inspectFlags struct {
-	kernel, dump                          string
-	tasks, stacks, dmesg, modules, asJSON bool
+	kernel, dump                                string
+	tasks, stacks, dmesg, modules, maps, asJSON bool
 }
 
 func (a *app) inspectCmd() *cobra.Command {
@@ -39,7 +39,8 @@ Exit codes: 0 read, 1 there is nothing to read (the guest has ended, or its kern
 not in memory yet), 2 usage or bad input, 3 the harness failed.`,
 		Example: `  unwedge boot --keep -o run ./bzImage; unwedge inspect run
   unwedge inspect run --tasks
-  unwedge inspect run 1                       # the stack of PID 1
+  unwedge inspect run 1                       # the stacks of PID 1
+  unwedge inspect run --maps 1
   unwedge inspect run --stacks > stacks.txt; unwedge explain stacks.txt
   unwedge inspect --dump memory.elf --kernel ./vmlinux --dmesg
   unwedge inspect --dump memory.elf --kernel deb:linux-image-cloud-amd64@bookworm --json`,
@@ -49,9 +50,10 @@ not in memory yet), 2 usage or bad input, 3 the harness failed.`,
 	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's kernel, as `unwedge boot` takes it (default: the run's)")
 	fs.StringVar(&f.dump, "dump", "", "read a dump of QEMU's dump-guest-memory in place of a kept guest")
 	fs.BoolVar(&f.tasks, "tasks", false, "print a line for each task")
-	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks, as sysrq-t does: `unwedge explain` reads that")
+	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks, those of the kernel as sysrq-t does: `unwedge explain` reads that")
 	fs.BoolVar(&f.dmesg, "dmesg", false, "print the kernel's log")
 	fs.BoolVar(&f.modules, "modules", false, "print the loaded modules")
+	fs.BoolVar(&f.maps, "maps", false, "print the memory mappings of the processes with these PIDs")
 	fs.BoolVar(&f.asJSON, "json", false, "print everything as JSON, of schema "+inspect.Schema)
 	return cmd
 }
@@ -62,7 +64,7 @@ func (f inspectFlags) views() []string {
 	for _, v := range []struct {
 		name string
 		set  bool
-	}{{"--tasks", f.tasks}, {"--stacks", f.stacks}, {"--dmesg", f.dmesg}, {"--modules", f.modules}, {"--json", f.asJSON}} {
+	}{{"--tasks", f.tasks}, {"--stacks", f.stacks}, {"--dmesg", f.dmesg}, {"--modules", f.modules}, {"--maps", f.maps}, {"--json", f.asJSON}} {
 		if v.set {
 			out = append(out, v.name)
 		}
@@ -84,7 +86,10 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 		return usageError{fmt.Errorf("%s: one view at a time", strings.Join(views, " and "))}
 	}
 	if len(pids) > 0 && (f.dmesg || f.modules) {
-		return usageError{errors.New("PIDs go with --tasks, --stacks and --json only")}
+		return usageError{errors.New("PIDs go with --tasks, --stacks, --maps and --json only")}
+	}
+	if f.maps && len(pids) == 0 {
+		return usageError{errors.New("--maps: name the PIDs of the processes")}
 	}
 	d := a.newDisplay()
 	defer d.close()
@@ -142,6 +147,9 @@ func (a *app) printInspected(r *inspect.Report, f inspectFlags, some bool) error
 		return orNothing(inspect.Lines(w, r.Log), len(r.Log), "the kernel's log", r)
 	case f.modules:
 		return inspect.Lines(w, r.Modules)
+	case f.maps:
+		n, err := r.Maps(w)
+		return orNothing(err, n, "the mappings", r)
 	case f.stacks, some:
 		return r.Stacks(w)
 	default:

@@ -109,6 +109,8 @@ func TestInspectErrors(t *testing.T) {
 		{exitUsage, []string{"memory.elf", "-k", "vmlinux", "77"}, []string{"no task with PID 77"}},
 		{exitUsage, []string{"memory.elf", "-k", "vmlinux", "--dmesg", "1"}, []string{"PIDs go with"}},
 		{exitUsage, []string{"memory.elf", "-k", "vmlinux", "--dmesg", "--json"}, []string{"--dmesg and --json", "one view"}},
+		{exitUsage, []string{"memory.elf", "-k", "vmlinux", "--maps"}, []string{"--maps", "PIDs"}},
+		{exitKernel, []string{"memory.elf", "-k", "vmlinux", "--maps", "2"}, []string{"mappings could not be read"}},
 		{exitUsage, []string{"cut.elf", "-k", "vmlinux"}, []string{"cut.elf", "cut short"}},
 		{exitUsage, []string{"memory.kdump", "-k", "vmlinux"}, []string{"kdump-compressed", `"format": "elf"`}},
 		{exitUsage, []string{"text", "-k", "vmlinux"}, []string{"not a memory dump"}},

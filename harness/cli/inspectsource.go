@@ -15,6 +15,7 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/guestmem/user"
 	"github.com/unwedge/unwedge/harness/inspect"
 	"github.com/unwedge/unwedge/harness/inspect/identity"
 	"github.com/unwedge/unwedge/harness/inspect/qemuram"
@@ -24,6 +25,8 @@ import (
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/images/rootfs"
+	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -34,6 +37,7 @@ type source struct {
 	payload []byte
 	ram     physmem.Reader
 	vcpus   []guestmem.VCPU
+	files   user.Files // nil where there are none
 	closers []func() error
 }
 
@@ -62,6 +66,9 @@ func (a *app) source(ctx context.Context, run string, f inspectFlags) (s *source
 		}
 		s.facts.Source.Run = run
 		s.facts.Run = runFacts(res)
+		if err := a.openTree(s, res.Scenario); err != nil {
+			return s, err
+		}
 	}
 	var want arch.Arch
 	if f.dump != "" {
@@ -233,13 +240,52 @@ func (s *source) look(ctx context.Context) (*inspect.Report, error) {
 		return nil, usageError{err}
 	}
 	s.facts.View = v
+	s.users(ctx, k)
 	return inspect.New(s.facts), nil
+}
+
+// usersTime bounds the reading of user-space stacks.
+const usersTime = 10 * time.Second
+
+// users reads the user-space stacks. What is not read is told.
+func (s *source) users(ctx context.Context, k *guestmem.Kernel) {
+	ctx, cancel := context.WithTimeout(ctx, usersTime)
+	defer cancel()
+	stacks, problems, err := k.UserStacks(ctx, s.ram, s.vcpus, s.files, nil)
+	if err != nil {
+		problems = append(problems, "user-space stacks: "+err.Error())
+	}
+	s.facts.Users = stacks
+	s.facts.Problems = append(s.facts.Problems, problems...)
+}
+
+// openTree opens the files that a run's root file system was made from: pages of
+// a program that are not in memory are read there.
+func (a *app) openTree(s *source, sc scenarios.Scenario) error {
+	if sc.Root != scenarios.Ext4 {
+		return nil
+	}
+	p, err := a.planner()
+	if err != nil {
+		return err
+	}
+	dir, ok := rootfs.Tree(rootfs.Options{Arch: sc.Arch, Mirror: p.Mirror, Store: p.Store})
+	if !ok {
+		return nil
+	}
+	t, err := user.OpenTree(dir)
+	if err != nil {
+		return err
+	}
+	s.files = t
+	s.closers = append(s.closers, t.Close)
+	return nil
 }
 
 func runFacts(res *result.Result) *inspect.Run {
 	sc := res.Scenario
 	r := &inspect.Run{Agent: res.Reports, Scenario: &diagnose.Scenario{
-		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy == "virtio-rng", Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(),
+		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy == scenarios.VirtioRNG, Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(),
 		Root: string(sc.Root), Cmdline: res.Host.Cmdline, Console: sc.Arch.Facts().Console,
 	}}
 	if n := len(res.Stalls); n > 0 {

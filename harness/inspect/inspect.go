@@ -27,7 +27,9 @@ const Schema = "unwedge/inspect/1"
 
 // Facts are what a Report is made of. View is needed, the rest is as known.
 type Facts struct {
-	View   *guestmem.View
+	View *guestmem.View
+	// Users are the user-space stacks of its tasks.
+	Users  []guestmem.UserStack
 	Source Source
 	Kernel Kernel
 	// Version is unwedge's own.
@@ -132,6 +134,9 @@ type Task struct {
 	Syscall     string   `json:"syscall,omitempty"`
 	SyscallArgs []uint64 `json:"syscall_args,omitempty"`
 	Stack       []Frame  `json:"stack,omitempty"`
+	// User is its user-space stack, nil for a kernel thread and where nothing
+	// of it could be read.
+	User *UserStack `json:"user,omitempty"`
 }
 
 // Frame is one function on a stack, innermost first.
@@ -177,8 +182,16 @@ func New(f Facts) *Report {
 	for _, c := range v.CPUs {
 		r.CPUs = append(r.CPUs, CPU{Index: c.Index, PC: c.PC, User: c.User, Halted: c.Halted, PID: c.PID, Comm: safe(c.Comm), Stack: stack(c.Frames)})
 	}
+	users := map[int]*UserStack{}
+	for i := range f.Users {
+		users[f.Users[i].PID] = userStack(&f.Users[i])
+	}
 	for i := range v.Tasks {
-		r.Tasks = append(r.Tasks, task(&v.Tasks[i]))
+		t := task(&v.Tasks[i])
+		if t.PID != 0 {
+			t.User = users[t.PID]
+		}
+		r.Tasks = append(r.Tasks, t)
 	}
 	for _, o := range v.Owners {
 		r.Locks = append(r.Locks, Lock{Kind: safe(o.Lock), WaiterPID: o.WaiterPID, WaiterComm: safe(o.WaiterComm), OwnerPID: o.OwnerPID, OwnerComm: safe(o.OwnerComm)})
@@ -262,7 +275,7 @@ func diagnosis(f Facts) diagnose.Diagnosis {
 	if len(v.Tasks) > 0 {
 		d.Sections = nil
 	}
-	in := diagnose.Input{Log: v.Log, Dump: d, Memory: v.Tasks, Owners: v.Owners}
+	in := diagnose.Input{Log: v.Log, Dump: d, Memory: v.Tasks, Owners: v.Owners, User: userFacts(f.Users)}
 	if f.Run != nil {
 		in.Ending, in.Agent, in.Scenario = diagnose.EndingSilent, f.Run.Agent, f.Run.Scenario
 	}

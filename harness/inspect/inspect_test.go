@@ -16,6 +16,8 @@ import (
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/timers"
+	"github.com/unwedge/unwedge/harness/guestmem/user"
+	"github.com/unwedge/unwedge/harness/guestmem/user/procmem"
 	"github.com/unwedge/unwedge/harness/inspect"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -49,6 +51,56 @@ func starved() *guestmem.View {
 		CPUs:   []guestmem.CPU{{PC: 0xffffffff81000010, Halted: true, Comm: "swapper/0", Frames: frames("native_safe_halt")}},
 		Log:    []byte("[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n[    6.500000] random: crng init pending\n"),
 		Timers: []timers.Timer{{PID: 10, Jiffies: 4294892296 + 250*8}},
+	}
+}
+
+// users is the stack of init, which a library's constructor led to getrandom.
+func users() []guestmem.UserStack {
+	return []guestmem.UserStack{{PID: 1, Comm: "init", Syscall: "getrandom", Stack: user.Stack{
+		Program: "init",
+		Frames: []user.Frame{
+			{PC: 0x7f01, Object: "libc.so.6", Symbol: "getrandom", Offset: 0x10, Reliable: true},
+			{PC: 0x7f02, Object: "libgcrypt.so.20", Offset: 0x1234, Constructor: true, Reliable: true},
+			{PC: 0x7f03, Object: "ld-linux-x86-64.so.2", Symbol: "call_init", Offset: 1, Reliable: true},
+			{PC: 0x7f04, Object: "init", Offset: 5},
+		},
+		End:      "no table for it",
+		Mappings: []procmem.Mapping{{Start: 0x1000, End: 0x2000, Flags: procmem.Read | procmem.Exec, Name: "/init"}},
+	}}}
+}
+
+func TestUserStacks(t *testing.T) {
+	f := facts(starved())
+	f.Users = users()
+	r := inspect.New(f)
+	if u := r.Tasks[1].User; u == nil || u.CalledFrom != "libgcrypt.so.20" || len(u.Frames) != 4 || !u.Frames[1].Constructor || !u.Frames[3].Guess {
+		t.Errorf("%+v", u)
+	}
+	if !strings.Contains(r.Diagnosis.Summary, "libgcrypt.so.20") {
+		t.Errorf("summary %q", r.Diagnosis.Summary)
+	}
+	table := draw(t, func(b *bytes.Buffer) error { return r.Table(b) })
+	if !strings.Contains(table, " wait_for_random_bytes (getrandom, called from libgcrypt.so.20)\n") {
+		t.Errorf("table:\n%s", table)
+	}
+	text := draw(t, func(b *bytes.Buffer) error { return r.Stacks(b) })
+	want := `# user-space stacks, innermost function first; ? is a guess
+# init(1) → getrandom ← libgcrypt.so.20 ← constructor ← ld.so ← init
+#     libc.so.6: getrandom+0x10
+#     libgcrypt.so.20+0x1234 (constructor)
+#     ld-linux-x86-64.so.2: call_init+0x1
+#     ? init+0x5
+#     no further: no table for it
+`
+	if _, got, _ := strings.Cut(text, "\n#"); "#"+got != want {
+		t.Errorf("(-want +got):\n%s", cmp.Diff(want, "#"+got))
+	}
+	if n := len(dump.Parse([]byte(text)).Loose); n != len(r.Tasks) {
+		t.Errorf("%d tasks read back of %d", n, len(r.Tasks))
+	}
+	var maps bytes.Buffer
+	if n, err := r.Maps(&maps); err != nil || n != 1 || !strings.Contains(maps.String(), "# init (PID 1)\n") || !strings.Contains(maps.String(), "r-x") || !strings.Contains(maps.String(), "/init\n") {
+		t.Errorf("%d, %v:\n%s", n, err, maps.String())
 	}
 }
 
@@ -232,7 +284,9 @@ func fill(t *testing.T, v reflect.Value) {
 		fill(t, v.Elem())
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(t, v.Field(i))
+			if v.Field(i).CanSet() {
+				fill(t, v.Field(i))
+			}
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
@@ -263,12 +317,14 @@ func TestHostileGuest(t *testing.T) {
 		v.Tasks[i].Offset, v.Tasks[i].End = 0, 0
 	}
 	f := facts(&v)
+	fill(t, reflect.ValueOf(&f.Users).Elem())
 	f.Problems = []string{nasty}
 	f.Source.Dump, f.Kernel.Release = "/tmp/"+nasty, nasty
 	r := inspect.New(f)
 	all := draw(t, func(b *bytes.Buffer) error { return r.Summary(b, report.Style{}) }) +
 		draw(t, func(b *bytes.Buffer) error { return r.Table(b) }) + draw(t, func(b *bytes.Buffer) error { return r.Stacks(b) }) +
-		draw(t, func(b *bytes.Buffer) error { return inspect.Lines(b, r.Log) }) + draw(t, func(b *bytes.Buffer) error { return inspect.Lines(b, r.Modules) })
+		draw(t, func(b *bytes.Buffer) error { return inspect.Lines(b, r.Log) }) + draw(t, func(b *bytes.Buffer) error { return inspect.Lines(b, r.Modules) }) +
+		draw(t, func(b *bytes.Buffer) error { _, err := r.Maps(b); return err })
 	for _, c := range all {
 		if c != '\n' && (unicode.IsControl(c) || c == '\u202e' || c == unicode.ReplacementChar) {
 			t.Fatalf("%U in\n%s", c, all)

@@ -119,7 +119,11 @@ func (r *Report) waits(t Task) string {
 		s = strings.TrimRight("(runs) "+s, " ")
 	}
 	if t.Syscall != "" {
-		s += " (" + t.Syscall + ")"
+		call := t.Syscall
+		if t.User != nil && t.User.CalledFrom != "" {
+			call += ", called from " + t.User.CalledFrom
+		}
+		s += " (" + call + ")"
 	}
 	if t.Workqueue != "" {
 		s += " [" + t.Workqueue + "]"
@@ -150,6 +154,7 @@ func (r *Report) Stacks(w io.Writer) error {
 			b.WriteString(console.Sanitize(l) + "\n")
 		}
 	}
+	r.userStacks(b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
