@@ -160,7 +160,11 @@ func (a *app) printInspected(r *inspect.Report, f inspectFlags, some bool) error
 // orNothing is err, or that what was asked for could not be read.
 func orNothing(err error, n int, what string, r *inspect.Report) error {
 	if err == nil && n == 0 {
-		return nothingError{fmt.Errorf("%s could not be read: %s", what, strings.Join(append(r.Problems, "it is empty"), "; "))}
+		why := "there is nothing"
+		if len(r.Problems) > 0 {
+			why = strings.Join(r.Problems, "; ")
+		}
+		return nothingError{fmt.Errorf("%s could not be read: %s", what, why)}
 	}
 	return err
 }

@@ -3,6 +3,7 @@
 // but the kernel's image. Its parts:
 //
 //	physmem  guest-physical memory
+//	elfdump  a dump of it
 //	mmu      page tables
 //	kimage   symbols and types of the image
 //	locate   where the kernel is
