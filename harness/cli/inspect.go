@@ -24,12 +24,13 @@ type inspectFlags struct {
 func (a *app) inspectCmd() *cobra.Command {
 	var f inspectFlags
 	cmd := &cobra.Command{
-		Use:   "inspect {RUN | [RUN] --dump FILE --kernel KERNEL} [PID...]",
+		Use:   "inspect {RUN | --dump FILE --kernel KERNEL} [PID...]",
 		Short: "Read the tasks, stacks and log of a guest from its memory",
 		Long: `Read the memory of a guest that cannot answer, with nothing but the kernel's image:
 no agent, no debug package, no cooperation of the guest. RUN is the directory of a
 run whose hung guest was kept (` + "`unwedge boot --keep`" + `); it stays paused, and nothing of
-it is changed. --dump reads a file of QEMU's dump-guest-memory instead, of any guest.
+it is changed. --dump reads a file of QEMU's dump-guest-memory instead, of any guest;
+with RUN as well, the kernel is that run's.
 
 The kernel needs BTF (CONFIG_DEBUG_INFO_BTF) and kallsyms, as distributions' have.
 Without a view there is a summary, with the diagnosis and the command lines for gdb,
@@ -47,10 +48,10 @@ not in memory yet), 2 usage or bad input, 3 the harness failed.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.inspect(c.Context(), args, f) },
 	}
 	fs := cmd.Flags()
-	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's kernel, as `unwedge boot` takes it (default: the run's)")
-	fs.StringVar(&f.dump, "dump", "", "read a dump of QEMU's dump-guest-memory in place of a kept guest")
+	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's `KERNEL`, as boot takes it (default: the run's)")
+	fs.StringVar(&f.dump, "dump", "", "read `FILE`, a dump of QEMU's dump-guest-memory, in place of a kept guest")
 	fs.BoolVar(&f.tasks, "tasks", false, "print a line for each task")
-	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks, those of the kernel as sysrq-t does: `unwedge explain` reads that")
+	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks, those of the kernel as sysrq-t does, which explain reads")
 	fs.BoolVar(&f.dmesg, "dmesg", false, "print the kernel's log")
 	fs.BoolVar(&f.modules, "modules", false, "print the loaded modules")
 	fs.BoolVar(&f.maps, "maps", false, "print the memory mappings of the processes with these PIDs")
