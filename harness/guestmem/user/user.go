@@ -14,6 +14,7 @@ package user
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -138,23 +139,36 @@ func (r *Reader) Stack(ctx context.Context, task uint64, u *unwind.UserRegs) (*S
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{r: r, ctx: ctx, p: p, objects: map[uint64]*loaded{}, out: &Stack{Mappings: p.Mappings}}
+	if u.Compat {
+		return nil, errors.New("unwind user space: 32-bit programs are not read")
+	}
+	w := r.newWalk(ctx, p, p.Mappings, p.Bits)
 	if p.Problem != "" {
 		w.problem(p.Problem)
 	}
-	w.out.Program = w.program()
-	if u.Compat {
-		return nil, fmt.Errorf("unwind user space: 32-bit programs are not read")
+	if p.Exe != nil {
+		w.out.Program = w.program(p.Exe.Key)
 	}
 	w.run(u)
 	return w.out, nil
+}
+
+// process is the address space that is walked.
+type process interface {
+	Find(addr uint64) *procmem.Mapping
+	Read(addr uint64, p []byte) error
+}
+
+func (r *Reader) newWalk(ctx context.Context, p process, maps []procmem.Mapping, bits uint) *walk {
+	return &walk{r: r, ctx: ctx, p: p, bits: bits, objects: map[uint64]*loaded{}, out: &Stack{Mappings: maps}}
 }
 
 // walk is the unwinding of one stack.
 type walk struct {
 	r       *Reader
 	ctx     context.Context
-	p       *procmem.Process
+	p       process
+	bits    uint               // of a user address
 	objects map[uint64]*loaded // by the address of their first byte
 	out     *Stack
 }
@@ -174,13 +188,10 @@ func (w *walk) problem(s string) {
 	}
 }
 
-// program is the name of the program itself.
-func (w *walk) program() string {
-	if w.p.Exe == nil {
-		return ""
-	}
-	for i := range w.p.Mappings {
-		if m := &w.p.Mappings[i]; m.File != nil && m.File.Key == w.p.Exe.Key {
+// program is the name of the program itself, whose file has a key.
+func (w *walk) program(key uint64) string {
+	for i := range w.out.Mappings {
+		if m := &w.out.Mappings[i]; m.File != nil && m.File.Key == key {
 			if o, err := w.object(m); err == nil {
 				return o.Name
 			}
@@ -197,8 +208,8 @@ const maxObjects = 256
 func (w *walk) object(m *procmem.Mapping) (*object.Object, error) {
 	base := m
 	if m.File != nil {
-		for i := range w.p.Mappings {
-			c := &w.p.Mappings[i]
+		for i := range w.out.Mappings {
+			c := &w.out.Mappings[i]
 			if c.Start > m.Start {
 				break
 			}

@@ -143,7 +143,7 @@ func (w *walk) step(m *procmem.Mapping, r ehframe.Registers, pc uint64) step {
 
 // code takes the authentication code off a return address (aarch64's pointer
 // authentication keeps it in the bits above those of an address).
-func (w *walk) code(pc uint64) uint64 { return pc & (1<<w.p.Bits - 1) }
+func (w *walk) code(pc uint64) uint64 { return pc & (1<<w.bits - 1) }
 
 // byPointer goes on by the frame pointer: a guess, but in Go's code, which
 // always has one. why is what is wrong with the better way.
@@ -168,7 +168,7 @@ func (w *walk) byPointer(s step, r ehframe.Registers, o *object.Object, why erro
 	// Go on aarch64 keeps its frame record right below the stack pointer.
 	if fp&7 != 0 || fp+8 < r.SP(w.r.layout.arch) || w.p.Read(fp, b[:]) != nil {
 		if s.end = why; why == nil {
-			s.end = ehframe.ErrOutermost
+			s.end = fmt.Errorf("the frame pointer %#x leads nowhere", fp)
 		}
 		return s
 	}
