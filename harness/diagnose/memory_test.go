@@ -137,3 +137,21 @@ func TestForkBomb(t *testing.T) {
 		t.Errorf("threads are taken for a fork bomb: %q", d.Title)
 	}
 }
+
+// The vCPU's registers, read often, know better than one look at the stack.
+func TestOneLookMayMeetAnInterrupt(t *testing.T) {
+	in := diagnose.Input{
+		Log: []byte(silentBoot), Ending: diagnose.EndingSilent,
+		Memory: []dump.Task{{Comm: "swapper/0", PID: 1, State: "R", Running: true, Frames: stack(
+			"vectors", "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork")}},
+		VCPUs: []diagnose.VCPU{{PC: 1, Symbol: "arm64_efi_rt_init+0x8/0xac", BusyFraction: 1}},
+	}
+	d := diagnose.Diagnose(in)
+	if d.Cause != diagnose.CauseSpin || d.Function != "arm64_efi_rt_init" || d.Task == nil || d.Task.PID != 1 || strings.Contains(d.Summary, "vectors") {
+		t.Errorf("%s/%s %q, function %q, task %+v, %s", d.Kind, d.Cause, d.Title, d.Function, d.Task, d.Summary)
+	}
+	in.Memory = append(in.Memory, dump.Task{Comm: "kworker/1:0", PID: 20, State: "R", Running: true, Frames: stack("other")})
+	if d := diagnose.Diagnose(in); d.Function == "arm64_efi_rt_init" && d.Task != nil {
+		t.Errorf("one of two that run is taken: %+v", d.Task)
+	}
+}

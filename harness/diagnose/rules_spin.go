@@ -24,7 +24,10 @@ func runaway(f *facts) *Diagnosis {
 			t, at = f.runsModule(), 0
 		}
 		if t == nil {
-			continue
+			if t = f.onlyRunning(); t == nil || c.Symbol == "" {
+				continue
+			}
+			return f.spinsIn(t, functionOf(c.Symbol))
 		}
 		if met := crashedAt(t, at); met >= 0 {
 			return f.dies(t, met)
@@ -32,6 +35,21 @@ func runaway(f *facts) *Diagnosis {
 		return f.spins(t, at)
 	}
 	return nil
+}
+
+// onlyRunning is the one task that runs, nil where several do. Its stack need
+// not show where it is: memory is read at one moment, which may be that of an
+// interrupt's first steps.
+func (f *facts) onlyRunning() (found *dump.Task) {
+	for i := range f.in.Memory {
+		if t := &f.in.Memory[i]; t.Running {
+			if found != nil {
+				return nil
+			}
+			found = t
+		}
+	}
+	return found
 }
 
 // runsModule finds the task of the guest's memory that runs in a module: a CPU's
@@ -115,6 +133,15 @@ func (f *facts) spins(t *dump.Task, at int) *Diagnosis {
 			break
 		}
 	}
+	out := f.spinsIn(t, fn)
+	if inner != fn {
+		out.Summary = strings.Replace(out.Summary, " in "+fn, " in "+inner+", which "+fn+" called", 1)
+	}
+	return out
+}
+
+// spinsIn is the Diagnosis of a task that runs in a function.
+func (f *facts) spinsIn(t *dump.Task, fn string) *Diagnosis {
 	w := classify(t)
 	out := &Diagnosis{
 		Kind: KindLockup, Cause: CauseSpin, Where: WhereKernel, Confidence: Likely,
@@ -139,11 +166,7 @@ func (f *facts) spins(t *dump.Task, at int) *Diagnosis {
 	if t.Syscall != nil {
 		out.Syscall = t.Syscall.Name
 	}
-	what := fn
-	if inner != fn {
-		what = inner + ", which " + fn + " called"
-	}
-	out.Summary = fmt.Sprintf("%s runs at full load in %s%s, and nothing new is on the console", t.String(), what, where)
+	out.Summary = fmt.Sprintf("%s runs at full load in %s%s, and nothing new is on the console", t.String(), fn, where)
 	return out
 }
 
