@@ -89,7 +89,9 @@ func (s *session) saveMemory(v *guestmem.View) error {
 	}
 	if len(v.Log) > 0 {
 		b.WriteString("# the kernel's log\n")
-		b.Write(v.Log)
+	}
+	for line := range bytes.Lines(v.Log) {
+		b.WriteString(console.Sanitize(string(bytes.TrimRight(line, "\n"))) + "\n")
 	}
 	return appendFile(filepath.Join(s.req.Dir, rundir.Memory), b.Bytes())
 }

@@ -41,7 +41,7 @@ func sleeper() guestmem.View {
 	}
 	return guestmem.View{
 		Tasks:    []dump.Task{{Comm: "swapper/0", PID: 1, State: "D", CPU: -1, Frames: frames}},
-		Log:      []byte("[    0.1] only in memory\n"),
+		Log:      []byte("[    0.1] only in memory\x1b[2J\n"),
 		PhysBase: 0x1000000, Problems: []string{"one list was torn"},
 	}
 }
@@ -66,7 +66,7 @@ func TestMemorySaysWhereADeafGuestIs(t *testing.T) {
 		t.Errorf("attempts %s: an NMI, although memory says where it is", yields(st.Attempts))
 	}
 	b, err := os.ReadFile(filepath.Join(req.Dir, rundir.Memory))
-	if err != nil || !strings.Contains(string(b), " slow_init+0x1/0x2\n") || !strings.Contains(string(b), "only in memory") || res.Files["memory"] != rundir.Memory {
+	if err != nil || !strings.Contains(string(b), " slow_init+0x1/0x2\n") || !strings.Contains(string(b), "only in memory") || strings.Contains(string(b), "\x1b") || res.Files["memory"] != rundir.Memory {
 		t.Errorf("%s: %v: %s; files %v", rundir.Memory, err, b, res.Files)
 	}
 }
