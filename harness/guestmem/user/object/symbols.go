@@ -1,11 +1,17 @@
 package object
 
 import (
+	"bytes"
 	"cmp"
 	"debug/elf"
 	"encoding/binary"
+	"io"
 	"slices"
 	"strings"
+
+	"github.com/mikelolasagasti/xz"
+
+	"github.com/unwedge/unwedge/images/kernel/elf64"
 )
 
 // Symbols are the functions of an object at their link-time addresses, in order.
@@ -37,10 +43,14 @@ func (s Symbols) Find(addr uint64) (Symbol, bool) {
 }
 
 // Symbols returns the object's functions: those of .symtab where the file has
-// them, and of .dynsym. There may be none.
+// it, else of .gnu_debugdata, and those of .dynsym. There may be none.
 func (o *Object) Symbols() Symbols {
 	if !o.read {
-		all := append(o.symtab(), o.dynsym()...)
+		all := o.symtab()
+		if all == nil {
+			all = o.debugdata()
+		}
+		all = append(all, o.dynsym()...)
 		if o.Go {
 			all = append(all, o.goFunctions()...)
 		}
@@ -144,6 +154,30 @@ func (o *Object) dynCount() uint64 {
 		}
 	}
 	return min(last+1, most)
+}
+
+// debugdata reads .gnu_debugdata: an ELF file with a symbol table and little
+// else, compressed with xz (GDB's manual, "MiniDebugInfo").
+func (o *Object) debugdata() Symbols {
+	s, ok := o.section(".gnu_debugdata")
+	if !ok || s.Size > maxSymbols {
+		return nil
+	}
+	packed, err := o.contents(s)
+	if err != nil {
+		return nil
+	}
+	r, err := xz.NewReader(bytes.NewReader(packed), maxSymbols)
+	if err != nil {
+		return nil
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxSymbols))
+	if err != nil || len(b) < 64 || !elf64.Is(b) {
+		return nil
+	}
+	inner := &Object{file: bytes.NewReader(b)}
+	decode(b[:64], &inner.header)
+	return inner.symtab()
 }
 
 func (o *Object) symtab() Symbols {
