@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
@@ -173,21 +172,9 @@ func (a *app) inspectKernel(ctx context.Context, s *source, res *result.Result, 
 		return usageError{fmt.Errorf("%s is a kernel for %s, and the guest is of %s", k.Path, k.Arch, want)}
 	}
 	s.facts.Kernel = inspect.Kernel{Path: k.Path, Arch: k.Arch, Release: k.Release, BuildID: k.BuildID}
-	s.facts.HZ = configHZ(k)
+	s.facts.HZ = k.Config.HZ()
 	s.facts.Hand.Vmlinux = withSymbols(k.Path)
 	return nil
-}
-
-// configHZ is CONFIG_HZ, 0 where it is not known.
-func configHZ(k *kernel.Kernel) int {
-	if k.Config == nil {
-		return 0
-	}
-	n, err := strconv.Atoi(k.Config.Get("CONFIG_HZ"))
-	if err != nil || n < 0 || n > 10000 {
-		return 0
-	}
-	return n
 }
 
 // withSymbols is path where that is an ELF file with a symbol table, else "".

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 
 	"github.com/unwedge/unwedge/harness"
@@ -147,7 +146,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		},
 		Version: p.Version, QEMUVersion: h.Version.String(), AccelWhy: h.AccelWhy,
 		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")),
-		Symbols:     symbols(image), HZ: hz(k),
+		Symbols:     symbols(image), HZ: k.Config.HZ(),
 	}
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err
@@ -171,18 +170,6 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 // qemu-devel and linux-kernel, July 2023; seen here with 7.2).
 func oneThread(sc scenarios.Scenario, v qemu.VersionInfo) bool {
 	return sc.Arch == arch.X86_64 && sc.CPUs > 1 && !v.AtLeast(8, 1)
-}
-
-// hz is CONFIG_HZ, 0 where the config is not known.
-func hz(k *kernel.Kernel) int {
-	if k.Config == nil {
-		return 0
-	}
-	n, err := strconv.Atoi(k.Config.Get("CONFIG_HZ"))
-	if err != nil || n < 0 || n > 10000 {
-		return 0
-	}
-	return n
 }
 
 // bootFile says which file of a kernel the guest gets, and why. A bzImage whose

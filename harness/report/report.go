@@ -245,10 +245,11 @@ func kept(b *strings.Builder, r *result.Result) {
 	}
 	word := func(s string) string { return console.Sanitize(machine.Quote(s)) }
 	field(b, "kept", fmt.Sprintf(`the guest is paused (QEMU pid %d); go on by hand:
+unwedge inspect %s         its tasks, stacks and log, from memory
 unwedge attach %s          its console
 unwedge stop %s            end it
 gdb -ex %s
-nc -U %s                   QMP: {"execute":"qmp_capabilities"}, then {"execute":"cont"}`, k.PID, word(r.Dir), word(r.Dir), word("target remote "+k.GDB), word(k.QMP)))
+nc -U %s                   QMP: {"execute":"qmp_capabilities"}, then {"execute":"cont"}`, k.PID, word(r.Dir), word(r.Dir), word(r.Dir), word("target remote "+k.GDB), word(k.QMP)))
 }
 
 // field writes a name and its text, further lines indented.

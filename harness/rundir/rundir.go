@@ -22,7 +22,6 @@ const (
 	Sockets    = "sockets"         // while the guest runs: console.in, console.out (pipes), qmp, seat, gdb, agent
 	Agent      = "agent.jsonl"     // the agent's reports
 	Report     = "report.txt"      // the diagnosis as people read it
-	Kept       = "kept.json"       // how to get at a guest that was kept
 	dumpPrefix = "dump-sysrq-"     // + key + ".txt": one task dump or the like
 	dumpSuffix = ".txt"            //
 	maxNameLen = 80                // of the part of a run's name that comes from outside

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -113,4 +114,16 @@ func embeddedConfig(ctx context.Context, payload []byte) (*Config, error) {
 		return nil, errors.New("truncated gzip stream")
 	}
 	return c, err
+}
+
+// HZ is CONFIG_HZ, the jiffies in a second; 0 where the config is not known.
+func (c *Config) HZ() int {
+	if c == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(c.Get("CONFIG_HZ"))
+	if err != nil || n < 0 || n > 10000 {
+		return 0
+	}
+	return n
 }
