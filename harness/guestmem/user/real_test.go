@@ -15,12 +15,15 @@ import (
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/guestmem/user"
 	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // TestRealGuests boots kernels of the Debian archive whose random number
@@ -45,12 +48,16 @@ func TestRealGuests(t *testing.T) {
 	}
 	p := &plan.Planner{Store: store, State: state, Version: "test"}
 	for _, arg := range list {
-		t.Run(arg, func(t *testing.T) { constructorBlocks(t, p, arg) })
+		t.Run(arg, func(t *testing.T) {
+			t.Run("constructor", func(t *testing.T) { constructorBlocks(t, p, arg) })
+			t.Run("agent", func(t *testing.T) { agentBlocks(t, p, arg) })
+		})
 	}
 }
 
-func constructorBlocks(t *testing.T, p *plan.Planner, arg string) {
-	req := starved(t, p, arg)
+// boot boots until the guest hangs and returns the user-space stack of PID 1.
+func boot(t *testing.T, req harness.Request) (*result.Result, *guestmem.UserStack) {
+	t.Helper()
 	var seen []guestmem.UserStack
 	read := req.UserStacks
 	req.UserStacks = func(ctx context.Context, ram physmem.Reader, registers string) ([]guestmem.UserStack, []string, error) {
@@ -66,8 +73,48 @@ func constructorBlocks(t *testing.T, p *plan.Planner, arg string) {
 	if i < 0 {
 		t.Fatalf("no user-space stack of PID 1 among %d", len(seen))
 	}
-	got := &seen[i]
-	t.Logf("%s\n%s", got.Line(), strings.Join(got.Lines(), "\n"))
+	t.Logf("%s\n%s", seen[i].Line(), strings.Join(seen[i].Lines(), "\n"))
+	return res, &seen[i]
+}
+
+// agentBlocks has the guest agent, a static Go program, wait for a lock.
+func agentBlocks(t *testing.T, p *plan.Planner, arg string) {
+	c, err := p.Candidate(t.Context(), arg, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := p.Request(t.Context(), tiny(t, c.Kernel.Arch, "unwedge.fault=flock"), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Dir, req.Calibration = t.TempDir(), nil
+	_, got := boot(t, req)
+	if want := "init(1) → flock ← init"; got.Line() != want {
+		t.Errorf("the stack is %q, want %q", got.Line(), want)
+	}
+	for _, fn := range []string{"main.blockInFlock", "main.main", "runtime.main"} {
+		if !slices.ContainsFunc(got.Frames, func(f user.Frame) bool { return f.Symbol == fn && f.Reliable }) {
+			t.Errorf("%s is not among the frames", fn)
+		}
+	}
+}
+
+// tiny is the smallest scenario for an arch, without entropy.
+func tiny(t *testing.T, a arch.Arch, words ...string) scenarios.Scenario {
+	t.Helper()
+	tmpl, err := scenarios.Builtin().Find("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells := tmpl.Cells()
+	sc := cells[slices.IndexFunc(cells, func(s scenarios.Scenario) bool { return s.Arch == a && s.Entropy == scenarios.None })]
+	sc.Cmdline = append(sc.Cmdline, words...)
+	return sc
+}
+
+func constructorBlocks(t *testing.T, p *plan.Planner, arg string) {
+	req := starved(t, p, arg)
+	res, got := boot(t, req)
 	if want := "fixture(1) → getrandom ← libfixture.so.1 ← constructor ← ld.so"; got.Line() != want {
 		t.Errorf("the stack is %q, want %q", got.Line(), want)
 	}
@@ -100,14 +147,7 @@ func starved(t *testing.T, p *plan.Planner, arg string) harness.Request {
 	}
 	a := c.Kernel.Arch
 	files := fixture(t, a)
-	tmpl, err := scenarios.Builtin().Find("tiny")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cells := tmpl.Cells()
-	sc := cells[slices.IndexFunc(cells, func(s scenarios.Scenario) bool { return s.Arch == a && s.Entropy == scenarios.None })]
-	sc.Cmdline = append(sc.Cmdline, "rdinit=/fixture")
-	req, err := p.Request(t.Context(), sc, c)
+	req, err := p.Request(t.Context(), tiny(t, a, "rdinit=/fixture"), c)
 	if err != nil {
 		t.Fatal(err)
 	}
