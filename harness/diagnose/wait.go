@@ -179,6 +179,9 @@ func interruptedIn(chain []dump.Frame) string {
 // classify says what a task waits for.
 func classify(t *dump.Task) wait {
 	chain := t.Chain()
+	if ranOn(t, chain) {
+		return wait{mech: onCPU, what: "nothing", why: "runs", hard: 12}
+	}
 	w := wait{mech: onOther, what: "unknown"}
 	best, at := len(waitRules), -1
 	for i, f := range chain {
@@ -238,6 +241,17 @@ func classify(t *dump.Task) wait {
 		w.why = "the hardware random number generator"
 	}
 	return w
+}
+
+// ranOn says that a task runs on another CPU than the one that printed it: arm64
+// begins its stack where it was switched away from last, and goes on with what
+// has been written there since (thread_saved_pc, arch/arm64/kernel/process.c).
+func ranOn(t *dump.Task, chain []dump.Frame) bool {
+	if t.State != "R" || len(chain) < 2 || chain[0].Base() != "__switch_to" {
+		return false
+	}
+	next := chain[1].Base()
+	return next != "__schedule" && next != "__sched_text_start" && next != "schedule"
 }
 
 // lostFrames are the frames of which the kernel is not sure behind the last one
