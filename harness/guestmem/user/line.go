@@ -1,6 +1,7 @@
 package user
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -50,7 +51,8 @@ func (s *Stack) CalledFrom() string {
 }
 
 // Line is the stack in one line, innermost first, for a task and the system
-// call it is in: objects rather than functions, each once in a row.
+// call it is in, which is "" where it is in none: objects rather than functions,
+// each once in a row.
 func (s *Stack) Line(task, syscall string) string {
 	parts := []string{}
 	add := func(p string) {
@@ -72,7 +74,7 @@ func (s *Stack) Line(task, syscall string) string {
 		}
 	}
 	if syscall == "" {
-		syscall = "no system call"
+		return task + " in " + cmp.Or(strings.Join(parts, " ← "), "?")
 	}
 	return task + " → " + strings.Join(append([]string{syscall}, parts...), " ← ")
 }

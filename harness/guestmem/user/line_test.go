@@ -59,6 +59,13 @@ func TestLine(t *testing.T) {
 	}
 }
 
+func TestLineWithoutSyscall(t *testing.T) {
+	s := user.Stack{Frames: frames("libx.so.1", "p", "libc.so.6", "p"), Program: "p"}
+	if got, want := s.Line("p(1)", ""), "p(1) in libx.so.1 ← p"; got != want {
+		t.Errorf("line %q, want %q", got, want)
+	}
+}
+
 func TestFrameString(t *testing.T) {
 	for want, f := range map[string]user.Frame{
 		"libx.so.1+0x1234":                    {Object: "libx.so.1", Offset: 0x1234, Reliable: true},

@@ -146,7 +146,8 @@ func (w *walk) step(m *procmem.Mapping, r ehframe.Registers, pc uint64) step {
 func (w *walk) code(pc uint64) uint64 { return pc & (1<<w.bits - 1) }
 
 // byPointer goes on by the frame pointer: a guess, but in Go's code, which
-// always has one. why is what is wrong with the better way.
+// always keeps one. An innermost function without a frame hides its caller,
+// unless leafCaller finds it. why is what is wrong with the better way.
 func (w *walk) byPointer(s step, r ehframe.Registers, o *object.Object, why error) step {
 	isGo := o != nil && o.Go
 	s.guess = !isGo
