@@ -3,6 +3,7 @@ package oracle
 import (
 	"debug/elf"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
@@ -64,6 +65,9 @@ type Comparison struct {
 	Frames, Named Share
 	// Running are the frames of tasks that a CPU runs.
 	Running Share
+	// Below are the frames below a function whose code was replaced: drgn unwinds
+	// there by debug information of code that is no longer in the kernel.
+	Below Share
 	// User are the program counters in user space of tasks that sleep in the
 	// kernel.
 	User Share
@@ -71,16 +75,19 @@ type Comparison struct {
 	Guesses int
 	// Differences say what is not equal.
 	Differences []string
+
+	replaced string
 }
 
 func (c *Comparison) String() string {
-	return fmt.Sprintf("tasks %v, frames of sleeping tasks %v, of these with the same name %d, frames of running tasks %v, user-space PCs %v, guesses %d",
-		c.Tasks, c.Frames, c.Named.Equal, c.Running, c.User, c.Guesses)
+	return fmt.Sprintf("tasks %v; frames of sleeping tasks %v, %d with the same name; below replaced code %v; of running tasks %v; user-space PCs %v; %d guesses",
+		c.Tasks, c.Frames, c.Named.Equal, c.Below, c.Running, c.User, c.Guesses)
 }
 
-// Compare holds a view against drgn's answer.
-func Compare(v *guestmem.View, a *Answer, s Symbols) *Comparison {
-	c := &Comparison{}
+// Compare holds a view against drgn's answer. replaced is the function whose code is
+// not that of the debug package, "" for none.
+func Compare(v *guestmem.View, a *Answer, s Symbols, replaced string) *Comparison {
+	c := &Comparison{replaced: replaced}
 	type key struct{ pid, cpu int } // all idle tasks are PID 0
 	ours := map[key]*dump.Task{}
 	for i := range v.Tasks {
@@ -130,9 +137,13 @@ func (c *Comparison) task(t *dump.Task, theirs Task, kaslr uint64, s Symbols) {
 	same := true
 	for i := range max(len(chain), len(kernel)) {
 		equal := i < len(chain) && i < len(kernel) && s.equal(chain[i], kernel[i], kaslr)
+		same = same && equal
+		if c.replaced != "" && slices.ContainsFunc(chain[:min(i, len(chain))], func(f dump.Frame) bool { return f.Func == c.replaced }) {
+			c.Below.add(equal)
+			continue
+		}
 		frames.add(equal)
 		named.add(equal && chain[i].Func == kernel[i].Func && chain[i].Off == kernel[i].Offset)
-		same = same && equal
 	}
 	if !same {
 		c.differ("PID %d %s:\n  guestmem %s\n  drgn     %s %s", t.PID, t.Comm, lines(chain), theirs.lines(), theirs.Error)

@@ -35,29 +35,39 @@ func FindVMCoreInfo(path string) (string, error) {
 	}
 	defer f.Close()
 	const chunk = 4 << 20
-	r := bufio.NewReaderSize(f, chunk)
-	for {
+	for r := bufio.NewReaderSize(f, chunk); ; {
 		b, err := r.Peek(chunk)
+		skip := len(b) - noteHead - len(noteMark) // a note may begin at the end
 		if i := bytes.Index(b, []byte(noteMark)); i >= noteHead {
 			if _, err := r.Discard(i - noteHead); err != nil {
 				return "", err
 			}
-			head, err := r.Peek(noteHead + noteText + maxNote)
-			if n := int(binary.LittleEndian.Uint32(head[4:])); n < maxNote && noteHead+noteText+n <= len(head) {
-				return string(head[noteHead+noteText:][:n]), nil
-			} else if err != nil {
-				return "", fmt.Errorf("read the VMCOREINFO note: %w", err)
+			if b, err = r.Peek(noteHead + noteText + maxNote); len(b) < noteHead+len(noteMark) {
+				return "", fmt.Errorf("read %s: %w", path, err)
 			}
-			b = head[:2*noteHead+1] // of something else
+			if text, ok := noteAt(b); ok {
+				return text, nil
+			}
+			skip = noteHead + 1 // something else
 		} else if errors.Is(err, io.EOF) {
 			return "", ErrNoVMCoreInfo
 		} else if err != nil {
 			return "", fmt.Errorf("read %s: %w", path, err)
 		}
-		if _, err := r.Discard(max(1, len(b)-noteHead-len(noteMark))); err != nil {
+		if _, err := r.Discard(skip); err != nil {
 			return "", err
 		}
 	}
+}
+
+// noteAt returns the text of the note at the beginning of b.
+func noteAt(b []byte) (string, bool) {
+	name, size, typ := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:])
+	b = b[noteHead+noteText:]
+	if int(name) != noteText-1 || typ != 0 || size == 0 || uint64(size) > uint64(len(b)) {
+		return "", false
+	}
+	return string(b[:size]), true
 }
 
 // pageTables says where the kernel's top page table is.

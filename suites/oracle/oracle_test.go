@@ -18,16 +18,19 @@ func TestDrgn(t *testing.T) {
 		t.Skip(err)
 	}
 	t.Logf("drgn %s", d.Version)
-	for name, h := range map[string]Hang{
-		"x86_64 in user space":         {Arch: arch.X86_64},
-		"x86_64 in user space, KASLR":  {Arch: arch.X86_64, Moved: true},
-		"x86_64 in a device initcall":  {Arch: arch.X86_64, Sleeps: "hwrng_modinit"},
-		"x86_64 in a core initcall":    {Arch: arch.X86_64, Sleeps: "ksysfs_init"},
-		"aarch64 in user space":        {Arch: arch.AArch64},
-		"aarch64 in a device initcall": {Arch: arch.AArch64, Sleeps: "hwrng_modinit"},
-		"aarch64 in a core initcall":   {Arch: arch.AArch64, Sleeps: "ksysfs_init"},
+	for _, tt := range []struct {
+		name string
+		hang Hang
+	}{
+		{"x86_64 in user space", Hang{Arch: arch.X86_64}},
+		{"x86_64 in user space, KASLR", Hang{Arch: arch.X86_64, Moved: true}},
+		{"x86_64 in a device initcall", Hang{Arch: arch.X86_64, Sleeps: "hwrng_modinit"}},
+		{"x86_64 in a core initcall", Hang{Arch: arch.X86_64, Sleeps: "ksysfs_init"}},
+		{"aarch64 in user space", Hang{Arch: arch.AArch64}},
+		{"aarch64 in a device initcall", Hang{Arch: arch.AArch64, Sleeps: "hwrng_modinit"}},
+		{"aarch64 in a core initcall", Hang{Arch: arch.AArch64, Sleeps: "ksysfs_init"}},
 	} {
-		t.Run(name, func(t *testing.T) { compareHang(t, d, h) })
+		t.Run(tt.name, func(t *testing.T) { compareHang(t, d, tt.hang) })
 	}
 }
 
@@ -59,7 +62,7 @@ func compareHang(t *testing.T, d *Drgn, h Hang) {
 	for _, s := range a.Said {
 		t.Logf("drgn: %s", s)
 	}
-	c := Compare(v, a, symbols)
+	c := Compare(v, a, symbols, h.Sleeps)
 	t.Log(c)
 	for _, s := range c.Differences {
 		t.Log(s)
