@@ -73,7 +73,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{options: o, dir: dir}
-	for _, measure := range []func(context.Context) error{b.overhead, b.explained, b.warmStart, b.parser} {
+	for _, measure := range []func(context.Context) error{b.overhead, b.explained, b.warmStart, b.parser, b.memory} {
 		if err := measure(ctx); err != nil {
 			return err
 		}
