@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,10 +27,12 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Hang is a guest that stops: the default kernel of an architecture in a tiny
-// initramfs.
+// Hang is a guest that stops, in a tiny initramfs.
 type Hang struct {
-	Arch arch.Arch
+	// Kernel is deb:PACKAGE[=VERSION][@SUITE], with a debug package beside it; ""
+	// means the default kernel of Arch.
+	Kernel string
+	Arch   arch.Arch
 	// Sleeps is the kernel function that is made to sleep for ever; "" has the
 	// agent wait for a file lock.
 	Sleeps string
@@ -60,7 +63,7 @@ func (h Hang) Boot(ctx context.Context, dir string) (*Guest, error) {
 	}
 	p := &plan.Planner{Store: store, State: state, Version: "oracle"}
 	g := &Guest{Dump: filepath.Join(dir, "memory.elf"), store: store}
-	if g.stock, err = p.Candidate(ctx, plan.DefaultKernel(h.Arch), h.Arch); err != nil {
+	if g.stock, err = p.Candidate(ctx, cmp.Or(h.Kernel, plan.DefaultKernel(h.Arch)), h.Arch); err != nil {
 		return nil, err
 	}
 	c := g.stock

@@ -3,6 +3,8 @@ package oracle
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/guestmem"
@@ -11,17 +13,20 @@ import (
 )
 
 // TestDrgn boots guests that stop, and compares their dumps as guestmem and drgn
-// read them.
+// read them. UNWEDGE_TEST_ARCHIVE lists more kernels of the archive, such as
+// deb:linux-image-cloud-amd64@trixie: 0.3 GB each for the debug information, 2 GB
+// unpacked.
 func TestDrgn(t *testing.T) {
 	d, err := Find(t.Context())
 	if err != nil {
 		t.Skip(err)
 	}
 	t.Logf("drgn %s", d.Version)
-	for _, tt := range []struct {
+	type guest struct {
 		name string
 		hang Hang
-	}{
+	}
+	guests := []guest{
 		{"x86_64 in user space", Hang{Arch: arch.X86_64}},
 		{"x86_64 in user space, KASLR", Hang{Arch: arch.X86_64, Moved: true}},
 		{"x86_64 in a device initcall", Hang{Arch: arch.X86_64, Sleeps: "hwrng_modinit"}},
@@ -29,8 +34,16 @@ func TestDrgn(t *testing.T) {
 		{"aarch64 in user space", Hang{Arch: arch.AArch64}},
 		{"aarch64 in a device initcall", Hang{Arch: arch.AArch64, Sleeps: "hwrng_modinit"}},
 		{"aarch64 in a core initcall", Hang{Arch: arch.AArch64, Sleeps: "ksysfs_init"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) { compareHang(t, d, tt.hang) })
+	}
+	for _, kernel := range strings.Fields(os.Getenv("UNWEDGE_TEST_ARCHIVE")) {
+		h := Hang{Kernel: kernel, Arch: arch.X86_64}
+		if strings.Contains(kernel, arch.AArch64.Facts().Debian) {
+			h.Arch = arch.AArch64
+		}
+		guests = append(guests, guest{kernel + " in user space", h})
+	}
+	for _, g := range guests {
+		t.Run(g.name, func(t *testing.T) { compareHang(t, d, g.hang) })
 	}
 }
 
