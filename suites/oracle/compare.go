@@ -71,6 +71,8 @@ type Comparison struct {
 	// User are the program counters in user space of tasks that sleep in the
 	// kernel.
 	User Share
+	// Modules is how many of Frames are in modules.
+	Modules int
 	// Guesses are guestmem's frames that it marks as such; they are not compared.
 	Guesses int
 	// Differences say what is not equal.
@@ -80,8 +82,8 @@ type Comparison struct {
 }
 
 func (c *Comparison) String() string {
-	return fmt.Sprintf("tasks %v; frames of sleeping tasks %v, %d with the same name; below replaced code %v; of running tasks %v; user-space PCs %v; %d guesses",
-		c.Tasks, c.Frames, c.Named.Equal, c.Below, c.Running, c.User, c.Guesses)
+	return fmt.Sprintf("tasks %v; frames of sleeping tasks %v, %d with the same name, %d in modules; below replaced code %v; of running tasks %v; user-space PCs %v; %d guesses",
+		c.Tasks, c.Frames, c.Named.Equal, c.Modules, c.Below, c.Running, c.User, c.Guesses)
 }
 
 // Compare holds a view against drgn's answer. replaced is the function whose code is
@@ -143,6 +145,9 @@ func (c *Comparison) task(t *dump.Task, theirs Task, kaslr uint64, s Symbols) {
 			continue
 		}
 		frames.add(equal)
+		if i < len(chain) && chain[i].Module != "" && !theirs.OnCPU {
+			c.Modules++
+		}
 		named.add(equal && chain[i].Func == kernel[i].Func && chain[i].Off == kernel[i].Offset)
 	}
 	if !same {

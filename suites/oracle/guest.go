@@ -27,15 +27,18 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Hang is a guest that stops, in a tiny initramfs.
+// Hang is a guest that stops.
 type Hang struct {
 	// Kernel is deb:PACKAGE[=VERSION][@SUITE], with a debug package beside it; ""
 	// means the default kernel of Arch.
 	Kernel string
 	Arch   arch.Arch
-	// Sleeps is the kernel function that is made to sleep for ever; "" has the
-	// agent wait for a file lock.
+	// Sleeps is the kernel function that is made to sleep for ever, in a tiny
+	// initramfs; "" has the agent there wait for a file lock.
 	Sleeps string
+	// Distro boots a Debian with dracut and systemd instead, which stops short of
+	// multi-user.target.
+	Distro bool
 	// Moved boots the kernel's file as it is packed, which moves itself (KASLR).
 	Moved bool
 }
@@ -92,14 +95,18 @@ func (h Hang) Boot(ctx context.Context, dir string) (*Guest, error) {
 }
 
 func (h Hang) request(ctx context.Context, p *plan.Planner, c *candidate.Candidate, dir string) (harness.Request, error) {
-	tmpl, err := scenarios.Builtin().Find("tiny")
+	name, arg := "tiny", "unwedge.fault=flock"
+	if h.Distro {
+		name, arg = "distro", "systemd.unit=basic.target"
+	}
+	tmpl, err := scenarios.Builtin().Find(name)
 	if err != nil {
 		return harness.Request{}, err
 	}
 	cells := tmpl.Cells()
 	sc := cells[slices.IndexFunc(cells, func(s scenarios.Scenario) bool { return s.Arch == h.Arch })]
 	if h.Sleeps == "" {
-		sc.Cmdline = append(sc.Cmdline, "unwedge.fault=flock")
+		sc.Cmdline = append(sc.Cmdline, arg)
 	}
 	req, err := p.Request(ctx, sc, c)
 	if err != nil {

@@ -31,6 +31,7 @@ func TestDrgn(t *testing.T) {
 		{"x86_64 in user space, KASLR", Hang{Arch: arch.X86_64, Moved: true}},
 		{"x86_64 in a device initcall", Hang{Arch: arch.X86_64, Sleeps: "hwrng_modinit"}},
 		{"x86_64 in a core initcall", Hang{Arch: arch.X86_64, Sleeps: "ksysfs_init"}},
+		{"x86_64 in systemd", Hang{Arch: arch.X86_64, Distro: true}},
 		{"aarch64 in user space", Hang{Arch: arch.AArch64}},
 		{"aarch64 in a device initcall", Hang{Arch: arch.AArch64, Sleeps: "hwrng_modinit"}},
 		{"aarch64 in a core initcall", Hang{Arch: arch.AArch64, Sleeps: "ksysfs_init"}},

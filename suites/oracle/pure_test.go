@@ -127,12 +127,12 @@ func TestCompare(t *testing.T) {
 		want     string // without "(x %)"
 		differ   int
 	}{
-		{"all the same", func(*guestmem.View, *Answer) {}, "", "tasks 2 of 2; frames of sleeping tasks 4 of 4, 3 with the same name; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 1 of 1; 1 guesses", 0},
-		{"another offset", func(v *guestmem.View, _ *Answer) { v.Tasks[1].Frames[0].Off++ }, "", "tasks 2 of 2; frames of sleeping tasks 3 of 4, 2 with the same name; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 1 of 1; 1 guesses", 1},
-		{"a frame less", func(v *guestmem.View, _ *Answer) { v.Tasks[1].Frames = v.Tasks[1].Frames[:4] }, "", "tasks 2 of 2; frames of sleeping tasks 3 of 4, 2 with the same name; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 1 of 1; 1 guesses", 1},
-		{"a frame less below", func(_ *guestmem.View, a *Answer) { a.Tasks[1].Frames = a.Tasks[1].Frames[:3] }, "patched", "tasks 2 of 2; frames of sleeping tasks 3 of 3, 2 with the same name; below replaced code 0 of 1; of running tasks 1 of 1; user-space PCs 0 of 0; 1 guesses", 1},
-		{"another state, place and PC", func(v *guestmem.View, _ *Answer) { v.Tasks[1].State, v.Tasks[1].UserIP = "D", 1 }, "", "tasks 1 of 2; frames of sleeping tasks 4 of 4, 3 with the same name; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 0 of 1; 1 guesses", 2},
-		{"one each alone", func(v *guestmem.View, _ *Answer) { v.Tasks[1].PID = 2 }, "", "tasks 1 of 3; frames of sleeping tasks 0 of 0, 0 with the same name; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 0 of 0; 0 guesses", 2},
+		{"all the same", func(*guestmem.View, *Answer) {}, "", "tasks 2 of 2; frames of sleeping tasks 4 of 4, 3 with the same name, 0 in modules; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 1 of 1; 1 guesses", 0},
+		{"another offset", func(v *guestmem.View, _ *Answer) { v.Tasks[1].Frames[0].Off++ }, "", "tasks 2 of 2; frames of sleeping tasks 3 of 4, 2 with the same name, 0 in modules; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 1 of 1; 1 guesses", 1},
+		{"a frame less", func(v *guestmem.View, _ *Answer) { v.Tasks[1].Frames = v.Tasks[1].Frames[:4] }, "", "tasks 2 of 2; frames of sleeping tasks 3 of 4, 2 with the same name, 0 in modules; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 1 of 1; 1 guesses", 1},
+		{"a frame less below", func(_ *guestmem.View, a *Answer) { a.Tasks[1].Frames = a.Tasks[1].Frames[:3] }, "patched", "tasks 2 of 2; frames of sleeping tasks 3 of 3, 2 with the same name, 0 in modules; below replaced code 0 of 1; of running tasks 1 of 1; user-space PCs 0 of 0; 1 guesses", 1},
+		{"another state, place and PC", func(v *guestmem.View, _ *Answer) { v.Tasks[1].State, v.Tasks[1].UserIP = "D", 1 }, "", "tasks 1 of 2; frames of sleeping tasks 4 of 4, 3 with the same name, 0 in modules; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 0 of 1; 1 guesses", 2},
+		{"one each alone", func(v *guestmem.View, _ *Answer) { v.Tasks[1].PID = 2 }, "", "tasks 1 of 3; frames of sleeping tasks 0 of 0, 0 with the same name, 0 in modules; below replaced code 0 of 0; of running tasks 1 of 1; user-space PCs 0 of 0; 0 guesses", 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v, a := view(), answer()
