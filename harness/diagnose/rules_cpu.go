@@ -1,21 +1,19 @@
 package diagnose
 
 import (
-	"fmt"
-
 	"github.com/unwedge/unwedge/harness/dump"
 )
 
 // keepsCPU: what the boot waits for is said to run, and a CPU was found in one
 // function of the kernel both by sysrq-l and in the task dump before it, or in
 // the registers. Who has the CPU need not be who waits for it: a runnable task
-// is in state R as well.
+// is in state R as well. Nor does an RCU grace period end while one runs on.
 func keepsCPU(f *facts) *Diagnosis {
-	if f.end == nil || f.end.State != "R" {
+	if f.end == nil || f.end.State != "R" && f.wait.mech != onRCU {
 		return nil
 	}
 	t, fn, look := f.onCPU()
-	if t == nil {
+	if t == nil || t.State != "R" {
 		return nil
 	}
 	out := f.hang(CauseSpin, WhereKernel, Likely)
@@ -27,7 +25,11 @@ func keepsCPU(f *facts) *Diagnosis {
 	out.Title = "a virtual CPU spins in " + fn
 	out.Summary = t.String() + " runs in the kernel: it was found in " + fn + " each time that one looked"
 	if t != f.end {
-		out.Summary += fmt.Sprintf("; %s does not get the CPU", f.end.String())
+		lacks := "does not get the CPU"
+		if f.end.State != "R" {
+			lacks = "waits for " + f.wait.why
+		}
+		out.Summary += "; " + f.end.String() + " " + lacks
 		out.Evidence = append(out.Evidence, f.taskEvidence(t))
 	}
 	if w := f.tasks.waits[t]; w.inModule && w.module != "" {
