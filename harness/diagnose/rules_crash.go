@@ -70,10 +70,25 @@ func (f *facts) crashesAgain(r *dump.Report) string {
 // crashed says whether a panic or an oops ended what a sanitizer reported.
 func (f *facts) crashed() bool { return f.panicReport() != nil }
 
+// lockupReport is the first report of a CPU that did not come back. One that was
+// printed before the boot came to its last stage is over: it would be repeated.
+func (f *facts) lockupReport() *dump.Report {
+	for i := range f.d.Reports {
+		r := &f.d.Reports[i]
+		switch r.Kind {
+		case dump.ReportHard, dump.ReportSoft, dump.ReportRCU:
+			if f.inLastBoot(r) && r.Offset >= f.d.Boot.StageOffset {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
 // lockup: the kernel's own detectors found a CPU that does not come back. The
 // first report names the culprit best.
 func lockup(f *facts) *Diagnosis {
-	r := f.report(dump.ReportHard, dump.ReportSoft, dump.ReportRCU)
+	r := f.lockupReport()
 	if r == nil {
 		return nil
 	}

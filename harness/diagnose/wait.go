@@ -247,8 +247,11 @@ func classify(t *dump.Task) wait {
 // begins its stack where it was switched away from last, and goes on with what
 // has been written there since (thread_saved_pc, arch/arm64/kernel/process.c).
 func ranOn(t *dump.Task, chain []dump.Frame) bool {
-	if t.State != "R" || len(chain) < 2 || chain[0].Base() != "__switch_to" {
+	if t.State != "R" || len(chain) == 0 || chain[0].Base() != "__switch_to" {
 		return false
+	}
+	if len(chain) == 1 {
+		return true
 	}
 	next := chain[1].Base()
 	return next != "__schedule" && next != "__sched_text_start" && next != "schedule"
