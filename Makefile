@@ -56,6 +56,10 @@ score: setup ## Seed faults into kernels at random and count what is noticed, na
 	@ci/compilers.sh
 	@$(GO) run ./suites/seeded -j $(JOBS) $(SCORE)
 
+.PHONY: oracle
+oracle: setup ## Hold what is read from guests' memory against drgn (UNWEDGE_DRGN: a Python that has it)
+	$(GO) test -run Drgn -v -timeout 30m ./suites/oracle
+
 .PHONY: lint
 lint: ## Run golangci-lint, where it is installed
 	golangci-lint run ./...
