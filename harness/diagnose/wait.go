@@ -250,7 +250,7 @@ func ranOn(t *dump.Task, chain []dump.Frame) bool {
 	if t.State != "R" || len(chain) == 0 || chain[0].Base() != "__switch_to" {
 		return false
 	}
-	if len(chain) == 1 {
+	if !slices.ContainsFunc(chain, func(f dump.Frame) bool { return !dump.IsGeneric(f.Base()) }) {
 		return true
 	}
 	next := chain[1].Base()
