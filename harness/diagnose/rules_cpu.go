@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"strings"
+
 	"github.com/unwedge/unwedge/harness/dump"
 )
 
@@ -9,7 +11,7 @@ import (
 // the registers. Who has the CPU need not be who waits for it: a runnable task
 // is in state R as well. Nor does an RCU grace period end while one runs on.
 func keepsCPU(f *facts) *Diagnosis {
-	if f.end == nil || f.end.State != "R" && f.wait.mech != onRCU {
+	if f.end == nil || f.end.State != "R" && f.wait.mech != onRCU || f.inUserMode() {
 		return nil
 	}
 	t, fn, look := f.onCPU()
@@ -45,6 +47,19 @@ func keepsCPU(f *facts) *Diagnosis {
 	return out
 }
 
+// inUserMode says that the registers, read often, found no busy CPU in the kernel.
+// A key that is sent to such a guest is taken on some way into the kernel or out.
+func (f *facts) inUserMode() bool {
+	user := false
+	for _, c := range f.in.VCPUs {
+		if !c.Idle && !c.User {
+			return false
+		}
+		user = user || c.User
+	}
+	return user
+}
+
 // onCPU finds the task that was met twice in one function of the kernel, and
 // what sysrq-l shows of it; the end of the chain first.
 func (f *facts) onCPU() (t *dump.Task, fn string, look *dump.Task) {
@@ -74,7 +89,7 @@ func (f *facts) onCPU() (t *dump.Task, fn string, look *dump.Task) {
 // brought the key (x86), or as its registers say (arm64).
 func cpuAt(cpu *dump.Task) string {
 	chain := cpu.Chain()
-	if at := interruptedIn(chain); at != "" {
+	if at := interruptedIn(chain); at != "" && !strings.HasPrefix(at, "irqentry_exit") {
 		return at
 	}
 	if cpu.Has(irqFrames...) || dumpsItself(cpu) {
