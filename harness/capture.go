@@ -57,8 +57,8 @@ type captured struct {
 }
 
 // ask looks at the stalled guest, what disturbs it least first: registers,
-// memory, then sysrq by BREAK, keyboard, NMI. A guest that is seen to work is not disturbed
-// further, unless this is the last look.
+// memory, then sysrq by BREAK, keyboard, NMI. A guest that is seen to work is
+// not disturbed further, unless this is the last look.
 func (s *session) ask(ctx context.Context, d watch.Decision) (got captured) {
 	how := survey
 	if d.Idle {

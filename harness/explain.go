@@ -21,7 +21,7 @@ const maxLog = 256 << 20
 
 // diagnose explains the boot from what was captured.
 func (s *session) diagnose() error {
-	in, err := s.facts()
+	in, err := s.facts(maxLog)
 	if err != nil {
 		return err
 	}
@@ -30,11 +30,13 @@ func (s *session) diagnose() error {
 	return nil
 }
 
-func (s *session) facts() (diagnose.Input, error) {
+// facts are what is known of the boot, the console up to an offset.
+func (s *session) facts(end int64) (diagnose.Input, error) {
 	log, err := readLog(filepath.Join(s.req.Dir, rundir.Console))
 	if err != nil {
 		return diagnose.Input{}, err
 	}
+	log = log[:min(int64(len(log)), end)]
 	res := s.res
 	if res.Outcome != scenarios.Hung && res.Outcome != "" {
 		blankDumps(log, res.Stalls)
@@ -42,7 +44,7 @@ func (s *session) facts() (diagnose.Input, error) {
 	in := diagnose.Input{Log: log, Agent: res.Reports, Ending: ending(res.Outcome), Scenario: scenarioFacts(s.req)}
 	if n := len(res.Stalls); n > 0 {
 		last := res.Stalls[n-1]
-		if v := s.view; v != nil && !last.WentOn {
+		if v := s.view; v != nil && !last.WentOn && stillRuns(res.Outcome) {
 			in.Memory, in.Owners, in.User = v.Tasks, v.Owners, userFacts(s.users)
 			if len(v.Log) > 0 && !bytes.Contains(log, []byte(kernelsFirst)) {
 				in.Log = append(log, v.Log...)
@@ -57,6 +59,12 @@ func (s *session) facts() (diagnose.Input, error) {
 		}
 	}
 	return in, nil
+}
+
+// stillRuns says that what the guest's memory showed is how it is: a guest that
+// has ended went on after it was looked at. "" is a boot that is being judged.
+func stillRuns(o scenarios.Outcome) bool {
+	return o == "" || o == scenarios.Hung || o == scenarios.Slow
 }
 
 // kernelsFirst is in the kernel's first line (init/version-timestamp.c,
@@ -161,13 +169,12 @@ func vcpuFacts(st result.Stall) []diagnose.VCPU {
 
 // atCapture diagnoses from what was there when the capture ended.
 func (s *session) atCapture() diagnose.Diagnosis {
-	in, err := s.facts()
+	in, err := s.facts(s.capture.to)
 	if err != nil {
 		s.note("%v", err)
 		return diagnose.Diagnosis{}
 	}
 	in.Ending = diagnose.EndingSilent
-	in.Log = in.Log[:min(int64(len(in.Log)), s.capture.to)]
 	return diagnose.Diagnose(in)
 }
 

@@ -60,13 +60,21 @@ func (s *session) recallWith(ctx context.Context, said *result.Memory, look func
 	return v
 }
 
-func (s *session) look(ctx context.Context) (*guestmem.View, error) {
+// ram is the guest's memory, with the registers of this moment.
+func (s *session) ram(ctx context.Context) (physmem.Reader, string, error) {
 	_, registers, err := vcpu.Registers(ctx, s.g.qmp, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	sc := s.req.Machine.Scenario
+	return physmem.New(s.g.ram, physmem.Ranges(sc.Arch, uint64(sc.MemoryMiB)<<20)), registers, nil
+}
+
+func (s *session) look(ctx context.Context) (*guestmem.View, error) {
+	ram, registers, err := s.ram(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sc := s.req.Machine.Scenario
-	ram := physmem.New(s.g.ram, physmem.Ranges(sc.Arch, uint64(sc.MemoryMiB)<<20))
 	v, err := s.req.Memory(ctx, ram, registers)
 	if err == nil && v == nil {
 		err = errors.New("nothing was found in the guest's memory")

@@ -192,3 +192,22 @@ func TestPlacesOfAMovedKernel(t *testing.T) {
 		}
 	}
 }
+
+// What was seen of a guest that went on says nothing of how it ends.
+func TestMemoryOfASuspicionThatWasNoneIsForgotten(t *testing.T) {
+	t.Parallel()
+	limits := quick
+	limits.Busy = time.Second
+	req := request(t, "works-then-halts", &limits)
+	req.Memory = remembers(sleeper())
+	res, err := boot(t, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Outcome != scenarios.Stopped || len(res.Stalls) == 0 || res.Stalls[0].Memory == nil {
+		t.Fatalf("outcome %s (%s), stalls %+v: want one that was looked at", res.Outcome, res.Why, res.Stalls)
+	}
+	if res.Diagnosis == nil || strings.Contains(res.Diagnosis.Title, "slow_init") {
+		t.Errorf("diagnosis %+v", res.Diagnosis)
+	}
+}

@@ -99,9 +99,15 @@ var plays = map[string]play{
 			onConsole().cont(f)
 		}
 	}},
-	"spins":      with(stuck, func(p *play) { p.spins = true }),
-	"computes":   with(stuck, func(p *play) { p.spins, p.counts = true, true }),
-	"works":      with(stuck, func(p *play) { p.spins, p.counts, p.roams = true, true, true }),
+	"spins":    with(stuck, func(p *play) { p.spins = true }),
+	"computes": with(stuck, func(p *play) { p.spins, p.counts = true, true }),
+	"works":    with(stuck, func(p *play) { p.spins, p.counts, p.roams = true, true, true }),
+	// works-then-halts is looked at while it works, and then ends by itself.
+	"works-then-halts": {spins: true, counts: true, roams: true, cont: func(f *fake) {
+		hello(f)
+		<-time.After(4 * time.Second) // longer than it takes to suspect and survey it
+		f.print("[    9.000000] reboot: System halted")
+	}},
 	"reads":      with(stuck, func(p *play) { p.reads = true }),
 	"hangs":      stuck,
 	"never-says": {},

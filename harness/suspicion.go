@@ -75,7 +75,7 @@ func (s *session) wentOn() {
 func (s *session) withdraw(why string) {
 	s.res.Stalls[len(s.res.Stalls)-1] = s.capture.stall
 	s.capture.cancel()
-	s.capture = nil
+	s.capture, s.view, s.users = nil, nil, nil // what was seen has gone on
 	s.watch.Withdraw()
 	s.req.Observer.Phase(Booting, why)
 }

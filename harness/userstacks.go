@@ -10,10 +10,8 @@ import (
 	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/vcpu"
 )
 
 // userStacksTime bounds the reading of all user-space stacks. A distribution's
@@ -30,14 +28,12 @@ func (s *session) userStacks(ctx context.Context, said *result.Memory) []guestme
 	defer func() { said.Took += time.Since(began) }()
 	ctx, cancel := context.WithTimeout(ctx, userStacksTime)
 	defer cancel()
-	_, registers, err := vcpu.Registers(ctx, s.g.qmp, nil)
-	if err != nil {
-		said.Problems = append(said.Problems, "user-space stacks: "+err.Error())
-		return nil
+	var stacks []guestmem.UserStack
+	var problems []string
+	ram, registers, err := s.ram(ctx)
+	if err == nil {
+		stacks, problems, err = s.req.UserStacks(ctx, ram, registers)
 	}
-	sc := s.req.Machine.Scenario
-	ram := physmem.New(s.g.ram, physmem.Ranges(sc.Arch, uint64(sc.MemoryMiB)<<20))
-	stacks, problems, err := s.req.UserStacks(ctx, ram, registers)
 	if err != nil {
 		problems = append(problems, "user-space stacks: "+err.Error())
 	}
