@@ -18,7 +18,6 @@ import (
 	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/scenarios"
@@ -182,15 +181,11 @@ func usageArgs(c *cobra.Command) {
 
 // planner makes the Planner that the flags ask for.
 func (a *app) planner() (*plan.Planner, error) {
-	store, err := cache.Default()
+	p, err := plan.New(a.version)
 	if err != nil {
 		return nil, err
 	}
-	state, err := rundir.Base()
-	if err != nil {
-		return nil, err
-	}
-	p := &plan.Planner{Store: store, State: state, Version: a.version, Mirror: a.mirror}
+	p.Mirror = a.mirror
 	switch a.accel {
 	case "auto":
 	case string(machine.KVM), string(machine.TCG):

@@ -24,7 +24,7 @@ func (f *facts) eventEvidence(what string, e dump.Event) Evidence {
 func (f *facts) taskEvidence(t *dump.Task) Evidence {
 	what := "the stack of " + t.String() + ", state " + t.State
 	if f.tasks.memory[t] {
-		return Evidence{What: what, Lines: clipLines(t.Lines()), Offset: -1, Source: sourceMemory}
+		return memoryEvidence(what, t)
 	}
 	src := f.tasks.source
 	if s := f.tasks.section; s == nil || t.Offset < s.Offset {
@@ -35,6 +35,13 @@ func (f *facts) taskEvidence(t *dump.Task) Evidence {
 		Lines: f.d.Evidence(t.Offset, t.End, t.Caller, maxTaskLines),
 	}
 }
+
+// memoryEvidence is the stack of a task of Input.Memory.
+func memoryEvidence(what string, t *dump.Task) Evidence {
+	return Evidence{What: what, Lines: clipLines(t.Lines()), Offset: -1, Source: sourceMemory}
+}
+
+func clipLines(lines []string) []string { return lines[:min(len(lines), maxTaskLines)] }
 
 // agentEvidence is the last report of the agent, nil if there is none.
 func (f *facts) agentEvidence() []Evidence {

@@ -13,12 +13,10 @@ func earlyException(f *facts) *Diagnosis {
 			return &Diagnosis{
 				Kind: KindPanic, Cause: CauseOops, Where: WhereKernel, Confidence: Certain,
 				Title: "PANIC: early exception in " + fn, Function: fn,
-				Task:    &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
-				Summary: "the kernel met an exception in " + fn + " before it had a handler for it, and halted",
-				Remedy:  "look at the registers in the evidence; earlyprintk=serial,keep shows the kernel's own words on the console",
-				Evidence: append([]Evidence{{
-					What: "the stack of " + t.String() + ", which halted the CPU", Offset: -1, Source: sourceMemory, Lines: clipLines(t.Lines()),
-				}}, f.vcpuEvidence()...),
+				Task:     &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+				Summary:  "the kernel met an exception in " + fn + " before it had a handler for it, and halted",
+				Remedy:   "look at the registers in the evidence; earlyprintk=serial,keep shows the kernel's own words on the console",
+				Evidence: append([]Evidence{memoryEvidence("the stack of "+t.String()+", which halted the CPU", t)}, f.vcpuEvidence()...),
 			}
 		}
 	}

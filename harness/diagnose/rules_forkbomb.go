@@ -17,12 +17,16 @@ const (
 // forkBomb: one program fills the process table. The guest works, and all its
 // work is to make more of the same.
 func forkBomb(f *facts) *Diagnosis {
-	tasks := f.in.Memory
+	tasks, evidence := f.in.Memory, memoryEvidence
 	if len(tasks) == 0 {
 		if f.tasks.section == nil || len(f.tasks.section.Tasks) < bombProcesses {
 			return nil
 		}
-		tasks = f.tasks.section.Tasks
+		tasks, evidence = f.tasks.section.Tasks, func(what string, t *dump.Task) Evidence {
+			e := f.taskEvidence(t)
+			e.What = what
+			return e
+		}
 	}
 	users, same := 0, map[string]int{}
 	first := map[string]*dump.Task{}
@@ -44,13 +48,11 @@ func forkBomb(f *facts) *Diagnosis {
 		t := first[comm]
 		return &Diagnosis{
 			Kind: KindHang, Cause: CauseForkBomb, Where: WhereUserspace, Confidence: Certain,
-			Title:   "hang: fork bomb: " + stableComm(t) + " fills the process table",
-			Summary: fmt.Sprintf("%d of the %d processes are called %s: it makes others of itself without end", n, users, comm),
-			Task:    &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
-			Remedy:  "look at what starts " + comm + ", the first of them " + t.String() + "; a limit on PIDs (TasksMax=, ulimit -u) keeps the rest of the system alive",
-			Evidence: []Evidence{{
-				What: "the first of them", Offset: -1, Source: sourceMemory, Lines: clipLines(t.Lines()),
-			}},
+			Title:    "hang: fork bomb: " + stableComm(t) + " fills the process table",
+			Summary:  fmt.Sprintf("%d of the %d processes are called %s: it makes others of itself without end", n, users, comm),
+			Task:     &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+			Remedy:   "look at what starts " + comm + ", the first of them " + t.String() + "; a limit on PIDs (TasksMax=, ulimit -u) keeps the rest of the system alive",
+			Evidence: []Evidence{evidence("the first of them", t)},
 		}
 	}
 	return nil

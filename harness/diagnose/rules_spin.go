@@ -27,7 +27,8 @@ func runaway(f *facts) *Diagnosis {
 			if t = f.onlyRunning(); t == nil || c.Symbol == "" {
 				continue
 			}
-			return f.spinsIn(t, functionOf(c.Symbol))
+			fn := functionOf(c.Symbol)
+			return f.spinsIn(t, fn, fn)
 		}
 		if met := crashedAt(t, at); met >= 0 {
 			return f.dies(t, met)
@@ -113,12 +114,10 @@ func (f *facts) dies(t *dump.Task, at int) *Diagnosis {
 	return &Diagnosis{
 		Kind: KindOops, Cause: CauseOops, Where: WhereKernel, Confidence: Certain,
 		Title: "exception in " + fn + ", and no end of its report", Function: fn,
-		Task:    &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
-		Summary: "the kernel met an exception in " + fn + " and is stuck in reporting it",
-		Remedy:  "look at " + fn + ": the report itself does not come through, so the registers in the evidence are all there is",
-		Evidence: append([]Evidence{{
-			What: "the stack of " + t.String() + ", which reports its own crash", Offset: -1, Source: sourceMemory, Lines: clipLines(t.Lines()),
-		}}, f.vcpuEvidence()...),
+		Task:     &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+		Summary:  "the kernel met an exception in " + fn + " and is stuck in reporting it",
+		Remedy:   "look at " + fn + ": the report itself does not come through, so the registers in the evidence are all there is",
+		Evidence: append([]Evidence{memoryEvidence("the stack of "+t.String()+", which reports its own crash", t)}, f.vcpuEvidence()...),
 	}
 }
 
@@ -133,25 +132,24 @@ func (f *facts) spins(t *dump.Task, at int) *Diagnosis {
 			break
 		}
 	}
-	out := f.spinsIn(t, fn)
+	what := fn
 	if inner != fn {
-		out.Summary = strings.Replace(out.Summary, " in "+fn, " in "+inner+", which "+fn+" called", 1)
+		what = inner + ", which " + fn + " called"
 	}
-	return out
+	return f.spinsIn(t, fn, what)
 }
 
-// spinsIn is the Diagnosis of a task that runs in a function.
-func (f *facts) spinsIn(t *dump.Task, fn string) *Diagnosis {
+// spinsIn is the Diagnosis of a task that runs in a function; what names the
+// place in words.
+func (f *facts) spinsIn(t *dump.Task, fn, what string) *Diagnosis {
 	w := classify(t)
 	out := &Diagnosis{
 		Kind: KindLockup, Cause: CauseSpin, Where: WhereKernel, Confidence: Likely,
 		Title: "a virtual CPU spins in " + fn, Function: fn,
-		Task:   &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
-		Chain:  []Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs"}},
-		Remedy: "look for an endless loop in " + fn + ", or for what it waits for without sleeping",
-		Evidence: append([]Evidence{{
-			What: "the stack of " + t.String() + ", which runs", Offset: -1, Source: sourceMemory, Lines: clipLines(t.Lines()),
-		}}, f.vcpuEvidence()...),
+		Task:     &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+		Chain:    []Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs"}},
+		Remedy:   "look for an endless loop in " + fn + ", or for what it waits for without sleeping",
+		Evidence: append([]Evidence{memoryEvidence("the stack of "+t.String()+", which runs", t)}, f.vcpuEvidence()...),
 	}
 	where := ""
 	switch {
@@ -166,8 +164,6 @@ func (f *facts) spinsIn(t *dump.Task, fn string) *Diagnosis {
 	if t.Syscall != nil {
 		out.Syscall = t.Syscall.Name
 	}
-	out.Summary = fmt.Sprintf("%s runs at full load in %s%s, and nothing new is on the console", t.String(), fn, where)
+	out.Summary = fmt.Sprintf("%s runs at full load in %s%s, and nothing new is on the console", t.String(), what, where)
 	return out
 }
-
-func clipLines(lines []string) []string { return lines[:min(len(lines), maxTaskLines)] }

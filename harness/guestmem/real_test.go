@@ -14,7 +14,6 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -29,15 +28,10 @@ func TestRealGuests(t *testing.T) {
 	if len(list) == 0 {
 		t.Skip("UNWEDGE_TEST_ARCHIVE lists no kernels")
 	}
-	store, err := cache.Default()
+	p, err := plan.New("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := rundir.Base()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &plan.Planner{Store: store, State: state, Version: "test"}
 	for _, arg := range list {
 		t.Run(arg, func(t *testing.T) { compareGuest(t, p, arg) })
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/guestmem/user"
-	"github.com/unwedge/unwedge/harness/guestmem/user/procmem"
 )
 
 // UserStack is the user-space stack of one task.
@@ -62,28 +61,6 @@ func (k *Kernel) UserStacks(ctx context.Context, m physmem.Reader, vcpus []VCPU,
 		}
 	}
 	return stacks, w.view.Problems, nil
-}
-
-// Mappings returns the mappings of the task with a PID, as /proc/PID/maps has
-// them, and what is known of them beside an error.
-func (k *Kernel) Mappings(ctx context.Context, m physmem.Reader, pid int) ([]procmem.Mapping, error) {
-	found, err := k.finder.Find(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	if k.user == nil {
-		return nil, fmt.Errorf("read user space: %w", k.noUser)
-	}
-	list := k.tasks.Read(ctx, found, 1)
-	i := slices.IndexFunc(list.Tasks, func(t tasks.Task) bool { return t.PID == pid && !t.Idle })
-	if i < 0 {
-		return nil, fmt.Errorf("read the mappings of PID %d: no such task", pid)
-	}
-	maps, err := k.user.NewReader(found, m, nil).Mappings(list.Tasks[i].Addr)
-	if err != nil {
-		return maps, fmt.Errorf("read the mappings of PID %d: %w", pid, err)
-	}
-	return maps, nil
 }
 
 func (w *walker) userStack(ctx context.Context, r *user.Reader, t *tasks.Task) (*UserStack, error) {

@@ -155,8 +155,8 @@ func (d disk) qemu() []string {
 		device += ",serial=" + escape(d.d.Serial)
 	}
 	drive := "if=none,format=raw,snapshot=on,id=" + id + ",file=" + escape(d.d.Path)
-	if d.d.ReadBPS > 0 {
-		drive += fmt.Sprintf(",throttling.bps-read=%d", d.d.ReadBPS)
+	if d.d.BPS > 0 {
+		drive += fmt.Sprintf(",throttling.bps-total=%d", d.d.BPS)
 	}
 	return []string{
 		"-drive", drive,

@@ -49,9 +49,9 @@ type Disk struct {
 	// Serial is the virtio-blk serial, which udev turns into
 	// /dev/disk/by-id/virtio-SERIAL; 20 bytes at most (virtio spec, 5.2.6).
 	Serial string
-	// ReadBPS makes the disk slow: so many bytes a second are read from it at
-	// most; 0 is as fast as it goes (QEMU, throttling.bps-read).
-	ReadBPS int64
+	// BPS makes the disk slow: so many bytes a second go to and from it at
+	// most; 0 is as fast as it goes (QEMU, throttling.bps-total).
+	BPS int64
 }
 
 // Sockets are how the harness reaches the guest: the console by a pair of named

@@ -180,7 +180,7 @@ func TestPathsWithCommasAndSpaces(t *testing.T) {
 	s := machine.Spec{
 		QEMU: "/opt/q e,mu", Scenario: scenarios.Scenario{Arch: arch.AArch64, Entropy: scenarios.None, MemoryMiB: 64, CPUs: 1},
 		Kernel: "/a, b/k", Initrd: "/a, b/i",
-		Disks: []machine.Disk{{Path: "/a, b/d,readonly=on", Serial: "x,y"}, {Path: "/plain", ReadBPS: 4096}},
+		Disks: []machine.Disk{{Path: "/a, b/d,readonly=on", Serial: "x,y"}, {Path: "/plain", BPS: 4096}},
 	}
 	args := s.Args()
 	if value(t, args, "-kernel") != "/a, b/k" || value(t, args, "-initrd") != "/a, b/i" {
@@ -188,7 +188,7 @@ func TestPathsWithCommasAndSpaces(t *testing.T) {
 	}
 	for _, want := range []string{
 		"if=none,format=raw,snapshot=on,id=disk0,file=/a,, b/d,,readonly=on", "virtio-blk-pci,drive=disk0,serial=x,,y",
-		"if=none,format=raw,snapshot=on,id=disk1,file=/plain,throttling.bps-read=4096", "virtio-blk-pci,drive=disk1",
+		"if=none,format=raw,snapshot=on,id=disk1,file=/plain,throttling.bps-total=4096", "virtio-blk-pci,drive=disk1",
 	} {
 		if !slices.Contains(args, want) {
 			t.Errorf("no %q in %q", want, args)

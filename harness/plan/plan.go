@@ -16,6 +16,7 @@ import (
 	"github.com/unwedge/unwedge/harness/qemu"
 	"github.com/unwedge/unwedge/harness/qemu/accel"
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
@@ -43,6 +44,20 @@ type Planner struct {
 
 	mu    sync.Mutex
 	hosts map[arch.Arch]*Host
+}
+
+// New returns a Planner over the user's own cache and state directory, so that
+// what one program has made the others find.
+func New(version string) (*Planner, error) {
+	store, err := cache.Default()
+	if err != nil {
+		return nil, err
+	}
+	state, err := rundir.Base()
+	if err != nil {
+		return nil, err
+	}
+	return &Planner{Store: store, State: state, Version: version}, nil
 }
 
 // Host is what boots guests of one arch on this machine.
@@ -111,9 +126,9 @@ func (e *UnsupportedError) Error() string {
 // (arch/x86/include/asm/setup.h, arch/arm64/include/uapi/asm/setup.h).
 const maxCmdline = 2047
 
-// supported checks what a scenario needs of a kernel, as far as its config is
-// known.
-func supported(sc scenarios.Scenario, k *kernel.Kernel) error {
+// Supported checks what a scenario needs of a kernel, as far as its config is
+// known. What is missing is an UnsupportedError.
+func Supported(sc scenarios.Scenario, k *kernel.Kernel) error {
 	if sc.Initramfs.FIPS() && k.Config != nil && k.Config.Get("CONFIG_CRYPTO_FIPS") != "y" {
 		return &UnsupportedError{sc.Name, k.Release, "it was built without CONFIG_CRYPTO_FIPS, so it does not know fips=1"}
 	}
@@ -129,7 +144,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	if k.Arch != sc.Arch {
 		return harness.Request{}, fmt.Errorf("%s is a kernel for %s, and scenario %s is for %s", k.Path, k.Arch, sc.Name, sc.Arch)
 	}
-	if err := supported(sc, k); err != nil {
+	if err := Supported(sc, k); err != nil {
 		return harness.Request{}, err
 	}
 	h, err := p.Host(ctx, sc.Arch)

@@ -194,16 +194,20 @@ func hex(re *regexp.Regexp, text string) (uint64, bool) {
 	return v, err == nil
 }
 
-// idlers are the functions in which a vCPU waits for an interrupt
-// (arch/x86/kernel/process.c, arch/x86/include/asm/irqflags.h,
-// arch/arm64/kernel/idle.c, kernel/sched/idle.c).
+// idlers are the functions in which a CPU rests (arch/x86/kernel/process.c,
+// arch/x86/include/asm/irqflags.h, arch/arm64/kernel/idle.c, kernel/sched/idle.c,
+// drivers/cpuidle).
 var idlers = map[string]bool{
-	"native_safe_halt": true, "pv_native_safe_halt": true, "acpi_safe_halt": true, "default_idle": true, "mwait_idle": true,
-	"arch_cpu_idle": true, "cpu_do_idle": true, "default_idle_call": true, "cpuidle_idle_call": true, "cpu_idle_poll": true,
-	"poll_idle": true, "do_idle": true,
+	"native_safe_halt": true, "pv_native_safe_halt": true, "arch_safe_halt": true, "tdx_safe_halt": true, "acpi_safe_halt": true,
+	"default_idle": true, "default_idle_call": true, "amd_e400_idle": true, "mwait_idle": true, "mwait_idle_with_hints": true,
+	"intel_idle": true, "poll_idle": true, "cpu_idle_poll": true, "acpi_idle_do_entry": true, "arch_cpu_idle": true, "cpu_do_idle": true,
+	"cpuidle_enter_state": true, "cpuidle_idle_call": true, "haltpoll_enter_idle": true, "do_idle": true,
 }
+
+// IdleFunction says that a CPU which is in the function of that name rests.
+func IdleFunction(name string) bool { return idlers[name] }
 
 // Idles says that the vCPU had nothing to do.
 func (s Sample) Idles() bool {
-	return !s.User && (s.Halted && (s.IRQsOff == nil || !*s.IRQsOff) || idlers[s.Place()])
+	return !s.User && (s.Halted && (s.IRQsOff == nil || !*s.IRQsOff) || IdleFunction(s.Place()))
 }

@@ -95,7 +95,6 @@ type Tracker struct {
 	seen      shapes
 	rising    rising
 	job       job
-	stage     agentproto.Stage
 	reached   bool
 	ending    ending
 	resets    int
@@ -155,7 +154,6 @@ func (t *Tracker) Bytes() { t.spoke = true }
 
 // Report takes a report of the agent.
 func (t *Tracker) Report(at time.Time, r agentproto.Report) {
-	t.stage = r.Stage
 	t.reached = t.reached || r.Stage == t.target
 	if t.seen.add(shape([]byte("agent: " + string(r.Stage)))) {
 		t.moved(at)
@@ -207,9 +205,6 @@ func (t *Tracker) Progress() time.Time { return t.progress }
 
 // Resets returns how often the guest reset itself.
 func (t *Tracker) Resets() int { return t.resets }
-
-// Stage returns the last stage that the agent reported, "" for none.
-func (t *Tracker) Stage() agentproto.Stage { return t.stage }
 
 // Gaps returns the longest times without progress that were followed by
 // progress, for the calibration of later boots.

@@ -20,7 +20,6 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/agentproto"
-	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -44,15 +43,10 @@ func (b *bench) sample(unit, format string, args ...any) *Sample {
 // plan prepares a boot of the default kernel in a scenario without an entropy
 // source, as the command line does.
 func (b *bench) plan(ctx context.Context, scenario string, a arch.Arch) (harness.Request, string, error) {
-	store, err := cache.Default()
+	p, err := plan.New("bench")
 	if err != nil {
 		return harness.Request{}, "", err
 	}
-	state, err := rundir.Base()
-	if err != nil {
-		return harness.Request{}, "", err
-	}
-	p := &plan.Planner{Store: store, State: state}
 	c, err := p.Candidate(ctx, plan.DefaultKernel(a), a)
 	if err != nil {
 		return harness.Request{}, "", err

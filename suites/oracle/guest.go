@@ -17,7 +17,6 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/qmp"
-	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
@@ -56,16 +55,11 @@ type Guest struct {
 
 // Boot boots the guest until it has stopped and dumps its memory below dir.
 func (h Hang) Boot(ctx context.Context, dir string) (*Guest, error) {
-	store, err := cache.Default()
+	p, err := plan.New("oracle")
 	if err != nil {
 		return nil, err
 	}
-	state, err := rundir.Base()
-	if err != nil {
-		return nil, err
-	}
-	p := &plan.Planner{Store: store, State: state, Version: "oracle"}
-	g := &Guest{Dump: filepath.Join(dir, "memory.elf"), store: store}
+	g := &Guest{Dump: filepath.Join(dir, "memory.elf"), store: p.Store}
 	if g.stock, err = p.Candidate(ctx, cmp.Or(h.Kernel, plan.DefaultKernel(h.Arch)), h.Arch); err != nil {
 		return nil, err
 	}

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/matrix"
@@ -33,7 +31,7 @@ type pause struct {
 	name   string
 	words  []string
 	initrd func([]byte) ([]byte, error)
-	slow   int // bytes a second that the disks give; 0 is no limit
+	slow   int64 // bytes a second that the disks give; 0 is no limit
 }
 
 // tinyPauses are PID 1's own: it does nothing, or works long and says how far
@@ -80,8 +78,8 @@ func newRotation(a arch.Arch, kernels []*candidate.Candidate, names []string, pa
 			}
 			t.Arch = []arch.Arch{a}
 			for _, sc := range t.Cells() {
-				if sc.Initramfs.FIPS() && c.Kernel.Config != nil && c.Kernel.Config.Get("CONFIG_CRYPTO_FIPS") != "y" {
-					continue // it does not know fips=1
+				if plan.Supported(sc, c.Kernel) != nil {
+					continue
 				}
 				for cpus := 1; cpus <= 2; cpus++ {
 					sc.CPUs = cpus
@@ -263,10 +261,8 @@ func (s *suite) runHealthy(ctx context.Context, j healthyBoot, load bool) (res *
 			return nil, dir, err
 		}
 	}
-	if j.pause.slow > 0 {
-		if req.Machine.QEMU, err = throttled(dir, req.Machine.QEMU, len(req.Machine.Disks), j.pause.slow); err != nil {
-			return nil, dir, err
-		}
+	for i := range req.Machine.Disks {
+		req.Machine.Disks[i].BPS = j.pause.slow
 	}
 	if load {
 		stop, err := loaded(ctx, s.load)
@@ -277,21 +273,4 @@ func (s *suite) runHealthy(ctx context.Context, j healthyBoot, load bool) (res *
 	}
 	res, err = harness.Boot(ctx, req)
 	return res, dir, err
-}
-
-// throttled puts a script in front of QEMU that slows its disks down: the
-// harness has no such disks, and QEMU's -set changes what other arguments said.
-func throttled(dir, qemu string, disks, bytesPerSecond int) (string, error) {
-	if strings.Contains(qemu, "'") {
-		return "", errors.New("slow disk: the path of QEMU holds a quote")
-	}
-	script := "#!/bin/sh\nexec '" + qemu + "' \"$@\""
-	for i := range disks {
-		script += fmt.Sprintf(" -set drive.disk%d.throttling.bps-total=%d", i, bytesPerSecond)
-	}
-	path := filepath.Join(dir, "slow-disk")
-	if err := os.WriteFile(path, []byte(script+"\n"), 0o755); err != nil {
-		return "", fmt.Errorf("slow disk: %w", err)
-	}
-	return path, nil
 }

@@ -12,8 +12,6 @@ import (
 
 	"github.com/unwedge/unwedge/harness/matrix"
 	"github.com/unwedge/unwedge/harness/plan"
-	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -30,15 +28,11 @@ type suite struct {
 }
 
 func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	store, err := cache.Default()
+	planner, err := plan.New("score")
 	if err != nil {
 		return err
 	}
-	state, err := rundir.Base()
-	if err != nil {
-		return err
-	}
-	s := &suite{options: o, plan: &plan.Planner{Store: store, State: state, Version: "score"}, log: stderr, stdout: stdout}
+	s := &suite{options: o, plan: planner, log: stderr, stdout: stdout}
 	if err := s.goOn(); err != nil {
 		return err
 	}

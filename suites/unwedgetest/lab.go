@@ -14,7 +14,6 @@ import (
 	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/progress"
 )
@@ -22,15 +21,10 @@ import (
 // planner is the process's one Planner, over the same cache and state as the
 // command line's, so that what one has made the other finds.
 var planner = sync.OnceValues(func() (*plan.Planner, error) {
-	store, err := cache.Default()
+	p, err := plan.New("suite")
 	if err != nil {
 		return nil, err
 	}
-	state, err := rundir.Base()
-	if err != nil {
-		return nil, err
-	}
-	p := &plan.Planner{Store: store, State: state, Version: "suite"}
 	switch accel := os.Getenv("UNWEDGE_ACCEL"); accel {
 	case "", "auto":
 	case string(machine.KVM), string(machine.TCG):

@@ -19,7 +19,6 @@ import (
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/scenarios"
@@ -38,15 +37,10 @@ func TestRealGuests(t *testing.T) {
 	if len(list) == 0 {
 		t.Skip("UNWEDGE_TEST_ARCHIVE lists no kernels")
 	}
-	store, err := cache.Default()
+	p, err := plan.New("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := rundir.Base()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &plan.Planner{Store: store, State: state, Version: "test"}
 	for _, arg := range list {
 		t.Run(arg, func(t *testing.T) {
 			t.Run("constructor", func(t *testing.T) { constructorBlocks(t, p, arg) })

@@ -120,18 +120,6 @@ func (l *Layout) NewReader(k *locate.Kernel, m physmem.Reader, files Files) *Rea
 	return &Reader{layout: l, guest: l.mem.Guest(k.Space, m), files: files, symbols: map[uint64]object.Symbols{}, left: maxSymbols}
 }
 
-// Mappings returns the mappings of the task whose task_struct is at an address.
-func (r *Reader) Mappings(task uint64) ([]procmem.Mapping, error) {
-	p, err := r.guest.Open(task)
-	if err != nil {
-		return nil, err
-	}
-	if p.Problem != "" {
-		err = fmt.Errorf("%s", p.Problem)
-	}
-	return p.Mappings, err
-}
-
 // Stack unwinds a task's user-space stack from the registers with which it
 // entered the kernel. It gives an error only where nothing can be read.
 func (r *Reader) Stack(ctx context.Context, task uint64, u *unwind.UserRegs) (*Stack, error) {
