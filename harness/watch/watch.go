@@ -45,6 +45,10 @@ const idleShare = 0.2
 // little later.
 const oneReset = time.Second
 
+// complaint is how long the kernel's report on a stall may take to print. Its
+// registers and traces are lines not seen before, and no progress.
+const complaint = 2 * time.Second
+
 // State is what the Decision asks for.
 type State int
 
@@ -90,21 +94,22 @@ type Tracker struct {
 	target agentproto.Stage
 	start  time.Time
 
-	progress  time.Time // the last one
-	spoke     bool      // any console byte since the last reset
-	seen      shapes
-	rising    rising
-	job       job
-	reached   bool
-	ending    ending
-	resets    int
-	reset     time.Time // the last one that counted
-	detector  string    // the kernel's own word on a stall, since the last progress
-	busy      meter
-	gaps      Reference
-	capturing bool
-	looked    time.Time // when the registers were last seen to change
-	worked    time.Time // when the vCPUs were last seen to do real work
+	progress   time.Time // the last one
+	spoke      bool      // any console byte since the last reset
+	seen       shapes
+	rising     rising
+	job        job
+	reached    bool
+	ending     ending
+	resets     int
+	reset      time.Time // the last one that counted
+	detector   string    // the kernel's own word on a stall, since the last progress
+	complained time.Time // when it was said
+	busy       meter
+	gaps       Reference
+	capturing  bool
+	looked     time.Time // when the registers were last seen to change
+	worked     time.Time // when the vCPUs were last seen to do real work
 }
 
 // ending is how the guest said it ends.
@@ -131,7 +136,7 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 		t.ending = ending{outcome: o, why: why, last: at}
 	}
 	if d := detectorLine(text); d != "" {
-		t.detector = d
+		t.detector, t.complained = d, at
 		return // the kernel complains about the stall: that is no progress
 	}
 	if j, ok := jobLine(at, text); ok {
@@ -144,7 +149,8 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 		return
 	}
 	h := shape(text)
-	if up := t.rising.rises(h, text); t.seen.add(h) || up {
+	up := t.rising.rises(h, text)
+	if fresh := t.seen.add(h); (fresh || up) && at.Sub(t.complained) >= complaint {
 		t.moved(at)
 	}
 }

@@ -389,3 +389,27 @@ func TestSystemdsOwnLimit(t *testing.T) {
 		}
 	}
 }
+
+// What follows a detector's line is its report, however new its lines are; the
+// boot that goes on later does so.
+func TestADetectorsTraceIsNoProgress(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	from := b.at
+	b.pass(2*time.Second, 0)
+	b.line("rcu: INFO: rcu_sched self-detected stall on CPU")
+	for _, f := range []string{"Call Trace:", " <IRQ>", " show_stack+0x1/0x2", " trigger_single_cpu_backtrace+0x3/0x4"} {
+		if b.line("%s", f); !b.Progress().Equal(from) {
+			t.Fatalf("%q is progress", f)
+		}
+	}
+	if d := b.pass(time.Hour, 0); d.State != watch.Suspect || b.at.Sub(from) > 5*time.Second {
+		t.Errorf("%+v %s after the last progress", d, b.at.Sub(from))
+	}
+	b = newBoot()
+	b.line("watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [a:1]")
+	b.pass(3*time.Second, 0)
+	if b.line("it goes on"); !b.Progress().Equal(b.at) {
+		t.Error("a line long after the report is no progress")
+	}
+}
