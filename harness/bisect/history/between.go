@@ -1,0 +1,124 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Range is the commits of which one is the first bad one.
+type Range struct {
+	// Good are the commits below the range: the revisions that the user named
+	// where they are ancestors of Bad, and otherwise the merge bases.
+	Good []Commit
+	// Bases says of which named revisions merge bases stand in Good, for the user
+	// to know what is booted: git bisect does the same.
+	Bases []string
+	// Commits are all that Bad has and Good have not, parents first; the last is
+	// Bad itself.
+	Commits []Commit
+	// Parents are, for each of Commits, the indices of its parents among them.
+	Parents [][]int
+}
+
+// Bad is the bad end.
+func (r *Range) Bad() Commit { return r.Commits[len(r.Commits)-1] }
+
+// Between lists what lies between the good revisions and the bad one.
+func (r *Repo) Between(ctx context.Context, good []string, bad string) (*Range, error) {
+	if len(good) == 0 {
+		return nil, &RangeError{"no good revision is named: use --good"}
+	}
+	end, err := r.Commit(ctx, bad)
+	if err != nil {
+		return nil, err
+	}
+	out := &Range{}
+	args := []string{"log", "--no-show-signature", "--topo-order", "--reverse", "--format=%P%x00" + format, end.Hash}
+	for _, rev := range good {
+		c, err := r.Commit(ctx, rev)
+		if err != nil {
+			return nil, err
+		}
+		if err := out.addGood(ctx, r, rev, c, bad, end); err != nil {
+			return nil, err
+		}
+	}
+	for _, g := range out.Good {
+		args = append(args, "^"+g.Hash)
+	}
+	list, err := git(ctx, r.dir, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := out.fill(list); err != nil {
+		return nil, err
+	}
+	if len(out.Commits) == 0 || out.Bad().Hash != end.Hash {
+		return nil, &RangeError{fmt.Sprintf("there is no commit between %s and %s", strings.Join(good, ", "), bad)}
+	}
+	return out, nil
+}
+
+// addGood adds one named revision's own good ends.
+func (out *Range) addGood(ctx context.Context, r *Repo, rev string, c Commit, bad string, end Commit) error {
+	if c.Hash == end.Hash {
+		return &RangeError{fmt.Sprintf("good %s and bad %s are the same commit %s", rev, bad, c.Short())}
+	}
+	bases, err := git(ctx, r.dir, "merge-base", "--all", c.Hash, end.Hash)
+	if errors.As(err, new(*GitError)) {
+		return &RangeError{fmt.Sprintf("good %s and bad %s have no common ancestor: they are of different histories", rev, bad)}
+	}
+	if err != nil {
+		return err
+	}
+	for hash := range strings.FieldsSeq(bases) {
+		switch hash {
+		case end.Hash:
+			return &RangeError{fmt.Sprintf("good %s comes after bad %s: if that is what hangs, swap --good and --bad", rev, bad)}
+		case c.Hash:
+		default:
+			out.Bases = append(out.Bases, rev)
+		}
+		base, err := r.read(ctx, hash)
+		if err != nil {
+			return err
+		}
+		if !out.has(hash) {
+			out.Good = append(out.Good, base)
+		}
+	}
+	return nil
+}
+
+func (out *Range) has(hash string) bool {
+	for _, g := range out.Good {
+		if g.Hash == hash {
+			return true
+		}
+	}
+	return false
+}
+
+// fill reads git's list, parents first.
+func (out *Range) fill(list string) error {
+	index := map[string]int{}
+	for line := range strings.Lines(list) {
+		parents, record, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\x00")
+		c, err := parse(record)
+		if err != nil {
+			return err
+		}
+		var own []int
+		for p := range strings.FieldsSeq(parents) {
+			if i, ok := index[p]; ok {
+				own = append(own, i)
+			}
+		}
+		index[c.Hash] = len(out.Commits)
+		out.Commits = append(out.Commits, c)
+		out.Parents = append(out.Parents, own)
+	}
+	return nil
+}

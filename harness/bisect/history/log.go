@@ -1,0 +1,44 @@
+package history
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Word is what a bisection says of a commit: git's own words.
+type Word string
+
+// The words.
+const (
+	Good Word = "good"
+	Bad  Word = "bad"
+	Skip Word = "skip"
+)
+
+// Said is one line of a bisection's log.
+type Said struct {
+	Commit Commit
+	Word   Word
+	// Note, where not empty, makes the line a comment that says why it does not
+	// count: a boot that went well by chance, for example.
+	Note string
+}
+
+// Log is a bisection as `git bisect log` writes it, for `git bisect replay`.
+// first is the answer, nil where there is none.
+func Log(said []Said, first *Commit) string {
+	var b strings.Builder
+	b.WriteString("git bisect start\n")
+	for _, s := range said {
+		if s.Note != "" {
+			fmt.Fprintf(&b, "# %s, not counted: [%s] %s (%s)\n", s.Word, s.Commit.Hash, s.Commit.Subject, s.Note)
+			continue
+		}
+		fmt.Fprintf(&b, "# %s: [%s] %s\n", s.Word, s.Commit.Hash, s.Commit.Subject)
+		fmt.Fprintf(&b, "git bisect %s %s\n", s.Word, s.Commit.Hash)
+	}
+	if first != nil {
+		fmt.Fprintf(&b, "# first bad commit: [%s] %s\n", first.Hash, first.Subject)
+	}
+	return b.String()
+}

@@ -1,0 +1,91 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Worktree is a work tree of its own, on no branch. One goroutine at a time.
+type Worktree struct {
+	repo *Repo
+	dir  string
+	at   string // the commit checked out, "" where unknown
+}
+
+// Worktree makes the work tree, or takes the one that an interrupted run has
+// left. The repository's `git worktree list` shows it. It is empty until the first
+// Checkout; at is any commit, which a repository without a HEAD needs.
+func (r *Repo) Worktree(ctx context.Context, dir string, at Commit) (*Worktree, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("make work tree: %w", err)
+	}
+	w := &Worktree{repo: r, dir: dir}
+	if w.usable(ctx) {
+		return w, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("make work tree: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, fmt.Errorf("make work tree: %w", err)
+	}
+	if _, err := git(ctx, r.dir, "worktree", "prune"); err != nil {
+		return nil, fmt.Errorf("make work tree: %w", err)
+	}
+	if _, err := git(ctx, r.dir, "worktree", "add", "--force", "--detach", "--no-checkout", dir, at.Hash); err != nil {
+		return nil, fmt.Errorf("make work tree %s: %w", dir, err)
+	}
+	return w, nil
+}
+
+// usable says whether the directory is a work tree of this very repository.
+func (w *Worktree) usable(ctx context.Context) bool {
+	if _, err := os.Stat(filepath.Join(w.dir, ".git")); err != nil {
+		return false
+	}
+	out, err := git(ctx, w.dir, "rev-parse", "--path-format=absolute", "--git-common-dir")
+	return err == nil && strings.TrimSpace(out) == w.repo.git
+}
+
+// Dir is where the files are.
+func (w *Worktree) Dir() string { return w.dir }
+
+// Checkout puts a commit's files into the work tree. Files that differ not
+// between this commit and the one before keep their times, so that make builds
+// only what changed.
+func (w *Worktree) Checkout(ctx context.Context, c Commit) error {
+	if w.at == c.Hash {
+		return nil
+	}
+	w.at = ""
+	// A run that was killed may have left git's lock; nobody else uses this tree.
+	lock, err := git(ctx, w.dir, "rev-parse", "--path-format=absolute", "--git-path", "index.lock")
+	if err != nil {
+		return fmt.Errorf("check out %s: %w", c.Short(), err)
+	}
+	if err := os.Remove(strings.TrimSpace(lock)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("check out %s: %w", c.Short(), err)
+	}
+	if _, err := git(ctx, w.dir, "checkout", "--quiet", "--force", "--detach", c.Hash); err != nil {
+		return fmt.Errorf("check out %s into %s: %w", c.Short(), w.dir, err)
+	}
+	// What a build may have put beside the source, and files of other commits.
+	if _, err := git(ctx, w.dir, "clean", "--quiet", "-ffdx"); err != nil {
+		return fmt.Errorf("clean %s: %w", w.dir, err)
+	}
+	w.at = c.Hash
+	return nil
+}
+
+// Remove takes the work tree away again, from the disk and from git's list.
+func (w *Worktree) Remove(ctx context.Context) error {
+	if _, err := git(ctx, w.repo.dir, "worktree", "remove", "--force", "--force", w.dir); err != nil {
+		return fmt.Errorf("remove work tree %s: %w", w.dir, err)
+	}
+	return nil
+}
