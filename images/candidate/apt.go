@@ -26,6 +26,9 @@ const (
 	listMaxAge    = 24 * time.Hour
 )
 
+// errNoSuite says that a mirror answers and has no such suite.
+var errNoSuite = errors.New("no such suite there")
+
 // apt runs the host's apt for one mirror, suite and architecture, with a state
 // of its own: the host's lists, cache and configuration are not touched, and
 // no root is needed. apt checks the signatures.
@@ -68,6 +71,9 @@ func (a *apt) update(ctx context.Context, force bool) error {
 		if _, old := os.Stat(a.stamp()); old == nil && !force && ctx.Err() == nil {
 			note(ctx, "package lists of "+a.spec.suite, "not refreshed, the old ones are used: "+err.Error())
 			return nil
+		}
+		if strings.Contains(err.Error(), "does not have a Release file") { // what apt says of a 404
+			err = fmt.Errorf("%w: %w", errNoSuite, err)
 		}
 		return fmt.Errorf("fetch package lists of %s from %s: %w", a.spec.suite, a.mirror, err)
 	}
@@ -167,36 +173,40 @@ type debPackage struct {
 }
 
 // resolve finds the packages that hold the kernel and its modules, the image
-// package first.
-func (a *apt) resolve(ctx context.Context, spec archiveSpec) ([]debPackage, error) {
+// package first. lacks are those the suite has dropped while it keeps the kernel.
+func (a *apt) resolve(ctx context.Context, spec archiveSpec) (found []debPackage, lacks []string, err error) {
 	name, err := a.expand(ctx, spec)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	first, err := a.show(ctx, name, spec.version)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	const maxPackages = 32
-	found := []debPackage{first}
+	found = []debPackage{first}
 	for i := 0; i < len(found) && len(found) < maxPackages; i++ {
 		for _, d := range kernelDepends(found[i].Depends) {
 			if slices.ContainsFunc(found, func(p debPackage) bool { return p.Name == d.name }) {
 				continue
 			}
 			p, err := a.show(ctx, d.name, d.version)
+			if errors.As(err, new(*NotFoundError)) && dispensable(d.name) {
+				lacks = append(lacks, d.name)
+				continue
+			}
 			if err != nil {
-				return nil, fmt.Errorf("%s needs it: %w", found[i].Name, err)
+				return nil, nil, fmt.Errorf("%s needs it: %w", found[i].Name, err)
 			}
 			found = append(found, p)
 		}
 	}
 	found = slices.DeleteFunc(found, func(p debPackage) bool { return isMeta(p.Name) })
 	if len(found) == 0 {
-		return nil, fmt.Errorf("package %s of %s: it leads to no kernel image package", name, spec.suite)
+		return nil, nil, fmt.Errorf("package %s of %s: it leads to no kernel image package", name, spec.suite)
 	}
 	slices.SortStableFunc(found, func(x, y debPackage) int { return cmp.Compare(imageRank(x.Name), imageRank(y.Name)) })
-	return found, nil
+	return found, slices.Compact(slices.Sorted(slices.Values(lacks))), nil
 }
 
 func imageRank(name string) int {

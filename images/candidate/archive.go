@@ -82,6 +82,7 @@ func archOfPackage(name string) arch.Arch {
 type resolution struct {
 	Inputs []string  `json:"inputs"` // of the cache entry
 	Origin string    `json:"origin"`
+	Lacks  []string  `json:"lacks,omitempty"`
 	When   time.Time `json:"when"`
 }
 
@@ -115,11 +116,11 @@ func resolveArchive(ctx context.Context, text string, opts Options) (*Candidate,
 	if err := a.update(ctx, opts.Refresh); err != nil {
 		return nil, err
 	}
-	pkgs, err := a.resolve(ctx, spec)
+	pkgs, lacks, err := a.resolve(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	r := resolution{Inputs: []string{"package v1"}, When: time.Now().UTC()}
+	r := resolution{Inputs: []string{"package v1"}, Lacks: lacks, When: time.Now().UTC()}
 	for _, p := range pkgs {
 		r.Inputs = append(r.Inputs, p.SHA256)
 	}
@@ -157,7 +158,7 @@ func (a *apt) candidate(ctx context.Context, store *cache.Store, r resolution, p
 	if err != nil {
 		return nil, err
 	}
-	c.Origin = r.Origin
+	c.Origin, c.Lacks = r.Origin, r.Lacks
 	return c, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,21 @@ func TestResolveArchiveSplitPackages(t *testing.T) {
 	check(t, err)
 	if c.Origin != "deb:linux-image-7.3.4-cloud-amd64=7.3-1@trixie-backports" || c.ModulesDir == "" || c.ConfigPath == "" || c.SystemMap == "" {
 		t.Errorf("candidate %+v", c)
+	}
+}
+
+// The archive drops the modules of superseded kernels before the kernels.
+func TestResolveArchiveWithoutModules(t *testing.T) {
+	f := newFakeApt(t)
+	const v = " (= 7.1-1)"
+	f.add("linux-image-7.1.7-amd64", "7.1-1", "linux-base-7.1.7-amd64"+v+", linux-binary-7.1.7-amd64"+v+", linux-modules-7.1.7-amd64"+v)
+	f.add("linux-binary-7.1.7-amd64", "7.1-1", "linux-base-7.1.7-amd64"+v, fedora(t)[0])
+	for range 2 {
+		c, err := Resolve(t.Context(), "deb:linux-image-7.1.7-amd64=7.1-1", f.opts)
+		check(t, err)
+		if want := []string{"linux-base-7.1.7-amd64", "linux-modules-7.1.7-amd64"}; !slices.Equal(c.Lacks, want) || c.ModulesDir != "" || c.Kernel.Release != release {
+			t.Errorf("candidate %+v, want it to lack %v", c, want)
+		}
 	}
 }
 

@@ -31,6 +31,9 @@ type Candidate struct {
 	// Origin is what the user asked for, made exact, such as
 	// "deb:linux-image-6.1.0-40-amd64=6.1.153-1@bookworm".
 	Origin string
+	// Lacks are packages with the modules or the configuration that the
+	// archive no longer holds, while it still has the kernel.
+	Lacks []string
 }
 
 // Options say where candidates may come from. The zero value works.

@@ -33,6 +33,14 @@ func firstPart(s string) string {
 	return p
 }
 
+// dispensable says whether a kernel can be booted without this package. The
+// archive drops the modules and configurations of superseded versions, which
+// are built from the source package linux, before their kernels, which come
+// from linux-signed-amd64.
+func dispensable(name string) bool {
+	return strings.HasPrefix(name, "linux-modules-") || strings.HasPrefix(name, "linux-base-")
+}
+
 type dependency struct{ name, version string }
 
 var dependRE = regexp.MustCompile(`^\s*([a-z0-9][a-z0-9+.-]+)(?::\w+)?\s*(?:\(=\s*([^)\s]+)\s*\))?\s*$`)

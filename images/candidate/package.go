@@ -38,16 +38,25 @@ func (e *PackageError) Error() string {
 func (e *PackageError) Unwrap() error { return e.Err }
 
 func resolvePackage(ctx context.Context, path string, extract extractor, opts Options) (*Candidate, error) {
-	sum, err := kernel.HashFile(path)
-	if err != nil {
-		return nil, err
+	files, missing := withParts(ctx, path)
+	key := cache.Key{Kind: "kernel", Inputs: []string{"package v1"}}
+	for _, f := range files {
+		sum, err := kernel.HashFile(f)
+		if err != nil {
+			return nil, err
+		}
+		key.Inputs = append(key.Inputs, sum)
 	}
-	key := cache.Key{Kind: "kernel", Inputs: []string{"package v1", sum}}
 	dir, err := opts.Cache.Get(ctx, key, func(ctx context.Context, dir string) error {
-		if err := extractInto(ctx, dir, extract, path); err != nil {
+		if err := extractInto(ctx, dir, extract, files...); err != nil {
 			return err
 		}
-		return describe(ctx, dir, path)
+		err := describe(ctx, dir, path)
+		var bad *PackageError
+		if errors.As(err, &bad) && len(missing) > 0 {
+			bad.Reason += "; not beside it: " + some(missing)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -107,7 +116,7 @@ func describe(ctx context.Context, dir, from string) error {
 		return fmt.Errorf("look through package %s: %w", from, err)
 	}
 	if len(found) == 0 {
-		return &PackageError{Path: from, Reason: "holds no kernel (Debian 7.x packages keep it in linux-binary-RELEASE; deb:PACKAGE follows the dependencies)"}
+		return &PackageError{Path: from, Reason: "holds no kernel (Debian 6.19 and later keep it in linux-binary-RELEASE: put those packages beside it, or use deb:PACKAGE, which follows the dependencies)"}
 	}
 	k, err := unpackInto(ctx, filepath.Join(root, found[0]), dir)
 	if err != nil {
