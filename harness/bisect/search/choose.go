@@ -1,0 +1,181 @@
+package search
+
+import "math"
+
+// choice is a Choice and what is expected of it.
+type choice struct {
+	Choice
+	done bool
+	good float64 // probability that all its boots are good, given that it can be judged
+	skip float64 // probability that it cannot be judged
+}
+
+// likelySteady is the probability of "the hang is steady and no verdict was wrong" above which the search goes like git.
+const likelySteady = 0.9
+
+// batches are the numbers of boots that are weighed against each other where going to another candidate costs something.
+var batches = []int{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48}
+
+func (s *Search) choose() choice {
+	if s.next == nil {
+		c := s.decide()
+		s.next = &c
+	}
+	return *s.next
+}
+
+func (s *Search) decide() choice {
+	if g := s.bestGroup(); g.p >= s.opts.Confidence {
+		return choice{Choice: Choice{Candidate: g.candidate()}, done: true}
+	}
+	doubt := s.skipped.likely(s.counts)
+	if c, ok := s.halve(doubt); ok {
+		return c
+	}
+	return s.gain(doubt)
+}
+
+// halve chooses as git bisect does: the candidate that divides those that can be the first bad one, if the hang is steady and
+// no verdict was wrong, most evenly. Candidates that probably cannot be judged count for less. It is not ok where another
+// explanation of what was seen has weight, or where nothing is left to divide.
+func (s *Search) halve(doubt []float64) (choice, bool) {
+	classes := s.belief.classes
+	var top, mass float64
+	for _, c := range classes {
+		top = max(top, c.weight[steady])
+	}
+	var live [][]int32
+	var total int32
+	for _, c := range classes {
+		if w := c.weight[steady]; w > top/2 && w > 0 {
+			if c.member == Older {
+				return choice{}, false
+			}
+			live = append(live, c.within)
+			total += int32(c.size)
+			mass += w * float64(c.size)
+		}
+	}
+	if mass < likelySteady {
+		return choice{}, false
+	}
+	best, score, inside := -1, 0.0, int32(0)
+	for c := range s.counts {
+		if s.skipped.has(c) {
+			continue
+		}
+		var in int32
+		for _, w := range live {
+			in += w[c]
+		}
+		v := float64(min(in, total-in))
+		if doubt != nil {
+			v *= 1 - doubt[c]
+		}
+		if v > score*(1+1e-9) {
+			best, score, inside = c, v, in
+		}
+	}
+	if best < 0 {
+		return choice{}, false
+	}
+	c := choice{Choice: Choice{Candidate: best, Boots: 1}, good: 1 - float64(inside)/float64(total), skip: usualSkip}
+	if doubt != nil {
+		c.skip = max(c.skip, doubt[best])
+	}
+	return c, true
+}
+
+// outlook is, for one class and one number of boots of a candidate that contains it, per member: the weight of "all good",
+// the weight × entropy of that outcome, and the weight × expected number of boots to the first Bad.
+type outlook struct{ good, blur, boots float64 }
+
+// foresee returns the outlook of candidates with the weights of a class, for each number of boots.
+func foresee(weight []float64, each float64, boots []int, rate func(k int) float64) []outlook {
+	out := make([]outlook, len(boots))
+	for k, w := range weight {
+		p := rate(k)
+		for i, m := range boots {
+			none := math.Pow(1-p, float64(m))
+			out[i].good += w * none
+			out[i].boots += w * (1 - none) / p
+		}
+	}
+	for i := range out {
+		out[i].blur = each * entropy(out[i].good/each)
+	}
+	return out
+}
+
+// gain chooses the candidate and the number of boots that promise most information about the culprit per cost.
+func (s *Search) gain(doubt []float64) choice {
+	boots := batches[:1]
+	if s.opts.SwitchCost > 0 {
+		boots = batches
+	}
+	type view struct {
+		within  []int32
+		in, out []outlook
+	}
+	var views []view
+	base := make([]outlook, len(boots)) // of a candidate that contains nothing
+	for _, c := range s.belief.classes {
+		if c.each*float64(c.size) < 1e-13 {
+			continue
+		}
+		v := view{within: c.within,
+			in:  foresee(c.weight, c.each, boots, func(k int) float64 { return rates[k] }),
+			out: foresee(c.weight, c.each, boots, func(int) float64 { return s.belief.wrong }),
+		}
+		for i, o := range v.out {
+			base[i].good += o.good * float64(c.size)
+			base[i].blur += o.blur * float64(c.size)
+			base[i].boots += o.boots * float64(c.size)
+		}
+		for i, o := range v.out {
+			v.in[i].good -= o.good
+			v.in[i].blur -= o.blur
+			v.in[i].boots -= o.boots
+		}
+		views = append(views, v)
+	}
+	best, score := choice{done: true}, 1e-15
+	sums := make([]outlook, len(boots))
+	for c := range s.counts {
+		if s.skipped.has(c) {
+			continue
+		}
+		copy(sums, base)
+		for _, v := range views {
+			if n := float64(v.within[c]); n > 0 {
+				for i, o := range v.in {
+					sums[i].good += n * o.good
+					sums[i].blur += n * o.blur
+					sums[i].boots += n * o.boots
+				}
+			}
+		}
+		skip, ready := usualSkip, s.ready(c)
+		if doubt != nil && !s.counts[c].judged() {
+			skip = max(skip, doubt[c])
+		}
+		for i, o := range sums {
+			v := (entropy(o.good) - o.blur) / (o.boots + ready)
+			if doubt != nil {
+				v *= 1 - skip
+			}
+			if v > score*(1+1e-9) {
+				best, score = choice{Choice: Choice{Candidate: c, Boots: boots[i]}, good: o.good, skip: skip}, v
+			}
+		}
+	}
+	return best
+}
+
+// ready is what has to be paid before candidate c can be booted, in boots.
+func (s *Search) ready(c int) float64 {
+	if c == s.last || !s.opts.Rebuild && s.counts[c].judged() {
+		return 0
+	}
+	return s.opts.SwitchCost
+}

@@ -1,0 +1,225 @@
+// Package search chooses which commit to boot next when a boot hang is bisected, and how often, and says how sure the answer is.
+//
+// It holds a joint belief over two unknowns: which candidate is the first bad one, and with what rate the hang shows in a
+// boot that can hang. A candidate that contains the first bad commit shows Bad at that rate, any other at Options.WrongRate.
+// Each verdict turns the belief by Bayes' rule; each choice is the one that promises most information about the culprit for
+// its cost. As long as every verdict agrees with a hang that shows each time, the choices are those of git bisect.
+//
+// The package is pure: no I/O, no clock, no randomness. The same history, options and observations give the same choices,
+// so a search is resumed by replaying its observations.
+package search
+
+import (
+	"fmt"
+	"math"
+)
+
+// History is the part of a version history that holds the culprit: what is in the bad end and not in the good ends.
+// Candidates are numbered from 0 in topological order, each after its parents.
+type History struct {
+	// Parents lists, for each candidate, its parents that are candidates too; each lower than the candidate's own number.
+	// The last candidate is the bad end, and every other is one of its ancestors.
+	Parents [][]int
+}
+
+// Verdict is what one boot of a candidate showed.
+type Verdict int
+
+// The verdicts. Skip says that the candidate cannot be judged: it does not build, or fails in another way.
+const (
+	Good Verdict = iota
+	Bad
+	Skip
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case Good:
+		return "good"
+	case Bad:
+		return "bad"
+	case Skip:
+		return "skip"
+	}
+	return fmt.Sprintf("Verdict(%d)", int(v))
+}
+
+// Older stands for the good ends where a candidate is expected: the culprit is older than the whole history.
+const Older = -1
+
+// Options says what is believed before the first boot, what things cost and when to stop. The zero value is ready to use.
+type Options struct {
+	// Confidence is the probability at which the search is done, above 0 and below 1; 0 is 0.99.
+	Confidence float64
+	// Intermittent says that the hang is known not to show in every boot: each rate from 0.05 to 1 is equally likely.
+	Intermittent bool
+	// Steady is the prior probability that the hang shows in every boot of a bad candidate, above 0 and below 1; the rest
+	// is spread over lower rates. 0 is DefaultSteady. It has no effect together with Intermittent.
+	Steady float64
+	// WrongRate is the probability that a boot without the culprit is judged Bad, from 1e-9 to 0.04; 0 is
+	// 1e-8, or 1e-5 with Intermittent.
+	WrongRate float64
+	// SwitchCost is what making a candidate ready costs, in boots, from 0 to 1000. It is paid when a candidate is
+	// booted that was not booted before.
+	SwitchCost float64
+	// Rebuild says that nothing built is kept: SwitchCost is also paid for going back to a candidate.
+	Rebuild bool
+	// BadEndBoots is how often the bad end was seen bad before the search; 0 is once. More can be added by Observe.
+	BadEndBoots int
+	// OlderPrior is the prior probability that the culprit is in the good ends already and was missed there; 0 takes the
+	// user's word that they are good. Below 1.
+	OlderPrior float64
+	// GoodEndBoots is how often the good ends were seen good. It counts only together with OlderPrior.
+	GoodEndBoots int
+}
+
+// DefaultSteady is the prior probability of a hang that shows every time. It is chosen so high that a hang which does
+// never costs more boots than git bisect, in histories up to some 100,000 commits and with the default confidence;
+// Answer.Doubted tells what the same observations are worth to someone who believes in it less.
+const DefaultSteady = 1 - 1e-5
+
+// doubtedSteady is the prior behind Answer.Doubted: one hang in ten does not show every time.
+const doubtedSteady = 0.9
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Confidence == 0 {
+		o.Confidence = 0.99
+	}
+	if o.Steady == 0 {
+		o.Steady = DefaultSteady
+	}
+	if o.WrongRate == 0 {
+		o.WrongRate = 1e-8
+		if o.Intermittent {
+			o.WrongRate = 1e-5
+		}
+	}
+	if o.BadEndBoots == 0 {
+		o.BadEndBoots = 1
+	}
+	switch {
+	case !(o.Confidence > 0 && o.Confidence < 1):
+		return o, fmt.Errorf("confidence %v: want above 0 and below 1", o.Confidence)
+	case !(o.Steady > 0 && o.Steady < 1):
+		return o, fmt.Errorf("prior of a steady hang %v: want above 0 and below 1", o.Steady)
+	case !(o.WrongRate >= 1e-9 && o.WrongRate <= 0.04):
+		return o, fmt.Errorf("rate of wrong verdicts %v: want 1e-9 to 0.04", o.WrongRate)
+	case !(o.SwitchCost >= 0 && o.SwitchCost <= 1000):
+		return o, fmt.Errorf("cost of another candidate %v boots: want 0 to 1000", o.SwitchCost)
+	case o.BadEndBoots < 0 || o.BadEndBoots > maxBoots:
+		return o, fmt.Errorf("boots of the bad end %d: want 1 to %d", o.BadEndBoots, maxBoots)
+	case o.GoodEndBoots < 0 || o.GoodEndBoots > maxBoots:
+		return o, fmt.Errorf("boots of the good ends %d: want 0 to %d", o.GoodEndBoots, maxBoots)
+	case !(o.OlderPrior >= 0 && o.OlderPrior < 1):
+		return o, fmt.Errorf("prior of a culprit before the history %v: want 0 to below 1", o.OlderPrior)
+	}
+	return o, nil
+}
+
+// maxBoots bounds how many observations of one kind are taken, so that no sum of logarithms leaves the range of float64.
+const maxBoots = 1_000_000
+
+// Search is the state of one bisection. It is not safe for concurrent use.
+type Search struct {
+	opts    Options
+	dag     *dag
+	belief  belief
+	counts  []tally // what was observed of each candidate
+	skipped skipSet
+	total   int     // observations so far
+	last    int     // the candidate of the last observation, Older before the first
+	next    *choice // cached until the next observation
+}
+
+// tally counts the verdicts of one candidate.
+type tally struct{ good, bad, skip int }
+
+func (t tally) judged() bool { return t.good+t.bad > 0 }
+
+// New starts a search. The bad end counts as seen bad Options.BadEndBoots times.
+// The error wraps ErrHistory where the history is at fault.
+func New(h History, o Options) (*Search, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("search options: %w", err)
+	}
+	d, err := newDAG(h)
+	if err != nil {
+		return nil, err
+	}
+	s := &Search{opts: o, dag: d, counts: make([]tally, d.n), last: Older}
+	s.skipped = newSkipSet(d)
+	s.belief = newBelief(d, o)
+	s.counts[d.n-1].bad = o.BadEndBoots
+	return s, nil
+}
+
+// Choice is what to boot next.
+type Choice struct {
+	Candidate int
+	// Boots is how often to boot it at most before Next is asked again; stop at the first Bad or Skip.
+	Boots int
+}
+
+// Next chooses what to boot next. done says that Answer is as sure as was asked for, or that no boot could make it surer;
+// the choice is then void. It may be asked any time and answers the same until the next Observe.
+func (s *Search) Next() (c Choice, done bool) {
+	n := s.choose()
+	return n.Choice, n.done
+}
+
+// Observe takes the verdict of one boot. A candidate whose latest verdict is Skip is not asked for again.
+// Verdicts that contradict each other are no error: they make an intermittent hang, or else a wrong verdict, more likely.
+// The error is for a candidate or a verdict that does not exist, and leaves the search as it was. Older stands for the
+// good ends, whose verdict can be Good or Bad where Options.OlderPrior allows for it.
+func (s *Search) Observe(candidate int, v Verdict) error {
+	switch {
+	case v < Good || v > Skip:
+		return fmt.Errorf("observe candidate %d: unknown verdict %d", candidate, int(v))
+	case s.total >= maxBoots:
+		return fmt.Errorf("observe candidate %d: more than %d observations", candidate, maxBoots)
+	case candidate == Older && s.opts.OlderPrior == 0:
+		return fmt.Errorf("observe the good ends: they are taken as good, the options give no prior for a culprit before them")
+	case candidate == Older && v == Skip:
+		return fmt.Errorf("observe the good ends: they cannot be skipped")
+	case candidate < Older || candidate >= s.dag.n:
+		return fmt.Errorf("observe candidate %d: want 0 to %d", candidate, s.dag.n-1)
+	}
+	s.next = nil
+	s.total++
+	if candidate == Older {
+		s.belief.observeOlder(v)
+		return nil
+	}
+	s.last = candidate
+	switch v {
+	case Skip:
+		s.counts[candidate].skip++
+		s.skipped.add(candidate)
+		return nil
+	case Good:
+		s.counts[candidate].good++
+	case Bad:
+		s.counts[candidate].bad++
+	}
+	s.skipped.remove(candidate)
+	s.belief.observe(candidate, v)
+	return nil
+}
+
+// Posterior returns, for each candidate, the probability that it is the first bad one. It sums to 1 − Answer.Older.
+func (s *Search) Posterior() []float64 {
+	out := make([]float64, s.dag.n)
+	for c := range out {
+		out[c] = s.belief.classes[s.belief.classOf[c]].each
+	}
+	return out
+}
+
+// entropy is that of a coin with probability p, in bits.
+func entropy(p float64) float64 {
+	if p <= 0 || p >= 1 {
+		return 0
+	}
+	return -(p*math.Log(p) + (1-p)*math.Log1p(-p)) / math.Ln2
+}
