@@ -39,6 +39,9 @@ type Task struct {
 	Syscall   *Syscall `json:"syscall,omitempty"`
 	// UserIP is the user-mode instruction pointer, 0 if not printed.
 	UserIP uint64 `json:"user_ip,omitempty"`
+	// Switches is how often it was scheduled away; 0 where not known: no kernel
+	// prints it.
+	Switches uint64 `json:"switches,omitempty"`
 	// Offset and End are the range of the log the task was read from. Lines
 	// of other writers may stand in it.
 	Offset int64 `json:"offset"`

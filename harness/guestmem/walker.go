@@ -130,6 +130,7 @@ func (w *walker) tasks(ctx context.Context) {
 		d := dump.Task{
 			Comm: t.Comm, PID: t.PID, TGID: t.TGID, PPID: t.PPID, State: t.State, CPU: t.CPU,
 			Running: t.OnCPU, Flags: t.InfoFlags, TaskFlags: t.Flags, KernelThread: t.Kthread(),
+			Switches: t.Switches,
 		}
 		d.Workqueue = w.k.tasks.Work(w.found, t, w.symbol)
 		if ctx.Err() != nil {

@@ -21,6 +21,7 @@ type Layout struct {
 	parent, mm, signal, onCPU, cpu, tiFlags                            field
 	sp, fp, pc                                                         field // of the saved context
 	worker                                                             field // struct kthread *
+	nvcsw, nivcsw                                                      field // how often it was scheduled away
 
 	threadHead  field // of signal_struct
 	kthreadData field // of kthread
@@ -68,7 +69,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	}
 	for _, f := range []field{
 		l.tasks, l.threadNode, l.pid, l.tgid, l.comm, l.state, l.exitState, l.flags, l.stack, l.parent, l.mm,
-		l.signal, l.onCPU, l.cpu, l.tiFlags, l.sp, l.fp, l.pc, l.worker,
+		l.signal, l.onCPU, l.cpu, l.tiFlags, l.sp, l.fp, l.pc, l.worker, l.nvcsw, l.nivcsw,
 	} {
 		l.size = max(l.size, f.Off+f.Size)
 	}
@@ -117,6 +118,8 @@ func (l *Layout) optional(img *kimage.Image) {
 	// Where a kthread keeps its struct kthread: worker_private since 5.17,
 	// set_child_tid before (kernel/kthread.c, to_kthread).
 	l.worker = first([]string{"task_struct", "worker_private"}, []string{"task_struct", "set_child_tid"})
+	l.nvcsw = first([]string{"task_struct", "nvcsw"})
+	l.nivcsw = first([]string{"task_struct", "nivcsw"})
 	l.kthreadData = first([]string{"kthread", "data"})
 	l.currentFunc = first([]string{"worker", "current_func"})
 	l.currentPWQ = first([]string{"worker", "current_pwq"})

@@ -22,6 +22,8 @@ type Task struct {
 	Idle  bool // the idle task of a CPU: PID 0
 	// Flags are task_struct.flags, InfoFlags thread_info.flags.
 	Flags, InfoFlags uint64
+	// Switches is how often it was scheduled away, of its own will or not.
+	Switches uint64
 	// User says that it has an address space of its own.
 	User bool
 	// Stack and StackSize are its kernel stack.
@@ -65,7 +67,8 @@ func (l *Layout) read(k *locate.Kernel, addr uint64) (Task, error) {
 		Flags: get(b, l.flags), InfoFlags: get(b, l.tiFlags), User: get(b, l.mm) != 0,
 		Stack: get(b, l.stack), StackSize: l.stackSize, SP: get(b, l.sp), FP: get(b, l.fp), PC: get(b, l.pc),
 		OnCPU: get(b, l.onCPU) != 0, CPU: -1,
-		parent: get(b, l.parent), signal: get(b, l.signal), worker: get(b, l.worker),
+		Switches: get(b, l.nvcsw) + get(b, l.nivcsw),
+		parent:   get(b, l.parent), signal: get(b, l.signal), worker: get(b, l.worker),
 	}
 	t.next = binary.LittleEndian.Uint64(b[l.tasks.Off:])
 	t.prev = binary.LittleEndian.Uint64(b[l.tasks.Off+8:])
