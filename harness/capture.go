@@ -44,11 +44,12 @@ const workPlaces = 10
 type captured struct {
 	registers []vcpu.Sample
 	attempts  []sysrq.Attempt
-	wake      time.Duration // in how long the last of user space's timers is due
-	works     bool          // a vCPU is seen to do real work
-	idle      bool          // every vCPU idles
-	frozen    bool          // no vCPU computes anything
-	reads     bool          // a disk answered reads meanwhile
+	wake      time.Duration  // in how long the last of user space's timers is due
+	works     bool           // a vCPU is seen to do real work
+	idle      bool           // every vCPU idles
+	frozen    bool           // no vCPU computes anything
+	reads     bool           // a disk answered reads meanwhile
+	before    *guestmem.View // before the sysrq keys, where view is of after them
 	view      *guestmem.View
 	users     []guestmem.UserStack
 	memory    result.Memory
@@ -94,7 +95,7 @@ func (s *session) question(ctx context.Context, got captured) captured {
 	s.keys(ctx, &got, first != nil)
 	if got.view = first; first != nil {
 		if again := s.recallStill(ctx, &got.memory); again != nil {
-			got.view = again
+			got.before, got.view = first, again
 			got.memory.Ticks = again.Jiffies - first.Jiffies
 		}
 		got.failed(ctx, s.saveMemory(got.view))

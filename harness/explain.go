@@ -45,7 +45,10 @@ func (s *session) facts(end int64) (diagnose.Input, error) {
 	if n := len(res.Stalls); n > 0 {
 		last := res.Stalls[n-1]
 		if v := s.view; v != nil && !last.WentOn && stillRuns(res.Outcome) {
-			in.Memory, in.Owners, in.User = v.Tasks, v.Owners, userFacts(s.users)
+			in.Memory, in.MemoryPartial, in.Owners, in.User = v.Tasks, !v.Complete, v.Owners, userFacts(s.users)
+			if s.before != nil {
+				in.MemoryBefore = s.before.Tasks
+			}
 			if len(v.Log) > 0 && !bytes.Contains(log, []byte(kernelsFirst)) {
 				in.Log = append(log, v.Log...)
 				s.noteOnce("the console shows no kernel: its log was read from memory")
@@ -53,6 +56,9 @@ func (s *session) facts(end int64) (diagnose.Input, error) {
 		}
 		in.VCPUs, in.Repeated = vcpuFacts(last), last.Repeated
 		for _, a := range last.Attempts {
+			if in.Asked == 0 || a.From < in.Asked {
+				in.Asked = a.From
+			}
 			in.Attempts = append(in.Attempts, diagnose.Attempt{
 				Key: a.Key, Route: string(a.Route), Yielded: a.Yield == sysrq.Captured || a.Yield == sysrq.Torn, Detail: a.Note,
 			})
@@ -176,6 +182,23 @@ func (s *session) atCapture() diagnose.Diagnosis {
 	}
 	in.Ending = diagnose.EndingSilent
 	return diagnose.Diagnose(in)
+}
+
+// undisturbed is the cause of the stall before it was looked at: the keys of
+// sysrq feed the entropy pool, and what memory shows after them may be cured.
+func (s *session) undisturbed(d diagnose.Diagnosis) diagnose.Cause {
+	if s.before == nil {
+		return d.Cause
+	}
+	in, err := s.facts(s.capture.from)
+	if err != nil {
+		return d.Cause
+	}
+	in.Ending, in.Memory, in.MemoryPartial, in.Owners = diagnose.EndingSilent, s.before.Tasks, !s.before.Complete, s.before.Owners
+	if first := diagnose.Diagnose(in); first.Cause == diagnose.CauseEntropy {
+		return first.Cause
+	}
+	return d.Cause
 }
 
 // hopeless says that a diagnosis names a cause that no timer will mend.

@@ -36,6 +36,7 @@ type session struct {
 	bad     chan error
 
 	capture *capture       // the one under way or being confirmed
+	before  *guestmem.View // of the last capture, before its sysrq keys
 	view    *guestmem.View // of the last capture
 	users   []guestmem.UserStack
 

@@ -75,7 +75,7 @@ func (s *session) wentOn() {
 func (s *session) withdraw(why string) {
 	s.res.Stalls[len(s.res.Stalls)-1] = s.capture.stall
 	s.capture.cancel()
-	s.capture, s.view, s.users = nil, nil, nil // what was seen has gone on
+	s.capture, s.before, s.view, s.users = nil, nil, nil, nil // what was seen has gone on
 	s.watch.Withdraw()
 	s.req.Observer.Phase(Booting, why)
 }
@@ -115,7 +115,7 @@ func (s *session) captured(got captured) {
 		s.rename(got.registers, got.view.Offset)
 	}
 	c.stall.Registers, c.stall.Attempts = got.registers, got.attempts
-	s.users = got.users
+	s.users, s.before = got.users, got.before
 	if s.view = got.view; got.memory.Took > 0 {
 		c.stall.Memory = &got.memory
 	}
@@ -146,7 +146,7 @@ func (s *session) captured(got captured) {
 	confirm := s.watch.Limits().Confirm
 	c.patience = max(confirm/2, confirm-c.finished.Sub(s.start)+c.stall.Noticed)
 	why := c.stall.Why
-	c.cause = d.Cause
+	c.cause = s.undisturbed(d)
 	if due := s.due(got, d); due > 0 {
 		c.patience += due
 		c.stall.Wake = due

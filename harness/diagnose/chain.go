@@ -87,11 +87,17 @@ func (s *taskSet) hardest(c *chain) *dump.Task {
 }
 
 // links gives the chain in the form of a Diagnosis.
-func (c *chain) links() []Link {
+func (c *chain) links(s *taskSet) []Link {
 	out := make([]Link, 0, len(c.tasks))
 	for i, t := range c.tasks {
 		w := c.waits[i]
-		l := Link{Comm: t.Comm, PID: t.PID, State: t.State, Waits: w.what, Func: w.fn, Why: w.why}
+		l := Link{Comm: t.Comm, PID: t.PID, State: t.State, Waits: w.what, Func: w.fn, Why: w.why, Source: s.from[t]}
+		if l.Source == "" { // one that is only named as an owner
+			l.Source = sourceConsole
+			if s.source == sourceMemory {
+				l.Source = sourceMemory
+			}
+		}
 		if t.Syscall != nil {
 			l.Syscall = t.Syscall.Name
 			if (w.mech == onChild || w.mech == onPoll || w.mech == onEntropy) && l.Syscall != "" {

@@ -35,6 +35,12 @@ func (d *Diagnosis) clean() {
 			*s = cleanText(*s, maxTitle)
 		}
 	}
+	if c := d.Compared; c != nil {
+		for i := range c.Differences {
+			f := &c.Differences[i]
+			f.Comm, f.Memory, f.Printed = cleanText(f.Comm, maxName), cleanText(f.Memory, maxTitle), cleanText(f.Printed, maxTitle)
+		}
+	}
 	for i, n := range d.Notes {
 		d.Notes[i] = cleanText(n, maxText)
 	}

@@ -173,7 +173,7 @@ func gather(in Input) *facts {
 		d = &with
 	}
 	in.VCPUs = atRest(in.VCPUs)
-	f := &facts{in: in, d: d, tasks: collect(d, in.Memory)}
+	f := &facts{in: in, d: d, tasks: collect(d, in)}
 	f.chain = follow(f.tasks, d)
 	f.end, f.wait = f.chain.end()
 	return f
@@ -186,8 +186,10 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 		out.Stage = string(f.in.Agent[n-1].Stage)
 	}
 	if out.Chain == nil && (out.Kind == KindHang || out.Kind == KindLockup || out.Kind == KindUnknown || out.Kind == KindHalted) {
-		out.Chain = f.chain.links()
+		out.Chain = f.chain.links(f.tasks)
 	}
+	out.Compared = f.compareSources()
+	f.doubt(out)
 	if out.Kind == KindHang || out.Kind == KindUnknown {
 		out.Notes = append(out.Notes, f.chain.notes...)
 		if f.chain.torn && len(f.chain.tasks) > 0 {
@@ -250,7 +252,7 @@ func (f *facts) compare(out *Diagnosis) {
 		if t.PID != f.end.PID || t.Comm != f.end.Comm {
 			continue
 		}
-		if sameStack(t, f.end) {
+		if sameStack(t, f.end) || f.tasks.asPrinted[t.PID] != nil && sameStack(t, f.tasks.asPrinted[t.PID]) {
 			out.Notes = append(out.Notes, "an earlier task dump shows the same task with the same stack")
 			return
 		}

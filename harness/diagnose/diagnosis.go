@@ -123,6 +123,8 @@ type Link struct {
 	Syscall string `json:"syscall,omitempty"`
 	// Why says in words what it waits for.
 	Why string `json:"why,omitempty"`
+	// Source is where the task and its stack are known from, as in Evidence.
+	Source string `json:"source,omitempty"`
 }
 
 // Evidence is a piece of the log or another observation that a Diagnosis rests
@@ -172,4 +174,7 @@ type Diagnosis struct {
 	Notes []string `json:"notes,omitempty"`
 	// References are upstream commits and documents.
 	References []string `json:"references,omitempty"`
+	// Compared says how far memory and the printed dump agree; nil where one of
+	// them is missing.
+	Compared *Compared `json:"compared,omitempty"`
 }

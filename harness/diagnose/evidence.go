@@ -23,17 +23,22 @@ func (f *facts) eventEvidence(what string, e dump.Event) Evidence {
 
 func (f *facts) taskEvidence(t *dump.Task) Evidence {
 	what := "the stack of " + t.String() + ", state " + t.State
-	if f.tasks.memory[t] {
+	src := f.source(t)
+	if src == sourceMemory {
 		return memoryEvidence(what, t)
-	}
-	src := f.tasks.source
-	if s := f.tasks.section; s == nil || t.Offset < s.Offset {
-		src = sourceConsole
 	}
 	return Evidence{
 		What: what, Offset: t.Offset, Source: src,
 		Lines: f.d.Evidence(t.Offset, t.End, t.Caller, maxTaskLines),
 	}
+}
+
+// source is where the stack of a task is from.
+func (f *facts) source(t *dump.Task) string {
+	if src, ok := f.tasks.from[t]; ok {
+		return src
+	}
+	return sourceConsole
 }
 
 // memoryEvidence is the stack of a task of Input.Memory.

@@ -37,8 +37,16 @@ type Input struct {
 	// Attempts are the sysrq keys that were sent.
 	Attempts []Attempt
 	// Memory are the tasks that were read from the guest's memory; nil where
-	// it was not read. They are used where no whole sysrq-t is there.
-	Memory []dump.Task
+	// it was not read. They are used first, unless MemoryPartial: the list was
+	// not read to its end.
+	Memory        []dump.Task
+	MemoryPartial bool
+	// MemoryBefore are the tasks of a look before the sysrq keys were sent, nil
+	// where there was none but Memory.
+	MemoryBefore []dump.Task
+	// Asked is where in the log the answers to the last sysrq keys begin, 0
+	// where that is not known: a dump before it is of an earlier look.
+	Asked int64
 	// Owners are the owners of locks that memory tells, as far as it does;
 	// their Offset and End are 0.
 	Owners []dump.Ownership

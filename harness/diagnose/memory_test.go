@@ -40,9 +40,8 @@ func TestMemoryLocatesWhatSysrqCannotReach(t *testing.T) {
 	t.Errorf("no evidence from memory: %+v", d.Evidence)
 }
 
-// A whole sysrq-t of the same boot is the kernel's own word.
-func TestWholeDumpIsPreferredToMemory(t *testing.T) {
-	log := silentBoot + `[    9.000000] sysrq: Show State
+// wholeDump is a sysrq-t of init in pipe_read.
+const wholeDump = `[    9.000000] sysrq: Show State
 [    9.000100] task:init            state:S stack:0     pid:1     ppid:0      flags:0x00000002
 [    9.000200] Call Trace:
 [    9.000300]  <TASK>
@@ -52,18 +51,49 @@ func TestWholeDumpIsPreferredToMemory(t *testing.T) {
 [    9.000700]  vfs_read+0x1a/0x300
 [    9.000800]  ksys_read+0x6b/0xf0
 [    9.000900]  do_syscall_64+0x55/0xb0
+[    9.000950]  entry_SYSCALL_64_after_hwframe+0x6e/0xd8
 [    9.001000]  </TASK>
 [    9.002000] Sched Debug Version: v0.11, 6.1.0 #1
 [    9.003000] sysrq: Show Blocked State
 `
+
+// A whole sysrq-t leads where the list of tasks in memory has no end.
+func TestWholeDumpIsPreferredToPartialMemory(t *testing.T) {
+	log := silentBoot + wholeDump
 	d := dump.Parse([]byte(log))
 	sec, ok := d.Last(dump.SectionState)
-	got := diagnose.Diagnose(diagnose.Input{Log: []byte(log), Ending: diagnose.EndingSilent, Memory: sleepingInitcall})
+	got := diagnose.Diagnose(diagnose.Input{Log: []byte(log), Ending: diagnose.EndingSilent, Memory: sleepingInitcall, MemoryPartial: true})
 	if !ok || !sec.Complete {
 		t.Fatal("the dump is not whole")
 	}
-	if strings.Contains(got.Title+got.Function, "arp_init") {
-		t.Errorf("diagnosed from memory: %q", got.Title)
+	if got.Function != "pipe_read" || got.Chain[0].Source != "sysrq-t" {
+		t.Errorf("diagnosed from memory: %q, %+v", got.Title, got.Chain)
+	}
+	got = diagnose.Diagnose(diagnose.Input{Log: []byte(log), Ending: diagnose.EndingSilent, Memory: sleepingInitcall})
+	if got.Function != "arp_init" || got.Chain[0].Source != "memory" {
+		t.Errorf("not diagnosed from memory: %q, %+v", got.Title, got.Chain)
+	}
+}
+
+// What memory lacks, the printed dump fills in: a stack that was not unwound to
+// its end, and a task of a list without one.
+func TestDumpFillsInWhatMemoryLacks(t *testing.T) {
+	broken := []dump.Task{{Comm: "init", PID: 1, TGID: 1, State: "S", CPU: -1, Frames: stack("__schedule", "schedule")}}
+	d := diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot + wholeDump), Ending: diagnose.EndingSilent, Memory: broken})
+	if d.Function != "pipe_read" || d.Chain[0].Source != "sysrq-t" || len(d.Evidence) == 0 || d.Evidence[0].Source != "sysrq-t" {
+		t.Errorf("%q, %+v, %+v", d.Title, d.Chain, d.Evidence)
+	}
+	other := []dump.Task{{Comm: "kthreadd", PID: 2, State: "S", KernelThread: true, CPU: -1, Frames: stack("__schedule", "schedule", "kthreadd", "ret_from_fork")}}
+	torn := strings.Replace(wholeDump, "Sched Debug", "x", 1)
+	torn = torn[:strings.Index(torn, "[    9.002")]
+	d = diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot + torn), Ending: diagnose.EndingSilent, Memory: other, MemoryPartial: true})
+	if d.Function != "pipe_read" {
+		t.Errorf("the torn dump was not used: %q", d.Title)
+	}
+	// A dump of an earlier look fills in nothing.
+	d = diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot + wholeDump), Asked: 1 << 20, Ending: diagnose.EndingSilent, Memory: broken})
+	if d.Function == "pipe_read" || d.Compared != nil {
+		t.Errorf("an old dump was used: %q", d.Title)
 	}
 }
 

@@ -70,7 +70,7 @@ func (f *facts) onCPU() (t *dump.Task, fn string, look *dump.Task) {
 			if at == "" || cpu.PID == 0 {
 				continue
 			}
-			if c := f.tasks.byPID[cpu.PID]; c != nil && c.State == "R" && c.Has(at) && (t == nil || c == f.end) {
+			if c := f.tasks.byPID[cpu.PID]; c != nil && c.State == "R" && f.tasks.has(c, at) && (t == nil || c == f.end) {
 				t, fn, look = c, at, cpu
 			}
 		}

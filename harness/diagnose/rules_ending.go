@@ -329,7 +329,7 @@ func unknown(f *facts) *Diagnosis {
 		out.Remedy = "look at the stack of " + f.end.String() + " in the evidence"
 		if f.chain.fromInit && f.end.PID == 1 {
 			out.Summary = fmt.Sprintf("%s is idle%s and nothing under it is blocked; the dump does not say what it waits for", f.end.String(), f.where())
-			if l := f.tasks.source; l == sourceState {
+			if s := f.tasks.section; s != nil && s.Kind == dump.SectionState {
 				out.Where = WhereUserspace
 			}
 		}

@@ -147,7 +147,7 @@ func (f *facts) spinsIn(t *dump.Task, fn, what string) *Diagnosis {
 		Kind: KindLockup, Cause: CauseSpin, Where: WhereKernel, Confidence: Likely,
 		Title: "a virtual CPU spins in " + fn, Function: fn,
 		Task:     &Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
-		Chain:    []Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs"}},
+		Chain:    []Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs", Source: sourceMemory}},
 		Remedy:   "look for an endless loop in " + fn + ", or for what it waits for without sleeping",
 		Evidence: append([]Evidence{memoryEvidence("the stack of "+t.String()+", which runs", t)}, f.vcpuEvidence()...),
 	}

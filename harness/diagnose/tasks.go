@@ -14,7 +14,7 @@ const (
 	maxJobs  = 16
 )
 
-// taskSet is the tasks of the last dump of the last boot.
+// taskSet is the tasks of the last boot, as memory and the last dump show them.
 type taskSet struct {
 	all      []*dump.Task
 	byPID    map[int]*dump.Task
@@ -23,50 +23,61 @@ type taskSet struct {
 	scores   map[int]int
 	// jobs are the start jobs of the console, squashed; at most maxJobs.
 	jobs []string
-	// source is "sysrq-t", "memory" or "sysrq-w", "console" for tasks of
-	// reports only.
+	// source is what leads: "memory", "sysrq-t" or "sysrq-w", "console" for
+	// tasks of reports only. from says it for each task.
 	source  string
+	from    map[*dump.Task]string
 	section *dump.Section
-	memory  map[*dump.Task]bool // those that were read from memory
-	torn    bool
+	// printed is the sysrq-t of the hang that memory is compared with, asPrinted
+	// its tasks by PID.
+	printed   *dump.Section
+	asPrinted map[int]*dump.Task
+	torn      bool
 	// swallowed says that a dump was asked for and its tasks did not come.
 	swallowed bool
 }
 
-// collect picks the tasks to reason on: the last complete sysrq-t, else those
-// from memory, else the last torn sysrq-t, else the last sysrq-w, and then
-// whatever tasks the reports printed that the dump does not have.
-func collect(d *dump.Dump, memory []dump.Task) *taskSet {
+// collect picks the tasks to reason on. Memory leads where its list is whole:
+// it is read at one moment, and shows what no kernel prints. A sysrq-t fills in
+// what memory lacks, and leads where memory is partial. Then come the last torn
+// sysrq-t, the last sysrq-w, and whatever tasks the reports printed.
+func collect(d *dump.Dump, in Input) *taskSet {
 	s := &taskSet{
-		byPID: map[int]*dump.Task{}, children: map[int][]*dump.Task{},
+		byPID: map[int]*dump.Task{}, children: map[int][]*dump.Task{}, asPrinted: map[int]*dump.Task{},
 		waits: map[*dump.Task]wait{}, scores: map[int]int{}, source: sourceConsole,
-		memory: map[*dump.Task]bool{},
+		from: map[*dump.Task]string{},
 	}
 	from := bootStart(d)
 	sec, ok := d.Last(dump.SectionState)
-	if ok && sec.Offset >= from {
+	if ok = ok && sec.Offset >= from; ok {
 		s.swallowed = len(sec.Tasks) == 0
+		ok = !s.swallowed
 	}
-	if ok && sec.Offset >= from && len(sec.Tasks) > 0 && (sec.Complete || len(memory) == 0) {
-		s.use(sec, sourceState)
-	} else if len(memory) > 0 {
-		s.source = sourceMemory
-		for _, t := range memory {
-			if t.Syscall == nil && !t.KernelThread {
-				if name, compat := dump.SyscallFromFrames(t.Frames); name != "" {
-					t.Syscall = &dump.Syscall{Nr: -1, Name: name, Compat: compat}
-				}
-			}
-			s.memory[&t] = true
-			s.add(&t)
+	if ok && sec.Offset >= in.Asked {
+		s.setPrinted(sec)
+	}
+	whole := ok && sec.Complete
+	switch {
+	case len(in.Memory) > 0 && (!in.MemoryPartial || !whole):
+		s.memory(in.Memory)
+		if whole {
+			s.section = sec
 		}
-	} else if sec, ok := d.Last(dump.SectionBlocked); ok && sec.Offset >= from && len(sec.Tasks) > 0 {
-		s.use(sec, sourceBlocked)
+		if s.torn = in.MemoryPartial; s.torn && ok {
+			s.rest(sec.Tasks, sourceState)
+		}
+	case ok:
+		s.use(sec, sourceState)
+		s.rest(in.Memory, sourceMemory)
+	default:
+		if sec, ok := d.Last(dump.SectionBlocked); ok && sec.Offset >= from && len(sec.Tasks) > 0 {
+			s.use(sec, sourceBlocked)
+		}
 	}
 	for i := range d.Loose {
 		t := &d.Loose[i]
 		if t.PID > 0 && t.Offset >= from && s.byPID[t.PID] == nil {
-			s.add(t)
+			s.add(t, sourceConsole)
 		}
 	}
 	jobs := d.Boot.All(dump.EventStartJob)
@@ -87,17 +98,69 @@ func bootStart(d *dump.Dump) int64 {
 	return 0
 }
 
-func (s *taskSet) use(sec *dump.Section, source string) {
-	s.source, s.section, s.torn = source, sec, !sec.Complete
+func (s *taskSet) setPrinted(sec *dump.Section) {
+	s.printed = sec
 	for i := range sec.Tasks {
-		s.add(&sec.Tasks[i])
+		s.asPrinted[sec.Tasks[i].PID] = &sec.Tasks[i]
 	}
 }
 
-func (s *taskSet) add(t *dump.Task) {
+func (s *taskSet) use(sec *dump.Section, source string) {
+	s.source, s.section, s.torn = source, sec, !sec.Complete
+	for i := range sec.Tasks {
+		s.add(&sec.Tasks[i], source)
+	}
+}
+
+// memory takes the tasks that memory shows, with the stacks that were printed
+// where it has none that is whole.
+func (s *taskSet) memory(tasks []dump.Task) {
+	s.source = sourceMemory
+	for _, t := range tasks {
+		source := sourceMemory
+		if p := s.asPrinted[t.PID]; p != nil && lacksStack(&t, p) {
+			t.Frames, source = p.Frames, sourceState
+			t.Offset, t.End, t.Caller = p.Offset, p.End, p.Caller
+			if t.Syscall == nil {
+				t.Syscall = p.Syscall
+			}
+		}
+		if t.Syscall == nil && !t.KernelThread {
+			if name, compat := dump.SyscallFromFrames(t.Frames); name != "" {
+				t.Syscall = &dump.Syscall{Nr: -1, Name: name, Compat: compat}
+			}
+		}
+		s.add(&t, source)
+	}
+}
+
+// lacksStack says that memory has no stack of a sleeping task that comes to its
+// end, and the printed one, of the same task in the same state, does.
+func lacksStack(m, p *dump.Task) bool {
+	return !m.Running && !p.Running && !p.Torn && m.Comm == p.Comm && m.State == p.State &&
+		!dump.EndsStack(m.Chain()) && dump.EndsStack(p.Chain())
+}
+
+// has says whether a task was seen in a function, in memory or as printed.
+func (s *taskSet) has(t *dump.Task, fn string) bool {
+	p := s.asPrinted[t.PID]
+	return t.Has(fn) || p != nil && p.Comm == t.Comm && p.Has(fn)
+}
+
+// rest adds the tasks of a second source that the first does not have.
+func (s *taskSet) rest(tasks []dump.Task, source string) {
+	for i := range tasks {
+		if t := &tasks[i]; s.byPID[t.PID] == nil {
+			s.add(t, source)
+		}
+	}
+}
+
+func (s *taskSet) add(t *dump.Task, source string) {
 	if isDumper(t) {
 		return
 	}
+	s.from[t] = source
 	s.all = append(s.all, t)
 	if old := s.byPID[t.PID]; old == nil || len(old.Frames) == 0 {
 		s.byPID[t.PID] = t

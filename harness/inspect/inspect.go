@@ -275,7 +275,7 @@ func diagnosis(f Facts) diagnose.Diagnosis {
 	if len(v.Tasks) > 0 {
 		d.Sections = nil
 	}
-	in := diagnose.Input{Log: v.Log, Dump: d, Memory: v.Tasks, Owners: v.Owners, User: userFacts(f.Users)}
+	in := diagnose.Input{Log: v.Log, Dump: d, Memory: v.Tasks, MemoryPartial: !v.Complete, Owners: v.Owners, User: userFacts(f.Users)}
 	if f.Run != nil {
 		in.Ending, in.Agent, in.Scenario = diagnose.EndingSilent, f.Run.Agent, f.Run.Scenario
 	}

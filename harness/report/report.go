@@ -121,6 +121,9 @@ func Diagnosis(b *strings.Builder, d diagnose.Diagnosis, s Style) {
 		}
 		field(b, "evidence", text)
 	}
+	if d.Compared != nil {
+		field(b, "sources", safe(d.Compared.String()))
+	}
 	for _, n := range d.Notes {
 		field(b, "but", safe(n))
 	}
@@ -132,7 +135,11 @@ func Diagnosis(b *strings.Builder, d diagnose.Diagnosis, s Style) {
 const maxEvidence = 12
 
 func link(l diagnose.Link) string {
-	s := fmt.Sprintf("%s (PID %d, state %s)", safe(l.Comm), l.PID, safe(l.State))
+	s := fmt.Sprintf("%s (PID %d, state %s", safe(l.Comm), l.PID, safe(l.State))
+	if l.Source != "" {
+		s += "; " + safe(l.Source)
+	}
+	s += ")"
 	if l.Syscall != "" {
 		s += " " + safe(l.Syscall) + "()"
 	}
