@@ -33,13 +33,13 @@ boot: setup ## Boot the 8-cell matrix on a Debian kernel for each arch
 	@$(BIN) matrix -j $(JOBS) $(KERNELS)
 
 # The suites' own specs need a guest; what of them does not is tested with the rest.
-UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang)
+UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e /suites/oracle/witness)
 
 .PHONY: test
 test: setup ## Run all tests: unit, then the suites on real guests
 	$(GO) vet ./...
 	$(GO) test -race -timeout 15m $(UNITS)
-	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --timeout=60m ./suites/boot ./suites/hang
+	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --timeout=60m ./suites/boot ./suites/hang ./suites/oracle/witness
 	$(GO) run ./suites/seeded --short -j $(JOBS)
 
 .PHONY: unit

@@ -40,6 +40,8 @@ var faults = map[string]func(arg string){
 	"dmesg":       func(string) { dumpLog() },
 	"nosysrq":     func(string) { _ = os.WriteFile("/proc/sys/kernel/sysrq", []byte("0"), 0) },
 	"module":      func(arg string) { insertFault(arg) },
+	"witness":     func(string) { bearWitness() },
+	"testify":     func(string) { testify() },
 	"hungtaskpan": func(string) { _ = os.WriteFile("/proc/sys/kernel/hung_task_panic", []byte("1"), 0) },
 }
 
@@ -137,16 +139,25 @@ func waitForStoppedChild() { inChild("stop") }
 // inChild runs a fault in a child process, and waits for it. "stop" is the
 // child that stops itself.
 func inChild(spec string) {
-	attr := &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}
-	p, err := os.StartProcess("/init", []string{"agent", "fault", spec}, attr)
-	if err != nil {
-		fmt.Println("unwedge agent: start child:", err)
+	p := startFault(spec)
+	if p == nil {
 		return
 	}
 	if spec == "stop" {
 		_ = p.Signal(unix.SIGSTOP)
 	}
 	_, _ = p.Wait()
+}
+
+// startFault runs a fault in a child process. nil: it could not be started.
+func startFault(spec string) *os.Process {
+	attr := &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}
+	p, err := os.StartProcess("/init", []string{"agent", "fault", spec}, attr)
+	if err != nil {
+		fmt.Println("unwedge agent: start child:", err)
+		return nil
+	}
+	return p
 }
 
 func sleepFor(arg string) {

@@ -1,0 +1,81 @@
+package agentproto
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A testimony is what the guest's kernel tells of its tasks in /proc, and its
+// symbols: a tar archive of those files, gzipped, in base64, between two lines of
+// the console.
+const (
+	TestimonyBegin = "unwedge-testimony-begin"
+	TestimonyEnd   = "unwedge-testimony-end"
+)
+
+// TestimonyFiles are the files of each /proc/PID/task/TID, see proc(5). With them
+// come /proc/kallsyms and /proc/self, which holds the PID of the process that tells
+// it, and that has nothing else in it.
+var TestimonyFiles = []string{"stat", "wchan", "stack"}
+
+// ErrNoTestimony says that a console shows none, or not the whole of it.
+var ErrNoTestimony = errors.New("no whole testimony of the guest on the console")
+
+const (
+	maxTestimony      = 64 << 20 // bytes unpacked; the symbols are some 10 MB
+	maxTestimonyFiles = 100_000
+)
+
+// ReadTestimony returns the files of the last testimony on a console, by their
+// path without the leading slash. A console that lost or mixed up any of it gives
+// an error.
+func ReadTestimony(console []byte) (map[string][]byte, error) {
+	i := bytes.LastIndex(console, []byte(TestimonyBegin))
+	if i < 0 {
+		return nil, ErrNoTestimony
+	}
+	text := console[i+len(TestimonyBegin):]
+	end := bytes.Index(text, []byte(TestimonyEnd))
+	if end < 0 {
+		return nil, fmt.Errorf("%w: it has no end", ErrNoTestimony)
+	}
+	// The decoder passes over \r and \n.
+	zip, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(text[:end])))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTestimony, err)
+	}
+	plain := io.LimitReader(zip, maxTestimony)
+	files, err := untar(plain)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTestimony, err)
+	}
+	// To the end, where the checksum is.
+	if _, err := io.Copy(io.Discard, plain); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTestimony, err)
+	}
+	return files, nil
+}
+
+func untar(r io.Reader) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for t := tar.NewReader(r); ; {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return files, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(files) == maxTestimonyFiles {
+			return nil, fmt.Errorf("more than %d files", maxTestimonyFiles)
+		}
+		if files[h.Name], err = io.ReadAll(t); err != nil {
+			return nil, err
+		}
+	}
+}
