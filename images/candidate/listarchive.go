@@ -118,7 +118,7 @@ func (l *Listing) suite(ctx context.Context, spec archiveSpec, fits func(string)
 		return nil, err
 	}
 	var out []PackageVersion
-	var gone, bare []string
+	var gone []string
 	for _, img := range images {
 		whole := gather(img, parts)
 		u, ok := ParseUpstream(img.Version)
@@ -128,8 +128,6 @@ func (l *Listing) suite(ctx context.Context, spec archiveSpec, fits func(string)
 		case whole.gone || !ok:
 			gone = append(gone, img.Name)
 			continue
-		case len(whole.lacks) > 0:
-			bare = append(bare, img.Name)
 		}
 		release := strings.TrimPrefix(img.Name, imagePrefix)
 		out = append(out, PackageVersion{
@@ -139,9 +137,6 @@ func (l *Listing) suite(ctx context.Context, spec archiveSpec, fits func(string)
 	}
 	if len(gone) > 0 {
 		l.note("%s: %d left out, as the package with the kernel is gone from the suite: %s", spec.suite, len(gone), some(gone))
-	}
-	if len(bare) > 0 {
-		l.note("%s: %d come without modules or configuration, which are gone from the suite: %s", spec.suite, len(bare), some(bare))
 	}
 	return out, nil
 }
