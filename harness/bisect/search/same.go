@@ -1,0 +1,36 @@
+package search
+
+import (
+	"fmt"
+	"math"
+)
+
+// notSame is how probable it is that a commit which changes nothing in the image is the culprit all the same: it is not 0,
+// so that no history is impossible.
+const notSame = 1e-9
+
+// Same tells that two candidates make the same image: what one of them contains and the other does not cannot be the
+// culprit, unless it is in both. The error is for a candidate that does not exist, and leaves the search as it was.
+func (s *Search) Same(a, b int) error {
+	for _, c := range []int{a, b} {
+		if c < 0 || c >= s.dag.n {
+			return fmt.Errorf("candidates %d and %d are the same: want 0 to %d", a, b, s.dag.n-1)
+		}
+	}
+	s.next = nil
+	s.belief.split(a)
+	s.belief.split(b)
+	for j := range s.belief.classes {
+		if s.belief.holds(a, j) == s.belief.holds(b, j) {
+			continue
+		}
+		c := &s.belief.classes[j]
+		log := make([]float64, len(rates))
+		for k, l := range c.log {
+			log[k] = l + math.Log(notSame)
+		}
+		c.log = log
+	}
+	s.belief.normalise()
+	return nil
+}
