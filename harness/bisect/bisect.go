@@ -1,0 +1,302 @@
+// Package bisect finds the first bad one of many kernels by booting some of
+// them. It asks search which one is next, its Source to make that one bootable,
+// and the harness to boot it; what it learns is in a journal, so that a run that
+// was ended at any moment goes on where it was.
+//
+// The verdict is a failure, not just any: bad is a candidate that fails as the
+// bad end did. One that fails in another way, or that cannot be built, says
+// nothing.
+package bisect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// Booter boots a prepared candidate once. An error means that nothing is known
+// about it.
+type Booter func(ctx context.Context, c Candidate, k Kernel) (*result.Result, error)
+
+// Options are how to bisect. The zero value takes a hang for one that shows in
+// every boot until it is shown otherwise.
+type Options struct {
+	// AnyFailure makes every failure a bad one.
+	AnyFailure bool
+	// Intermittent says that the failure shows in some boots only.
+	Intermittent bool
+	// Confidence is how sure the answer must be, 0 for 0.99.
+	Confidence float64
+	// Retries is how often a boot is tried again that failed in the harness, 0
+	// for 2, less than 0 for never.
+	Retries int
+	// Alone makes nothing ready in the background.
+	Alone bool
+}
+
+// defaultRetries is for Options.Retries.
+const defaultRetries = 2
+
+// Bisection is one search. All fields but Options are needed.
+type Bisection struct {
+	Source Source
+	Boot   Booter
+	// Question is what is asked, as the journal keeps it.
+	Question Question
+	// Dir is where the journal is; it belongs to this bisection.
+	Dir string
+	// Verdicts remembers boots over all bisections.
+	Verdicts Verdicts
+	Options  Options
+	// Tell is called with each step when it is done, and with what is about to
+	// be done; from one goroutine at a time.
+	Tell func(Event)
+}
+
+// Run bisects. The error wraps ErrBusy, or is an EndsError where the ends are
+// not what they were said to be, or a HarnessError where a boot could not be
+// made, or the context's cause. The Report is nil then; what was learnt is kept.
+func (b Bisection) Run(ctx context.Context) (*Report, error) {
+	j, err := openJournal(b.Dir, b.Question)
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.newRun(j)
+	if err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	err = r.run(ctx)
+	r.builds.stop()
+	if err := errors.Join(err, j.close()); err != nil {
+		return nil, err
+	}
+	return r.report, nil
+}
+
+// run is a Bisection at work.
+type run struct {
+	Bisection
+	journal *journal
+	builds  *builds
+	search  *search.Search
+	all     []Candidate
+	want    Boot           // how the bad end failed
+	used    map[string]int // boots of each image that were taken from what is known
+	judged  map[string]int // an image and the candidate that was judged by it
+	report  *Report
+	begun   time.Time
+}
+
+func (b Bisection) newRun(j *journal) (*run, error) {
+	s, err := search.New(search.History{Parents: b.Source.Parents()}, search.Options{
+		Confidence: b.Options.Confidence, Intermittent: b.Options.Intermittent,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("begin the search: %w", err)
+	}
+	if b.Tell == nil {
+		b.Tell = func(Event) {}
+	}
+	return &run{
+		Bisection: b, journal: j, builds: newBuilds(b.Source, j), search: s, all: b.Source.Candidates(),
+		used: map[string]int{}, judged: map[string]int{}, begun: time.Now(),
+		report: &Report{Schema: Schema, Question: b.Question, Dir: b.Dir, Candidates: len(b.Source.Candidates())},
+	}, nil
+}
+
+func (r *run) run(ctx context.Context) error {
+	if err := r.ends(ctx); err != nil {
+		return err
+	}
+	for {
+		c, done := r.search.Next()
+		if done {
+			break
+		}
+		if err := r.judge(ctx, c); err != nil {
+			return err
+		}
+	}
+	r.builds.stop()
+	r.conclude()
+	return nil
+}
+
+// judge asks for one choice of the search.
+func (r *run) judge(ctx context.Context, choice search.Choice) error {
+	c := r.all[choice.Candidate]
+	k, err := r.prepare(ctx, c)
+	if bad := new(*UnbuildableError); errors.As(err, bad) {
+		r.step(Step{Candidate: c, Verdict: search.Skip.String(), Why: "does not build: " + (*bad).Reason, Log: (*bad).Log})
+		return r.search.Observe(choice.Candidate, search.Skip)
+	}
+	if err != nil {
+		return err
+	}
+	if other, ok := r.judged[k.Image]; ok && other != choice.Candidate {
+		// What lies between two commits that make the same image changes nothing.
+		if err := r.search.Same(other, choice.Candidate); err != nil {
+			return err
+		}
+		r.step(Step{Candidate: c, Verdict: Same, Why: "makes the same image as " + r.all[other].Name, Image: k.Image})
+		return nil
+	}
+	r.judged[k.Image] = choice.Candidate
+	for range max(1, choice.Boots) {
+		v, err := r.once(ctx, choice.Candidate, k)
+		if err != nil {
+			return err
+		}
+		if v != search.Good {
+			break
+		}
+	}
+	return nil
+}
+
+// once boots a candidate one time, tells the search, and says what it was.
+func (r *run) once(ctx context.Context, i int, k Kernel) (search.Verdict, error) {
+	boot, known, err := r.boot(ctx, r.all[i], k, r.next(i))
+	if err != nil {
+		return 0, err
+	}
+	v, why := judge(boot, r.want, r.Options.AnyFailure)
+	if err := r.search.Observe(i, v); err != nil {
+		return 0, err
+	}
+	r.step(Step{Candidate: r.all[i], Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
+	return v, nil
+}
+
+// next are the candidates to make ready while i boots.
+func (r *run) next(i int) []Candidate {
+	var out []Candidate
+	for _, a := range r.search.Ahead(ahead) {
+		if a != i {
+			out = append(out, r.all[a])
+		}
+	}
+	return out
+}
+
+// ahead is how many candidates are made ready: one for each way the boot may
+// end.
+const ahead = 2
+
+// prepare makes a candidate bootable and counts what that took.
+func (r *run) prepare(ctx context.Context, c Candidate) (Kernel, error) {
+	r.Tell(Event{Doing: "build", Candidate: c})
+	k, saved, err := r.builds.get(ctx, c)
+	r.report.Saved += saved
+	if saved > 0 {
+		r.report.Ready++
+	}
+	return k, err
+}
+
+// boot boots a kernel once more, or takes the next boot of its image that is
+// known. While the guest runs, then are made ready.
+func (r *run) boot(ctx context.Context, c Candidate, k Kernel, then []Candidate) (boot Boot, known bool, err error) {
+	if boot, ok, err := r.known(k.Image); ok || err != nil {
+		return boot, ok, err
+	}
+	r.Tell(Event{Doing: "boot", Candidate: c})
+	if !r.Options.Alone {
+		r.builds.ahead(ctx, then)
+	}
+	res, err := r.try(ctx, c, k)
+	if err != nil {
+		return Boot{}, false, err
+	}
+	boot = BootOf(res)
+	if err := r.Verdicts.Add(k.Image, r.Question.Scenario, boot); err != nil {
+		return Boot{}, false, err
+	}
+	r.used[k.Image]++
+	r.report.Boots++
+	return boot, false, r.record(entry{Candidate: c.ID, Image: k.Image, Boot: &boot})
+}
+
+// record writes to the journal, which the builds in the background write to.
+func (r *run) record(e entry) error {
+	r.builds.mu.Lock()
+	defer r.builds.mu.Unlock()
+	return r.journal.add(e)
+}
+
+// known takes the next boot of an image that this bisection or another one made
+// and that was not used yet.
+func (r *run) known(image string) (Boot, bool, error) {
+	mine := r.journal.boots[image]
+	if n := r.used[image]; n < len(mine) {
+		r.used[image]++
+		r.report.Reused++
+		return mine[n], true, nil
+	}
+	others, err := r.Verdicts.Boots(image, r.Question.Scenario)
+	if err != nil {
+		return Boot{}, false, err
+	}
+	for _, o := range others {
+		if !contains(mine, o) {
+			r.used[image]++
+			r.report.Reused++
+			return o, true, r.record(entry{Image: image, Boot: &o})
+		}
+	}
+	return Boot{}, false, nil
+}
+
+func contains(boots []Boot, b Boot) bool {
+	for _, o := range boots {
+		if o.Dir == b.Dir && o.Started.Equal(b.Started) {
+			return true
+		}
+	}
+	return false
+}
+
+// try boots until the harness has a Result.
+func (r *run) try(ctx context.Context, c Candidate, k Kernel) (*result.Result, error) {
+	retries := r.Options.Retries
+	if retries == 0 {
+		retries = defaultRetries
+	}
+	for n := 0; ; n++ {
+		res, err := r.Boot(ctx, c, k)
+		switch {
+		case err == nil:
+			return res, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case n >= retries:
+			return nil, &HarnessError{Candidate: c, Tries: n + 1, Err: err}
+		}
+		r.Tell(Event{Doing: "retry", Candidate: c, Why: err.Error()})
+	}
+}
+
+// HarnessError says that a candidate could not be booted, which says nothing
+// about it.
+type HarnessError struct {
+	Candidate Candidate
+	Tries     int
+	Err       error
+}
+
+func (e *HarnessError) Error() string {
+	return fmt.Sprintf("boot %s: %d tries, and none told anything of the kernel: %v: mend that, and run the same command again to go on", e.Candidate.Name, e.Tries, e.Err)
+}
+
+func (e *HarnessError) Unwrap() error { return e.Err }
+
+// DirOf is where the bisection of a Question is kept below base, the user's
+// state directory.
+func DirOf(base string, q Question) string {
+	return filepath.Join(base, "bisect", digest(q.key()))
+}

@@ -1,0 +1,327 @@
+package bisect_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/unwedge/unwedge/harness/bisect"
+)
+
+// Each place of the guilty one is found, with no more boots than halving takes
+// and one for each end.
+func TestFinds(t *testing.T) {
+	const n = 37
+	for guilty := range n {
+		w := newWorld(t, n, guilty)
+		r := must(t, w.bisection(t.TempDir()))
+		found(t, w, r)
+		if most := bits.Len(uint(n-1)) + 2; r.Boots > most || w.booted != r.Boots {
+			t.Errorf("guilty %d: %d boots, told %d, want at most %d", guilty, w.booted, r.Boots, most)
+		}
+		if r.Confidence < 0.99 || r.Failure.Signature != "hang-f" {
+			t.Errorf("guilty %d: confidence %v, failure %+v", guilty, r.Confidence, r.Failure)
+		}
+		if r.BadBoot == nil || r.GoodBoot == nil || r.BadBoot.Expected || !r.GoodBoot.Expected {
+			t.Errorf("guilty %d: boots beside each other: %+v %+v", guilty, r.BadBoot, r.GoodBoot)
+		}
+		for c, times := range w.built {
+			if times != 1 {
+				t.Errorf("guilty %d: %s was built %d times", guilty, c, times)
+			}
+		}
+	}
+}
+
+// What does not build and what fails in another way says nothing.
+func TestSkips(t *testing.T) {
+	w := newWorld(t, 64, 40)
+	for i := 28; i < 36; i++ {
+		w.broken[i] = true
+	}
+	w.other[46], w.other[47] = true, true
+	r := must(t, w.bisection(t.TempDir()))
+	found(t, w, r)
+
+	// The answer is not hidden behind one that cannot be judged.
+	w = newWorld(t, 64, 40)
+	w.broken[39], w.other[40] = true, true
+	r = must(t, w.bisection(t.TempDir()))
+	if r.First != nil || len(r.Suspects) != 3 {
+		t.Fatalf("first %v, suspects %v; want 39, 40 and 41 to be suspects", r.First, r.Suspects)
+	}
+	for i, s := range r.Suspects {
+		if s.ID != id(39+i) {
+			t.Errorf("suspect %s, want %s", s.ID, id(39+i))
+		}
+	}
+
+	w = newWorld(t, 8, 3)
+	for i := range 7 {
+		w.broken[i] = true
+	}
+	if r = must(t, w.bisection(t.TempDir())); r.First != nil || len(r.Suspects) != 8 {
+		t.Errorf("all skipped: first %v, %d suspects", r.First, len(r.Suspects))
+	}
+}
+
+func TestAnyFailure(t *testing.T) {
+	w := newWorld(t, 32, 20)
+	for i := 9; i < 20; i++ {
+		w.other[i] = true
+	}
+	b := w.bisection(t.TempDir())
+	b.Options.AnyFailure = true
+	if r := must(t, b); r.First == nil || r.First.ID != id(9) {
+		t.Errorf("with --any-failure: %v, want %s", r.First, id(9))
+	}
+}
+
+// An end that is not what it should be ends the bisection with a word on it.
+func TestEnds(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(*world)
+		says string
+	}{
+		{"bad end boots", func(w *world) { w.guilty = 99 }, "the bad end c007 (\"change c007\") boots as it should, 3 times of 3"},
+		{"good end hangs", func(w *world) { w.guilty = -1 }, "fails as the bad end does (hang: in f"},
+		{"good end panics", func(w *world) { w.other[-1] = true }, "does not boot either, though otherwise than the bad end (kernel panic: other"},
+		{"bad end broken", func(w *world) { w.broken[7] = true }, "the bad end c007 (\"change c007\") cannot be built: a.c:1: error"},
+		{"good end broken", func(w *world) { w.broken[-1] = true }, "the good end c-01"},
+		{"same image", func(w *world) { w.same[-1] = 7 }, "make the same image"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, 8, 4)
+			c.set(w)
+			_, err := w.bisection(t.TempDir()).Run(t.Context())
+			if !errors.As(err, new(*bisect.EndsError)) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v; want %q", err, c.says)
+			}
+		})
+	}
+}
+
+// A run that is killed at any moment goes on where it was: it comes to the same
+// answer, and nothing is built or booted twice.
+func TestGoesOn(t *testing.T) {
+	whole := newWorld(t, 50, 33)
+	whole.broken[24] = true
+	want := must(t, whole.bisection(t.TempDir()))
+	for _, alone := range []bool{true, false} {
+		w := newWorld(t, 50, 33)
+		w.broken[24] = true
+		dir := t.TempDir()
+		actions, allowed := 0, 0
+		var got *bisect.Report
+		for allowed = 0; got == nil && allowed < 500; allowed++ {
+			// Each run may do one more thing than has been done in all before it.
+			ctx, cancel := context.WithCancelCause(t.Context())
+			left := 1
+			w.before = func(context.Context, string) error {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if left == 0 {
+					cancel(errKilled)
+					return errKilled
+				}
+				left--
+				actions++
+				return nil
+			}
+			b := w.bisection(dir)
+			b.Options.Alone = alone
+			r, err := b.Run(ctx)
+			cancel(nil)
+			if err == nil {
+				got = r
+			} else if !errors.Is(err, errKilled) {
+				t.Fatal(err)
+			}
+		}
+		if got == nil || got.First == nil || *got.First != *want.First {
+			t.Fatalf("alone %v: %+v after %d runs", alone, got, allowed)
+		}
+		for c, times := range w.built {
+			if times != 1 {
+				t.Errorf("alone %v: %s was built %d times", alone, c, times)
+			}
+		}
+		for image, times := range w.boots {
+			if times != 1 {
+				t.Errorf("alone %v: %s was booted %d times", alone, image, times)
+			}
+		}
+		if w.booted != whole.booted {
+			t.Errorf("alone %v: %d boots in %d parts, %d in one", alone, w.booted, allowed, whole.booted)
+		}
+	}
+}
+
+// A journal whose last line is torn is used up to it; one that is none, or of
+// another question, is an error and stays as it is.
+func TestJournal(t *testing.T) {
+	w := newWorld(t, 16, 5)
+	dir := t.TempDir()
+	must(t, w.bisection(dir))
+	name := filepath.Join(dir, "b", "journal.jsonl")
+	all, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	once := w.booted
+	for cut := len(all) - 1; cut > len(all)/2; cut -= 7 {
+		if err := os.WriteFile(name, all[:cut], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		found(t, w, must(t, w.bisection(dir)))
+	}
+	if w.booted != once {
+		t.Errorf("%d boots after torn journals, %d before: the memory of verdicts did not help", w.booted, once)
+	}
+	b := w.bisection(dir)
+	b.Question.Scenario = "other"
+	if _, err := b.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "holds another bisection") {
+		t.Errorf("another question: %v", err)
+	}
+	for _, text := range []string{"hello\n", "{}\n", `{"question":{},"more":1}` + "\n", strings.Repeat("x", 2<<20)} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.bisection(dir).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "begin anew") {
+			t.Errorf("%.20q: %v", text, err)
+		}
+		if now, _ := os.ReadFile(name); string(now) != text {
+			t.Errorf("%.20q was changed", text)
+		}
+	}
+}
+
+func TestBusy(t *testing.T) {
+	w := newWorld(t, 4, 2)
+	dir := t.TempDir()
+	b := w.bisection(dir)
+	second := w.bisection(dir)
+	w.before = func(context.Context, string) error {
+		w.before = nil
+		if _, err := second.Run(t.Context()); !errors.Is(err, bisect.ErrBusy) {
+			t.Errorf("a second run at once: %v", err)
+		}
+		return nil
+	}
+	b.Options.Alone = true
+	found(t, w, must(t, b))
+}
+
+// A harness that fails says nothing of the kernel: it is tried again, and then
+// the bisection stops.
+func TestHarnessFails(t *testing.T) {
+	w := newWorld(t, 16, 5)
+	w.fail = errors.New("qemu: no such file")
+	w.fails = func(n int) bool { return n == 3 || n == 4 }
+	dir := t.TempDir()
+	found(t, w, must(t, w.bisection(dir)))
+
+	w = newWorld(t, 16, 5)
+	w.fail = errors.New("qemu: no such file")
+	w.fails = func(n int) bool { return n >= 4 }
+	dir = t.TempDir()
+	_, err := w.bisection(dir).Run(t.Context())
+	if !errors.As(err, new(*bisect.HarnessError)) || !errors.Is(err, w.fail) {
+		t.Fatal(err)
+	}
+	w.fails = nil
+	found(t, w, must(t, w.bisection(dir)))
+	for image, times := range w.boots {
+		if times != 1 {
+			t.Errorf("%s was judged %d times", image, times)
+		}
+	}
+}
+
+// Commits that do not change the image cost no boot, and another bisection of
+// the same kernels uses what this one knows.
+func TestSameImage(t *testing.T) {
+	w := newWorld(t, 64, 32)
+	for i := range 64 {
+		w.same[i] = i &^ 7 // one commit in eight changes the image
+	}
+	dir := t.TempDir()
+	r := must(t, w.bisection(dir))
+	for image, times := range w.boots {
+		if times > 1 {
+			t.Errorf("%s was booted %d times", image, times)
+		}
+	}
+	found(t, w, r)
+	if r.Boots > 2+4 {
+		t.Errorf("%d boots for 8 images", r.Boots)
+	}
+
+	before := w.booted
+	b := w.bisection(dir)
+	b.Dir += "2"
+	b.Question.Good = []string{"another"}
+	again := must(t, b)
+	if found(t, w, again); w.booted != before || again.Reused == 0 {
+		t.Errorf("%d boots, %d reused, in a second bisection of the same kernels", w.booted-before, again.Reused)
+	}
+}
+
+// A hang that shows in some boots: the answer is right as often as it says.
+func TestIntermittent(t *testing.T) {
+	right, all := 0, 40
+	for seed := range all {
+		w := newWorld(t, 32, int(rand.New(rand.NewPCG(uint64(seed), 1)).Uint32()%32))
+		w.rate, w.rng = 0.5, rand.New(rand.NewPCG(uint64(seed), 2))
+		b := w.bisection(t.TempDir())
+		b.Options.Intermittent = true
+		if r := must(t, b); r.First != nil && r.First.ID == id(w.guilty) {
+			right++
+		}
+	}
+	if right < all-2 { // 99 %: more than 2 wrong of 40 have a probability below 1 %
+		t.Errorf("%d of %d right", right, all)
+	}
+}
+
+// What runs in the background changes no answer and loses no time.
+func TestAhead(t *testing.T) {
+	w := newWorld(t, 128, 77)
+	dir := t.TempDir()
+	ready := make(chan struct{}, 1000)
+	w.before = func(ctx context.Context, what string) error {
+		if what == "boot" { // a boot takes as long as a build in the background
+			select {
+			case <-ready:
+			case <-ctx.Done():
+			}
+			return nil
+		}
+		select {
+		case ready <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+	r := must(t, w.bisection(dir))
+	found(t, w, r)
+	if r.Ready < 3 {
+		t.Errorf("%d candidates were ready when they were asked for", r.Ready)
+	}
+	var says []string
+	for _, e := range w.events {
+		if e.Step != nil {
+			says = append(says, fmt.Sprint(e.Step.Candidate.ID, e.Step.Verdict))
+		}
+	}
+	if len(says) != len(r.Steps) || says[0] != "c127bad" || says[1] != "c-01good" {
+		t.Errorf("told %v", says)
+	}
+}

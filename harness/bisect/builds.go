@@ -1,0 +1,209 @@
+package bisect
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// errNotNow cancels a build in the background that another one must not wait for.
+var errNotNow = errors.New("another candidate is wanted first")
+
+// builds prepares candidates, one at a time: the one that is asked for, and,
+// while that one boots, those that are likely to be asked for next. What is
+// prepared is in the journal.
+type builds struct {
+	source  Source
+	journal *journal
+
+	mu    sync.Mutex
+	done  map[string]prepared
+	early map[string]time.Duration // the part of each build that was done before anybody asked
+	// In the background: what is wanted, what is being made, how to end that, and
+	// a channel that is closed when nothing runs.
+	want   []Candidate
+	at     string
+	cancel context.CancelCauseFunc
+	idle   chan struct{}
+	made   int
+	broken int
+}
+
+type prepared struct {
+	kernel Kernel
+	err    error // an UnbuildableError
+}
+
+func newBuilds(s Source, j *journal) *builds {
+	return &builds{source: s, journal: j, done: map[string]prepared{}, early: map[string]time.Duration{}}
+}
+
+// get returns a candidate's kernel, made now where it has not been. before is
+// the time that was saved by having begun before.
+func (b *builds) get(ctx context.Context, c Candidate) (k Kernel, before time.Duration, err error) {
+	start := time.Now()
+	b.leave(c.ID)
+	waited := time.Since(start)
+	p, err := b.prepare(ctx, c, false)
+	if err != nil {
+		return Kernel{}, 0, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e, ok := b.early[c.ID]; ok {
+		before = max(0, e-waited)
+		delete(b.early, c.ID)
+	}
+	return p.kernel, before, p.err
+}
+
+// ahead prepares these in the background, in this order, until get wants
+// another. It replaces what was asked for before; what is under way and still
+// wanted goes on.
+func (b *builds) ahead(ctx context.Context, cs []Candidate) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.want = cs
+	if b.idle == nil {
+		b.idle = make(chan struct{})
+		go b.background(ctx)
+		return
+	}
+	if b.cancel != nil && !slices.ContainsFunc(cs, func(c Candidate) bool { return c.ID == b.at }) {
+		b.cancel(errNotNow)
+	}
+}
+
+// background prepares what is wanted until nothing is.
+func (b *builds) background(ctx context.Context) {
+	for {
+		c, ctx, ok := b.take(ctx)
+		if !ok {
+			return
+		}
+		start := time.Now()
+		_, err := b.prepare(ctx, c, true)
+		b.mu.Lock()
+		b.cancel(nil)
+		switch {
+		case err == nil:
+			b.early[c.ID] = time.Since(start)
+		case context.Cause(ctx) != errNotNow: //nolint:errorlint // it is set here, unwrapped
+			b.want = nil // get will meet the same error, and tell it
+		}
+		b.mu.Unlock()
+	}
+}
+
+// take finds the next candidate that is wanted, or ends the background.
+func (b *builds) take(ctx context.Context) (Candidate, context.Context, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.want {
+		if _, there := b.done[c.ID]; there || ctx.Err() != nil {
+			continue
+		}
+		ctx, b.cancel = context.WithCancelCause(ctx)
+		b.at = c.ID
+		return c, ctx, true
+	}
+	close(b.idle)
+	b.idle, b.cancel, b.at = nil, nil, ""
+	return Candidate{}, nil, false
+}
+
+// leave ends what runs in the background, but for a candidate that is wanted
+// now, and waits for it.
+func (b *builds) leave(wanted string) {
+	b.mu.Lock()
+	b.want = nil
+	if b.cancel != nil && b.at != wanted {
+		b.cancel(errNotNow)
+	}
+	idle := b.idle
+	b.mu.Unlock()
+	if idle != nil {
+		<-idle
+	}
+}
+
+// stop ends what runs in the background, and waits for it.
+func (b *builds) stop() { b.leave("") }
+
+// wasted is the time of builds that nobody asked for.
+func (b *builds) wasted() (n int, sum time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.early {
+		n++
+		sum += d
+	}
+	return n, sum
+}
+
+// prepare makes one candidate, or takes it from what is there. Its error is not
+// the candidate's.
+func (b *builds) prepare(ctx context.Context, c Candidate, background bool) (prepared, error) {
+	if p, ok := b.known(c); ok {
+		return p, nil
+	}
+	k, err := b.source.Prepare(ctx, c, background)
+	var bad *UnbuildableError
+	switch {
+	case ctx.Err() != nil:
+		return prepared{}, context.Cause(ctx)
+	case errors.As(err, &bad):
+		err = bad
+	case err != nil:
+		return prepared{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := entry{Candidate: c.ID}
+	if bad != nil {
+		e.Unbuildable = &unbuildable{bad.Reason, bad.Log}
+		b.broken++
+	} else {
+		e.Kernel = &k
+		b.made++
+	}
+	if err := b.journal.add(e); err != nil {
+		return prepared{}, err
+	}
+	p := prepared{k, err}
+	b.done[c.ID] = p
+	return p, nil
+}
+
+// known is what was prepared before, in this run or another one whose files are
+// still there.
+func (b *builds) known(c Candidate) (prepared, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p, ok := b.done[c.ID]; ok {
+		return p, true
+	}
+	var p prepared
+	if u, ok := b.journal.unbuildable[c.ID]; ok {
+		p.err = &UnbuildableError{c, u.Reason, u.Log}
+	} else if k, ok := b.journal.kernels[c.ID]; ok && there(k.Arg) && there(k.ModulesDir) {
+		p.kernel = k
+	} else {
+		return prepared{}, false
+	}
+	b.done[c.ID] = p
+	return p, true
+}
+
+// there says whether a path that a Kernel names still exists; what is no path is
+// for whoever resolves it.
+func there(path string) bool {
+	if path == "" || path[0] != '/' {
+		return true
+	}
+	_, err := os.Stat(path)
+	return err == nil
+}

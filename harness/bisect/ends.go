@@ -1,0 +1,114 @@
+package bisect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/bisect/search"
+)
+
+// How often the bad end is booted until it fails, where the failure is said to
+// show in some boots only: one that shows in 1 of 20 is missed by 60 boots in 1
+// of 20 cases. Otherwise once must do, and a few more tell which mistake it is.
+const (
+	triesIntermittent = 60
+	triesElse         = 3
+)
+
+// EndsError says that an end is not what it was said to be.
+type EndsError struct{ Reason string }
+
+func (e *EndsError) Error() string { return e.Reason }
+
+// ends boots the bad end until it fails, which tells what is looked for, and
+// each good end once. Boots of the bad end tell the search how often the failure
+// shows.
+func (r *run) ends(ctx context.Context) error {
+	bad := len(r.all) - 1
+	k, err := r.end(ctx, r.all[bad], "bad")
+	if err != nil {
+		return err
+	}
+	r.judged[k.Image] = bad
+	tries := triesElse
+	if r.Options.Intermittent {
+		tries = triesIntermittent
+	}
+	var passed []Boot
+	for r.want.Outcome == "" {
+		if len(passed) == tries {
+			return &EndsError{fmt.Sprintf("the bad end %s boots as it should, %d times of %d: it is not bad in this scenario%s", r.all[bad], tries, tries, r.advice())}
+		}
+		boot, known, err := r.boot(ctx, r.all[bad], k, r.Source.Good())
+		if err != nil {
+			return err
+		}
+		v := search.Good
+		if boot.Expected {
+			passed = append(passed, boot)
+		} else {
+			r.want, v = boot, search.Bad
+		}
+		why := boot.name()
+		if v == search.Good {
+			why = boot.Outcome
+		}
+		if err := r.search.Observe(bad, v); err != nil {
+			return err
+		}
+		r.step(Step{Candidate: r.all[bad], End: true, Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
+	}
+	r.report.Failure = r.want
+	for _, g := range r.Source.Good() {
+		if err := r.goodEnd(ctx, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) advice() string {
+	if r.Options.Intermittent {
+		return ": choose another scenario, or a later bad end"
+	}
+	return ": choose another scenario, swap --good and --bad if the good end hangs, or say --intermittent"
+}
+
+func (r *run) goodEnd(ctx context.Context, g Candidate) error {
+	k, err := r.end(ctx, g, "good")
+	if err != nil {
+		return err
+	}
+	if _, ok := r.judged[k.Image]; ok {
+		return &EndsError{fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration", g)}
+	}
+	c, _ := r.search.Next()
+	boot, known, err := r.boot(ctx, g, k, []Candidate{r.all[c.Candidate]})
+	if err != nil {
+		return err
+	}
+	switch v, why := judge(boot, r.want, r.Options.AnyFailure); {
+	case v == search.Good:
+		r.step(Step{Candidate: g, End: true, Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
+		r.report.GoodBoot = &boot
+		return nil
+	case v == search.Bad:
+		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does (%s; run in %s): choose an earlier good end", g, boot.name(), boot.Dir)}
+	default:
+		return &EndsError{fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end (%s; run in %s): choose another good end or scenario", g, boot.name(), boot.Dir)}
+	}
+}
+
+// end prepares an end, which must build.
+func (r *run) end(ctx context.Context, c Candidate, word string) (Kernel, error) {
+	k, err := r.prepare(ctx, c)
+	if bad := new(*UnbuildableError); errors.As(err, bad) {
+		reason := fmt.Sprintf("the %s end %s cannot be built: %s", word, c, (*bad).Reason)
+		if (*bad).Log != "" {
+			reason += " (" + (*bad).Log + ")"
+		}
+		return Kernel{}, &EndsError{reason}
+	}
+	return k, err
+}

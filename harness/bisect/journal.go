@@ -1,0 +1,172 @@
+package bisect
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// journalName is the file in a bisection's directory that lets it go on where it
+// was: one JSON object a line, appended and never changed.
+const journalName = "journal.jsonl"
+
+// maxLine bounds one line of the journal.
+const maxLine = 1 << 20
+
+// entry is one line: one of its fields.
+type entry struct {
+	Question *Question `json:"question,omitempty"`
+	// Candidate is whom the rest is about.
+	Candidate   string       `json:"candidate,omitempty"`
+	Kernel      *Kernel      `json:"kernel,omitempty"`
+	Unbuildable *unbuildable `json:"unbuildable,omitempty"`
+	// Image and Boot are a boot of that image.
+	Image string `json:"image,omitempty"`
+	Boot  *Boot  `json:"boot,omitempty"`
+}
+
+type unbuildable struct {
+	Reason string `json:"reason"`
+	Log    string `json:"log,omitempty"`
+}
+
+// Question is what a bisection asks. Two with the same Question are the same
+// bisection.
+type Question struct {
+	Source   string   `json:"source"` // the repository, or the packages' pattern
+	Good     []string `json:"good"`   // the ends' IDs
+	Bad      string   `json:"bad"`
+	Scenario string   `json:"scenario"` // all that decides how a kernel is booted
+	Build    string   `json:"build,omitempty"`
+	Any      bool     `json:"any_failure,omitempty"`
+}
+
+// ErrBusy says that another process is at the same bisection.
+var ErrBusy = errors.New("another unwedge is at this bisection: wait for it, or end it")
+
+// journal is what is known already. One goroutine at a time.
+type journal struct {
+	f           *os.File
+	kernels     map[string]Kernel
+	unbuildable map[string]unbuildable
+	boots       map[string][]Boot // by image, in the order in which they were made
+}
+
+// openJournal opens or begins the journal in dir, and holds it against others
+// until it is closed. A torn last line, of a process that was killed while it
+// wrote, is dropped.
+func openJournal(dir string, q Question) (*journal, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	name := filepath.Join(dir, journalName)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	j := &journal{f: f, kernels: map[string]Kernel{}, unbuildable: map[string]unbuildable{}, boots: map[string][]Boot{}}
+	if err := j.begin(name, q); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return j, nil
+}
+
+func (j *journal) begin(name string, q Question) error {
+	if err := syscall.Flock(int(j.f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("%w (%s)", ErrBusy, filepath.Dir(name))
+		}
+		return fmt.Errorf("lock %s: %w", name, err)
+	}
+	whole, asked, err := j.read(name)
+	if err != nil {
+		return err
+	}
+	if asked != nil && !asked.equal(q) {
+		return fmt.Errorf("%s holds another bisection, %s: use another --out", filepath.Dir(name), asked)
+	}
+	if err := j.f.Truncate(whole); err != nil {
+		return fmt.Errorf("drop the torn end of %s: %w", name, err)
+	}
+	if _, err := j.f.Seek(whole, 0); err != nil {
+		return fmt.Errorf("append to %s: %w", name, err)
+	}
+	if asked == nil {
+		return j.add(entry{Question: &q})
+	}
+	return nil
+}
+
+// read takes in all whole lines, and returns how many bytes they have.
+func (j *journal) read(name string) (whole int64, q *Question, err error) {
+	r := bufio.NewReaderSize(j.f, maxLine)
+	for n := 1; ; n++ {
+		line, err := r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return 0, nil, fmt.Errorf("read %s: line %d is longer than %d bytes: it is not a journal of unwedge's: remove it to begin anew", name, n, maxLine)
+		}
+		if err != nil { // the end, or a torn line
+			return whole, q, nil
+		}
+		var e entry
+		dec := json.NewDecoder(bytes.NewReader(line))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&e); err != nil {
+			return 0, nil, fmt.Errorf("read %s: line %d: %w: remove it to begin anew", name, n, err)
+		}
+		if n == 1 && e.Question == nil {
+			return 0, nil, fmt.Errorf("read %s: line 1 does not say which bisection it is: remove it to begin anew", name)
+		}
+		if e.Question != nil {
+			q = e.Question
+		}
+		j.take(e)
+		whole += int64(len(line))
+	}
+}
+
+func (j *journal) take(e entry) {
+	switch {
+	case e.Kernel != nil:
+		j.kernels[e.Candidate] = *e.Kernel
+	case e.Unbuildable != nil:
+		j.unbuildable[e.Candidate] = *e.Unbuildable
+	case e.Boot != nil:
+		j.boots[e.Image] = append(j.boots[e.Image], *e.Boot)
+	}
+}
+
+// add appends one entry; it is on the disk when add returns.
+func (j *journal) add(e entry) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	if _, err := j.f.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	if err := j.f.Sync(); err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	j.take(e)
+	return nil
+}
+
+func (j *journal) close() error { return j.f.Close() }
+
+func (q Question) equal(other Question) bool { return q.key() == other.key() }
+
+func (q Question) String() string {
+	return fmt.Sprintf("of %s, good %v, bad %s", q.Source, q.Good, q.Bad)
+}
+
+// key is the Question as bytes.
+func (q Question) key() string {
+	b, _ := json.Marshal(q) // strings and a bool: it cannot fail
+	return string(b)
+}

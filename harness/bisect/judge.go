@@ -1,0 +1,67 @@
+package bisect
+
+import (
+	"time"
+
+	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// Boot is what one boot showed, as far as a bisection asks.
+type Boot struct {
+	Outcome   string        `json:"outcome"`
+	Expected  bool          `json:"expected"`
+	Title     string        `json:"title,omitempty"`
+	Signature string        `json:"signature,omitempty"`
+	Cause     string        `json:"cause,omitempty"`
+	Why       string        `json:"why,omitempty"`
+	Stage     string        `json:"stage,omitempty"`
+	Started   time.Time     `json:"started"`
+	Took      time.Duration `json:"took_ns"`
+	// Dir is the run's directory.
+	Dir string `json:"dir"`
+}
+
+// BootOf takes from a Result what a bisection asks.
+func BootOf(r *result.Result) Boot {
+	b := Boot{
+		Outcome: string(r.Outcome), Expected: r.Expected, Why: r.Why, Stage: string(r.Stage),
+		Started: r.Times.Started, Took: r.Times.Wall, Dir: r.Dir,
+	}
+	if d := r.Diagnosis; d != nil {
+		b.Title, b.Signature, b.Cause = d.Title, d.Signature, string(d.Cause)
+	}
+	return b
+}
+
+// same says that two boots failed in the same way: by the signature, which does
+// not differ between kernels and architectures, else by the title.
+func (b Boot) same(other Boot) bool {
+	if b.Signature != "" || other.Signature != "" {
+		return b.Signature == other.Signature
+	}
+	return b.Outcome == other.Outcome && b.Title == other.Title
+}
+
+// name is the failure in a few words.
+func (b Boot) name() string {
+	if b.Title != "" {
+		return b.Title
+	}
+	return b.Outcome
+}
+
+// judge says what a boot means when the failure looked for is want. Another
+// failure says nothing on this one: it may hide it.
+func judge(b, want Boot, any bool) (search.Verdict, string) {
+	switch {
+	case b.Expected:
+		return search.Good, b.Outcome
+	case b.same(want):
+		return search.Bad, b.name()
+	case any:
+		return search.Bad, "another failure: " + b.name()
+	default:
+		return search.Skip, "another failure: " + b.name()
+	}
+}

@@ -1,0 +1,153 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/bisect"
+	"github.com/unwedge/unwedge/harness/diagnose"
+)
+
+// Found is a bisection's report and what else is known of its answer.
+type Found struct {
+	*bisect.Report
+	// Diagnosis is of the first bad candidate's boot, else of the bad end's; nil
+	// where its Result is gone.
+	Diagnosis *diagnose.Diagnosis
+	// Details are more lines on the answer, as name and text: author, changes.
+	Details [][2]string
+	// Replay is the command that has git do the same, "" where there is none.
+	Replay string
+}
+
+// maxSuspects is how many suspects are listed.
+const maxSuspects = 20
+
+// Bisect writes what a bisection found: the answer, its failure beside the last
+// good boot, and each step.
+func Bisect(w io.Writer, f Found, s Style) error {
+	b := &strings.Builder{}
+	f.answer(b, s)
+	for _, d := range f.Details {
+		field(b, d[0], safe(d[1]))
+	}
+	field(b, "failure", s.paint(bold, failure(f.Failure)))
+	if d := f.Diagnosis; d != nil {
+		field(b, "cause", fmt.Sprintf("%s (%s), in %s", safe(string(d.Cause)), safe(string(d.Confidence)), safe(string(d.Where))))
+		field(b, "what", safe(d.Summary))
+	}
+	beside(b, "with it", f.BadBoot)
+	beside(b, "before", f.GoodBoot)
+	field(b, "cost", f.cost())
+	if f.Ready > 0 || f.Unused > 0 {
+		field(b, "ready", f.ahead())
+	}
+	for _, n := range f.Notes {
+		field(b, "note", safe(n))
+	}
+	if f.Replay != "" {
+		field(b, "replay", f.Replay)
+	}
+	field(b, "files", safe(f.Dir))
+	b.WriteByte('\n')
+	f.steps(b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (f Found) answer(b *strings.Builder, s Style) {
+	sure := fmt.Sprintf("with %s confidence", share(f.Confidence))
+	if f.First != nil {
+		fmt.Fprintf(b, "%s  %s  %s\n", s.paint(red, "FIRST BAD"), candidate(*f.First), sure)
+		return
+	}
+	fmt.Fprintf(b, "%s  one of %d, which cannot be told apart, %s:\n", s.paint(yellow, "FIRST BAD"), len(f.Suspects), sure)
+	for i, c := range f.Suspects {
+		if i == maxSuspects {
+			fmt.Fprintf(b, "  … and %d more\n", len(f.Suspects)-i)
+			break
+		}
+		fmt.Fprintf(b, "  %s\n", candidate(c))
+	}
+}
+
+func candidate(c bisect.Candidate) string {
+	if c.About == "" {
+		return safe(c.Name)
+	}
+	return fmt.Sprintf("%s (%q)", safe(c.Name), safe(c.About))
+}
+
+// share is a probability in percent, never rounded up to certainty.
+func share(p float64) string {
+	switch {
+	case p >= 0.9999:
+		return "over 99.99 %"
+	case p >= 0.99:
+		return fmt.Sprintf("%.2f %%", p*100)
+	default:
+		return fmt.Sprintf("%.1f %%", p*100)
+	}
+}
+
+func failure(boot bisect.Boot) string {
+	if boot.Title != "" {
+		return safe(boot.Title)
+	}
+	return safe(boot.Outcome)
+}
+
+func beside(b *strings.Builder, name string, boot *bisect.Boot) {
+	if boot == nil {
+		return
+	}
+	text := fmt.Sprintf("%s after %s", safe(boot.Outcome), seconds(boot.Took))
+	if boot.Stage != "" {
+		text += ", last stage " + safe(boot.Stage)
+	}
+	if !boot.Expected {
+		text += ": " + failure(*boot)
+	}
+	field(b, name, text+"\n"+safe(boot.Dir))
+}
+
+func (f Found) cost() string {
+	s := fmt.Sprintf("%d boots and %d builds for %d candidates, in %s", f.Boots, f.Builds, f.Candidates, f.Wall.Round(time.Second))
+	if f.Broken > 0 {
+		s += fmt.Sprintf("; %d did not build", f.Broken)
+	}
+	if f.Reused > 0 {
+		s += fmt.Sprintf("; %d boots were known", f.Reused)
+	}
+	if f.Rate < 0.99 {
+		s += fmt.Sprintf("; the failure shows in about %.0f %% of boots", f.Rate*100)
+	}
+	return s
+}
+
+func (f Found) ahead() string {
+	s := fmt.Sprintf("%d builds were made or begun while another kernel booted, which saved %s", f.Ready, f.Saved.Round(time.Second))
+	if f.Unused > 0 {
+		s += fmt.Sprintf("; %d more (%s) were for nothing", f.Unused, f.Wasted.Round(time.Second))
+	}
+	return s
+}
+
+func (f Found) steps(b *strings.Builder) {
+	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "VERDICT\tCANDIDATE\tLEFT\tBEST\tWHY")
+	for _, s := range f.Steps {
+		why := safe(s.Why)
+		if s.Boot != nil {
+			why += " in " + seconds(s.Boot.Took)
+		}
+		if s.Known {
+			why += " (known)"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", safe(s.Verdict), candidate(s.Candidate), s.Left, share(s.Best), why)
+	}
+	t.Flush() //nolint:errcheck // a strings.Builder takes all
+}
