@@ -56,22 +56,28 @@ a Debian kernel is booted.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.boot(c.Context(), args, f) },
 	}
 	fs := cmd.Flags()
-	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario, see `unwedge scenarios`")
-	fs.StringVar(&f.arch, "arch", "", "architecture (default: the kernel's, or the host's)")
-	fs.StringVar(&f.entropy, "entropy", "", "entropy source: virtio-rng, none, host (default: the scenario's first)")
-	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none (default: the scenario's first)")
-	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "add to the kernel command line")
-	fs.StringSliceVar(&f.modules, "modules", nil, "modules that the tiny initramfs loads, beside those of its entropy source")
+	f.cellFlags(cmd)
 	fs.StringVar(&f.modulesDir, "modules-dir", "", "the kernel's lib/modules/RELEASE directory, where KERNEL is a bare file")
-	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
-	fs.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: the scenario's)")
-	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled from the calibration)")
 	fs.StringVarP(&f.out, "out", "o", "", "directory for the artifacts (default: a new one below $XDG_STATE_HOME/unwedge)")
 	fs.BoolVar(&f.keep, "keep", false, "leave a hung guest paused and say how to go on by hand")
 	fs.BoolVar(&f.console, "console", false, "stream the guest's console to standard output")
 	fs.BoolVar(&f.printQEMU, "print-qemu", false, "print a QEMU command that boots the same guest by hand, and boot nothing")
 	fs.BoolVar(&f.json, "json", false, "print the Result as JSON")
 	return cmd
+}
+
+// cellFlags are those that choose a scenario's cell and change it.
+func (f *bootFlags) cellFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario, see `unwedge scenarios`")
+	fs.StringVar(&f.arch, "arch", "", "architecture (default: the kernel's, or the host's)")
+	fs.StringVar(&f.entropy, "entropy", "", "entropy source: virtio-rng, none, host (default: the scenario's first)")
+	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none (default: the scenario's first)")
+	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "add to the kernel command line")
+	fs.StringSliceVar(&f.modules, "modules", nil, "modules that the tiny initramfs loads, beside those of its entropy source")
+	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
+	fs.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: the scenario's)")
+	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled from the calibration)")
 }
 
 func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {

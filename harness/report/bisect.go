@@ -42,7 +42,7 @@ func Bisect(w io.Writer, f Found, s Style) error {
 	beside(b, "with it", f.BadBoot)
 	beside(b, "before", f.GoodBoot)
 	field(b, "cost", f.cost())
-	if f.Ready > 0 || f.Unused > 0 {
+	if f.Saved >= time.Second || f.Wasted >= time.Second {
 		field(b, "ready", f.ahead())
 	}
 	for _, n := range f.Notes {
@@ -115,9 +115,9 @@ func beside(b *strings.Builder, name string, boot *bisect.Boot) {
 }
 
 func (f Found) cost() string {
-	s := fmt.Sprintf("%d boots and %d builds for %d candidates, in %s", f.Boots, f.Builds, f.Candidates, f.Wall.Round(time.Second))
+	s := fmt.Sprintf("%d boots for %d candidates, of which %d were made ready, in %s", f.Boots, f.Candidates, f.Builds, f.Wall.Round(time.Second))
 	if f.Broken > 0 {
-		s += fmt.Sprintf("; %d did not build", f.Broken)
+		s += fmt.Sprintf("; %d could not be made", f.Broken)
 	}
 	if f.Reused > 0 {
 		s += fmt.Sprintf("; %d boots were known", f.Reused)
@@ -129,7 +129,7 @@ func (f Found) cost() string {
 }
 
 func (f Found) ahead() string {
-	s := fmt.Sprintf("%d builds were made or begun while another kernel booted, which saved %s", f.Ready, f.Saved.Round(time.Second))
+	s := fmt.Sprintf("%d were made, or begun, while another one booted, which saved %s", f.Ready, f.Saved.Round(time.Second))
 	if f.Unused > 0 {
 		s += fmt.Sprintf("; %d more (%s) were for nothing", f.Unused, f.Wasted.Round(time.Second))
 	}

@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unwedge/unwedge/harness/bisect"
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/images/progress"
+	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// bisectFlags are what `unwedge bisect` was asked.
+type bisectFlags struct {
+	bootFlags
+	packages, flavour string
+	good              []string
+	bad               string
+	options           bisect.Options
+	fresh             bool
+}
+
+func (a *app) bisectCmd() *cobra.Command {
+	var f bisectFlags
+	cmd := &cobra.Command{
+		Use:   "bisect --packages PATTERN --good VERSION --bad VERSION",
+		Short: "Find the first bad one of many kernels",
+		Long: `Find the first kernel that fails in a scenario as the bad end does, by booting some
+of them. Bad is that failure, by its signature; a kernel that fails in another way
+says nothing, and so does one that cannot be made ready.
+
+It can be ended at any moment: the same command goes on where it was, and nothing
+is built or booted twice. A failure that shows in some boots only is found too: with
+--intermittent from the start, and otherwise once boots contradict each other; the
+search then boots kernels more often, until the answer has the confidence asked for.
+
+Exit codes: 0 the first bad one was found, 1 it could not be told apart from others,
+2 usage or bad input, 3 the harness, a build or the host failed, 130 interrupted.`,
+		Example: `  # released kernels, no source needed:
+  unwedge bisect --packages 'deb:linux-image-*-cloud-amd64@trixie-backports' --good 6.16 --bad 7.3
+  unwedge bisect --packages ./kept/ --good 6.1.170 --bad 6.1.176 -s random --entropy none`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.bisect(c.Context(), f) },
+	}
+	f.cellFlags(cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&f.packages, "packages", "", "released kernels: deb:GLOB[@SUITE,...], a directory, or a file pattern; see `unwedge kernels`")
+	fs.StringVar(&f.flavour, "flavour", "", "which flavour, where the pattern names several: cloud-amd64, ...")
+	fs.StringArrayVar(&f.good, "good", nil, "an end that is good")
+	fs.StringVar(&f.bad, "bad", "", "the end that is bad")
+	fs.BoolVar(&f.options.AnyFailure, "any-failure", false, "every failure is bad, not only the bad end's own")
+	fs.BoolVar(&f.options.Intermittent, "intermittent", false, "the failure is known to show in some boots only")
+	fs.Float64Var(&f.options.Confidence, "confidence", 0.99, "how sure the answer must be")
+	fs.IntVar(&f.options.Retries, "retries", 2, "how often to try again when a boot fails in the harness")
+	fs.BoolVar(&f.options.Alone, "no-ahead", false, "make nothing ready while a guest runs")
+	fs.BoolVar(&f.fresh, "fresh", false, "use no verdicts of earlier bisections")
+	fs.StringVarP(&f.out, "out", "o", "", "directory of this bisection (default: one below $XDG_STATE_HOME/unwedge, found again by what is asked)")
+	fs.BoolVar(&f.json, "json", false, "print the report as JSON")
+	return cmd
+}
+
+// check finds wrong use before anything is done.
+func (f *bisectFlags) check() error {
+	switch {
+	case len(f.good) == 0 || f.bad == "":
+		return usageError{errors.New("--good and --bad are needed: see `unwedge bisect --help`")}
+	case !(f.options.Confidence > 0 && f.options.Confidence < 1):
+		return usageError{fmt.Errorf("--confidence %v: use a value between 0 and 1, such as 0.99", f.options.Confidence)}
+	case f.options.Retries < 0:
+		return usageError{fmt.Errorf("--retries %d: use 0 or more", f.options.Retries)}
+	}
+	if f.options.Retries == 0 {
+		f.options.Retries = -1 // never
+	}
+	return nil
+}
+
+// quest is a bisection that is about to begin.
+type quest struct {
+	source bisect.Source
+	name   string // of the source, as the journal keeps it
+	build  string // all that decides how candidates are made, "" where nothing does
+	cell   scenarios.Scenario
+	notes  []string
+	// details and replay tell more of the answer; nil where there is nothing.
+	finish func(ctx context.Context, r *bisect.Report, dir string) (details [][2]string, replay string, err error)
+}
+
+func (a *app) bisect(ctx context.Context, f bisectFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	p, err := a.planner()
+	if err != nil {
+		return err
+	}
+	d := a.newDisplay()
+	defer d.close()
+	ctx = progress.With(ctx, d)
+	q, err := a.packagesQuest(ctx, p, f)
+	if err != nil {
+		return err
+	}
+	return a.seek(ctx, p, d, q, f)
+}
+
+// seek runs a bisection and reports.
+func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f bisectFlags) error {
+	b, err := a.bisection(ctx, p, d, q, f)
+	if err != nil {
+		return err
+	}
+	for _, n := range q.notes {
+		d.say("note: " + n)
+	}
+	d.say(fmt.Sprintf("%d candidates; the journal is in %s", len(q.source.Candidates()), b.Dir))
+	rep, err := b.Run(ctx)
+	if err != nil {
+		return bisectError(err)
+	}
+	rep.Notes = q.notes
+	found := report.Found{Report: rep}
+	if q.finish != nil {
+		if found.Details, found.Replay, err = q.finish(ctx, rep, b.Dir); err != nil {
+			return err
+		}
+	}
+	if err := writeReport(b.Dir, rep); err != nil {
+		return err
+	}
+	d.close()
+	if f.json {
+		if err := writeJSON(a.stdout, rep); err != nil {
+			return err
+		}
+	} else {
+		found.Diagnosis = diagnosisOf(rep)
+		if err := report.Bisect(a.stdout, found, a.style()); err != nil {
+			return err
+		}
+	}
+	if rep.First == nil {
+		return errKernel
+	}
+	return nil
+}
+
+// bisection puts together what Run needs.
+func (a *app) bisection(ctx context.Context, p *plan.Planner, d display, q *quest, f bisectFlags) (*bisect.Bisection, error) {
+	conditions, err := a.conditions(ctx, p, q.cell)
+	if err != nil {
+		return nil, err
+	}
+	all := q.source.Candidates()
+	b := &bisect.Bisection{
+		Source: q.source, Options: f.options, Verdicts: bisect.Verdicts{Dir: filepath.Join(p.State, "verdicts")},
+		Question: bisect.Question{Source: q.name, Bad: all[len(all)-1].ID, Scenario: conditions, Build: q.build},
+		Tell:     func(e bisect.Event) { tellStep(d, e) },
+	}
+	for _, g := range q.source.Good() {
+		b.Question.Good = append(b.Question.Good, g.ID)
+	}
+	b.Dir = bisect.DirOf(p.State, b.Question)
+	if f.out != "" {
+		if b.Dir, err = filepath.Abs(f.out); err != nil {
+			return nil, usageError{fmt.Errorf("--out: %w", err)}
+		}
+	}
+	if f.fresh {
+		b.Verdicts.Dir = filepath.Join(b.Dir, "verdicts")
+	}
+	b.Boot = func(ctx context.Context, c bisect.Candidate, k bisect.Kernel) (*result.Result, error) {
+		return a.bootOne(ctx, p, d, q.cell, c, k)
+	}
+	return b, nil
+}
+
+// conditions is all that decides how a kernel is booted, for the memory of
+// verdicts: the scenario, and what it runs on.
+func (a *app) conditions(ctx context.Context, p *plan.Planner, sc scenarios.Scenario) (string, error) {
+	h, err := p.Host(ctx, sc.Arch)
+	if err != nil {
+		return "", err
+	}
+	b, err := json.Marshal(struct {
+		Scenario    scenarios.Scenario
+		QEMU, Accel string
+	}{sc, h.Version.String(), string(h.Accel)})
+	return string(b), err
+}
+
+// bootOne boots a candidate that is ready.
+func (a *app) bootOne(ctx context.Context, p *plan.Planner, d display, sc scenarios.Scenario, c bisect.Candidate, k bisect.Kernel) (*result.Result, error) {
+	cand, err := p.Candidate(ctx, k.Arg, sc.Arch)
+	if err != nil {
+		return nil, err
+	}
+	if k.ModulesDir != "" {
+		cand.ModulesDir = k.ModulesDir
+	}
+	req, err := p.Request(ctx, sc, cand)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := runDir("", func(base string) (string, error) {
+		return rundir.Create(base, "bisect-"+sc.Name, req.Kernel.Release, time.Now())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.run(ctx, d, req, dir, c.Name, nil)
+}
+
+// tellStep is one line for what is done.
+func tellStep(d display, e bisect.Event) {
+	if e.Step == nil {
+		if e.Doing == "retry" {
+			d.say(fmt.Sprintf("again  %s: %s", e.Candidate.Name, console.SanitizeMax(e.Why, 300)))
+		}
+		return
+	}
+	s := e.Step
+	took := ""
+	if s.Boot != nil {
+		took = fmt.Sprintf(" in %.1f s", s.Boot.Took.Seconds())
+	}
+	if s.Known {
+		took += ", known"
+	}
+	d.say(fmt.Sprintf("%-5s  %s: %s%s  (%d left, the likeliest %.1f %%)", s.Verdict, console.SanitizeMax(s.Candidate.String(), 120),
+		console.SanitizeMax(s.Why, 300), took, s.Left, s.Best*100))
+}
+
+// bisectError gives an error its exit code.
+func bisectError(err error) error {
+	if errors.As(err, new(*bisect.EndsError)) {
+		return usageError{err}
+	}
+	return err
+}
+
+// cellOf is the scenario's cell for an arch.
+func (a *app) cellOf(f bootFlags, ar arch.Arch) (scenarios.Scenario, error) {
+	cat, err := a.catalogue()
+	if err != nil {
+		return scenarios.Scenario{}, err
+	}
+	t, err := cat.Find(f.scenario)
+	if err != nil {
+		return scenarios.Scenario{}, usageError{err}
+	}
+	return f.cell(t, ar)
+}
