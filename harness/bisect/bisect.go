@@ -205,6 +205,11 @@ func (r *run) boot(ctx context.Context, c Candidate, k Kernel, then []Candidate)
 	if boot, ok, err := r.known(k.Image); ok || err != nil {
 		return boot, ok, err
 	}
+	if !k.there() {
+		if k, err = r.builds.again(ctx, c); err != nil {
+			return Boot{}, false, err
+		}
+	}
 	r.Tell(Event{Doing: "boot", Candidate: c})
 	if !r.Options.Alone {
 		r.builds.ahead(ctx, then)

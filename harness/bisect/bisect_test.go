@@ -325,3 +325,46 @@ func TestAhead(t *testing.T) {
 		t.Errorf("told %v", says)
 	}
 }
+
+// A bisection whose files were tidied away tells its answer again, and makes only
+// what it has to boot.
+func TestFilesGone(t *testing.T) {
+	w := newWorld(t, 16, 5)
+	w.files = t.TempDir()
+	dir := t.TempDir()
+	want := must(t, w.bisection(dir))
+	if err := os.RemoveAll(w.files); err != nil {
+		t.Fatal(err)
+	}
+	booted := w.booted
+	got := must(t, w.bisection(dir))
+	if found(t, w, got); w.booted != booted || *got.First != *want.First {
+		t.Errorf("%d boots more", w.booted-booted)
+	}
+	for c, times := range w.built {
+		if times != 1 {
+			t.Errorf("%s was built %d times", c, times)
+		}
+	}
+	// With no verdict remembered it has to build again.
+	if err := os.RemoveAll(filepath.Join(dir, "verdicts")); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "b", "journal.jsonl")
+	all, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept []string
+	for line := range strings.Lines(string(all)) {
+		if !strings.Contains(line, `"boot"`) {
+			kept = append(kept, line)
+		}
+	}
+	if err := os.WriteFile(name, []byte(strings.Join(kept, "")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if found(t, w, must(t, w.bisection(dir))); w.booted != 2*booted {
+		t.Errorf("%d boots, want %d", w.booted, 2*booted)
+	}
+}

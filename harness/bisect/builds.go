@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -178,8 +179,19 @@ func (b *builds) prepare(ctx context.Context, c Candidate, background bool) (pre
 	return p, nil
 }
 
-// known is what was prepared before, in this run or another one whose files are
-// still there.
+// again makes a candidate anew whose files are gone: those of a bisection that
+// was ended are tidied away.
+func (b *builds) again(ctx context.Context, c Candidate) (Kernel, error) {
+	b.leave("")
+	b.mu.Lock()
+	delete(b.done, c.ID)
+	delete(b.journal.kernels, c.ID)
+	b.mu.Unlock()
+	k, _, err := b.get(ctx, c)
+	return k, err
+}
+
+// known is what was prepared before, in this run or another one.
 func (b *builds) known(c Candidate) (prepared, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -189,7 +201,7 @@ func (b *builds) known(c Candidate) (prepared, bool) {
 	var p prepared
 	if u, ok := b.journal.unbuildable[c.ID]; ok {
 		p.err = &UnbuildableError{c, u.Reason, u.Log}
-	} else if k, ok := b.journal.kernels[c.ID]; ok && there(k.Arg) && there(k.ModulesDir) {
+	} else if k, ok := b.journal.kernels[c.ID]; ok {
 		p.kernel = k
 	} else {
 		return prepared{}, false
@@ -198,12 +210,16 @@ func (b *builds) known(c Candidate) (prepared, bool) {
 	return p, true
 }
 
-// there says whether a path that a Kernel names still exists; what is no path is
+// there says whether the files of a Kernel still exist; an Arg that is no path is
 // for whoever resolves it.
-func there(path string) bool {
-	if path == "" || path[0] != '/' {
-		return true
+func (k Kernel) there() bool {
+	for _, path := range []string{k.Arg, k.ModulesDir} {
+		if !filepath.IsAbs(path) {
+			continue
+		}
+		if _, err := os.Stat(path); err != nil {
+			return false
+		}
 	}
-	_, err := os.Stat(path)
-	return err == nil
+	return true
 }

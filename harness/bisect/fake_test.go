@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -27,7 +28,8 @@ type world struct {
 	same   map[int]int  // makes the image of an earlier one
 	rate   float64      // of the hang, 1 where 0
 	rng    *rand.Rand
-	fail   error // of the harness, at the boots that fails says
+	files  string // where kernels are written to, "" for nowhere
+	fail   error  // of the harness, at the boots that fails says
 	fails  func(boot int) bool
 	// before is called before each action; its error ends the action.
 	before func(ctx context.Context, what string) error
@@ -106,6 +108,13 @@ func (w *world) Prepare(ctx context.Context, c bisect.Candidate, background bool
 	if s, ok := w.same[i]; ok {
 		image = "image-" + id(s)
 	}
+	if w.files != "" {
+		path := filepath.Join(w.files, c.ID)
+		if err := errors.Join(os.MkdirAll(w.files, 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+			return bisect.Kernel{}, err
+		}
+		return bisect.Kernel{Arg: path, Image: image}, nil
+	}
 	return bisect.Kernel{Arg: "deb:" + c.ID, Image: image, Took: time.Second}, nil
 }
 
@@ -122,6 +131,11 @@ func (w *world) boot(ctx context.Context, c bisect.Candidate, k bisect.Kernel) (
 		return nil, w.fail
 	}
 	w.boots[k.Image]++
+	if w.files != "" {
+		if _, err := os.Stat(k.Arg); err != nil {
+			w.t.Errorf("boot of a kernel that is gone: %v", err)
+		}
+	}
 	i := index(c)
 	r := &result.Result{Outcome: scenarios.Booted, Expected: true, Dir: fmt.Sprintf("run%d", w.booted)}
 	r.Times.Started = time.Unix(int64(w.booted), 0)
