@@ -2,6 +2,7 @@ package bisect
 
 import (
 	"crypto/sha256"
+	_ "embed"
 	"encoding/hex"
 	"time"
 
@@ -10,6 +11,13 @@ import (
 
 // Schema is the version of a Report as JSON.
 const Schema = "unwedge/bisect/1"
+
+//go:embed schema.json
+var schemaJSON string
+
+// JSONSchema describes a Report, every field of it, as a JSON Schema of draft
+// 2020-12.
+func JSONSchema() string { return schemaJSON }
 
 // Same is the Verdict of a Step that needed no boot: the candidate makes the
 // same image as another one.

@@ -1,0 +1,76 @@
+// Package schematest holds documents against their JSON Schema in tests: every
+// field that a program writes must be described, and a schema must be able to
+// refuse.
+package schematest
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Document reads JSON as the validator wants it.
+func Document(t *testing.T, text string) any {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// Encode is v as a Document.
+func Encode(t *testing.T, v any) any {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// Compile makes a schema of a Document.
+func Compile(t *testing.T, doc any) *jsonschema.Schema {
+	t.Helper()
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource("schema.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Strict is the schema that also refuses every property which it does not name.
+func Strict(t *testing.T, text string) *jsonschema.Schema {
+	t.Helper()
+	doc := Document(t, text)
+	forbid(doc)
+	return Compile(t, doc)
+}
+
+func forbid(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, ok := v["properties"]; ok {
+			v["additionalProperties"] = false
+		}
+		for _, e := range v {
+			forbid(e)
+		}
+	case []any:
+		for _, e := range v {
+			forbid(e)
+		}
+	}
+}
