@@ -175,7 +175,15 @@ func (s *Set) needs(p string) ([]string, error) {
 
 // Read returns the module's bytes, unpacked.
 func (s *Set) Read(m Module) ([]byte, error) {
-	raw, err := readFile(filepath.Join(s.dir, m.Path))
+	return unpacked(filepath.Join(s.dir, m.Path), m.Path)
+}
+
+// ReadFile returns the bytes of a module file, unpacked: at most 128 MiB.
+func ReadFile(path string) ([]byte, error) { return unpacked(path, path) }
+
+// unpacked reads the file at path, which errors call name.
+func unpacked(path, name string) ([]byte, error) {
+	raw, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read module: %w", err)
 	}
@@ -185,15 +193,15 @@ func (s *Set) Read(m Module) ([]byte, error) {
 	}
 	r, err := kernel.NewReader(c, strings.NewReader(string(raw)))
 	if err != nil {
-		return nil, fmt.Errorf("unpack module %s: %w", m.Path, err)
+		return nil, fmt.Errorf("unpack module %s: %w", name, err)
 	}
 	defer r.Close()
 	b, err := io.ReadAll(io.LimitReader(r, maxModule+1))
 	if err != nil {
-		return nil, fmt.Errorf("unpack module %s: %w", m.Path, err)
+		return nil, fmt.Errorf("unpack module %s: %w", name, err)
 	}
 	if len(b) > maxModule {
-		return nil, fmt.Errorf("unpack module %s: more than %d MiB", m.Path, maxModule>>20)
+		return nil, fmt.Errorf("unpack module %s: more than %d MiB", name, maxModule>>20)
 	}
 	return b, nil
 }

@@ -26,6 +26,7 @@ const (
 	SegLoad = 1 // PT_LOAD
 	SegNote = 4 // PT_NOTE
 
+	SecSymtab = 2 // SHT_SYMTAB
 	SecNote   = 7 // SHT_NOTE
 	SecNoBits = 8 // SHT_NOBITS: no bytes in the file
 
@@ -58,6 +59,7 @@ type Section struct {
 	Flags     uint64
 	Addr      uint64
 	Off, Size uint64
+	Link      uint32 // of a symbol table: the section of its names
 }
 
 // File is a parsed ELF file; it refers to the bytes it was parsed from.
@@ -149,7 +151,7 @@ func (f *File) readSections(off uint64, size uint16, num, strndx int) error {
 	names := make([]uint32, num)
 	for i := range num {
 		p := table[i*shdrSize:]
-		s := Section{Type: le.Uint32(p[4:]), Flags: le.Uint64(p[8:]), Addr: le.Uint64(p[16:]), Off: le.Uint64(p[24:]), Size: le.Uint64(p[32:])}
+		s := Section{Type: le.Uint32(p[4:]), Flags: le.Uint64(p[8:]), Addr: le.Uint64(p[16:]), Off: le.Uint64(p[24:]), Size: le.Uint64(p[32:]), Link: le.Uint32(p[40:])}
 		if _, ok := f.slice(s.Off, s.Size); !ok && s.Type != SecNoBits && s.Type != 0 {
 			return fmt.Errorf("truncated: section %d has %d bytes at %d, file has %d", i, s.Size, s.Off, len(f.data))
 		}
