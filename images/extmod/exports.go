@@ -175,7 +175,7 @@ func tableAround(image []byte, at int) (table, bool) {
 	t.second, t.strings = len(t.entries), len(image)
 	for i, e := range t.entries {
 		t.strings = min(t.strings, e.strings)
-		if i == 0 || t.entries[i-1].name < e.name {
+		if i == 0 || t.entries[i-1].name <= e.name { // some are there twice, in 5.10 for arm64
 			continue
 		}
 		if t.second < len(t.entries) {
@@ -186,21 +186,24 @@ func tableAround(image []byte, at int) (table, bool) {
 	return t, len(t.entries) > 1
 }
 
-// slack is what alignment may put between two tables, in bytes.
-const slack = 64
+// maxSlack bounds what may be between the tables and the first string that is
+// used, in bytes: alignment, and strings that nobody points to.
+const maxSlack = 1024
 
 // exports reads what lies between the entries and the strings: nothing, a CRC for
 // each entry, a byte of flags for each, or both.
 func (t table) exports(image []byte) (map[string]Export, bool) {
 	n, gap := len(t.entries), t.strings-t.end
+	slack := min(n/2, maxSlack)
+	about := func(size int) bool { return gap >= size && gap <= size+slack }
 	crcs, flags := -1, -1
 	switch {
-	case gap >= 0 && gap < min(n, slack):
-	case gap >= n && gap < n+min(n, slack):
+	case about(0):
+	case about(n):
 		flags = t.end
-	case gap >= 4*n && gap < 4*n+min(n, slack):
+	case about(4 * n):
 		crcs = t.end
-	case gap >= 5*n && gap < 5*n+slack:
+	case about(5 * n):
 		crcs, flags = t.end, t.end+4*n
 	default:
 		return nil, false

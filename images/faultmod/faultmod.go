@@ -12,12 +12,15 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/extmod"
 	"github.com/unwedge/unwedge/images/modules"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -71,26 +74,26 @@ func For(c *candidate.Candidate, mirror string, store *cache.Store) Options {
 
 // Build returns the path of the module for a kernel, in the cache. It needs make
 // and a compiler for the kernel's architecture; their absence is a
-// *MissingToolError. A module that the kernel would refuse is an error. A kernel
+// *extmod.MissingToolError. A module that the kernel would refuse is an error. A kernel
 // of a later Debian release than the host's may need its compiler and its libc.
 func Build(ctx context.Context, o Options) (string, error) {
 	h, err := candidate.ArchiveHeaders(ctx, o.Release, o.Version, o.Suite, candidate.Options{Arch: o.Arch, Mirror: o.Mirror, Cache: o.Store})
 	if err != nil {
 		return "", err
 	}
-	tools, err := findTools(ctx, o.Arch, builtWith(h.Dir))
+	tools, err := extmod.FindTools(ctx, o.Arch, h.Dir)
 	if err != nil {
 		return "", err
 	}
-	sum, err := sourceSum()
+	files, err := sourceFiles()
 	if err != nil {
 		return "", err
 	}
-	key := cache.Key{Kind: "faultmod", Inputs: []string{"1", sum, h.ID, string(o.Arch), tools.version}}
+	key := cache.Key{Kind: "faultmod", Inputs: []string{"1", sourceSum(files), h.ID, string(o.Arch), tools.Version}}
 	dir, err := o.Store.Get(ctx, key, func(ctx context.Context, dir string) error {
-		module, err := tools.build(ctx, h.Dir)
+		module, err := tools.Build(ctx, extmod.Spec{Name: Name, Files: files, Headers: h.Dir})
 		if err != nil {
-			return fmt.Errorf("build fault module for %s: %w", o.Release, err)
+			return fmt.Errorf("for %s: %w", o.Release, err)
 		}
 		if err := check(module, o.Release); err != nil {
 			return err
@@ -117,28 +120,24 @@ func check(module []byte, release string) error {
 }
 
 // sourceSum is the digest of all that is compiled.
-func sourceSum() (string, error) {
+func sourceSum(files map[string][]byte) string {
 	h := sha256.New()
-	err := eachSource(func(name string, b []byte) error {
-		fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
-		return nil
-	})
-	return hex.EncodeToString(h.Sum(nil)), err
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%s %d\n%s", name, len(files[name]), files[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
-func eachSource(do func(name string, b []byte) error) error {
+func sourceFiles() (map[string][]byte, error) {
 	entries, err := fs.ReadDir(source, sourceDir)
 	if err != nil {
-		return fmt.Errorf("read fault module's source: %w", err)
+		return nil, fmt.Errorf("read fault module's source: %w", err)
 	}
+	files := map[string][]byte{}
 	for _, e := range entries {
-		b, err := source.ReadFile(sourceDir + "/" + e.Name())
-		if err != nil {
-			return fmt.Errorf("read fault module's source: %w", err)
-		}
-		if err := do(e.Name(), b); err != nil {
-			return err
+		if files[e.Name()], err = source.ReadFile(sourceDir + "/" + e.Name()); err != nil {
+			return nil, fmt.Errorf("read fault module's source: %w", err)
 		}
 	}
-	return nil
+	return files, nil
 }

@@ -1,0 +1,325 @@
+package extmod
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/unwedge/unwedge/images/kernel/elf64"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Verdict is what a kernel will do with a module.
+type Verdict string
+
+// The verdicts.
+const (
+	Loads            Verdict = "loads"
+	RefusedFormat    Verdict = "refused-format"         // not a module, or for another machine
+	RefusedSignature Verdict = "refused-signature"      // not signed, where the kernel insists
+	RefusedVermagic  Verdict = "refused-vermagic"       // built for a kernel of another kind
+	RefusedCRC       Verdict = "refused-crc"            // a symbol has another type in this kernel
+	RefusedSymbol    Verdict = "refused-unknown-symbol" // a symbol is not exported, or not to this module
+	RefusedNamespace Verdict = "refused-namespace"      // a symbol's namespace is not imported
+	RefusedBlocked   Verdict = "refused-blocked"        // the command line names it in module_blacklist
+)
+
+// Prediction is what a kernel will do with a module, and say of it.
+type Prediction struct {
+	Module  string  `json:"module"`
+	Verdict Verdict `json:"verdict"`
+	// Symbol is the first one that it is refused for.
+	Symbol string `json:"symbol,omitempty"`
+	// Errno is the error's name that finit_module returns, "" where it loads.
+	Errno string `json:"errno,omitempty"`
+	// Lines are what the kernel will log, in order, without its time stamps.
+	Lines []string `json:"lines,omitempty"`
+	// Why is the reason in one sentence.
+	Why string `json:"why"`
+	// Needs are modules that must be loaded before it.
+	Needs []string `json:"needs,omitempty"`
+	// Sources say where the kernel's facts are from, Notes what is not known for
+	// sure.
+	Sources []string `json:"sources,omitempty"`
+	Notes   []string `json:"notes,omitempty"`
+}
+
+// Loads says that the kernel will take the module.
+func (p *Prediction) Loads() bool { return p.Verdict == Loads }
+
+// refuse ends the prediction.
+func (p *Prediction) refuse(v Verdict, errno, why string, lines ...string) {
+	p.Verdict, p.Errno, p.Why = v, errno, why
+	p.Lines = append(p.Lines, lines...)
+}
+
+func (p *Prediction) note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+// Check predicts what the kernel will do with a module that is loaded without
+// force. It goes through what load_module asks, in the kernel's order: signature,
+// format, version of struct module, vermagic, then each symbol
+// (kernel/module/main.c, version.c and signing.c of 5.17 and later;
+// kernel/module.c before). What a module's own code does, it does not predict.
+func Check(m *Module, f *Facts) Prediction {
+	p := Prediction{Module: m.Name, Verdict: Loads, Sources: f.Sources, Notes: slices.Clone(f.Notes)}
+	for _, step := range []func(*Module, *Facts, *Prediction){
+		checkSignature, checkFormat, checkBlocked, checkLayout, checkVermagic, checkSymbols,
+	} {
+		if step(m, f, &p); !p.Loads() {
+			return p
+		}
+	}
+	p.Why = "vermagic and symbols are as this kernel has them"
+	if f.modversions() {
+		p.Why = "vermagic, symbols and their CRCs are as this kernel has them"
+	}
+	return p
+}
+
+// checkSignature is module_sig_check. The signature itself is not verified here.
+func checkSignature(m *Module, f *Facts, p *Prediction) {
+	if f.Config != nil && f.Config.Get("CONFIG_MODULE_SIG") != "y" {
+		return
+	}
+	enforce := f.Config.Get("CONFIG_MODULE_SIG_FORCE") == "y"
+	if v, ok := f.word("module.sig_enforce"); ok && v != "0" && v != "n" && v != "N" {
+		enforce = true
+	}
+	locked := f.Config.Get("CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY") == "y" || f.Config.Get("CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY") == "y"
+	if v, ok := f.word("lockdown"); ok && (v == "integrity" || v == "confidentiality") {
+		locked = true
+	}
+	switch {
+	case !enforce && !locked:
+	case m.Signed:
+		p.note("it is signed, and the kernel insists on that; whether it knows the key is not checked here")
+	case enforce:
+		p.refuse(RefusedSignature, "EKEYREJECTED", "it is not signed, and this kernel takes signed modules only", "Loading of unsigned module is rejected")
+	default:
+		p.refuse(RefusedSignature, "EPERM", "it is not signed, and the kernel is locked down", "unsigned module loading is restricted; see man kernel_lockdown.7")
+	}
+}
+
+// checkFormat is what the kernel asks of the ELF file.
+func checkFormat(m *Module, f *Facts, p *Prediction) {
+	want := map[arch.Arch]uint16{arch.X86_64: elf64.MachineX86_64, arch.AArch64: elf64.MachineAArch64}[f.Arch]
+	switch {
+	case want != 0 && m.Machine != want:
+		p.refuse(RefusedFormat, "ENOEXEC", fmt.Sprintf("it is for another machine than %s (ELF machine %d)", f.Arch, m.Machine))
+	case m.lacks != "":
+		p.refuse(RefusedFormat, "ENOEXEC", "it has not "+m.lacks)
+	}
+}
+
+func checkBlocked(m *Module, f *Facts, p *Prediction) {
+	list, _ := f.word("module_blacklist")
+	if m.Name != "" && slices.Contains(strings.Split(list, ","), m.Name) {
+		p.refuse(RefusedBlocked, "EPERM", "the kernel command line blocks it by module_blacklist", fmt.Sprintf("Module %s is blacklisted", m.Name))
+	}
+}
+
+// layoutSymbol stands for the types that the kernel and a module share before
+// anything else: struct module and its kin.
+const layoutSymbol = "module_layout"
+
+// checkLayout is check_modstruct_version.
+func checkLayout(m *Module, f *Facts, p *Prediction) {
+	if !f.modversions() {
+		return
+	}
+	switch m.version(layoutSymbol, f) {
+	case differs:
+		p.Symbol = layoutSymbol
+		p.refuse(RefusedCRC, "ENOEXEC", "it was built with another layout of the kernel's structures for modules", disagrees(m, layoutSymbol))
+	case missing:
+		if f.Strict {
+			p.Symbol = layoutSymbol
+			p.refuse(RefusedCRC, "ENOEXEC", "it has no CRC for the layout of the kernel's structures for modules", noVersion(m, layoutSymbol))
+		}
+	case unversioned:
+		if f.Config.Get("CONFIG_MODULE_FORCE_LOAD") == "n" {
+			p.refuse(RefusedCRC, "ENOEXEC", "it was built without CRCs, and this kernel wants them")
+			return
+		}
+		p.note("it was built without CRCs: the kernel takes it all the same, where it has CONFIG_MODULE_FORCE_LOAD, and is tainted")
+	}
+}
+
+func disagrees(m *Module, symbol string) string {
+	return fmt.Sprintf("%s: disagrees about version of symbol %s", m.Name, symbol)
+}
+
+func noVersion(m *Module, symbol string) string {
+	return fmt.Sprintf("%s: no symbol version for %s", m.Name, symbol)
+}
+
+// checkVermagic is check_modinfo's first part. Where the kernel compares CRCs and
+// the module has some, the release may differ.
+func checkVermagic(m *Module, f *Facts, p *Prediction) {
+	if f.Vermagic == "" {
+		p.note("the kernel's vermagic is not known: it was not compared")
+		return
+	}
+	got, ok := m.info("vermagic")
+	if !ok {
+		if f.Config.Get("CONFIG_MODULE_FORCE_LOAD") == "n" {
+			p.refuse(RefusedVermagic, "ENOEXEC", "it has no vermagic")
+		} else {
+			p.note("it has no vermagic: the kernel takes it all the same, where it has CONFIG_MODULE_FORCE_LOAD, and is tainted")
+		}
+		return
+	}
+	a, b := got, f.Vermagic
+	if f.modversions() && m.Versions != nil {
+		a, b = behindSpace(a), behindSpace(b)
+	}
+	if a != b {
+		p.refuse(RefusedVermagic, "ENOEXEC", fmt.Sprintf("it was built for '%s', and this kernel is '%s'", strings.TrimSpace(got), strings.TrimSpace(f.Vermagic)),
+			fmt.Sprintf("%s: version magic '%s' should be '%s'", m.Name, got, f.Vermagic))
+	}
+}
+
+// behindSpace is what follows the release.
+func behindSpace(magic string) string {
+	if i := strings.IndexByte(magic, ' '); i >= 0 {
+		return magic[i:]
+	}
+	return ""
+}
+
+// checkSymbols is simplify_symbols: the kernel goes on after a symbol that it
+// refuses, and returns the last one's error.
+func checkSymbols(m *Module, f *Facts, p *Prediction) {
+	if f.Exports == nil {
+		p.note("the kernel's symbols are not known: they were not compared")
+		return
+	}
+	loading, hasMore := m.Name, 0
+	for _, u := range m.Undefined {
+		r := resolve(m, f, u)
+		if r.owner != "" && !slices.Contains(p.Needs, r.owner) && r.owner != loading {
+			p.Needs = append(p.Needs, r.owner)
+		}
+		if r.verdict == Loads {
+			continue
+		}
+		if p.Symbol == "" {
+			p.Symbol, p.Verdict, p.Why = u.Name, r.verdict, r.why
+		} else {
+			hasMore++
+		}
+		errno := 22
+		if p.Errno = "EINVAL"; r.verdict == RefusedSymbol {
+			p.Errno, errno = "ENOENT", 2
+		}
+		if len(p.Lines) < maxLines {
+			p.Lines = append(p.Lines, r.lines...)
+			p.Lines = append(p.Lines, fmt.Sprintf("%s: Unknown symbol %s (err %d)", m.Name, u.Name, -errno))
+		}
+	}
+	if hasMore > 0 {
+		p.Why += fmt.Sprintf(", and %d symbols more are refused", hasMore)
+	}
+}
+
+// maxLines bounds Prediction.Lines, which a module with 65,536 unknown symbols
+// would fill.
+const maxLines = 100
+
+// resolution is what becomes of one symbol.
+type resolution struct {
+	verdict Verdict
+	owner   string
+	why     string
+	lines   []string
+}
+
+// resolve is resolve_symbol.
+func resolve(m *Module, f *Facts, u Undefined) resolution {
+	x, ok := f.Exports[u.Name]
+	if ok && x.GPL && !gplCompatible(m) {
+		return refusedSymbol(m, u, fmt.Sprintf("the symbol %s is for modules under a GPL-compatible licence only", u.Name))
+	}
+	if !ok {
+		return refusedSymbol(m, u, fmt.Sprintf("the symbol %s is not exported by this kernel", u.Name))
+	}
+	if f.modversions() {
+		switch m.version(u.Name, f) {
+		case differs:
+			return resolution{RefusedCRC, x.Owner, fmt.Sprintf("the symbol %s has another type in this kernel: its CRCs differ", u.Name), []string{disagrees(m, u.Name)}}
+		case missing:
+			if f.Strict {
+				return resolution{RefusedCRC, x.Owner, fmt.Sprintf("the module has no CRC for the symbol %s", u.Name), []string{noVersion(m, u.Name)}}
+			}
+		}
+	}
+	if x.Namespace != "" && !imports(m, x.Namespace) && f.Config.Get("CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS") != "y" {
+		return resolution{RefusedNamespace, x.Owner, fmt.Sprintf("the symbol %s is of the namespace %s, which is not imported", u.Name, x.Namespace),
+			[]string{fmt.Sprintf("%s: module uses symbol (%s) from namespace %s, but does not import it.", m.Name, u.Name, x.Namespace)}}
+	}
+	return resolution{verdict: Loads, owner: x.Owner}
+}
+
+// refusedSymbol is for what the kernel does not find: a weak symbol may be
+// missing, and so may one that assemblers of x86 leave behind
+// (ignore_undef_symbol).
+func refusedSymbol(m *Module, u Undefined, why string) resolution {
+	if u.Weak || u.Name == "_GLOBAL_OFFSET_TABLE_" && m.Machine == elf64.MachineX86_64 {
+		return resolution{verdict: Loads}
+	}
+	return resolution{verdict: RefusedSymbol, why: why}
+}
+
+// gplCompatible is license_is_gpl_compatible (include/linux/license.h).
+func gplCompatible(m *Module) bool {
+	l, _ := m.info("license")
+	return slices.Contains([]string{"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}, l)
+}
+
+// imports says whether a module may use a namespace. One of the form
+// module:NAME,NAME* is for the named modules (EXPORT_SYMBOL_FOR_MODULES, 6.16).
+func imports(m *Module, namespace string) bool {
+	if names, ok := strings.CutPrefix(namespace, "module:"); ok {
+		for _, n := range strings.Split(names, ",") {
+			if prefix, ok := strings.CutSuffix(n, "*"); ok && strings.HasPrefix(m.Name, prefix) || n == m.Name {
+				return true
+			}
+		}
+	}
+	return slices.Contains(m.Info["import_ns"], namespace)
+}
+
+// comparison is how a module's CRC of a symbol compares with the kernel's.
+type comparison int
+
+const (
+	agrees comparison = iota
+	differs
+	missing     // the module has CRCs, but none of this symbol
+	unversioned // it has none at all
+)
+
+// version is check_version. A symbol without a CRC, on either side, agrees.
+func (m *Module) version(symbol string, f *Facts) comparison {
+	x, ok := f.Exports[symbol]
+	if !ok || !x.HasCRC {
+		return agrees
+	}
+	list := m.Versions
+	if m.Extended != nil && f.atLeast(6, 14) {
+		list = m.Extended
+	} else if list == nil {
+		return unversioned
+	}
+	for _, v := range list {
+		if v.Symbol == symbol {
+			if v.CRC != x.CRC {
+				return differs
+			}
+			return agrees
+		}
+	}
+	return missing
+}

@@ -1,0 +1,241 @@
+package extmod
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/images/modules"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Facts are what of a kernel decides whether it takes a module, and where each
+// was read.
+type Facts struct {
+	Release string
+	Arch    arch.Arch
+	// Vermagic is the kernel's own (include/linux/vermagic.h), "" where it is not
+	// known.
+	Vermagic string
+	// Exports are the symbols that modules may use, those of other modules among
+	// them where they are known; nil where nothing is known of them.
+	Exports map[string]Export
+	// Config is the kernel's configuration; nil where it is not known.
+	Config *kernel.Config
+	// Cmdline are the words of the kernel command line.
+	Cmdline []string
+	// Strict says that the kernel refuses a module that lacks the CRC of one of its
+	// symbols, as Debian's do ("module: Disable matching missing version CRC" in
+	// their patches); others warn.
+	Strict bool
+	// Sources say where vermagic, symbols and configuration are from.
+	Sources []string
+	// Notes are what does not fit together, such as headers of another build.
+	Notes []string
+}
+
+// Source is where a kernel's facts can be found.
+type Source struct {
+	// Kernel is needed.
+	Kernel *kernel.Kernel
+	// Headers is a build tree or the directory of a header package: it has
+	// Module.symvers. "" where there is none.
+	Headers string
+	// ModulesDir is the kernel's lib/modules/RELEASE directory, "" where there is
+	// none.
+	ModulesDir string
+	// Cmdline are the words of the kernel command line.
+	Cmdline []string
+}
+
+// Gather reads the facts of a kernel: from its own image where they are there,
+// else from its headers and its packaged modules. depends are the modules whose
+// symbols are wanted, too. Facts that are nowhere stay empty.
+func Gather(ctx context.Context, s Source, depends ...string) (*Facts, error) {
+	f := &Facts{Release: s.Kernel.Release, Arch: s.Kernel.Arch, Config: s.Kernel.Config, Cmdline: s.Cmdline}
+	f.Strict = strings.Contains(s.Kernel.Banner, "Debian")
+	image, err := s.Kernel.Payload(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if f.Config != nil {
+		f.source("configuration", "the kernel's own")
+	}
+	if f.Vermagic = ImageVermagic(image, f.Release); f.Vermagic != "" {
+		f.source("vermagic", "the kernel image")
+	}
+	if f.Exports, err = ImageExports(image); err == nil {
+		f.source("symbols and CRCs", "the kernel image (__ksymtab, __kcrctab)")
+	} else if !errors.Is(err, ErrNoExports) {
+		return nil, err
+	}
+	if f.Config.Get("CONFIG_MODULE_REL_CRCS") == "y" { // what is in the table is where they are
+		dropCRCs(f.Exports)
+	}
+	if err := f.fromHeaders(s.Headers); err != nil {
+		return nil, err
+	}
+	return f, f.fromModules(s.ModulesDir, depends)
+}
+
+func (f *Facts) source(what, where string) {
+	f.Sources = append(f.Sources, what+": "+where)
+}
+
+func (f *Facts) note(format string, args ...any) {
+	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
+}
+
+func dropCRCs(exports map[string]Export) {
+	for name, x := range exports {
+		x.CRC, x.HasCRC = 0, false
+		exports[name] = x
+	}
+}
+
+// vermagicRE is what follows the release in a vermagic string: words that the
+// configuration and the architecture add (include/linux/vermagic.h). The banner
+// has the release, too, and goes on otherwise.
+var vermagicRE = regexp.MustCompile(`^ ((SMP|preempt|preempt_rt|mod_unload|modversions|aarch64|RANDSTRUCT_[0-9a-f]+) ?)*\x00`)
+
+// ImageVermagic finds the kernel's vermagic string in its unpacked image, "" where
+// it is not there.
+func ImageVermagic(image []byte, release string) string {
+	if release == "" {
+		return ""
+	}
+	for from := 0; ; {
+		i := bytes.Index(image[from:], []byte(release+" "))
+		if i < 0 {
+			return ""
+		}
+		start := from + i
+		end := start + len(release)
+		if m := vermagicRE.Find(image[end:min(len(image), end+maxName)]); m != nil {
+			return string(image[start:end]) + string(m[:len(m)-1])
+		}
+		from = end
+	}
+}
+
+// fromHeaders takes what Module.symvers has, and compares where the image told
+// the same.
+func (f *Facts) fromHeaders(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	listed, err := readSymversFile(filepath.Join(dir, "Module.symvers"))
+	if errors.Is(err, fs.ErrNotExist) {
+		f.note("%s has no Module.symvers: build the kernel, or its modules, to have one", dir)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if f.Exports == nil {
+		f.Exports = listed
+		f.source("symbols and CRCs", "Module.symvers of the headers")
+		return nil
+	}
+	own := len(f.Exports)
+	var differ []string
+	for name, x := range listed {
+		have, ok := f.Exports[name]
+		switch {
+		case x.Owner != "" && !ok:
+			f.Exports[name] = x
+		case x.Owner != "":
+		case !ok, have.HasCRC && x.HasCRC && have.CRC != x.CRC:
+			differ = append(differ, name)
+		case !have.HasCRC && x.HasCRC && f.Config.Get("CONFIG_MODULE_REL_CRCS") == "y":
+			f.Exports[name] = x
+		}
+	}
+	f.source("symbols of other modules", "Module.symvers of the headers")
+	if len(differ) > 0 {
+		slices.Sort(differ)
+		f.note("the headers are of another kernel: Module.symvers and the image differ in %d of %d symbols, such as %s", len(differ), own, differ[0])
+	}
+	return nil
+}
+
+// fromModules takes what the named modules export, and the vermagic of any where
+// the image did not tell it.
+func (f *Facts) fromModules(dir string, names []string) error {
+	if dir == "" || len(names) == 0 && f.Vermagic != "" {
+		return nil
+	}
+	set, err := modules.Open(dir)
+	if err != nil {
+		return err
+	}
+	if f.Vermagic == "" && len(names) == 0 {
+		names = []string{"virtio_rng", "virtio_net", "loop", "ext4"} // one of which every distribution has
+	}
+	load, _, err := set.Load(names...)
+	if err != nil {
+		return err
+	}
+	for _, file := range load {
+		b, err := set.Read(file)
+		if err != nil {
+			return err
+		}
+		m, err := Parse(b)
+		if err != nil {
+			return err
+		}
+		if magic, ok := m.info("vermagic"); ok && f.Vermagic == "" {
+			f.Vermagic = magic
+			f.source("vermagic", "the packaged module "+m.Name)
+		}
+		if f.Exports == nil || len(m.Exports) == 0 {
+			continue
+		}
+		for name, x := range m.Exports {
+			if _, ok := f.Exports[name]; !ok {
+				f.Exports[name] = x
+			}
+		}
+		f.source("symbols of "+m.Name, "the packaged module")
+	}
+	return nil
+}
+
+// modversions says that the kernel compares CRCs.
+func (f *Facts) modversions() bool {
+	if f.Vermagic != "" {
+		return slices.Contains(strings.Fields(f.Vermagic), "modversions")
+	}
+	return slices.ContainsFunc(slices.Collect(maps.Values(f.Exports)), func(x Export) bool { return x.HasCRC && x.Owner == "" })
+}
+
+// atLeast says that the kernel is of that version or later.
+func (f *Facts) atLeast(major, minor int) bool {
+	w := strings.FieldsFunc(f.Release, func(r rune) bool { return r < '0' || r > '9' })
+	if len(w) < 2 {
+		return false
+	}
+	a, _ := strconv.Atoi(w[0])
+	b, _ := strconv.Atoi(w[1])
+	return a > major || a == major && b >= minor
+}
+
+// word returns the value of the last word KEY=VALUE, or KEY, of the command line.
+func (f *Facts) word(key string) (value string, ok bool) {
+	for _, w := range f.Cmdline {
+		if k, v, _ := strings.Cut(w, "="); strings.ReplaceAll(k, "-", "_") == key {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}

@@ -1,0 +1,210 @@
+package extmod
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/images/progress"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// MissingToolError says what is not installed that building a module needs.
+type MissingToolError struct {
+	// Tool is the program, Package Debian's package that has it.
+	Tool, Package string
+}
+
+func (e *MissingToolError) Error() string {
+	return fmt.Sprintf("build module: %s is not installed: install it with `apt-get install %s`, or the like", e.Tool, e.Package)
+}
+
+// Toolchain compiles modules for the kernels of one architecture.
+type Toolchain struct {
+	// Version is what the compiler says of itself.
+	Version string
+
+	karch string // the kernel's make variable ARCH
+	cross string // CROSS_COMPILE, "" on a host of that architecture
+	cc    string // the compiler
+	built int    // major version of the gcc that the kernel was built with, 0 if not known
+}
+
+// karch are the kernel's own names for architectures: the folders below arch/.
+var karch = map[arch.Arch]string{arch.X86_64: "x86", arch.AArch64: "arm64"}
+
+// FindTools finds what to compile with for the kernel of a header directory: gcc
+// in the version that the kernel was built with, or else the distribution's. What
+// is not installed is a *MissingToolError.
+func FindTools(ctx context.Context, a arch.Arch, headers string) (*Toolchain, error) {
+	t := &Toolchain{karch: karch[a], built: builtWith(headers)}
+	if t.karch == "" {
+		return nil, fmt.Errorf("build module: no architecture %q", a)
+	}
+	pkg := "gcc"
+	if a != arch.Host() {
+		triplet := a.Facts().Multiarch
+		t.cross, pkg = triplet+"-", "gcc-"+strings.ReplaceAll(triplet, "_", "-")
+	}
+	for _, need := range []MissingToolError{{"make", "make"}, {t.cross + "gcc", pkg}, {t.cross + "ld", strings.Replace(pkg, "gcc", "binutils", 1)}} {
+		if _, err := exec.LookPath(need.Tool); err != nil {
+			return nil, &need
+		}
+	}
+	t.cc = t.cross + "gcc"
+	if exact := fmt.Sprintf("%s-%d", t.cc, t.built); t.built != 0 {
+		if _, err := exec.LookPath(exact); err == nil {
+			t.cc = exact
+		}
+	}
+	out, err := exec.CommandContext(ctx, t.cc, "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("build module: ask %s for its version: %w", t.cc, err)
+	}
+	t.Version, _, _ = strings.Cut(string(out), "\n")
+	return t, nil
+}
+
+// builtWith reads the major version of the compiler that the kernel was built
+// with from its headers, 0 where it is not told.
+func builtWith(headers string) int {
+	c, err := kernel.ReadConfig(filepath.Join(headers, ".config"))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(c.Get("CONFIG_GCC_VERSION")) // 120200 is 12.2.0
+	if err != nil {
+		return 0
+	}
+	return n / 10000
+}
+
+// Spec is a module to build.
+type Spec struct {
+	// Name is the module's: NAME.ko is what the build must leave.
+	Name string
+	// Files are its source, by file name; Kbuild is among them.
+	Files map[string][]byte
+	// Headers is what `make -C` is given: a build tree whose modules_prepare or
+	// build is done, or the directory of a header package.
+	Headers string
+	// Log gets all that make prints; nil drops it.
+	Log io.Writer
+}
+
+// buildTime bounds a build that would not end, on a busy host.
+const buildTime = 5 * time.Minute
+
+// maxModule bounds the module that a build leaves, in bytes.
+const maxModule = 128 << 20
+
+// Build compiles a module in a directory of its own, outside the kernel's tree,
+// and returns its bytes (Documentation/kbuild/modules.rst). The error is the first
+// complaint of compiler or make.
+func (t *Toolchain) Build(ctx context.Context, s Spec) (module []byte, err error) {
+	dir, err := os.MkdirTemp("", "unwedge-module-")
+	if err != nil {
+		return nil, fmt.Errorf("build module: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	for name, text := range s.Files {
+		if !filepath.IsLocal(name) || filepath.Base(name) != name {
+			return nil, fmt.Errorf("build module %s: %q is no file name", s.Name, name)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return nil, fmt.Errorf("build module %s: %w", s.Name, err)
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, buildTime, fmt.Errorf("make took longer than %s", buildTime))
+	defer cancel()
+	task := progress.From(ctx).Task("build module "+s.Name, 0)
+	err = t.make(ctx, s, dir)
+	task.Done(err)
+	switch {
+	case err != nil && t.built != 0 && ctx.Err() == nil:
+		return nil, fmt.Errorf("build module %s: %w (with %s; the kernel was built with gcc %d)", s.Name, err, t.Version, t.built)
+	case err != nil:
+		return nil, fmt.Errorf("build module %s: %w", s.Name, err)
+	}
+	return readModule(filepath.Join(dir, s.Name+".ko"))
+}
+
+func readModule(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("the build left no module: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxModule+1))
+	if err == nil && len(b) > maxModule {
+		err = fmt.Errorf("%s has more than %d MiB", path, maxModule>>20)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read module: %w", err)
+	}
+	return b, nil
+}
+
+func (t *Toolchain) make(ctx context.Context, s Spec, dir string) error {
+	// BTF would need pahole and vmlinux, and nothing reads it here.
+	cmd := exec.CommandContext(ctx, "make", "-C", s.Headers, "M="+dir, "ARCH="+t.karch, "CROSS_COMPILE="+t.cross, "CC="+t.cc,
+		"CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")
+	cmd.Env = environ(os.Environ())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // make's children end with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if s.Log != nil {
+		if _, err := s.Log.Write(out); err != nil {
+			return fmt.Errorf("keep make's log: %w", err)
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	if line := firstError(out); line != "" {
+		return errors.New(line)
+	}
+	return fmt.Errorf("make: %w", err)
+}
+
+// environ leaves out what would change a kernel build: the variables of a make
+// that runs this program, and a developer's own settings.
+func environ(env []string) []string {
+	keep := []string{"LC_ALL=C"}
+	for _, kv := range env {
+		k, _, _ := strings.Cut(kv, "=")
+		switch {
+		case strings.HasPrefix(k, "MAKE"), strings.HasPrefix(k, "MFLAGS"), strings.HasPrefix(k, "KBUILD_"), strings.HasPrefix(k, "LC_"):
+		case k == "ARCH", k == "CROSS_COMPILE", k == "KCFLAGS", k == "KCPPFLAGS", k == "O", k == "M", k == "CC", k == "LLVM", k == "GNUMAKEFLAGS":
+		default:
+			keep = append(keep, kv)
+		}
+	}
+	return keep
+}
+
+// firstError picks the compiler's or make's first complaint.
+func firstError(out []byte) string {
+	for line := range bytes.Lines(out) {
+		for _, mark := range []string{"error:", "ERROR:", "error while loading", "not found", "*** "} {
+			if bytes.Contains(line, []byte(mark)) {
+				return strings.TrimSpace(string(line))
+			}
+		}
+	}
+	return ""
+}
