@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,8 +103,9 @@ func (s *session) finish(ctx context.Context, v verdict) error {
 	}
 	res.Times.IdleGap, res.Times.BusyGap = s.watch.Gaps()
 	res.Resets = s.watch.Resets()
+	res.Modules = triedModules(s.req.Modules, res.Reports)
 	if v.outcome == scenarios.Booted {
-		if why := wrongState(res); why != "" {
+		if why := cmp.Or(wrongState(res), wrongModule(res.Modules)); why != "" {
 			res.Outcome, res.Why = scenarios.WrongState, why
 		} else if last := res.Reports[len(res.Reports)-1]; last.BuildID == "" && res.Kernel.BuildID != "" {
 			s.note("the guest told no build ID: that the candidate runs is known by its release only")

@@ -16,6 +16,7 @@ import (
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/extmod"
 )
 
 // ErrQEMU says that the harness or QEMU failed, so that nothing is known about
@@ -54,6 +55,9 @@ type Request struct {
 	Memory Memory
 	// UserStacks reads the user-space stacks of such a guest; nil reads none.
 	UserStacks UserStacks
+	// Modules are the external modules that the guest will try, and what is
+	// predicted of each.
+	Modules []ModuleTrial
 	// Keep leaves a hung guest paused, to be looked at by hand.
 	Keep bool
 	// ConsoleCap is how many bytes of console.log are kept at most; 0 means
@@ -63,6 +67,18 @@ type Request struct {
 	Observer Observer
 	// Notes go into the Result.
 	Notes []string
+}
+
+// ModuleTrial is an external module that the guest will try.
+type ModuleTrial struct {
+	// Label is the trial's in the agent's report.
+	Label string
+	// Want is what the scenario asks for, Predicted what will be, by the files.
+	Want      extmod.Verdict
+	Predicted extmod.Prediction
+	// Param is what its parameter must be afterwards, and Says what the kernel log
+	// must have, where it loads.
+	Param, Says string
 }
 
 // Memory looks into the memory of a guest. registers is QEMU's text of `info

@@ -100,6 +100,9 @@ type Scenario struct {
 	CPUs      int `json:"cpus"`
 	// Network gives the guest QEMU's user-mode network.
 	Network bool `json:"network,omitempty"`
+	// ExternalModule builds a small module for the kernel, out of its tree, loads
+	// it, and tries copies of it that do not fit.
+	ExternalModule bool `json:"external_module,omitempty"`
 	// WrongHMAC puts a wrong FIPS checksum beside the kernel.
 	WrongHMAC bool `json:"wrong_hmac,omitempty"`
 	// Deadline bounds the boot in wall time; 0 means: scaled from the
@@ -172,6 +175,9 @@ func (s Scenario) Validate() error {
 	}
 	if len(s.Modules) > 0 && s.Initramfs != Tiny {
 		bad("modules are for initramfs %s; dracut has its own", Tiny)
+	}
+	if s.ExternalModule && s.Initramfs != Tiny {
+		bad("external_module needs initramfs %s, not %s", Tiny, s.Initramfs)
 	}
 	for _, w := range s.Cmdline {
 		if strings.ContainsAny(w, "\n\r\x00") {

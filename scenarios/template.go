@@ -32,7 +32,9 @@ type Template struct {
 	Network     bool          `yaml:"network"`
 	WrongHMAC   bool          `yaml:"wrong_hmac"`
 	Deadline    time.Duration `yaml:"deadline"`
-	Expect      Expect        `yaml:"expect"`
+	// ExternalModule is Scenario's.
+	ExternalModule bool   `yaml:"external_module"`
+	Expect         Expect `yaml:"expect"`
 }
 
 // Catalogue is an ordered set of templates with distinct names.
@@ -142,7 +144,7 @@ func (t Template) cell(a arch.Arch, e Entropy, i Initramfs) Scenario {
 		Root:    first(t.Root, NoRoot),
 		Modules: t.Modules, Cmdline: t.Cmdline,
 		MemoryMiB: first(t.MemoryMiB, 512), CPUs: first(t.CPUs, 1),
-		Network: t.Network, WrongHMAC: t.WrongHMAC, Deadline: t.Deadline, Expect: t.Expect,
+		Network: t.Network, WrongHMAC: t.WrongHMAC, ExternalModule: t.ExternalModule, Deadline: t.Deadline, Expect: t.Expect,
 	}
 }
 

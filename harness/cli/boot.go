@@ -31,7 +31,7 @@ type bootFlags struct {
 	cmdline, modules                   []string
 	memory, cpus                       int
 	deadline                           time.Duration
-	out, modulesDir                    string
+	out, modulesDir, headers           string
 	keep, console, printQEMU, json     bool
 }
 
@@ -75,6 +75,7 @@ func (f *bootFlags) cellFlags(cmd *cobra.Command) {
 	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none (default: the scenario's first)")
 	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "add to the kernel command line")
 	fs.StringSliceVar(&f.modules, "modules", nil, "modules that the tiny initramfs loads, beside those of its entropy source")
+	fs.StringVar(&f.headers, "headers", "", "what modules for the kernel are built with, for the scenario module (default: found with KERNEL)")
 	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
 	fs.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: the scenario's)")
 	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled from the calibration)")
@@ -180,6 +181,11 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 	if f.modulesDir != "" {
 		if c.ModulesDir, err = modulesDir(f.modulesDir); err != nil {
 			return nil, scenarios.Scenario{}, err
+		}
+	}
+	if f.headers != "" {
+		if c.HeadersDir, err = filepath.Abs(f.headers); err != nil {
+			return nil, scenarios.Scenario{}, usageError{fmt.Errorf("--headers: %w", err)}
 		}
 	}
 	sc, err := f.cell(t, c.Kernel.Arch)

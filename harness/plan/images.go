@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness"
@@ -49,9 +51,16 @@ func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidat
 		}
 		req.Notes = append(req.Notes, "the tiny initramfs has no busybox: "+err.Error())
 	}
-	key := cache.Key{Kind: "tiny", Inputs: []string{
-		"1", c.Kernel.SHA256, c.ModulesDir, strings.Join(sc.TinyModules(), " "), digest(o.Agent), digest(o.Busybox),
-	}}
+	inputs := []string{"1", c.Kernel.SHA256, c.ModulesDir, strings.Join(sc.TinyModules(), " "), digest(o.Agent), digest(o.Busybox)}
+	if sc.ExternalModule {
+		if o.Files, err = p.externalModule(ctx, req, c); err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(o.Files)) {
+			inputs = append(inputs, name, digest(o.Files[name]))
+		}
+	}
+	key := cache.Key{Kind: "tiny", Inputs: inputs}
 	var missing []string
 	dir, err := p.Store.Get(ctx, key, func(_ context.Context, dir string) error {
 		if missing, err = addModules(&o, c, sc.TinyModules()); err != nil {

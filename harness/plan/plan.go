@@ -132,6 +132,9 @@ func Supported(sc scenarios.Scenario, k *kernel.Kernel) error {
 	if sc.Initramfs.FIPS() && k.Config != nil && k.Config.Get("CONFIG_CRYPTO_FIPS") != "y" {
 		return &UnsupportedError{sc.Name, k.Release, "it was built without CONFIG_CRYPTO_FIPS, so it does not know fips=1"}
 	}
+	if sc.ExternalModule && k.Config != nil && k.Config.Get("CONFIG_MODULES") != "y" {
+		return &UnsupportedError{sc.Name, k.Release, "it was built without CONFIG_MODULES, so it loads none"}
+	}
 	return nil
 }
 

@@ -63,6 +63,7 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	if r.Diagnosis != nil {
 		Diagnosis(b, *r.Diagnosis, s)
 	}
+	modules(b, r)
 	times(b, r)
 	captures(b, r)
 	field(b, "ran on", fmt.Sprintf("QEMU %s, %s (%s)", safe(r.Host.QEMUVersion), safe(string(r.Host.Accel)), console.SanitizeMax(r.Host.AccelWhy, 100)))

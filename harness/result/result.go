@@ -17,6 +17,7 @@ import (
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/extmod"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -46,6 +47,8 @@ type Result struct {
 	// Confidence is how sure the outcome is. It says nothing on the diagnosis,
 	// which has a confidence of its own.
 	Confidence watch.Confidence `json:"confidence,omitempty"`
+	// Modules are the external modules that were tried, in order.
+	Modules []Module `json:"modules,omitempty"`
 	// Stage is the last stage the agent reported.
 	Stage   agentproto.Stage    `json:"stage,omitempty"`
 	Reports []agentproto.Report `json:"reports,omitempty"`
@@ -76,6 +79,19 @@ type Kernel struct {
 	Booted   string `json:"booted"`    // the file QEMU was given
 	BootedAs string `json:"booted_as"` // why that file
 	Fault    string `json:"seeded_fault,omitempty"`
+}
+
+// Module is an external module that was tried.
+type Module struct {
+	// Label names the trial: as-built, or how it was made not to fit.
+	Label string `json:"label"`
+	// Wanted is what the scenario asks for, Predicted what the files said before
+	// the boot, Got what the kernel did; nil where the guest did not come so far.
+	Wanted    extmod.Verdict          `json:"wanted"`
+	Predicted extmod.Prediction       `json:"predicted"`
+	Got       *agentproto.ModuleTried `json:"got,omitempty"`
+	// Difference is what is not as predicted or wanted, "" if all is.
+	Difference string `json:"difference,omitempty"`
 }
 
 // Host is what the guest ran on.

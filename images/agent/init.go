@@ -23,6 +23,7 @@ func runInit() {
 	mountAll()
 	loadModules(modulesList)
 	tell(agentproto.StageInit)
+	tryModules(agentproto.ModuleTrials)
 	args := kernelArgs(word("/proc/cmdline"))
 	for _, name := range args["unwedge.fault"] {
 		runFault(name)

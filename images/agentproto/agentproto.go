@@ -31,6 +31,7 @@ type Stage string
 // passes Init and Userspace only.
 const (
 	StageInit       Stage = "init"        // /init of the initramfs has control
+	StageModule     Stage = "module"      // an external module was tried, see Module
 	StageUserspace  Stage = "userspace"   // the tiny initramfs did all it came to do
 	StageInitramfs  Stage = "initramfs"   // dracut's systemd runs services
 	StageSwitchRoot Stage = "switch-root" // the root file system is mounted and about to be entered
@@ -65,6 +66,36 @@ type Report struct {
 	Via string `json:"via,omitempty"`
 	// Error is the agent's own trouble in one line.
 	Error string `json:"error,omitempty"`
+	// Module is how an external module fared, at StageModule.
+	Module *ModuleTried `json:"module,omitempty"`
+}
+
+// ModuleTrials is the file of the tiny initramfs that lists the external modules
+// to try, a ModuleTrial a line, as JSON.
+const ModuleTrials = "/etc/unwedge/module-trials"
+
+// ModuleTrial is a module that the agent loads, and reports on.
+type ModuleTrial struct {
+	// Label names the trial, Path is the module's file.
+	Label string `json:"label"`
+	Path  string `json:"path"`
+	// Name is the module's own.
+	Name string `json:"name"`
+	// Param is the name of a string parameter that is set to Value.
+	Param string `json:"param,omitempty"`
+	Value string `json:"value,omitempty"`
+}
+
+// ModuleTried is how a module fared.
+type ModuleTried struct {
+	Label string `json:"label"`
+	// Errno is the name of finit_module's error, "" where it was loaded.
+	Errno string `json:"errno,omitempty"`
+	// Param is what sysfs has of the parameter afterwards.
+	Param string `json:"param,omitempty"`
+	// Log are the kernel's messages of modules meanwhile, the last where they are
+	// many.
+	Log []string `json:"log,omitempty"`
 }
 
 // ErrNotReport says that a line holds no report.

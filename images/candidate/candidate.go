@@ -28,6 +28,9 @@ type Candidate struct {
 	ModulesDir string
 	// ConfigPath and SystemMap are files, "" where there is none.
 	ConfigPath, SystemMap string
+	// HeadersDir is what modules for the kernel are built with, where the user
+	// named it; FindHeaders looks for it elsewhere.
+	HeadersDir string
 	// Origin is what the user asked for, made exact, such as
 	// "deb:linux-image-6.1.0-40-amd64=6.1.153-1@bookworm".
 	Origin string

@@ -58,6 +58,43 @@ func ArchiveHeaders(ctx context.Context, release, version, suite string, opts Op
 	return Headers{Dir: filepath.Join(dir, "root", headersDir, name), ID: key.ID()}, nil
 }
 
+// FindHeaders finds what modules for a candidate are built with: HeadersDir, the
+// build tree that it is, the header packages of the archive that it came from, or
+// the link that an installed kernel has beside its modules. ID is empty where
+// the files may change. That none are known is a *NotFoundError.
+func (c *Candidate) FindHeaders(ctx context.Context, opts Options) (Headers, error) {
+	if c.HeadersDir != "" {
+		return Headers{Dir: c.HeadersDir}, checkHeaders(c.HeadersDir)
+	}
+	if spec, ok := strings.CutPrefix(c.Origin, "deb:"); ok {
+		spec, suite, _ := strings.Cut(spec, "@")
+		_, version, _ := strings.Cut(spec, "=")
+		opts.Arch = c.Kernel.Arch
+		return ArchiveHeaders(ctx, c.Kernel.Release, version, suite, opts)
+	}
+	if isDir(c.Origin) {
+		return Headers{Dir: c.Origin}, checkHeaders(c.Origin)
+	}
+	if c.ModulesDir != "" {
+		// Documentation/kbuild/modules.rst: /lib/modules/RELEASE/build.
+		if build, err := filepath.EvalSymlinks(filepath.Join(c.ModulesDir, "build")); err == nil && checkHeaders(build) == nil {
+			return Headers{Dir: build}, nil
+		}
+	}
+	return Headers{}, &NotFoundError{c.Origin, "it came without headers, which building modules for it needs: name its build tree or its deb: package instead, or the headers' directory with --headers"}
+}
+
+// checkHeaders makes sure that modules can be built with a directory: it has the
+// kernel's Makefile and what a build, or `make modules_prepare`, makes.
+func checkHeaders(dir string) error {
+	for _, name := range []string{"Makefile", "include/generated/autoconf.h"} {
+		if firstFile(filepath.Join(dir, name)) == "" {
+			return &NotFoundError{dir, "modules cannot be built with it, for it has no " + name + ": is the kernel built there?"}
+		}
+	}
+	return nil
+}
+
 // headersDir is where the packages put headers.
 const headersDir = "usr/src"
 

@@ -24,8 +24,11 @@ var probeSource embed.FS
 const probeDir = "src"
 
 // ProbeName is the name of a small module that shows that modules load: it takes
-// the parameter word and prints it.
+// a parameter and prints its value behind its own name.
 const ProbeName = "unwedge_probe"
+
+// ProbeParam is the parameter's name.
+const ProbeParam = "word"
 
 // ProbeOptions say for which kernel the probe is built.
 type ProbeOptions struct {

@@ -1,0 +1,64 @@
+package harness
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/images/agentproto"
+)
+
+// triedModules holds what became of the external modules against what was
+// predicted.
+func triedModules(trials []ModuleTrial, reports []agentproto.Report) []result.Module {
+	var out []result.Module
+	for _, t := range trials {
+		m := result.Module{Label: t.Label, Wanted: t.Want, Predicted: t.Predicted}
+		for _, r := range reports {
+			if r.Module != nil && r.Module.Label == t.Label {
+				m.Got = r.Module
+			}
+		}
+		m.Difference = t.difference(m.Got)
+		out = append(out, m)
+	}
+	return out
+}
+
+// difference says in one sentence what is not as it was predicted, or as the
+// scenario asks; "" if all is.
+func (t ModuleTrial) difference(got *agentproto.ModuleTried) string {
+	safe := func(s string) string { return console.SanitizeMax(s, 200) }
+	p := t.Predicted
+	switch {
+	case p.Verdict != t.Want:
+		return fmt.Sprintf("the files say %s and not %s: %s", p.Verdict, t.Want, p.Why)
+	case got == nil:
+		return "the guest did not try it"
+	case got.Errno != p.Errno:
+		return fmt.Sprintf("predicted %s, but finit_module returned %s", cmp.Or(p.Errno, "success"), cmp.Or(safe(got.Errno), "success"))
+	}
+	for _, want := range append(slices.Clone(p.Lines), t.Says) {
+		if !slices.ContainsFunc(got.Log, func(l string) bool { return strings.Contains(l, want) }) {
+			return fmt.Sprintf("the kernel did not log %q", want)
+		}
+	}
+	if got.Param != t.Param && p.Loads() {
+		return fmt.Sprintf("its parameter is %q and not %q", safe(got.Param), t.Param)
+	}
+	return ""
+}
+
+// wrongModule says what of a booted guest's external modules is not as it must
+// be, "" if all is.
+func wrongModule(tried []result.Module) string {
+	for _, m := range tried {
+		if m.Difference != "" {
+			return fmt.Sprintf("external module, %s: %s", m.Label, m.Difference)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,51 @@
+package report
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/extmod"
+)
+
+// modules says of each external module what was predicted and what happened.
+func modules(b *strings.Builder, r *result.Result) {
+	for _, m := range r.Modules {
+		text := safe(m.Label) + ": predicted " + Verdict(m.Predicted) + "; " + fared(m.Got)
+		if m.Got != nil {
+			for _, l := range m.Got.Log {
+				text += "\n  | " + safe(l)
+			}
+		}
+		if m.Difference != "" {
+			text += "\n  but " + safe(m.Difference)
+		}
+		for _, n := range m.Predicted.Notes {
+			text += "\n  note: " + safe(n)
+		}
+		field(b, "module", text)
+	}
+}
+
+// Verdict is a prediction in a few words.
+func Verdict(p extmod.Prediction) string {
+	s := safe(string(p.Verdict))
+	if p.Symbol != "" {
+		s += "(" + safe(p.Symbol) + ")"
+	}
+	if p.Errno != "" {
+		s += ", " + safe(p.Errno)
+	}
+	return s
+}
+
+func fared(got *agentproto.ModuleTried) string {
+	switch {
+	case got == nil:
+		return "was not tried"
+	case got.Errno != "":
+		return "the kernel refused it with " + safe(got.Errno)
+	default:
+		return "the kernel took it"
+	}
+}
