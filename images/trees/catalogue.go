@@ -1,0 +1,238 @@
+// Package trees knows where kernels come from: a catalogue of git trees, which
+// the user can extend, and one store that what is fetched of them shares.
+package trees
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Tree is one git repository with kernels.
+type Tree struct {
+	Name    string `yaml:"name" json:"name"`
+	Purpose string `yaml:"purpose" json:"purpose"`
+	URL     string `yaml:"url" json:"url"`
+	// Branch is what is taken where no revision is named; "" where a
+	// revision must be.
+	Branch string `yaml:"branch" json:"branch,omitempty"`
+	// Versions are examples of how its revisions are called, for a reader.
+	Versions string `yaml:"versions" json:"versions,omitempty"`
+	// Base is the tree that this one is built on: a revision that is not
+	// here is looked for there.
+	Base string `yaml:"base" json:"base,omitempty"`
+	// Rebuilt says that its branches are made anew from time to time: a
+	// branch is not what it was last week, a commit may be gone.
+	Rebuilt bool `yaml:"rebuilt" json:"rebuilt,omitempty"`
+	// Packaging says that it holds a distribution's patches and
+	// configurations and no kernel source, so it cannot be built.
+	Packaging bool `yaml:"packaging" json:"packaging,omitempty"`
+	// Reference is a local clone whose objects need not be fetched. It must
+	// stay where it is.
+	Reference string `yaml:"reference" json:"reference,omitempty"`
+}
+
+// Catalogue is a list of trees.
+type Catalogue []Tree
+
+// UnknownTreeError says that no tree has a name.
+type UnknownTreeError struct {
+	Name  string
+	Known []string
+}
+
+func (e *UnknownTreeError) Error() string {
+	return fmt.Sprintf("no kernel tree %q: there are %s; add your own to %s", e.Name, strings.Join(e.Known, ", "), userFileName)
+}
+
+//go:embed catalogue.yaml
+var builtin []byte
+
+// Builtin is the catalogue that comes with unwedge.
+func Builtin() Catalogue {
+	c, err := Catalogue(nil).With(bytes.NewReader(builtin))
+	if err != nil {
+		panic("trees: the built-in catalogue is broken: " + err.Error()) // a test reads it
+	}
+	return c
+}
+
+const userFileName = "$XDG_CONFIG_HOME/unwedge/trees.yaml"
+
+// UserFile is where a user's own trees are: trees.yaml in the directory unwedge
+// of the user's configuration.
+func UserFile() (string, error) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", fmt.Errorf("find the configuration directory: %w", err)
+	}
+	return filepath.Join(dir, "unwedge", "trees.yaml"), nil
+}
+
+const maxFile = 1 << 20
+
+// Load returns the built-in catalogue with the user's file on top. An empty
+// path means UserFile, which need not exist.
+func Load(path string) (Catalogue, error) {
+	named := path != ""
+	if !named {
+		var err error
+		if path, err = UserFile(); err != nil {
+			return Builtin(), nil //nolint:nilerr // no home: there is no file either
+		}
+	}
+	f, err := os.Open(path)
+	if !named && errors.Is(err, os.ErrNotExist) {
+		return Builtin(), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read trees: %w", err)
+	}
+	defer f.Close()
+	c, err := Builtin().With(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, fmt.Errorf("read trees %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// entry is a Tree as a file gives it: what is not there stays as it was.
+type entry struct {
+	Name      string  `yaml:"name"`
+	Purpose   *string `yaml:"purpose"`
+	URL       *string `yaml:"url"`
+	Branch    *string `yaml:"branch"`
+	Versions  *string `yaml:"versions"`
+	Base      *string `yaml:"base"`
+	Rebuilt   *bool   `yaml:"rebuilt"`
+	Packaging *bool   `yaml:"packaging"`
+	Reference *string `yaml:"reference"`
+}
+
+// With reads a file of trees and returns the catalogue with them: a tree of a
+// known name changes the fields that the file gives, any other is added. Fields
+// that are not known are errors.
+func (c Catalogue) With(r io.Reader) (Catalogue, error) {
+	var file struct {
+		Trees []entry `yaml:"trees"`
+	}
+	dec := yaml.NewDecoder(r)
+	dec.KnownFields(true)
+	switch err := dec.Decode(&file); {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("the file is empty: it must hold a list named trees")
+	case err != nil:
+		return nil, errors.New(strings.Join(strings.Fields(err.Error()), " "))
+	case len(file.Trees) == 0:
+		return nil, errors.New("no trees in the file: it must hold a list named trees")
+	}
+	out := slices.Clone(c)
+	seen := map[string]bool{}
+	for _, e := range file.Trees {
+		if !nameRE.MatchString(e.Name) {
+			return nil, fmt.Errorf("tree name %q: use lower-case letters, digits and dashes", e.Name)
+		}
+		if seen[e.Name] {
+			return nil, fmt.Errorf("tree %s is there twice", e.Name)
+		}
+		seen[e.Name] = true
+		i := slices.IndexFunc(out, func(t Tree) bool { return t.Name == e.Name })
+		if i < 0 {
+			out, i = append(out, Tree{Name: e.Name}), len(out)
+		}
+		e.apply(&out[i])
+	}
+	return out, out.check()
+}
+
+func (e entry) apply(t *Tree) {
+	set(&t.Purpose, e.Purpose)
+	set(&t.URL, e.URL)
+	set(&t.Branch, e.Branch)
+	set(&t.Versions, e.Versions)
+	set(&t.Base, e.Base)
+	set(&t.Rebuilt, e.Rebuilt)
+	set(&t.Packaging, e.Packaging)
+	set(&t.Reference, e.Reference)
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// nameRE: a tree's name is part of a ref's and of a command line.
+var nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,40}$`)
+
+func (c Catalogue) check() error {
+	for _, t := range c {
+		if err := checkURL(t.URL); err != nil {
+			return fmt.Errorf("tree %s: %w", t.Name, err)
+		}
+		if t.Branch != "" && !revRE.MatchString(t.Branch) {
+			return fmt.Errorf("tree %s: branch %q is not a branch name", t.Name, t.Branch)
+		}
+		if t.Reference != "" && (!filepath.IsAbs(t.Reference) || strings.ContainsAny(t.Reference, "\n\"")) {
+			return fmt.Errorf("tree %s: reference %q is not an absolute path", t.Name, t.Reference)
+		}
+		// A chain of bases that comes back to itself would have no end.
+		for at, steps := t, 0; at.Base != ""; steps++ {
+			next, err := c.Find(at.Base)
+			if err != nil {
+				return fmt.Errorf("tree %s: base: %w", t.Name, err)
+			}
+			if at = next; steps > len(c) {
+				return fmt.Errorf("tree %s: its bases form a circle", t.Name)
+			}
+		}
+	}
+	return nil
+}
+
+var scpRE = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^:\s]+$`)
+
+// transports are the ways to fetch that start no program of the URL's choice.
+var transports = []string{"https", "http", "git", "ssh", "file"}
+
+func checkURL(s string) error {
+	if s == "" {
+		return errors.New("it has no url")
+	}
+	u, err := url.Parse(s)
+	if err == nil && slices.Contains(transports, u.Scheme) && (u.Host != "" || u.Scheme == "file") && !strings.ContainsAny(s, " \t\n") {
+		return nil
+	}
+	if scpRE.MatchString(s) {
+		return nil
+	}
+	return fmt.Errorf("url %q: want %s://..., or user@host:path", s, strings.Join(transports, "://, "))
+}
+
+// Find returns the named tree, or an *UnknownTreeError.
+func (c Catalogue) Find(name string) (Tree, error) {
+	i := slices.IndexFunc(c, func(t Tree) bool { return t.Name == name })
+	if i < 0 {
+		return Tree{}, &UnknownTreeError{name, c.Names()}
+	}
+	return c[i], nil
+}
+
+// Names lists the trees' names in order.
+func (c Catalogue) Names() []string {
+	names := make([]string, len(c))
+	for i, t := range c {
+		names[i] = t.Name
+	}
+	return names
+}
