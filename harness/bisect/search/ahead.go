@@ -2,6 +2,9 @@ package search
 
 import "slices"
 
+// remote is the probability below which a way things could go is not worth building for.
+const remote = 0.02
+
 // Ahead returns up to n candidates that are most probably asked for after the present choice, likeliest first, for
 // building them before they are needed. Candidates that were booted before are not among them, nor is the present one.
 func (s *Search) Ahead(n int) []int {
@@ -11,7 +14,7 @@ func (s *Search) Ahead(n int) []int {
 	}
 	var out []int
 	open := s.outcomes(1)
-	for tries := 4*n + 8; tries > 0 && len(open) > 0 && len(out) < n; tries-- {
+	for tries := 2*n + 6; tries > 0 && len(open) > 0 && len(out) < n; tries-- {
 		best := 0
 		for i, f := range open {
 			if f.p > open[best].p*(1+1e-9) {
@@ -19,6 +22,9 @@ func (s *Search) Ahead(n int) []int {
 			}
 		}
 		f := open[best]
+		if f.p < remote {
+			break
+		}
 		open = slices.Delete(open, best, best+1)
 		after := s.after(f)
 		c := after.choose()
@@ -55,6 +61,7 @@ func (s *Search) after(f future) *Search {
 	c := f.from.choose()
 	t := *f.from
 	t.next = nil
+	t.seen = slices.Clip(t.seen) // what is appended goes elsewhere
 	t.counts = slices.Clone(t.counts)
 	t.skipped = t.skipped.clone()
 	t.belief = t.belief.clone()

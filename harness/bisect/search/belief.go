@@ -40,7 +40,7 @@ func newBelief(d *dag, o Options) belief {
 	start := func(size, member int, p float64, within []int32) class {
 		c := class{size: size, member: member, log: make([]float64, len(rates)), within: within}
 		for k, r := range rates {
-			c.log[k] = math.Log(prior[k]*p) + float64(o.BadEndBoots)*math.Log(r)
+			c.log[k] = math.Log(prior[k]*p) + times(o.BadEndBoots, math.Log(r))
 			if member == Older {
 				c.log[k] += times(o.GoodEndBoots, math.Log1p(-r))
 			} else {

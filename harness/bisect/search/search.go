@@ -64,7 +64,8 @@ type Options struct {
 	SwitchCost float64
 	// Rebuild says that nothing built is kept: SwitchCost is also paid for going back to a candidate.
 	Rebuild bool
-	// BadEndBoots is how often the bad end was seen bad before the search; 0 is once. More can be added by Observe.
+	// BadEndBoots is how often the bad end was booted before the search and each time was bad. 0 is the user's word: it can hang,
+	// and nothing is known of how often. Boots of the bad end that are passed to Observe, the good ones too, do not count here.
 	BadEndBoots int
 	// OlderPrior is the prior probability that the culprit is in the good ends already and was missed there; 0 takes the
 	// user's word that they are good. Below 1.
@@ -94,9 +95,6 @@ func (o Options) withDefaults() (Options, error) {
 			o.WrongRate = 1e-5
 		}
 	}
-	if o.BadEndBoots == 0 {
-		o.BadEndBoots = 1
-	}
 	switch {
 	case !(o.Confidence > 0 && o.Confidence < 1):
 		return o, fmt.Errorf("confidence %v: want above 0 and below 1", o.Confidence)
@@ -107,7 +105,7 @@ func (o Options) withDefaults() (Options, error) {
 	case !(o.SwitchCost >= 0 && o.SwitchCost <= 1000):
 		return o, fmt.Errorf("cost of another candidate %v boots: want 0 to 1000", o.SwitchCost)
 	case o.BadEndBoots < 0 || o.BadEndBoots > maxBoots:
-		return o, fmt.Errorf("boots of the bad end %d: want 1 to %d", o.BadEndBoots, maxBoots)
+		return o, fmt.Errorf("boots of the bad end %d: want 0 to %d", o.BadEndBoots, maxBoots)
 	case o.GoodEndBoots < 0 || o.GoodEndBoots > maxBoots:
 		return o, fmt.Errorf("boots of the good ends %d: want 0 to %d", o.GoodEndBoots, maxBoots)
 	case !(o.OlderPrior >= 0 && o.OlderPrior < 1):
@@ -126,9 +124,14 @@ type Search struct {
 	belief  belief
 	counts  []tally // what was observed of each candidate
 	skipped skipSet
-	total   int     // observations so far
+	seen    []seen  // every observation, in order
 	last    int     // the candidate of the last observation, Older before the first
 	next    *choice // cached until the next observation
+}
+
+type seen struct {
+	candidate int
+	verdict   Verdict
 }
 
 // tally counts the verdicts of one candidate.
@@ -136,7 +139,7 @@ type tally struct{ good, bad, skip int }
 
 func (t tally) judged() bool { return t.good+t.bad > 0 }
 
-// New starts a search. The bad end counts as seen bad Options.BadEndBoots times.
+// New starts a search.
 // The error wraps ErrHistory where the history is at fault.
 func New(h History, o Options) (*Search, error) {
 	o, err := o.withDefaults()
@@ -147,11 +150,11 @@ func New(h History, o Options) (*Search, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Search{opts: o, dag: d, counts: make([]tally, d.n), last: Older}
-	s.skipped = newSkipSet(d)
-	s.belief = newBelief(d, o)
-	s.counts[d.n-1].bad = o.BadEndBoots
-	return s, nil
+	return start(d, o), nil
+}
+
+func start(d *dag, o Options) *Search {
+	return &Search{opts: o, dag: d, belief: newBelief(d, o), counts: make([]tally, d.n), skipped: newSkipSet(d), last: Older}
 }
 
 // Choice is what to boot next.
@@ -176,7 +179,7 @@ func (s *Search) Observe(candidate int, v Verdict) error {
 	switch {
 	case v < Good || v > Skip:
 		return fmt.Errorf("observe candidate %d: unknown verdict %d", candidate, int(v))
-	case s.total >= maxBoots:
+	case len(s.seen) >= maxBoots:
 		return fmt.Errorf("observe candidate %d: more than %d observations", candidate, maxBoots)
 	case candidate == Older && s.opts.OlderPrior == 0:
 		return fmt.Errorf("observe the good ends: they are taken as good, the options give no prior for a culprit before them")
@@ -186,7 +189,7 @@ func (s *Search) Observe(candidate int, v Verdict) error {
 		return fmt.Errorf("observe candidate %d: want 0 to %d", candidate, s.dag.n-1)
 	}
 	s.next = nil
-	s.total++
+	s.seen = append(s.seen, seen{candidate, v})
 	if candidate == Older {
 		s.belief.observeOlder(v)
 		return nil
@@ -205,6 +208,22 @@ func (s *Search) Observe(candidate int, v Verdict) error {
 	s.skipped.remove(candidate)
 	s.belief.observe(candidate, v)
 	return nil
+}
+
+// With returns a search over the same history, with the same observations, under other options: to go on with a higher
+// Confidence, or to ask for the boots that would convince someone who believes less in a steady hang.
+func (s *Search) With(o Options) (*Search, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("search options: %w", err)
+	}
+	t := start(s.dag, o)
+	for _, v := range s.seen {
+		if err := t.Observe(v.candidate, v.verdict); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // Posterior returns, for each candidate, the probability that it is the first bad one. It sums to 1 − Answer.Older.

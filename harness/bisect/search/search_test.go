@@ -153,3 +153,231 @@ func TestBadObservation(t *testing.T) {
 		t.Errorf("after refused observations %+v is asked for, before them %+v", after, before)
 	}
 }
+
+// A candidate that was good and bad, or a good one with a bad ancestor, shows that the hang is intermittent; the default prior
+// thinks of that last.
+func TestContradictionMeansIntermittent(t *testing.T) {
+	for name, seen := range map[string][]observation{
+		"both":        {{50, search.Bad}, {50, search.Good}},
+		"good on bad": {{50, search.Bad}, {70, search.Good}},
+		"good end":    {{99, search.Good}},
+	} {
+		s := start(t, searchtest.Linear(100), search.Options{})
+		if a := s.Answer(); a.Steady < 0.9999 {
+			t.Fatalf("%s: steady %v before the first boot", name, a.Steady)
+		}
+		for _, o := range seen {
+			observe(t, s, o)
+		}
+		if a := s.Answer(); a.Steady > 0.01 || a.WrongVerdict > 0.01 {
+			t.Errorf("%s: steady %v, wrong verdict %v", name, a.Steady, a.WrongVerdict)
+		}
+		if _, done := s.Next(); done {
+			t.Errorf("%s: done", name)
+		}
+	}
+}
+
+// Two bad candidates with no commit in common cannot both contain the culprit, however rarely the hang shows.
+func TestContradictionMeansWrongVerdict(t *testing.T) {
+	fork := search.History{Parents: [][]int{nil, nil, {0, 1}}}
+	s := start(t, fork, search.Options{})
+	observe(t, s, observation{0, search.Bad})
+	if a := s.Answer(); a.WrongVerdict > 1e-6 {
+		t.Fatalf("one bad: wrong verdict %v", a.WrongVerdict)
+	}
+	observe(t, s, observation{1, search.Bad})
+	if a := s.Answer(); a.WrongVerdict < 0.999999 {
+		t.Errorf("two bad: wrong verdict %v", a.WrongVerdict)
+	}
+	for range 3 {
+		observe(t, s, observation{1, search.Bad})
+	}
+	if a := s.Answer(); a.Candidate != 1 || a.WrongVerdict < 0.999999 {
+		t.Errorf("one bad against four: %+v", a)
+	}
+}
+
+// An intermittent hang is found nearly always, with many boots; in the default mode too once a contradiction was seen.
+func TestIntermittentHang(t *testing.T) {
+	r := random(6)
+	h := searchtest.Merges(r, 300)
+	in := searchtest.NewContains(h)
+	for _, rate := range []float64{0.2, 0.5, 0.9} {
+		right := 0
+		const trials = 40
+		for range trials {
+			culprit := r.IntN(300)
+			a, _ := find(t, h, search.Options{Intermittent: true}, func(c int) search.Verdict {
+				if in.Has(c, culprit) && r.Float64() < rate {
+					return search.Bad
+				}
+				return search.Good
+			})
+			if a.Candidate == culprit {
+				right++
+			}
+		}
+		if right < 35 { // at 0.97 right, fewer than 35 of 40 has probability 0.0004
+			t.Errorf("rate %v: %d of %d right", rate, right, trials)
+		}
+	}
+}
+
+// Making a candidate ready costs: fewer are asked for, and each is booted more often.
+func TestSwitchCostSavesCandidates(t *testing.T) {
+	h := searchtest.Linear(500)
+	built := func(o search.Options) int {
+		r := random(7)
+		seen := map[int]bool{}
+		for culprit := 3; culprit < 500; culprit += 31 {
+			find(t, h, o, func(c int) search.Verdict {
+				seen[culprit*1000+c] = true
+				if c >= culprit && r.IntN(3) == 0 {
+					return search.Bad
+				}
+				return search.Good
+			})
+		}
+		return len(seen)
+	}
+	free, dear := built(search.Options{Intermittent: true}), built(search.Options{Intermittent: true, SwitchCost: 5})
+	if dear*3 > free*2 {
+		t.Errorf("%d candidates with a cost of 5 boots, %d without", dear, free)
+	}
+}
+
+func TestAhead(t *testing.T) {
+	for i, o := range []search.Options{{}, {Intermittent: true}, {Intermittent: true, SwitchCost: 3}} {
+		r := random(uint64(i) + 8)
+		h := searchtest.Merges(r, 400)
+		in := searchtest.NewContains(h)
+		culprit := r.IntN(400)
+		s := start(t, h, o)
+		known := map[int]bool{}
+		steps, foretold := 0, 0
+		for {
+			c, done := s.Next()
+			if done {
+				break
+			}
+			known[c.Candidate] = true
+			ahead := s.Ahead(3)
+			for j, a := range ahead {
+				if known[a] || slices.Contains(ahead[:j], a) {
+					t.Fatalf("options %d: ahead of %+v: %v, but %d was booted or is there twice", i, c, ahead, a)
+				}
+			}
+			if again, _ := s.Next(); again != c {
+				t.Fatalf("options %d: Ahead changed the choice from %+v to %+v", i, c, again)
+			}
+			observe(t, s, observation{c.Candidate, steady(in, culprit)(c.Candidate)})
+			if n, done := s.Next(); !done && !known[n.Candidate] {
+				if steps++; slices.Contains(ahead, n.Candidate) {
+					foretold++
+				}
+			}
+		}
+		if got := s.Ahead(3); got != nil {
+			t.Errorf("options %d: done, but ahead is %v", i, got)
+		}
+		if foretold < steps && !o.Intermittent || foretold*2 < steps {
+			t.Errorf("options %d: %d of %d new candidates were foretold", i, foretold, steps)
+		}
+	}
+}
+
+// A search is resumed by replaying what was observed; With does that under other options.
+func TestReplay(t *testing.T) {
+	r := random(9)
+	h := searchtest.Merges(r, 200)
+	o := search.Options{Intermittent: true, SwitchCost: 2}
+	s := start(t, h, o)
+	doubt := start(t, h, search.Options{Steady: 0.9})
+	var seen []observation
+	for range 60 {
+		c, done := s.Next()
+		if done {
+			break
+		}
+		v := search.Verdict(r.IntN(3))
+		seen = append(seen, observation{c.Candidate, v})
+		observe(t, s, seen[len(seen)-1])
+		observe(t, doubt, seen[len(seen)-1])
+	}
+	again := start(t, h, o)
+	for _, v := range seen {
+		observe(t, again, v)
+	}
+	with, err := s.With(search.Options{Steady: 0.9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, pair := range map[string][2]*search.Search{"replayed": {again, s}, "with": {with, doubt}} {
+		got, gotDone := pair[0].Next()
+		want, wantDone := pair[1].Next()
+		if got != want || gotDone != wantDone || !slices.Equal(pair[0].Posterior(), pair[1].Posterior()) || !slices.Equal(pair[0].Ahead(3), pair[1].Ahead(3)) {
+			t.Errorf("%s: next %+v, want %+v", name, got, want)
+		}
+	}
+	if _, err := s.With(search.Options{Confidence: 2}); err == nil {
+		t.Error("with impossible options: no error")
+	}
+}
+
+// With a prior for it, a search in which nothing is ever good ends at the good ends.
+func TestCulpritOlderThanHistory(t *testing.T) {
+	s := start(t, searchtest.Linear(50), search.Options{Intermittent: true, OlderPrior: 0.05, GoodEndBoots: 2})
+	for i := 0; ; i++ {
+		c, done := s.Next()
+		if done {
+			break
+		}
+		if i > 100 {
+			t.Fatalf("no end: %+v", s.Answer())
+		}
+		v := search.Good
+		if i%2 == 0 {
+			v = search.Bad
+		}
+		observe(t, s, observation{c.Candidate, v})
+		if i == 30 {
+			observe(t, s, observation{search.Older, search.Bad})
+		}
+	}
+	if a := s.Answer(); a.Candidate != search.Older || a.Older < 0.99 || a.Confidence != a.Older || a.Suspects != nil {
+		t.Errorf("%+v", a)
+	}
+	if err := s.Observe(search.Older, search.Skip); err == nil {
+		t.Error("skip of the good ends: no error")
+	}
+}
+
+func BenchmarkMergeWindow(b *testing.B) {
+	h := searchtest.Merges(random(10), 15_000)
+	for name, o := range map[string]search.Options{"steady": {}, "intermittent": {Intermittent: true, SwitchCost: 3}} {
+		b.Run(name, func(b *testing.B) {
+			steps := 0
+			for range b.N {
+				r := random(11)
+				s, err := search.New(h, o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				in := searchtest.NewContains(h)
+				b.ResetTimer()
+				for c, done := s.Next(); !done; c, done = s.Next() {
+					v := search.Good
+					if in.Has(c.Candidate, 5000) && (!o.Intermittent || r.IntN(3) == 0) {
+						v = search.Bad
+					}
+					if err := s.Observe(c.Candidate, v); err != nil {
+						b.Fatal(err)
+					}
+					steps++
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(steps), "ms/step")
+		})
+	}
+}

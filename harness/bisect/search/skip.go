@@ -75,46 +75,64 @@ func (k *skipSet) distance(i, c int) int32 {
 // likely returns the probability that each candidate cannot be judged either, or nil where nothing was skipped.
 //
 // What makes a commit unfit to test came with some commit before it and goes with some commit after it, at a distance of
-// which only the order of magnitude can be guessed. So between a skipped commit and the nearest that was judged, at
-// distance D, the end of the range is taken to be spread evenly over log(distance): at distance d the probability of being
-// inside is 1 − log(1+d)/log(1+D).
+// which only the order of magnitude can be guessed. So where the skipped ones span L commits and the nearest that was judged
+// is D further on, the end of the range is taken to be spread evenly over the logarithm of its length: at distance d the
+// probability of being inside is 1 − log(1+d/L)/log(1+D/L). Between two skipped ones it is high, and higher
+// the more were skipped.
 func (k *skipSet) likely(counts []tally) []float64 {
 	if len(k.list) == 0 {
 		return nil
 	}
-	fit := make([]float64, len(counts))
-	for c := range fit {
-		fit[c] = 1
-	}
+	out := make([]float64, len(counts))
+	after, before := make([]bool, len(counts)), make([]bool, len(counts)) // in reach of a skipped ancestor, descendant
 	for i, s := range k.list {
 		up, down := k.bounds(i, counts)
-		for c := range fit {
+		span := k.span(i, up, down)
+		for c := range out {
 			if c == s || counts[c].judged() && !k.in[c] {
 				continue
 			}
 			limit := max(up, down) // beside it: the cause can be older than the fork
+			d := k.distance(i, c)
 			switch k.shared[i][c] {
 			case k.dag.size[s]:
 				limit = up
+				after[c] = after[c] || d < up
 			case k.dag.size[c]:
 				limit = down
+				before[c] = before[c] || d < down
 			}
-			if d := k.distance(i, c); d < limit {
-				fit[c] *= math.Log1p(float64(d)) / math.Log1p(float64(limit))
+			if d < limit {
+				out[c] = max(out[c], 1-math.Log1p(float64(d)/span)/math.Log1p(float64(limit)/span))
 			}
 		}
 	}
-	for c := range fit {
-		fit[c] = min(1-fit[c], 0.98)
+	for c := range out {
+		if after[c] && before[c] {
+			out[c] = max(out[c], 1-1/float64(20+4*len(k.list)))
+		}
+		out[c] = min(out[c], 0.999)
 	}
-	return fit
+	return out
 }
 
-// bounds returns the distances from a skipped candidate to the nearest judged descendant and ancestor, where the good ends
-// count as judged.
+// span is the length of the range that the skipped candidate i and those in reach of it are known to cover.
+func (k *skipSet) span(i int, up, down int32) float64 {
+	s, far := k.list[i], int32(0)
+	for _, c := range k.list {
+		d := k.distance(i, c)
+		if k.shared[i][c] == k.dag.size[s] && d < up || k.shared[i][c] == k.dag.size[c] && d < down {
+			far = max(far, d)
+		}
+	}
+	return 1 + float64(far)
+}
+
+// bounds returns the distances from a skipped candidate to the nearest judged descendant and ancestor, where the ends of the
+// history count as judged.
 func (k *skipSet) bounds(i int, counts []tally) (up, down int32) {
 	s := k.list[i]
-	up, down = int32(k.dag.n), k.dag.size[s]
+	up, down = int32(k.dag.n)-k.dag.size[s], k.dag.size[s]
 	for c, t := range counts {
 		if !t.judged() || k.in[c] {
 			continue
