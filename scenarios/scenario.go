@@ -105,6 +105,9 @@ type Scenario struct {
 	ExternalModule bool `json:"external_module,omitempty"`
 	// WrongHMAC puts a wrong FIPS checksum beside the kernel.
 	WrongHMAC bool `json:"wrong_hmac,omitempty"`
+	// SeedLibrary has systemd of dracut's initramfs load a library whose
+	// constructor waits for random numbers (package seedlib).
+	SeedLibrary bool `json:"seed_library,omitempty"`
 	// Deadline bounds the boot in wall time; 0 means: scaled from the
 	// calibration.
 	Deadline time.Duration `json:"deadline_ns,omitempty"`
@@ -172,6 +175,9 @@ func (s Scenario) Validate() error {
 	}
 	if (s.Initramfs == Dracut || s.Initramfs == DracutFIPS) && s.Root == NoRoot {
 		bad("initramfs %s needs a root file system", s.Initramfs)
+	}
+	if s.SeedLibrary && s.Initramfs != Dracut && s.Initramfs != DracutFIPS {
+		bad("seed_library needs initramfs %s or %s, not %s", Dracut, DracutFIPS, s.Initramfs)
 	}
 	if len(s.Modules) > 0 && s.Initramfs != Tiny {
 		bad("modules are for initramfs %s; dracut has its own", Tiny)

@@ -31,6 +31,7 @@ type Template struct {
 	CPUs        int           `yaml:"cpus"`       // default: 1
 	Network     bool          `yaml:"network"`
 	WrongHMAC   bool          `yaml:"wrong_hmac"`
+	SeedLibrary bool          `yaml:"seed_library"`
 	Deadline    time.Duration `yaml:"deadline"`
 	// ExternalModule is Scenario's.
 	ExternalModule bool   `yaml:"external_module"`
@@ -144,7 +145,7 @@ func (t Template) cell(a arch.Arch, e Entropy, i Initramfs) Scenario {
 		Root:    first(t.Root, NoRoot),
 		Modules: t.Modules, Cmdline: t.Cmdline,
 		MemoryMiB: first(t.MemoryMiB, 512), CPUs: first(t.CPUs, 1),
-		Network: t.Network, WrongHMAC: t.WrongHMAC, ExternalModule: t.ExternalModule, Deadline: t.Deadline, Expect: t.Expect,
+		Network: t.Network, WrongHMAC: t.WrongHMAC, SeedLibrary: t.SeedLibrary, ExternalModule: t.ExternalModule, Deadline: t.Deadline, Expect: t.Expect,
 	}
 }
 

@@ -20,9 +20,14 @@ type UserStack struct {
 }
 
 // Line is the stack in one line: `systemd(1) → getrandom ← libgcrypt.so.20 ←
-// constructor ← ld.so`.
+// constructor ← ld.so`. PID 1 goes by its program's name: the kernel starts /init,
+// whatever that is a link to, and until systemd gives itself a name, that is it.
 func (s *UserStack) Line() string {
-	return s.Stack.Line(fmt.Sprintf("%s(%d)", s.Comm, s.PID), s.Syscall)
+	name := s.Comm
+	if s.PID == 1 && s.Program != "" {
+		name = s.Program
+	}
+	return s.Stack.Line(fmt.Sprintf("%s(%d)", name, s.PID), s.Syscall)
 }
 
 // maxUserStacks bounds how many tasks UserStacks unwinds.

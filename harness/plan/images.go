@@ -18,6 +18,7 @@ import (
 	"github.com/unwedge/unwedge/images/guestbin"
 	"github.com/unwedge/unwedge/images/modules"
 	"github.com/unwedge/unwedge/images/rootfs"
+	"github.com/unwedge/unwedge/images/seedlib"
 	"github.com/unwedge/unwedge/images/tiny"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -138,7 +139,17 @@ func (p *Planner) addDistro(ctx context.Context, req *harness.Request, c *candid
 	if err != nil {
 		return err
 	}
-	if req.Machine.Initrd, err = p.withAgent(ctx, base, agent); err != nil {
+	var seed []byte
+	if sc.SeedLibrary {
+		if seed, err = seedlib.Build(sc.Arch); err != nil {
+			return err
+		}
+	}
+	overlay, err := rootfs.Overlay(agent, seed)
+	if err != nil {
+		return err
+	}
+	if req.Machine.Initrd, err = p.withOverlay(ctx, base, overlay); err != nil {
 		return err
 	}
 	req.Machine.KernelArgs = rootfs.Cmdline(flavour)
@@ -160,13 +171,9 @@ func (p *Planner) addDistro(ctx context.Context, req *harness.Request, c *candid
 	return nil
 }
 
-// withAgent puts the agent's archive behind dracut's: the kernel unpacks them
-// one after the other, so dracut need not run again for a new agent.
-func (p *Planner) withAgent(ctx context.Context, base string, agent []byte) (string, error) {
-	overlay, err := rootfs.Overlay(agent)
-	if err != nil {
-		return "", err
-	}
+// withOverlay puts an archive behind dracut's: the kernel unpacks them one after
+// the other, so dracut need not run again for a new agent.
+func (p *Planner) withOverlay(ctx context.Context, base string, overlay []byte) (string, error) {
 	dir, err := p.Store.Get(ctx, cache.Key{Kind: "initrd", Inputs: []string{"1", base, digest(overlay)}},
 		func(_ context.Context, dir string) error {
 			first, err := os.ReadFile(base)

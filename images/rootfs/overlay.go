@@ -1,6 +1,10 @@
 package rootfs
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/unwedge/unwedge/images/seedlib"
+)
 
 // Where the agent and its units are. The initramfs copies stage to /run, which
 // systemd takes along when it switches to the root file system; systemd reads
@@ -11,6 +15,7 @@ const (
 	stage     = agentDir + "/run"
 	agentPath = stage + "/unwedge/agent"
 	unitDir   = "usr/lib/systemd/system"
+	seedPath  = "usr/lib/" + seedlib.Name
 )
 
 // Overlay returns the cpio archive, to be put behind Dracut's, that adds the
@@ -21,11 +26,18 @@ const (
 // virtio-rng before udev runs, because dracut's FIPS hook comes before udev and
 // may need its entropy. The reports never hold up the boot for more than ten
 // seconds.
-func Overlay(agent []byte) ([]byte, error) {
+//
+// seed, where it is not nil, is a library that every program of the initramfs then
+// loads before its own (ld.so(8), /etc/ld.so.preload); see package seedlib.
+func Overlay(agent, seed []byte) ([]byte, error) {
 	if len(agent) == 0 {
 		return nil, fmt.Errorf("build agent archive: the agent is empty")
 	}
 	a := newArchive()
+	if seed != nil {
+		a.file(seedPath, 0o755, seed)
+		a.file("etc/ld.so.preload", 0o644, []byte("/"+seedPath+"\n"))
+	}
 	a.file(agentPath, 0o755, agent)
 	a.link(agentDir+"/agent", "run/unwedge/agent")
 	a.file("etc/modules-load.d/unwedge.conf", 0o644, []byte("virtio_pci\nvirtio_rng\n"))

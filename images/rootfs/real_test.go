@@ -56,7 +56,7 @@ func TestRealImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	overlay, err := rootfs.Overlay(agent)
+	overlay, err := rootfs.Overlay(agent, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

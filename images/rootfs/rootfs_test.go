@@ -207,34 +207,11 @@ func TestDracutRefusesBadInput(t *testing.T) {
 }
 
 func TestOverlayHoldsAgentAndUnits(t *testing.T) {
-	b, err := Overlay([]byte("agent"))
+	b, err := Overlay([]byte("agent"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(b)%512 != 0 {
-		t.Errorf("%d bytes is no multiple of 512", len(b))
-	}
-	got := map[string]string{}
-	seen := map[string]bool{".": true}
-	r := cpio.NewReader(bytes.NewReader(b))
-	for {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !seen[filepath.Dir(h.Name)] {
-			t.Errorf("%s comes before its directory", h.Name)
-		}
-		seen[h.Name] = true
-		data, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got[h.Name] = h.Linkname + string(data)
-	}
+	got := unpacked(t, b)
 	if got["usr/lib/unwedge/run/unwedge/agent"] != "agent" {
 		t.Errorf("agent %q", got["usr/lib/unwedge/run/unwedge/agent"])
 	}
@@ -248,8 +225,51 @@ func TestOverlayHoldsAgentAndUnits(t *testing.T) {
 			t.Errorf("%s does not report %s: %q", unit, stage, got[unit])
 		}
 	}
-	if _, err := Overlay(nil); err == nil {
+	if _, ok := got["etc/ld.so.preload"]; ok {
+		t.Error("a library is preloaded that was not asked for")
+	}
+	if _, err := Overlay(nil, nil); err == nil {
 		t.Error("an empty agent was taken")
+	}
+}
+
+func TestOverlayPreloadsALibrary(t *testing.T) {
+	b, err := Overlay([]byte("agent"), []byte("library"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := unpacked(t, b)
+	name := strings.TrimSpace(got["etc/ld.so.preload"])
+	if !strings.HasPrefix(name, "/usr/lib/") || got[name[1:]] != "library" {
+		t.Errorf("ld.so preloads %q, which is %q", name, got[strings.TrimPrefix(name, "/")])
+	}
+}
+
+// unpacked are the files of an archive, links by their target.
+func unpacked(t *testing.T, b []byte) map[string]string {
+	t.Helper()
+	if len(b)%512 != 0 {
+		t.Errorf("%d bytes is no multiple of 512", len(b))
+	}
+	got := map[string]string{}
+	seen := map[string]bool{".": true}
+	for r := cpio.NewReader(bytes.NewReader(b)); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return got
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !seen[filepath.Dir(h.Name)] {
+			t.Errorf("%s comes before its directory", h.Name)
+		}
+		seen[h.Name] = true
+		data, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[h.Name] = h.Linkname + string(data)
 	}
 }
 

@@ -1,12 +1,15 @@
 package hang
 
 import (
+	"encoding/json"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/images/seedlib"
 	"github.com/unwedge/unwedge/scenarios"
 
 	. "github.com/unwedge/unwedge/suites/unwedgetest"
@@ -59,6 +62,33 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 			Expect(last.Stage).To(Equal(agentproto.StageMultiUser))
 			Expect(last.CRNG).To(BeFalse(), "something seeded the generator")
 			Expect(last.HWRNG).To(Equal("none"))
+		}, long)
+
+		// What libgcrypt did then, in the same image with the same systemd: PID 1
+		// does not come to its main function.
+		for _, e := range []scenarios.Entropy{scenarios.None, scenarios.VirtioRNG} {
+			sc := Pick(Cells("seed-library", k.Arch), e, scenarios.DracutFIPS)
+			It("blocks systemd in a library's constructor, and the report names the library", CellLabels(sc), func(ctx SpecContext) {
+				boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
+				Expect(boot).To(HaveCause(diagnose.CauseEntropy))
+				Expect(boot).To(BeBlockedIn("wait_for_random_bytes"))
+				d := boot.Diagnosis
+				Expect(d.Task).To(HaveField("PID", 1))
+				Expect(d.Syscall).To(Equal("getrandom"))
+				Expect(d.Summary).To(ContainSubstring("called from " + seedlib.Name))
+				said, err := json.Marshal(d.Evidence)
+				Expect(err).NotTo(HaveOccurred())
+				text := string(said)
+				Expect(text).To(ContainSubstring("systemd(1) → getrandom ← " + seedlib.Name + " ← constructor ← ld.so"))
+				Expect(text).To(ContainSubstring(seedlib.Function + "+"))
+			}, long)
+		}
+
+		sc = Pick(Cells("seed-library", k.Arch), scenarios.None, scenarios.DracutFIPS)
+		It("is all that such a library waits for: a kernel that seeds itself boots with it", CellLabels(sc), func(ctx SpecContext) {
+			boot := Boot(ctx, k.Get(ctx), sc)
+			Expect(boot).To(BeAsExpected())
+			Expect(boot).To(ReachStage(agentproto.StageMultiUser))
 		}, long)
 	})
 })
