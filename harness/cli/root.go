@@ -20,6 +20,7 @@ import (
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/images/trees"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -84,12 +85,15 @@ func exitCode(err error) int {
 	var missing *candidate.NotFoundError
 	var pack *candidate.PackageError
 	var unsupported *plan.UnsupportedError
+	var tree *trees.UnknownTreeError
+	var revision *trees.RevisionError
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
 	case errors.Is(err, errKernel), errors.As(err, &nothing):
 		return exitKernel
-	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported):
+	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported),
+		errors.As(err, &tree), errors.As(err, &revision):
 		return exitUsage
 	case errors.Is(err, harness.ErrQEMU):
 		return exitHarness
@@ -141,7 +145,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	f.StringVar(&a.accel, "accel", "auto", "accelerator: auto (proved by a real guest run), kvm or tcg")
 	f.StringVar(&a.scenarioFile, "scenarios", "", "file with scenarios of your own, beside the built-in ones")
 	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.inspectCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
-		a.attachCmd(), a.stopCmd(), a.mutateCmd(), a.bisectCmd(), a.versionCmd())
+		a.attachCmd(), a.stopCmd(), a.mutateCmd(), a.bisectCmd(), a.kernelsCmd(), a.treesCmd(), a.versionCmd())
 	for _, c := range cmd.Commands() {
 		usageArgs(c)
 	}

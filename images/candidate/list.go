@@ -23,7 +23,7 @@ type PackageVersion struct {
 	// file it is what its banner says, or else the release.
 	Version string `json:"version"`
 	// Upstream is the kernel version in Version.
-	Upstream Upstream `json:"-"`
+	Upstream Upstream `json:"kernel"`
 	// Release is what `uname -r` says.
 	Release string    `json:"release"`
 	Arch    arch.Arch `json:"arch"`
@@ -183,4 +183,9 @@ func flavourOf(release string) string {
 		parts = parts[1:]
 	}
 	return strings.Join(parts, "-")
+}
+
+// LacksModules says whether the kernel's modules are known to be gone.
+func (p PackageVersion) LacksModules() bool {
+	return slices.ContainsFunc(p.Lacks, func(name string) bool { return strings.HasPrefix(name, "linux-modules-") })
 }

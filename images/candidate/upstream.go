@@ -66,3 +66,6 @@ func (u Upstream) String() string {
 func comparePackages(a, b PackageVersion) int {
 	return cmp.Or(a.Upstream.Compare(b.Upstream), compareVersions(a.Version, b.Version), cmp.Compare(a.Package, b.Package), cmp.Compare(a.Arg, b.Arg))
 }
+
+// MarshalText writes String.
+func (u Upstream) MarshalText() ([]byte, error) { return []byte(u.String()), nil }

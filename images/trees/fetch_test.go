@@ -375,7 +375,7 @@ func TestMeter(t *testing.T) {
 
 func TestComplaint(t *testing.T) {
 	for text, want := range map[string]string{
-		"fatal: unable to access 'https://x/': Could not resolve host: x\n":                                           "unable to access 'https://x/': Could not resolve host: x",
+		"fatal: unable to access 'https://x/': Could not resolve host: x\n":                                           "Could not resolve host: x",
 		"remote: HTTP Basic: Access denied\nfatal: Authentication failed for 'https://x/'\n":                          "Authentication failed for 'https://x/' (HTTP Basic: Access denied)",
 		"ssh: connect to host x port 22: Connection refused\nfatal: Could not read from remote repository.\n\nPlease": "connect to host x port 22: Connection refused",
 		"remote: \x1b[31mgo away\x1b[0m\nfatal: no\n":                                                                 "no ([31mgo away[0m)",

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -99,7 +100,7 @@ func complaint(text string) string {
 	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
 		for _, prefix := range []string{"fatal: ", "error: ", "ssh: "} {
 			if rest, ok := strings.CutPrefix(line, prefix); ok && !strings.HasPrefix(rest, "Could not read from remote") {
-				last = strings.TrimSpace(rest)
+				last = strings.TrimSpace(accessRE.ReplaceAllString(rest, ""))
 			}
 		}
 		if rest, ok := strings.CutPrefix(line, "remote: "); ok && !strings.Contains(rest, "objects") && !strings.HasPrefix(rest, "Total ") {
@@ -111,6 +112,10 @@ func complaint(text string) string {
 	}
 	return clean(last)
 }
+
+// accessRE is what git says before the reason, with a URL that the reader has
+// been told.
+var accessRE = regexp.MustCompile(`^unable to access '[^']*': `)
 
 // clean makes a server's words fit for a terminal and one line.
 func clean(s string) string {

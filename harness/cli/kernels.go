@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/progress"
+)
+
+type kernelsFlags struct {
+	arch            string
+	asJSON, refresh bool
+}
+
+func (a *app) kernelsCmd() *cobra.Command {
+	var f kernelsFlags
+	cmd := &cobra.Command{
+		Use:   "kernels PATTERN",
+		Short: "List the released kernels that a pattern names, oldest first",
+		Long: `List released kernels in the order of their versions, with what to give
+` + "`unwedge boot`" + ` for each. PATTERN is what ` + "`unwedge bisect --packages`" + ` takes:
+
+  deb:NAME[@SUITE,...]  packages of the Debian archive. NAME may have wildcards, or
+                        be a metapackage, for all kernels of its flavour. Without
+                        suites, all that hold kernels are looked through.
+  DIRECTORY             packages and kernel files that were kept
+  './*.deb'             files`,
+		Example: `  unwedge kernels deb:linux-image-cloud-amd64
+  unwedge kernels 'deb:linux-image-6.1*-arm64@bookworm,bookworm-security'
+  unwedge kernels ~/old-kernels --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.listKernels(c.Context(), args[0], f) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.arch, "arch", "", "architecture, where the pattern may mean several")
+	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
+	fs.BoolVar(&f.refresh, "refresh", false, "fetch the archive's package lists anew, instead of once a day")
+	return cmd
+}
+
+func (a *app) listKernels(ctx context.Context, pattern string, f kernelsFlags) error {
+	want, err := parseArch(f.arch)
+	if err != nil {
+		return err
+	}
+	p, err := a.planner()
+	if err != nil {
+		return err
+	}
+	d := a.newDisplay()
+	defer d.close()
+	l, err := candidate.ListPackages(progress.With(ctx, d), pattern, candidate.Options{Arch: want, Mirror: p.Mirror, Cache: p.Store, Refresh: f.refresh})
+	if err != nil {
+		return err
+	}
+	for _, n := range l.Notes {
+		d.say("note: " + n)
+	}
+	d.close()
+	if f.asJSON {
+		return writeJSON(a.stdout, append([]candidate.PackageVersion{}, l.Packages...))
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KERNEL\tFLAVOUR\tSIZE\tMODULES\tARGUMENT")
+	for _, k := range l.Packages {
+		modules := "yes"
+		if k.LacksModules() {
+			modules = "gone"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Upstream, console.Sanitize(k.Flavour), mebibytes(k.Size), modules, console.Sanitize(k.Arg))
+	}
+	return w.Flush()
+}
