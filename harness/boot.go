@@ -96,6 +96,30 @@ func writeCommand(req Request) error {
 // diagnosis, calibration, files.
 func (s *session) finish(ctx context.Context, v verdict) error {
 	res := s.res
+	s.settle(v)
+	keep := s.req.Keep && res.Outcome == scenarios.Hung
+	if err := s.letGo(ctx, keep); err != nil {
+		return err
+	}
+	s.consoleFacts()
+	if err := s.explain(); err != nil {
+		return err
+	}
+	want := s.req.Machine.Scenario
+	res.Expected = res.Outcome == want.ExpectedOutcome() &&
+		(want.Expect.Cause == "" || res.Diagnosis != nil && string(res.Diagnosis.Cause) == want.Expect.Cause)
+	s.learn()
+	res.Times.Wall = time.Since(s.start)
+	if err := s.writeFiles(); err != nil {
+		return err
+	}
+	s.req.Observer.Phase(Finished, res.Why)
+	return nil
+}
+
+// settle writes down how the boot ended.
+func (s *session) settle(v verdict) {
+	res := s.res
 	res.Outcome, res.Why, res.Confidence = v.outcome, v.why, v.confidence
 	res.Times.Verdict = v.at.Sub(s.start)
 	if v.outcome == scenarios.Hung {
@@ -111,26 +135,17 @@ func (s *session) finish(ctx context.Context, v verdict) error {
 			s.note("the guest told no build ID: that the candidate runs is known by its release only")
 		}
 	}
-	keep := s.req.Keep && res.Outcome == scenarios.Hung
-	if err := s.letGo(ctx, keep); err != nil {
+}
+
+// explain diagnoses a boot that did not end well, once.
+func (s *session) explain() error {
+	if s.res.Outcome == scenarios.Booted || s.res.Diagnosis != nil {
+		return nil
+	}
+	if err := s.diagnose(); err != nil {
 		return err
 	}
-	s.consoleFacts()
-	if res.Outcome != scenarios.Booted {
-		if err := s.diagnose(); err != nil {
-			return err
-		}
-		res.Times.Diagnosed = time.Since(s.start)
-	}
-	want := s.req.Machine.Scenario
-	res.Expected = res.Outcome == want.ExpectedOutcome() &&
-		(want.Expect.Cause == "" || res.Diagnosis != nil && string(res.Diagnosis.Cause) == want.Expect.Cause)
-	s.learn()
-	res.Times.Wall = time.Since(s.start)
-	if err := s.writeFiles(); err != nil {
-		return err
-	}
-	s.req.Observer.Phase(Finished, res.Why)
+	s.res.Times.Diagnosed = time.Since(s.start)
 	return nil
 }
 
@@ -153,6 +168,10 @@ func (s *session) letGo(ctx context.Context, keep bool) error {
 
 func (s *session) consoleFacts() {
 	st := s.g.console.Stats()
+	if s.unprobed != nil {
+		s.cutConsole()
+		st.Bytes, st.Lines = s.unprobed.Bytes, s.unprobed.Lines
+	}
 	s.res.Console = result.Console{Bytes: st.Bytes, Lines: st.Lines}
 	if err := s.g.console.Err(); err != nil {
 		s.res.Console.Error = err.Error()
@@ -165,6 +184,18 @@ func (s *session) consoleFacts() {
 	}
 	if st.Stalls > 0 {
 		s.note("the console log's disk was too slow %d times: the guest may have been made to wait", st.Stalls)
+	}
+}
+
+// cutConsole takes what was printed during the probes out of console.log, which
+// is the hang's; probe.log has it.
+func (s *session) cutConsole() {
+	path := filepath.Join(s.req.Dir, rundir.Console)
+	if info, err := os.Stat(path); err != nil || info.Size() <= s.unprobed.Bytes {
+		return
+	}
+	if err := os.Truncate(path, s.unprobed.Bytes); err != nil {
+		s.note("%s ends with what was printed during the probes: %v", rundir.Console, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/harness/watch"
@@ -58,6 +59,12 @@ type Request struct {
 	// Modules are the external modules that the guest will try, and what is
 	// predicted of each.
 	Modules []ModuleTrial
+	// Sleeper finds a task for probe.Syscall; nil finds none.
+	Sleeper Sleeper
+	// Probes are the experiments that a hung guest is put to once all is
+	// captured, see package probe; they exclude Keep. probe.VirtioRNG needs
+	// Machine.Slot and the driver in the guest.
+	Probes []probe.Name
 	// Keep leaves a hung guest paused, to be looked at by hand.
 	Keep bool
 	// ConsoleCap is how many bytes of console.log are kept at most; 0 means
@@ -90,6 +97,9 @@ type Memory func(ctx context.Context, ram physmem.Reader, registers string) (*gu
 // comes with what could not; an error means that nothing could.
 type UserStacks func(ctx context.Context, ram physmem.Reader, registers string) (stacks []guestmem.UserStack, problems []string, err error)
 
+// Sleeper finds a task that sleeps in a system call, see guestmem.Kernel.Sleeper.
+type Sleeper func(ctx context.Context, ram physmem.Reader, registers string, pid int, functions []string) (*guestmem.Sleeper, error)
+
 // Observer is told what happens during a boot, from one goroutine. It must not
 // block.
 type Observer interface {
@@ -110,6 +120,7 @@ const (
 	Booting    Phase = "booting"    // the guest runs
 	Capturing  Phase = "capturing"  // it has stalled, and is being asked where
 	Confirming Phase = "confirming" // it gets a last chance
+	Probing    Phase = "probing"    // it hangs, and is experimented on
 	Finished   Phase = "finished"   // the verdict is there
 )
 

@@ -40,7 +40,8 @@ type session struct {
 	view    *guestmem.View // of the last capture
 	users   []guestmem.UserStack
 
-	progressEnd int64 // the console's length at the last line that was progress
+	unprobed    *console.Stats // the console's before the probes; nil: there were none
+	progressEnd int64          // the console's length at the last line that was progress
 }
 
 // verdict is how the loop ended.
@@ -73,7 +74,7 @@ func (s *session) run(ctx context.Context) (verdict, error) {
 			return verdict{}, err
 		}
 		if v, over := s.judge(ctx, time.Now()); over {
-			return v, nil
+			return v, s.experiment(ctx, v)
 		}
 	}
 }

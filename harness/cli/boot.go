@@ -33,6 +33,7 @@ type bootFlags struct {
 	deadline                           time.Duration
 	out, modulesDir, headers           string
 	keep, console, printQEMU, json     bool
+	probe                              []string
 }
 
 func (a *app) bootCmd() *cobra.Command {
@@ -51,6 +52,7 @@ a Debian kernel is booted.`,
   unwedge boot deb:linux-image-cloud-amd64@trixie-backports --scenario random --entropy none
   unwedge boot --scenario distro --initramfs dracut-fips --console ~/src/linux
   unwedge boot --keep ./bzImage          # leave a hung guest paused, to look at it
+  unwedge boot --probe ./bzImage         # experiment on a hung guest: give it entropy, fail the system call it waits in
   unwedge boot --print-qemu ./bzImage    # boot the same guest by hand`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.boot(c.Context(), args, f) },
@@ -60,6 +62,7 @@ a Debian kernel is booted.`,
 	fs.StringVar(&f.modulesDir, "modules-dir", "", "the kernel's lib/modules/RELEASE directory, where KERNEL is a bare file")
 	fs.StringVarP(&f.out, "out", "o", "", "directory for the artifacts (default: a new one below $XDG_STATE_HOME/unwedge)")
 	fs.BoolVar(&f.keep, "keep", false, "leave a hung guest paused and say how to go on by hand")
+	addProbeFlag(cmd, &f.probe)
 	fs.BoolVar(&f.console, "console", false, "stream the guest's console to standard output")
 	fs.BoolVar(&f.printQEMU, "print-qemu", false, "print a QEMU command that boots the same guest by hand, and boot nothing")
 	fs.BoolVar(&f.json, "json", false, "print the Result as JSON")
@@ -88,10 +91,18 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	if err := checkOut(f.out); err != nil { // before images are built for nothing
 		return err
 	}
+	probes, err := parseProbes(f.probe)
+	if err != nil {
+		return err
+	}
+	if len(probes) > 0 && f.keep {
+		return usageError{errors.New("--probe changes the guest that --keep would leave as it hung: use one")}
+	}
 	p, err := a.planner()
 	if err != nil {
 		return err
 	}
+	p.Probes = probes
 	d := a.newDisplay()
 	defer d.close()
 	ctx = progress.With(ctx, d)

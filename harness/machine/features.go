@@ -174,6 +174,18 @@ func (network) qemu() []string {
 }
 func (network) kernel() []string { return nil }
 
+// SlotID is QEMU's name of the bus that Spec.Slot makes.
+const SlotID = "slot0"
+
+// slot is a PCI Express root port with nothing in it: on q35 and virt alike,
+// devices can be plugged into a running guest nowhere else (QEMU, docs/pcie.txt).
+type slot struct{}
+
+func (slot) qemu() []string {
+	return []string{"-device", "pcie-root-port,id=" + SlotID + ",chassis=1"}
+}
+func (slot) kernel() []string { return nil }
+
 // monitors are the harness's way in. The guest starts paused, so that no event
 // is missed before somebody listens.
 type monitors struct{ s Sockets }

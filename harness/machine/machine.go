@@ -36,6 +36,9 @@ type Spec struct {
 	Disks []Disk
 	// KernelArgs come from the images (root=, fips=1, …).
 	KernelArgs []string
+	// Slot reserves a place for one device to be plugged in while the guest
+	// runs, see SlotID.
+	Slot bool
 	// Sockets are the run's; the zero value leaves all of them out and puts
 	// the console on standard output, which is the machine a person starts by
 	// hand.
@@ -109,6 +112,9 @@ func (s Spec) features() []feature {
 	}
 	if s.Scenario.Network {
 		fs = append(fs, network{})
+	}
+	if s.Slot {
+		fs = append(fs, slot{})
 	}
 	return append(fs, monitors{s.Sockets})
 }

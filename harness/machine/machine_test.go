@@ -167,6 +167,20 @@ func TestNoEntropyByAccident(t *testing.T) {
 	})
 }
 
+func TestSlotOnlyWhenAsked(t *testing.T) {
+	for _, a := range arch.All() {
+		s := spec(scenarios.Scenario{Arch: a, Entropy: scenarios.None, MemoryMiB: 64, CPUs: 1}, machine.TCG)
+		if strings.Contains(strings.Join(s.Args(), " "), "pcie-root-port") {
+			t.Errorf("%s: a slot that nobody asked for", a)
+		}
+		s.Slot = true
+		if !slices.Contains(s.Args(), "pcie-root-port,id="+machine.SlotID+",chassis=1") {
+			t.Errorf("%s: no slot in %q", a, s.Args())
+		}
+		noDuplicateIDs(t, s.Args())
+	}
+}
+
 func TestNetworkOnlyWhenAsked(t *testing.T) {
 	sc := scenarios.Scenario{Arch: arch.X86_64, Entropy: scenarios.None, Network: true, MemoryMiB: 64, CPUs: 1}
 	args := spec(sc, machine.TCG).Args()

@@ -42,6 +42,7 @@ func (p *Planner) addImages(ctx context.Context, req *harness.Request, c *candid
 func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidate.Candidate) error {
 	sc := req.Machine.Scenario
 	o := tiny.Options{Release: c.Kernel.Release}
+	mods := tinyModules(req)
 	var err error
 	if o.Agent, err = guestbin.Binary(ctx, guestbin.Agent, sc.Arch); err != nil {
 		return err
@@ -52,7 +53,7 @@ func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidat
 		}
 		req.Notes = append(req.Notes, "the tiny initramfs has no busybox: "+err.Error())
 	}
-	inputs := []string{"1", c.Kernel.SHA256, c.ModulesDir, strings.Join(sc.TinyModules(), " "), digest(o.Agent), digest(o.Busybox)}
+	inputs := []string{"1", c.Kernel.SHA256, c.ModulesDir, strings.Join(mods, " "), digest(o.Agent), digest(o.Busybox)}
 	if sc.ExternalModule {
 		if o.Files, err = p.externalModule(ctx, req, c); err != nil {
 			return err
@@ -64,7 +65,7 @@ func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidat
 	key := cache.Key{Kind: "tiny", Inputs: inputs}
 	var missing []string
 	dir, err := p.Store.Get(ctx, key, func(_ context.Context, dir string) error {
-		if missing, err = addModules(&o, c, sc.TinyModules()); err != nil {
+		if missing, err = addModules(&o, c, mods); err != nil {
 			return err
 		}
 		b, err := tiny.Build(o)

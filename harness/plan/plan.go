@@ -13,6 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/calibrate"
 	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/harness/qemu"
 	"github.com/unwedge/unwedge/harness/qemu/accel"
 	"github.com/unwedge/unwedge/harness/result"
@@ -41,6 +42,9 @@ type Planner struct {
 	Mirror string
 	// Force, where not empty, is the accelerator to use without proof.
 	Force machine.Accel
+	// Probes are the experiments that boots which hang are to be put to; they
+	// need preparation, see Request.Probes.
+	Probes []probe.Name
 
 	mu    sync.Mutex
 	hosts map[arch.Arch]*Host
@@ -166,11 +170,12 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")),
 		Symbols:     symbols(image), HZ: k.Config.HZ(),
 	}
+	p.addProbes(&req)
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err
 	}
 	mem := memory(image)
-	req.Memory, req.UserStacks = look(mem), userStacks(mem, p.tree(sc))
+	req.Memory, req.UserStacks, req.Sleeper = look(mem), userStacks(mem, p.tree(sc)), sleeper(mem)
 	if n := len(req.Machine.Cmdline()); n > maxCmdline {
 		return harness.Request{}, &UnsupportedError{sc.Name, k.Release, fmt.Sprintf("the kernel command line has %d bytes, and the kernel cuts it at %d", n, maxCmdline)}
 	}

@@ -85,6 +85,17 @@ func userStacks(load func() (*guestmem.Kernel, error), tree string) harness.User
 	}
 }
 
+// sleeper finds what an experiment on a sleeping task needs.
+func sleeper(load func() (*guestmem.Kernel, error)) harness.Sleeper {
+	return func(ctx context.Context, ram physmem.Reader, registers string, pid int, functions []string) (*guestmem.Sleeper, error) {
+		k, err := load()
+		if err != nil {
+			return nil, err
+		}
+		return k.Sleeper(ctx, ram, guestmem.ParseRegisters(registers), pid, functions)
+	}
+}
+
 // tree is the directory that the root file system of a scenario was made from.
 func (p *Planner) tree(sc scenarios.Scenario) string {
 	if sc.Root != scenarios.Ext4 {

@@ -10,7 +10,9 @@ import (
 	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/scenarios"
@@ -66,6 +68,7 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	modules(b, r)
 	times(b, r)
 	captures(b, r)
+	probes(b, r)
 	field(b, "ran on", fmt.Sprintf("QEMU %s, %s (%s)", safe(r.Host.QEMUVersion), safe(string(r.Host.Accel)), console.SanitizeMax(r.Host.AccelWhy, 100)))
 	guestFacts(b, r)
 	for _, n := range r.Notes {
@@ -195,6 +198,43 @@ func captures(b *strings.Builder, r *result.Result) {
 	}
 	if pc := programCounters(st); pc != "" {
 		field(b, "vCPUs", pc)
+	}
+}
+
+// maxProbeLines is how much of what the guest printed during a probe is shown.
+const maxProbeLines = 6
+
+// probes says what was done to the hung guest, and what came of it.
+func probes(b *strings.Builder, r *result.Result) {
+	for _, p := range r.Probes {
+		text := safe(string(p.Name)) + ": "
+		if p.Did != "" {
+			text += safe(p.Did) + ": "
+		}
+		text += safe(string(p.Outcome))
+		if p.Outcome == probe.WentOn {
+			text += " after " + seconds(p.After)
+		}
+		if p.Boot != "" && p.Outcome == probe.WentOn {
+			text += ", then " + safe(string(p.Boot))
+		}
+		text += ": " + safe(p.Why)
+		if p.Said != "" {
+			text += "\nit says: " + safe(p.Said)
+		}
+		for i, l := range p.Console {
+			if i == maxProbeLines {
+				text += "\n  … more in " + rundir.Probe
+				break
+			}
+			text += "\n  | " + safe(l)
+		}
+		field(b, "probe", text)
+	}
+	for _, p := range r.Probes {
+		if p.Shows != "" {
+			field(b, "shown", "by experiment ("+safe(string(p.Name))+"): "+safe(p.Shows))
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/harness/watch"
@@ -60,6 +61,9 @@ type Result struct {
 	Events    []Event             `json:"events,omitempty"`
 	Console   Console             `json:"console"`
 	Diagnosis *diagnose.Diagnosis `json:"diagnosis,omitempty"`
+	// Probes are the experiments that a hung guest was put to. All else, the
+	// diagnosis too, is from before them.
+	Probes []Probe `json:"probes,omitempty"`
 	// Dir is the run's directory, Files the artifacts in it by what they hold.
 	Dir   string            `json:"dir"`
 	Files map[string]string `json:"files"`
@@ -171,6 +175,33 @@ type Memory struct {
 	// Took is the time of all looks, Problems what could not be read.
 	Took     time.Duration `json:"took_ns"`
 	Problems []string      `json:"problems,omitempty"`
+}
+
+// Probe is one experiment on the hung guest, and what came of it.
+type Probe struct {
+	Name probe.Name `json:"name"`
+	// Did is what was done, "" where nothing was.
+	Did     string        `json:"did,omitempty"`
+	Outcome probe.Outcome `json:"outcome"`
+	Why     string        `json:"why"`
+	// At is when it began, since the start of QEMU, Took how long it took in
+	// all, After how long after its beginning the boot went on.
+	At    time.Duration `json:"at_ns"`
+	Took  time.Duration `json:"took_ns"`
+	After time.Duration `json:"after_ns,omitempty"`
+	// Boot is how the boot ended then; hung is one that stalled, as before or
+	// elsewhere. Stage is the last stage that the agent reported then.
+	Boot  scenarios.Outcome `json:"boot,omitempty"`
+	Stage agentproto.Stage  `json:"stage,omitempty"`
+	// Task says where the task was in the end that the boot had waited for.
+	Task string `json:"task,omitempty"`
+	// Said is the first complaint of user space: that of whoever made the
+	// system call which failed.
+	Said string `json:"said,omitempty"`
+	// Console are the first lines that the guest printed; probe.log has all.
+	Console []string `json:"console,omitempty"`
+	// Shows is what the experiment proves, "" for nothing.
+	Shows string `json:"shows,omitempty"`
 }
 
 // Event is one QMP event.

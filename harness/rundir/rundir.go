@@ -21,6 +21,8 @@ const (
 	Memory     = "memory.txt"      // tasks and log as the guest's memory has them, each time it was read
 	Sockets    = "sockets"         // while the guest runs: console.in, console.out (pipes), qmp, seat, gdb, agent
 	Agent      = "agent.jsonl"     // the agent's reports
+	Probe      = "probe.log"       // what the guest printed during each probe, raw, with a line # before each
+	ProbeState = "probe.qcow2"     // while probes are made: the guest as it hung
 	Report     = "report.txt"      // the diagnosis as people read it
 	dumpPrefix = "dump-sysrq-"     // + key + ".txt": one task dump or the like
 	dumpSuffix = ".txt"            //
@@ -36,7 +38,7 @@ func Present(dir string) map[string]string {
 	files := map[string]string{}
 	for what, name := range map[string]string{
 		"console": Console, "qemu-stderr": QEMUStderr, "qmp": QMP, "command": Command,
-		"registers": Registers, "memory": Memory, "agent": Agent,
+		"registers": Registers, "memory": Memory, "agent": Agent, "probe": Probe,
 	} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			files[what] = name

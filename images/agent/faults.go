@@ -56,7 +56,9 @@ func runFault(spec string) {
 }
 
 func blockInGetrandom() {
-	_ = getrandom(make([]byte, 16), 0)
+	if err := getrandom(make([]byte, 16), 0); err != nil {
+		fmt.Println("unwedge agent: getrandom:", err)
+	}
 }
 
 func readFile(path string) {

@@ -1,0 +1,25 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unwedge/unwedge/harness/probe"
+)
+
+// addProbeFlag adds --probe, which may stand without a value.
+func addProbeFlag(cmd *cobra.Command, words *[]string) {
+	fs := cmd.Flags()
+	fs.StringSliceVar(words, "probe", nil,
+		"experiment on a hung guest after all is captured: --probe for all, or --probe=NAME,… of fail-syscall, input, virtio-rng")
+	fs.Lookup("probe").NoOptDefVal = "all"
+}
+
+func parseProbes(words []string) ([]probe.Name, error) {
+	names, err := probe.Parse(words)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--probe: %w", err)}
+	}
+	return names, nil
+}

@@ -1,0 +1,239 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/probe"
+	"github.com/unwedge/unwedge/harness/probe/gdb"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// experiments are the probes of one hung guest. All of the hang is captured and
+// diagnosed before them; what they show goes to Result.Probes and probe.log.
+// Between two of them the guest stands still.
+type experiments struct {
+	*session
+	times    probe.Times
+	snapshot *probe.Snapshot // nil: the guest cannot be put back
+	noWay    error           // why
+	changed  bool            // the guest is no longer as it hung
+}
+
+// experiment makes the probes that were asked for. Its error is that of a context
+// that ended: whatever else goes wrong is an outcome of a probe.
+func (s *session) experiment(ctx context.Context, v verdict) error {
+	if v.outcome != scenarios.Hung || len(s.req.Probes) == 0 {
+		return nil
+	}
+	s.settle(v)
+	if err := s.explain(); err != nil {
+		return err
+	}
+	x := &experiments{session: s, times: probe.Scaled(s.res.Host.Reference.Unit)}
+	err := x.prepare(ctx)
+	for _, name := range s.req.Probes {
+		p := result.Probe{Name: name, At: time.Since(s.start)}
+		s.req.Observer.Phase(Probing, string(name))
+		if err != nil {
+			p.Outcome, p.Why = probe.Refused, err.Error()
+		} else {
+			x.one(ctx, &p)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		p.Took = time.Since(s.start) - p.At
+		p.Why = console.SanitizeMax(p.Why, 400)
+		s.res.Probes = append(s.res.Probes, p)
+	}
+	if x.snapshot != nil {
+		if err := x.snapshot.Remove(); err != nil {
+			s.note("%v", err)
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// prepare stops the guest, marks where the console of the hang ends, and keeps
+// the guest's state. Its error is why no probe can be made.
+func (x *experiments) prepare(ctx context.Context) error {
+	c := x.capture
+	if c == nil || !c.reset.IsZero() || x.watch.Progress().After(c.since) {
+		return errors.New("the guest no longer hangs: looking at it made it go on")
+	}
+	if err := x.g.qmp.Execute(ctx, "stop", nil, nil); err != nil {
+		return err
+	}
+	st := x.still(ctx)
+	x.unprobed = &st
+	if len(x.req.Probes) > 1 {
+		x.snapshot, x.noWay = probe.Save(ctx, x.g.qmp, filepath.Join(x.req.Dir, rundir.ProbeState))
+	}
+	return nil
+}
+
+// still waits until all that a stopped guest has printed is read.
+func (x *experiments) still(ctx context.Context) console.Stats {
+	const look, most = 20 * time.Millisecond, 50
+	st := x.g.console.Stats()
+	for range most {
+		if !wait(ctx, look) {
+			break
+		}
+		now := x.g.console.Stats()
+		if now.Bytes == st.Bytes {
+			break
+		}
+		st = now
+	}
+	return st
+}
+
+// one makes one probe.
+func (x *experiments) one(ctx context.Context, p *result.Probe) {
+	if p.Why = x.senseless(p.Name); p.Why != "" {
+		p.Outcome = probe.Refused
+		return
+	}
+	if x.changed {
+		if err := x.rewind(ctx); err != nil {
+			p.Outcome, p.Why = probe.Failed, err.Error()
+			return
+		}
+	}
+	act := x.failSyscall
+	switch p.Name {
+	case probe.VirtioRNG:
+		act = x.plug
+	case probe.Input:
+		act = x.feed
+	}
+	t := x.newTrial(ctx, p)
+	t.run(ctx, act)
+	if err := x.g.qmp.Execute(context.WithoutCancel(ctx), "stop", nil, nil); err != nil && p.Outcome != probe.Failed {
+		t.failed(err)
+	}
+	t.conclude(ctx)
+	if err := t.save(); err != nil {
+		x.note("%v", err)
+	}
+}
+
+// senseless says why a probe would show nothing.
+func (x *experiments) senseless(name probe.Name) string {
+	d := x.res.Diagnosis
+	switch name {
+	case probe.Syscall:
+		if d.Task == nil {
+			return "no task is known that the boot waits for"
+		}
+		if x.req.Sleeper == nil {
+			return "this kernel's memory cannot be read"
+		}
+		return ""
+	case probe.VirtioRNG:
+		if !x.req.Machine.Slot {
+			return "the machine was started without a place to plug a device into"
+		}
+	}
+	if d.Cause != diagnose.CauseEntropy && d.Confidence == diagnose.Certain {
+		return fmt.Sprintf("the cause is certain, and it is %s: random numbers would change nothing", d.Cause)
+	}
+	return ""
+}
+
+// rewind puts the guest back to where it hung, paused.
+func (x *experiments) rewind(ctx context.Context) error {
+	if x.snapshot == nil {
+		return fmt.Errorf("%w: %w", probe.ErrNoSnapshot, x.noWay)
+	}
+	if err := x.snapshot.Load(ctx); err != nil {
+		x.snapshot, x.noWay = nil, errors.New("an attempt to do so failed")
+		return err
+	}
+	x.still(ctx)
+	x.changed = false
+	return nil
+}
+
+// failSyscall has the system call of the task that the boot waits for fail.
+func (x *experiments) failSyscall(ctx context.Context, p *result.Probe) (err error) {
+	task := x.res.Diagnosis.Task
+	p.Did = fmt.Sprintf("make the system call of %s (PID %d) return ENOMEM", task.Comm, task.PID)
+	conn, err := x.g.sockets[socketGDB].Dial(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := gdb.Attach(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer func() { // which lets the guest run
+		err = errors.Join(err, c.Detach(context.WithoutCancel(ctx)))
+	}()
+	s, err := x.sleeper(ctx, task.PID)
+	if err != nil {
+		return err
+	}
+	if name := x.res.Diagnosis.Syscall; name != "" {
+		p.Did = fmt.Sprintf("make %s() of %s (PID %d) return ENOMEM", name, task.Comm, task.PID)
+	}
+	nudge := func() { x.g.console.Write([]byte{'\x11'}) } // XON: an interrupt and a work item, and nothing else
+	err = probe.FailSyscall(ctx, c, x.req.Machine.Scenario.Arch, s, probe.ENOMEM, x.times, nudge)
+	x.changed = !errors.Is(err, probe.ErrUnsafe)
+	return err
+}
+
+func (x *experiments) sleeper(ctx context.Context, pid int) (*guestmem.Sleeper, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, recallTime, fmt.Errorf("not done within %s", recallTime))
+	defer cancel()
+	ram, registers, err := x.ram(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return x.req.Sleeper(ctx, ram, registers, pid, probe.SyscallFunctions)
+}
+
+// plug plugs in a virtio-rng.
+func (x *experiments) plug(ctx context.Context, p *result.Probe) error {
+	p.Did = "plug in a virtio-rng device"
+	x.changed = true
+	if err := probe.Plug(ctx, x.g.qmp, machine.SlotID); err != nil {
+		return err
+	}
+	return x.g.qmp.Execute(ctx, "cont", nil, nil)
+}
+
+// feed feeds the guest's entropy pool until ctx ends or it has had enough time.
+func (x *experiments) feed(ctx context.Context, p *result.Probe) error {
+	p.Did = "feed the entropy pool"
+	x.changed = true
+	if err := x.g.qmp.Execute(ctx, "cont", nil, nil); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, x.times.Feed)
+	defer cancel()
+	var n int
+	var err error
+	if x.req.Machine.Scenario.Arch.Facts().HasKeyboard {
+		n, err = probe.Press(ctx, x.g.qmp)
+		p.Did = fmt.Sprintf("press and release the shift key at irregular times, %d changes", n)
+	} else {
+		n, err = probe.Type(ctx, x.g.console)
+		p.Did = fmt.Sprintf("type %d XON bytes at the console, an interrupt each", n)
+	}
+	return err
+}
