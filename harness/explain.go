@@ -46,6 +46,7 @@ func (s *session) facts(end int64) (diagnose.Input, error) {
 		last := res.Stalls[n-1]
 		if v := s.view; v != nil && !last.WentOn && stillRuns(res.Outcome) {
 			in.Memory, in.MemoryPartial, in.Owners, in.User = v.Tasks, !v.Complete, v.Owners, userFacts(s.users)
+			in.Waits = v.Waits
 			if s.before != nil {
 				in.MemoryBefore = s.before.Tasks
 			}
@@ -195,6 +196,7 @@ func (s *session) undisturbed(d diagnose.Diagnosis) diagnose.Cause {
 		return d.Cause
 	}
 	in.Ending, in.Memory, in.MemoryPartial, in.Owners = diagnose.EndingSilent, s.before.Tasks, !s.before.Complete, s.before.Owners
+	in.Waits = s.before.Waits
 	if first := diagnose.Diagnose(in); first.Cause == diagnose.CauseEntropy {
 		return first.Cause
 	}

@@ -172,9 +172,13 @@ func (a *agreement) gone(p *dump.Task, memory []dump.Task) {
 	a.out.Moved++
 }
 
-// unprinted judges a task that is in memory and was not printed: PIDs are given
-// out upwards, so one beyond all others has begun since.
+// unprinted judges a task that is in memory and was not printed. PIDs are given
+// out upwards, so one beyond all others has begun since. The dead, which have no
+// stack, are never printed (kernel/sched/core.c, sched_show_task).
 func (a *agreement) unprinted(m *dump.Task, last int) {
+	if m.State == "Z" || m.State == "X" {
+		return
+	}
 	if _, was := a.before[m.PID]; m.PID > last && !was {
 		a.out.Moved++
 		return

@@ -55,6 +55,7 @@ func TestAgree(t *testing.T) {
 		"born":                        {memory: []dump.Task{init1, blocked(77, "sh", "S", pipe)}, printed: []dump.Task{init1}, agree: 1, moved: 1},
 		"not printed":                 {memory: []dump.Task{init1, kthreadd}, printed: []dump.Task{init1, blocked(5, "x", "S", pipe)}, agree: 1, moved: 1, differ: "task of 2: there/none"},
 		"not printed, and no newborn": {memory: []dump.Task{init1, blocked(77, "sh", "S", pipe)}, before: []dump.Task{blocked(77, "sh", "S", pipe)}, printed: []dump.Task{init1}, agree: 1, differ: "task of 77: there/none"},
+		"the dead are not printed":    {memory: []dump.Task{init1, blocked(5, "sh", "Z", "")}, printed: []dump.Task{init1, blocked(9, "x", "S", pipe)}, agree: 1, moved: 1},
 		"ended":                       {memory: []dump.Task{init1}, printed: []dump.Task{init1, blocked(50, "sh", "S", pipe)}, agree: 1, moved: 1},
 		"PID 1 does not end":          {memory: []dump.Task{kthreadd}, printed: []dump.Task{init1, kthreadd}, agree: 1, differ: "task of 1: none/there"},
 		"a list without an end":       {memory: []dump.Task{kthreadd}, partial: true, printed: []dump.Task{init1, kthreadd}, agree: 1},

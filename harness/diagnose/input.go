@@ -50,6 +50,8 @@ type Input struct {
 	// Owners are the owners of locks that memory tells, as far as it does;
 	// their Offset and End are 0.
 	Owners []dump.Ownership
+	// Waits are what tasks wait for, as memory shows it.
+	Waits []dump.Wait
 	// User are user-space stacks that were read from memory, by PID.
 	User map[int]UserStack
 }

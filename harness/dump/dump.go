@@ -2,6 +2,7 @@ package dump
 
 import (
 	"strconv"
+	"strings"
 )
 
 // The limits of what one Dump keeps. What is beyond them is counted, not kept.
@@ -150,6 +151,81 @@ type Ownership struct {
 	OwnerPID  int    `json:"owner_pid,omitempty"`
 	Offset    int64  `json:"offset"`
 	End       int64  `json:"end"`
+}
+
+// Wait is what a task waits for, and who could end that, as memory shows it: no
+// kernel prints it.
+type Wait struct {
+	PID  int    `json:"pid"`
+	Comm string `json:"comm"`
+	// Kind is "mutex", "semaphore", "rw-semaphore", "completion", "wait queue",
+	// "futex", "flock", "POSIX lock", "pipe", "FIFO", "socket", "child", "I/O",
+	// "poll", "select" or "epoll".
+	Kind string `json:"kind"`
+	// Object names it: a symbol, a file, a device, a user address; "" where it
+	// has no name. Addr is where it is in the kernel, 0 where that says nothing.
+	Object string `json:"object,omitempty"`
+	Addr   uint64 `json:"addr,omitempty"`
+	// Holders are the tasks that hold it or are at its other end, the first of
+	// them; More is how many there are beside. None are known where it is
+	// empty.
+	Holders []Holder `json:"holders,omitempty"`
+	More    int      `json:"more,omitempty"`
+	// Watches are the files of a poll, a select or an epoll.
+	Watches []string `json:"watches,omitempty"`
+	// Detail is what else is known, and how.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Holder is a task that a Wait is for.
+type Holder struct {
+	PID   int    `json:"pid"`
+	Comm  string `json:"comm,omitempty"` // "" for one that has gone
+	State string `json:"state,omitempty"`
+	// Role says what it has to do with the object: "holds it", "can write".
+	Role string `json:"role"`
+}
+
+// The bounds of one Wait.
+const (
+	MaxHolders = 16
+	MaxWatches = 32
+)
+
+// Hold adds a holder, within the bound.
+func (w *Wait) Hold(h Holder) {
+	if len(w.Holders) == MaxHolders {
+		w.More++
+		return
+	}
+	w.Holders = append(w.Holders, h)
+}
+
+// String is the wait in words, without who waits: "pipe pipe:[123]: sh (PID 7,
+// state S) can write".
+func (w *Wait) String() string {
+	s := strings.TrimSpace(w.Kind + " " + w.Object)
+	if w.Detail != "" {
+		s += " (" + w.Detail + ")"
+	}
+	var who []string
+	for _, h := range w.Holders {
+		name := "PID " + strconv.Itoa(h.PID) + ", which has gone,"
+		if h.Comm != "" {
+			name = h.Comm + " (PID " + strconv.Itoa(h.PID) + ", state " + h.State + ")"
+		}
+		who = append(who, name+" "+h.Role)
+	}
+	if w.More > 0 {
+		who = append(who, strconv.Itoa(w.More)+" more")
+	}
+	if len(who) > 0 {
+		s += ": " + strings.Join(who, ", ")
+	}
+	if len(w.Watches) > 0 {
+		s += ": " + strings.Join(w.Watches, ", ")
+	}
+	return s
 }
 
 // Held is the list of locks that lockdep says one task holds; the last may be

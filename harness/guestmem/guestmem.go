@@ -12,6 +12,7 @@
 //	timers   what will wake a task
 //	unwind   kernel stacks
 //	locks    who holds the lock that a task waits for
+//	objects  what else a task waits for, and who could end that
 //	printk   the kernel's log
 //	user     user-space stacks
 //
@@ -29,6 +30,7 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/guestmem/locks"
 	"github.com/unwedge/unwedge/harness/guestmem/modules"
+	"github.com/unwedge/unwedge/harness/guestmem/objects"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/guestmem/printk"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
@@ -49,6 +51,7 @@ type Kernel struct {
 	mods   *modules.Layout
 	noMods error
 	locks  *locks.Layout
+	waits  *objects.Layout
 	timers *timers.Layout // nil: what will wake a task cannot be read
 	user   *user.Layout   // nil: user space cannot be read
 	noUser error
@@ -69,7 +72,7 @@ func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, er
 	if k.tasks, err = tasks.NewLayout(img); err != nil {
 		return nil, err
 	}
-	k.locks = locks.NewLayout(img)
+	k.locks, k.waits = locks.NewLayout(img), objects.NewLayout(img)
 	k.log, k.noLog = printk.NewLayout(img)
 	if k.mods, k.noMods = modules.NewLayout(img); errors.Is(k.noMods, kimage.ErrNoType) {
 		k.noMods = nil // CONFIG_MODULES is off: nothing to tell
@@ -93,6 +96,9 @@ type View struct {
 	// for. OwnerPID is 0 where the kernel does not record a holder and where
 	// readers hold the lock; a PID that is not in Tasks is one that has exited.
 	Owners []dump.Ownership
+	// Waits are what sleeping tasks wait for, one for each task of which that
+	// is known for certain: the locks of Owners, and all else.
+	Waits []dump.Wait
 	// CPUs are the vCPUs that were in 64-bit mode.
 	CPUs []CPU
 	// Log is the kernel's log as the console would show it, nil where it
@@ -165,6 +171,7 @@ func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []VCPU) (*V
 	}
 	w := &walker{k: k, found: found, list: list, view: v}
 	w.prepare(ctx)
+	w.objects = k.waits.Guest(found, m, k.tasks, list, w.symbols)
 	w.vcpus(vcpus)
 	if vcpus != nil && len(list.Tasks) == 1 && !w.inKernel() {
 		return nil, fmt.Errorf("find the kernel in memory: %w", locate.ErrEarly)

@@ -38,21 +38,38 @@ func lockKind(frames []dump.Frame) (locks.Kind, bool) {
 	return "", false
 }
 
-// owner adds the lock that a sleeping task waits for to View.Owners.
-func (w *walker) owner(t *tasks.Task, d *dump.Task) {
-	kind, ok := lockKind(d.Frames)
-	if !ok || d.Running || len(w.view.Owners) >= dump.MaxReports {
+// maxWaits bounds View.Waits.
+const maxWaits = 1 << 12
+
+// wait adds what a sleeping task waits for to View.Waits, and a lock to
+// View.Owners as well.
+func (w *walker) wait(t *tasks.Task, d *dump.Task) {
+	if d.Running || w.objects == nil || len(w.view.Waits) >= maxWaits {
 		return
 	}
+	if kind, ok := lockKind(d.Frames); ok {
+		w.lock(t, kind)
+		return
+	}
+	if got, ok := w.objects.Of(t, d.Frames, d.Syscall); ok {
+		w.view.Waits = append(w.view.Waits, got)
+	}
+}
+
+// lock adds the lock that a task waits for.
+func (w *walker) lock(t *tasks.Task, kind locks.Kind) {
 	lock, ok := w.k.locks.Find(w.found, w.list, t, kind)
-	if !ok {
+	if !ok || len(w.view.Owners) >= dump.MaxReports {
 		return
 	}
 	o := dump.Ownership{WaiterComm: t.Comm, WaiterPID: t.PID, Lock: string(kind)}
+	wait := dump.Wait{PID: t.PID, Comm: t.Comm, Kind: string(kind), Object: w.objects.Name(lock.Addr), Addr: lock.Addr}
 	if holder := w.list.Find(lock.Owner); holder != nil {
 		o.OwnerComm, o.OwnerPID = holder.Comm, holder.PID
+		wait.Hold(dump.Holder{PID: holder.PID, Comm: holder.Comm, State: holder.State, Role: "holds it"})
 	} else if gone, err := w.k.tasks.At(w.found, lock.Owner); lock.Owner != 0 && err == nil {
 		o.OwnerComm, o.OwnerPID = gone.Comm, gone.PID
+		wait.Hold(dump.Holder{PID: gone.PID, Comm: gone.Comm, State: gone.State, Role: "held it when it ended"})
 	}
-	w.view.Owners = append(w.view.Owners, o)
+	w.view.Owners, w.view.Waits = append(w.view.Owners, o), append(w.view.Waits, wait)
 }

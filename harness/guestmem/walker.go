@@ -8,6 +8,7 @@ import (
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/guestmem/modules"
+	"github.com/unwedge/unwedge/harness/guestmem/objects"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/guestmem/unwind"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -21,6 +22,7 @@ type walker struct {
 	view     *View
 	unwinder *unwind.Unwinder // nil: no stacks
 	symbols  unwind.Symbols   // at run-time addresses, modules included
+	objects  *objects.Guest   // nil: what tasks wait for is not read
 	// running are the vCPUs by the task_struct of what they run.
 	running map[uint64]running
 }
@@ -147,7 +149,7 @@ func (w *walker) tasks(ctx context.Context) {
 		} else if w.k.timers != nil {
 			w.view.Timers = append(w.view.Timers, w.k.timers.Of(w.found, t)...)
 		}
-		w.owner(t, &d)
+		w.wait(t, &d)
 		w.view.Tasks = append(w.view.Tasks, d)
 	}
 }

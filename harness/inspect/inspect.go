@@ -79,6 +79,8 @@ type Report struct {
 	Commands  []Command          `json:"commands,omitempty"`
 	// Problems say what could not be read, and why.
 	Problems []string `json:"problems,omitempty"`
+
+	hz int // jiffies a second, 0 where not known
 }
 
 // Source is where the memory was read.
@@ -134,6 +136,8 @@ type Task struct {
 	Syscall     string   `json:"syscall,omitempty"`
 	SyscallArgs []uint64 `json:"syscall_args,omitempty"`
 	Stack       []Frame  `json:"stack,omitempty"`
+	// Waits is what it waits for, nil where that is not known for certain.
+	Waits *Wait `json:"waits,omitempty"`
 	// User is its user-space stack, nil for a kernel thread and where nothing
 	// of it could be read.
 	User *UserStack `json:"user,omitempty"`
@@ -160,6 +164,43 @@ type Lock struct {
 	OwnerComm string `json:"owner_comm,omitempty"`
 }
 
+// Wait is what a task waits for, and who could end that.
+type Wait struct {
+	// Kind is "mutex", "semaphore", "rw-semaphore", "completion", "wait queue",
+	// "futex", "flock", "POSIX lock", "pipe", "FIFO", "socket", "child", "I/O",
+	// "poll", "select" or "epoll".
+	Kind string `json:"kind"`
+	// Object is its name, "" where it has none; Address is the kernel's.
+	Object  string   `json:"object,omitempty"`
+	Address uint64   `json:"address,omitempty"`
+	Holders []Holder `json:"holders,omitempty"`
+	Watches []string `json:"watches,omitempty"`
+	// More is how many holders or watches there are beside.
+	More   int    `json:"more,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	// Text is all of it in one line.
+	Text string `json:"text"`
+}
+
+// Holder is a task that holds what another waits for, or is at its other end.
+type Holder struct {
+	PID   int    `json:"pid"`
+	Comm  string `json:"comm,omitempty"` // "" for one that has gone
+	State string `json:"state,omitempty"`
+	Role  string `json:"role"`
+}
+
+func waitOf(w *dump.Wait) *Wait {
+	out := &Wait{Kind: safe(w.Kind), Object: safe(w.Object), Address: w.Addr, More: w.More, Detail: safe(w.Detail), Text: safe(w.String())}
+	for _, h := range w.Holders {
+		out.Holders = append(out.Holders, Holder{PID: h.PID, Comm: safe(h.Comm), State: safe(h.State), Role: safe(h.Role)})
+	}
+	for _, s := range w.Watches {
+		out.Watches = append(out.Watches, safe(s))
+	}
+	return out
+}
+
 // Timer is what will wake a task: at a number of jiffies, or of nanoseconds
 // since the boot.
 type Timer struct {
@@ -175,7 +216,7 @@ func New(f Facts) *Report {
 		Schema: Schema, Version: f.Version, Source: f.Source, Kernel: f.Kernel,
 		Offset: v.Offset, PhysBase: v.PhysBase, Jiffies: v.Jiffies, Complete: v.Complete, Unwinder: safe(v.Unwinder),
 		CPUs: []CPU{}, Tasks: []Task{}, Modules: []string{}, Log: logLines(v.Log),
-		Diagnosis: diagnosis(f),
+		Diagnosis: diagnosis(f), hz: f.HZ,
 	}
 	r.Kernel.Release = safe(r.Kernel.Release)
 	r.Uptime = uptime(v, f.HZ)
@@ -186,9 +227,14 @@ func New(f Facts) *Report {
 	for i := range f.Users {
 		users[f.Users[i].PID] = userStack(&f.Users[i])
 	}
+	waits := map[int]*Wait{}
+	for i := range v.Waits {
+		waits[v.Waits[i].PID] = waitOf(&v.Waits[i])
+	}
 	for i := range v.Tasks {
 		t := task(&v.Tasks[i])
 		if t.PID != 0 {
+			t.Waits = waits[t.PID]
 			t.User = users[t.PID]
 		}
 		r.Tasks = append(r.Tasks, t)
@@ -275,7 +321,7 @@ func diagnosis(f Facts) diagnose.Diagnosis {
 	if len(v.Tasks) > 0 {
 		d.Sections = nil
 	}
-	in := diagnose.Input{Log: v.Log, Dump: d, Memory: v.Tasks, MemoryPartial: !v.Complete, Owners: v.Owners, User: userFacts(f.Users)}
+	in := diagnose.Input{Log: v.Log, Dump: d, Memory: v.Tasks, MemoryPartial: !v.Complete, Owners: v.Owners, Waits: v.Waits, User: userFacts(f.Users)}
 	if f.Run != nil {
 		in.Ending, in.Agent, in.Scenario = diagnose.EndingSilent, f.Run.Agent, f.Run.Scenario
 	}

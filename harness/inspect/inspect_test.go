@@ -146,7 +146,7 @@ func TestTable(t *testing.T) {
       1       0 S   0 init            wait_for_random_bytes (getrandom)
       2       0 S   - kthreadd        kthreadd
       9       0 D   1 worker          do_it (syscall 999): mutex held by kthreadd (PID 2)
-     10       2 I   0 kworker/0:1     [events vmstat_update]
+     10       2 I   0 kworker/0:1     [events vmstat_update], due in 1.0 s
 `
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/console"
@@ -128,15 +129,43 @@ func (r *Report) waits(t Task) string {
 	if t.Workqueue != "" {
 		s += " [" + t.Workqueue + "]"
 	}
-	for _, l := range r.Locks {
-		if l.WaiterPID == t.PID {
-			s += ": " + l.Kind
-			if l.OwnerPID != 0 {
-				s += fmt.Sprintf(" held by %s (PID %d)", l.OwnerComm, l.OwnerPID)
-			}
+	if t.Waits != nil {
+		s += ": " + t.Waits.Text
+	} else if i := slices.IndexFunc(r.Locks, func(l Lock) bool { return l.WaiterPID == t.PID }); i >= 0 {
+		s += ": " + r.Locks[i].Kind
+		if l := r.Locks[i]; l.OwnerPID != 0 {
+			s += fmt.Sprintf(" held by %s (PID %d)", l.OwnerComm, l.OwnerPID)
 		}
 	}
+	for _, d := range r.due(t.PID) {
+		s += ", due " + d
+	}
 	return strings.TrimSpace(s)
+}
+
+// due says when the timers of a task go off.
+func (r *Report) due(pid int) []string {
+	var out []string
+	for _, t := range r.Timers {
+		if t.PID != pid || r.hz == 0 {
+			continue
+		}
+		in := float64(int64(t.Jiffies-r.Jiffies)) / float64(r.hz)
+		if t.Nanoseconds > 0 {
+			if r.Uptime == nil || r.Uptime.From != "jiffies" {
+				continue
+			}
+			in = float64(t.Nanoseconds)/1e9 - r.Uptime.Seconds
+		}
+		switch {
+		case in > -1 && in < 0: // the clocks are not the same
+			in = 0
+			fallthrough
+		case in >= 0 && in < 1e9:
+			out = append(out, fmt.Sprintf("in %.1f s", in))
+		}
+	}
+	return out
 }
 
 // Stacks writes each task as sysrq-t prints it, so that what reads a console log

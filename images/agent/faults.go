@@ -49,6 +49,9 @@ func runFault(spec string) {
 	name, arg, _ := strings.Cut(spec, ":")
 	f, ok := faults[name]
 	if !ok {
+		f, ok = waits[name]
+	}
+	if !ok {
 		fmt.Printf("unwedge agent: unknown fault %q\n", name)
 		return
 	}

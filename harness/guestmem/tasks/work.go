@@ -6,11 +6,8 @@ import "github.com/unwedge/unwedge/harness/guestmem/locate"
 // "Workqueue: " (kernel/workqueue.c, print_worker_info): the queue's name, and
 // the function by sym. "" for a task that is no worker or has no work.
 func (l *Layout) Work(k *locate.Kernel, t *Task, sym func(uint64) string) string {
-	if t.Flags&flagWorker == 0 || !t.Kthread() || t.worker == 0 || l.currentFunc.Size != 8 {
-		return ""
-	}
-	worker, err := k.Space.Uint64(t.worker + l.kthreadData.Off)
-	if err != nil || worker == 0 {
+	worker, ok := l.Worker(k, t)
+	if !ok || l.currentFunc.Size != 8 {
 		return ""
 	}
 	fn, err := k.Space.Uint64(worker + l.currentFunc.Off)
@@ -18,6 +15,16 @@ func (l *Layout) Work(k *locate.Kernel, t *Task, sym func(uint64) string) string
 		return ""
 	}
 	return l.queue(k, worker) + " " + sym(fn)
+}
+
+// Worker returns the address of a kworker's struct worker; ok is false for a task
+// that is none.
+func (l *Layout) Worker(k *locate.Kernel, t *Task) (addr uint64, ok bool) {
+	if t.Flags&flagWorker == 0 || !t.Kthread() || t.worker == 0 {
+		return 0, false
+	}
+	worker, err := k.Space.Uint64(t.worker + l.kthreadData.Off)
+	return worker, err == nil && worker != 0
 }
 
 // queue is the name of the workqueue whose work a worker does.

@@ -142,6 +142,10 @@ func (g *Guest) descend(e, index, chunk uint64) (uint64, error) {
 	return e, nil
 }
 
+// Path returns the path of the struct file at an address, "" where it has none
+// or cannot be read.
+func (g *Guest) Path(file uint64) string { return g.path(file) }
+
 // path returns the path of a struct file: its dentries up to the root of its
 // file system, and on from where that is mounted.
 func (g *Guest) path(file uint64) string {

@@ -1,0 +1,140 @@
+package objects
+
+import (
+	"encoding/binary"
+
+	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/harness/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/guestmem/user/procmem"
+)
+
+// Symbols names addresses, at run time.
+type Symbols interface {
+	Nearest(addr uint64) (name string, off, size uint64, ok bool)
+}
+
+// Guest is a guest at one moment. Not safe for concurrent use.
+type Guest struct {
+	l       *Layout
+	k       *locate.Kernel
+	tl      *tasks.Layout
+	list    *tasks.List
+	symbols Symbols
+	user    *procmem.Guest // nil: user memory cannot be read
+	holders *holders       // who has which file open; nil: not read yet
+	byPID   map[int]*tasks.Task
+	opened  map[uint64]*procmem.Process // by task; nil for one that has none
+}
+
+// Guest prepares the reading of one guest, whose tasks and symbols these are.
+func (l *Layout) Guest(k *locate.Kernel, m physmem.Reader, tl *tasks.Layout, list *tasks.List, s Symbols) *Guest {
+	g := &Guest{l: l, k: k, tl: tl, list: list, symbols: s, byPID: map[int]*tasks.Task{}, opened: map[uint64]*procmem.Process{}}
+	if l.user != nil {
+		g.user = l.user.Guest(k.Space, m)
+	}
+	for i := range list.Tasks {
+		g.byPID[list.Tasks[i].PID] = &list.Tasks[i]
+	}
+	return g
+}
+
+// word reads a field of at most 8 bytes of the structure at an address. ok is
+// false where the kernel has no such field or it cannot be read.
+func (g *Guest) word(addr uint64, name string) (v uint64, ok bool) {
+	f, ok := g.l.fields[name]
+	if !ok || f.Size == 0 || f.Size > 8 || addr == 0 {
+		return 0, false
+	}
+	var b [8]byte
+	if g.k.Space.Read(addr+f.Off, b[:f.Size]) != nil {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(b[:]), true
+}
+
+// pointer reads a field that is a pointer; ok is false for NULL.
+func (g *Guest) pointer(addr uint64, name string) (uint64, bool) {
+	v, ok := g.word(addr, name)
+	return v, ok && v != 0 && g.l.fields[name].Size == 8
+}
+
+// raw reads the 64 bits at an address.
+func (g *Guest) raw(addr uint64) (uint64, bool) {
+	v, err := g.k.Space.Uint64(addr)
+	return v, err == nil
+}
+
+// list calls f with the structures that a list has, whose node is at an offset in
+// each. It ends after max, at damage, or when f returns false.
+func (g *Guest) each(head, node uint64, max int, f func(at uint64) bool) {
+	at, ok := g.raw(head)
+	for prev := head; ok && at != head && max > 0; max-- {
+		if back, read := g.raw(at + 8); !read || back != prev {
+			return
+		}
+		if !f(at - node) {
+			return
+		}
+		prev = at
+		at, ok = g.raw(at)
+	}
+}
+
+// stack reads what a task's stack holds from where it was scheduled away.
+func (g *Guest) stack(t *tasks.Task) []byte {
+	if t.OnCPU || !t.Holds(t.SP) || t.SP&7 != 0 {
+		return nil
+	}
+	b := make([]byte, (t.Stack+t.StackSize-t.SP)&^7)
+	if g.k.Space.Read(t.SP, b) != nil {
+		return nil
+	}
+	return b
+}
+
+// words gives the addresses at which a stack holds a word.
+func words(t *tasks.Task, stack []byte, word uint64, max int) []uint64 {
+	var out []uint64
+	for i := 0; i+8 <= len(stack) && len(out) < max; i += 8 {
+		if binary.LittleEndian.Uint64(stack[i:]) == word {
+			out = append(out, t.SP+uint64(i))
+		}
+	}
+	return out
+}
+
+// Name says what an address of the kernel's is: a symbol of the kernel's data, or whose stack it
+// lies on. "" where neither.
+func (g *Guest) Name(addr uint64) string {
+	if t := g.list.Holding(addr); t != nil {
+		return "on the stack of " + who(t)
+	}
+	img := g.k.Image
+	if link := addr - g.k.Offset; link < img.Start || link >= img.End {
+		return ""
+	}
+	name, off, _, ok := g.symbols.Nearest(addr)
+	switch {
+	case !ok:
+		return ""
+	case off != 0:
+		return name + "+" + hex(off)
+	}
+	return name
+}
+
+// function names the function that begins at an address.
+func (g *Guest) function(addr uint64) (string, bool) {
+	if addr>>63 == 0 {
+		return "", false
+	}
+	name, off, _, ok := g.symbols.Nearest(addr)
+	return name, ok && off == 0
+}
+
+// holder makes a Holder of a task.
+func holder(t *tasks.Task, role string) dump.Holder {
+	return dump.Holder{PID: t.PID, Comm: t.Comm, State: t.State, Role: role}
+}

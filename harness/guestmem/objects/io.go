@@ -1,0 +1,159 @@
+package objects
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/harness/guestmem/tasks"
+)
+
+// page says of a task that waits for a page which file system or device that is
+// of: by the struct wait_page_queue around its entry (mm/filemap.c).
+func (g *Guest) page(w *dump.Wait, qs []queued) bool {
+	l := g.l
+	if !l.has("wait_page_queue.wait", "wait_page_queue.folio", "page.mapping", "address_space.host") {
+		return false
+	}
+	for _, q := range qs {
+		if q.wakes != "wake_page_function" {
+			continue
+		}
+		page, ok := g.pointer(q.entry-l.off("wait_page_queue.wait"), "wait_page_queue.folio")
+		if !ok {
+			continue
+		}
+		mapping, ok := g.pointer(page, "page.mapping")
+		const flags = 3 // an anonymous page, or one that moves
+		if !ok || mapping&flags != 0 {
+			continue
+		}
+		inode, ok := g.pointer(mapping, "address_space.host")
+		if !ok {
+			continue
+		}
+		w.Kind, w.Addr = "I/O", page
+		w.Object = g.device(inode)
+		if ino, ok := g.word(inode, "inode.i_ino"); ok {
+			w.Detail = fmt.Sprintf("a page of inode %d", ino)
+		}
+		return true
+	}
+	return false
+}
+
+// device names what an inode is on: the device itself for that of a block device,
+// else its file system's.
+func (g *Guest) device(inode uint64) string {
+	if mode, ok := g.word(inode, "inode.i_mode"); ok && mode&sIFMT == sIFBLK {
+		if dev, ok := g.word(inode, "inode.i_rdev"); ok {
+			return "block device " + number(dev)
+		}
+	}
+	sb, ok := g.pointer(inode, "inode.i_sb")
+	if !ok {
+		return ""
+	}
+	return g.text(sb, "super_block.s_id")
+}
+
+// number writes a dev_t (include/linux/kdev_t.h).
+func number(dev uint64) string { return fmt.Sprintf("%d:%d", dev>>20, dev&(1<<20-1)) }
+
+// text reads a field that is an array of characters.
+func (g *Guest) text(addr uint64, name string) string {
+	f, ok := g.l.fields[name]
+	if !ok {
+		return ""
+	}
+	b := make([]byte, min(f.Size, 64))
+	if g.k.Space.Read(addr+f.Off, b) != nil {
+		return ""
+	}
+	b, _, _ = bytes.Cut(b, []byte{0})
+	for i, c := range b {
+		if c < ' ' || c > '~' {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
+
+// disk names a struct block_device.
+func (g *Guest) disk(bdev uint64) string {
+	s := ""
+	if disk, ok := g.pointer(bdev, "block_device.bd_disk"); ok {
+		s = g.text(disk, "gendisk.disk_name")
+	}
+	if dev, ok := g.word(bdev, "block_device.bd_dev"); ok && dev != 0 {
+		s += " (" + number(dev) + ")"
+	}
+	return s
+}
+
+// buffer says of a task that waits for a buffer which block of which device that
+// is: by the key of its entry (fs/buffer.c, __wait_on_buffer).
+func (g *Guest) buffer(w *dump.Wait, qs []queued) bool {
+	l := g.l
+	if !l.has("wait_bit_queue_entry.wq_entry", "wait_bit_queue_entry.key", "wait_bit_key.flags", "buffer_head.b_state", "buffer_head.b_bdev") {
+		return false
+	}
+	for _, q := range qs {
+		if q.wakes != "wake_bit_function" {
+			continue
+		}
+		key := q.entry - l.off("wait_bit_queue_entry.wq_entry") + l.off("wait_bit_queue_entry.key")
+		flags, ok := g.pointer(key, "wait_bit_key.flags")
+		if !ok {
+			continue
+		}
+		bh := flags - l.off("buffer_head.b_state")
+		bdev, ok := g.pointer(bh, "buffer_head.b_bdev")
+		if !ok {
+			continue
+		}
+		if w.Object = g.disk(bdev); w.Object == "" {
+			continue
+		}
+		w.Kind, w.Addr = "I/O", bh
+		if n, ok := g.word(bh, "buffer_head.b_blocknr"); ok {
+			w.Detail = fmt.Sprintf("block %d", n)
+		}
+		return true
+	}
+	return false
+}
+
+// bio says of a task in submit_bio_wait which device it waits for: of the words
+// on its stack, one points to a struct bio that points back to the completion
+// (block/bio.c), or is that itself.
+func (g *Guest) bio(w *dump.Wait, t *tasks.Task, stack []byte, c uint64) bool {
+	l := g.l
+	if !l.has("bio.bi_private", "bio.bi_bdev") {
+		return false
+	}
+	own := words(t, stack, c, maxTries)
+	for i := range own {
+		own[i] -= l.off("bio.bi_private")
+	}
+	for i := 0; i+8 <= len(stack); i += 8 {
+		if v := binary.LittleEndian.Uint64(stack[i:]); v>>63 == 1 && v&7 == 0 {
+			own = append(own, v)
+		}
+	}
+	for _, bio := range own {
+		if p, ok := g.pointer(bio, "bio.bi_private"); !ok || p != c {
+			continue
+		}
+		bdev, ok := g.pointer(bio, "bio.bi_bdev")
+		if !ok {
+			continue
+		}
+		if w.Object = g.disk(bdev); w.Object != "" {
+			w.Kind, w.Addr, w.Detail = "I/O", bio, "a bio"
+			return true
+		}
+	}
+	return false
+}
