@@ -90,23 +90,29 @@ func (s *taskSet) hardest(c *chain) *dump.Task {
 func (c *chain) links(s *taskSet) []Link {
 	out := make([]Link, 0, len(c.tasks))
 	for i, t := range c.tasks {
-		w := c.waits[i]
-		l := Link{Comm: t.Comm, PID: t.PID, State: t.State, Waits: w.what, Func: w.fn, Why: w.why, Source: s.from[t]}
-		if l.Source == "" { // one that is only named as an owner
-			l.Source = sourceConsole
-			if s.source == sourceMemory {
-				l.Source = sourceMemory
-			}
-		}
-		if t.Syscall != nil {
-			l.Syscall = t.Syscall.Name
-			if (w.mech == onChild || w.mech == onPoll || w.mech == onEntropy) && l.Syscall != "" {
-				l.Waits = l.Syscall
-			}
-		}
-		out = append(out, l)
+		out = append(out, s.link(t, c.waits[i]))
 	}
 	return out
+}
+
+func (s *taskSet) link(t *dump.Task, w wait) Link {
+	l := Link{Comm: t.Comm, PID: t.PID, State: t.State, Waits: w.what, Func: w.fn, Why: w.why, Source: s.from[t]}
+	if l.Source == "" { // one that is only named as an owner
+		l.Source = sourceConsole
+		if s.source == sourceMemory {
+			l.Source = sourceMemory
+		}
+	}
+	if f := s.fact(t, w); f != nil && f.Object != "" {
+		l.Object = f.Name()
+	}
+	if t.Syscall != nil {
+		l.Syscall = t.Syscall.Name
+		if (w.mech == onChild || w.mech == onPoll || w.mech == onEntropy) && l.Syscall != "" {
+			l.Waits = l.Syscall
+		}
+	}
+	return l
 }
 
 func plural(n int, one, many string) string {

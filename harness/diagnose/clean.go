@@ -31,7 +31,7 @@ func (d *Diagnosis) clean() {
 	}
 	for i := range d.Chain {
 		l := &d.Chain[i]
-		for _, s := range []*string{&l.Comm, &l.State, &l.Waits, &l.Func, &l.Syscall, &l.Why} {
+		for _, s := range []*string{&l.Comm, &l.State, &l.Waits, &l.Func, &l.Syscall, &l.Why, &l.Object} {
 			*s = cleanText(*s, maxTitle)
 		}
 	}

@@ -188,6 +188,7 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 	if out.Chain == nil && (out.Kind == KindHang || out.Kind == KindLockup || out.Kind == KindUnknown || out.Kind == KindHalted) {
 		out.Chain = f.chain.links(f.tasks)
 	}
+	f.waitFacts(out)
 	out.Compared = f.compareSources()
 	f.doubt(out)
 	if out.Kind == KindHang || out.Kind == KindUnknown {

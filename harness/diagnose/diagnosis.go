@@ -123,6 +123,9 @@ type Link struct {
 	Syscall string `json:"syscall,omitempty"`
 	// Why says in words what it waits for.
 	Why string `json:"why,omitempty"`
+	// Object is what it waits for, by kind and name, where memory shows it:
+	// "flock /run/x.lock".
+	Object string `json:"object,omitempty"`
 	// Source is where the task and its stack are known from, as in Evidence.
 	Source string `json:"source,omitempty"`
 }
@@ -159,7 +162,8 @@ type Diagnosis struct {
 	Summary string `json:"summary"`
 	// Task is the task that blocks the boot, nil if none is known.
 	Task *Blocked `json:"task,omitempty"`
-	// Chain is the wait chain from PID 1 to Task.
+	// Chain is the wait chain from PID 1 to Task, and on to the tasks that hold
+	// what Task waits for in user space, where memory shows them.
 	Chain []Link `json:"chain,omitempty"`
 	// Function is the kernel function, Syscall the system call, of Task.
 	Function string `json:"function,omitempty"`

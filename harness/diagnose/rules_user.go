@@ -127,6 +127,10 @@ func (f *facts) userCause(hasJob bool) (cause Cause, remedy string, ok bool) {
 
 // lockHolders says that the holder of a file lock is not in the dump by name.
 func (f *facts) lockHolders(out *Diagnosis) {
+	if fact := f.tasks.fact(f.end, f.wait); fact != nil && len(fact.Holders) > 0 {
+		out.Remedy = "look at why the holder does not let go of the lock"
+		return
+	}
 	out.Notes = append(out.Notes, "a task dump does not name the holder of a file lock; /proc/locks does")
 }
 

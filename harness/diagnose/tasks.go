@@ -21,6 +21,8 @@ type taskSet struct {
 	children map[int][]*dump.Task
 	waits    map[*dump.Task]wait
 	scores   map[int]int
+	// facts are what tasks wait for by memory, by PID.
+	facts map[int]*dump.Wait
 	// jobs are the start jobs of the console, squashed; at most maxJobs.
 	jobs []string
 	// source is what leads: "memory", "sysrq-t" or "sysrq-w", "console" for
@@ -45,7 +47,10 @@ func collect(d *dump.Dump, in Input) *taskSet {
 	s := &taskSet{
 		byPID: map[int]*dump.Task{}, children: map[int][]*dump.Task{}, asPrinted: map[int]*dump.Task{},
 		waits: map[*dump.Task]wait{}, scores: map[int]int{}, source: sourceConsole,
-		from: map[*dump.Task]string{},
+		from: map[*dump.Task]string{}, facts: map[int]*dump.Wait{},
+	}
+	for i := range in.Waits {
+		s.facts[in.Waits[i].PID] = &in.Waits[i]
 	}
 	from := bootStart(d)
 	sec, ok := d.Last(dump.SectionState)
@@ -225,6 +230,9 @@ func (s *taskSet) scoreAt(t *dump.Task, depth int) int {
 // next finds what the task waits for among the tasks, nil if the chain ends
 // here. note says when it had to choose.
 func (s *taskSet) next(t *dump.Task, w wait, d *dump.Dump) (to *dump.Task, note string) {
+	if to, known := s.holder(t, w); known {
+		return to, ""
+	}
 	switch w.mech {
 	case onMutex, onRWSem, onSemaphore:
 		return s.owner(t, d), ""

@@ -201,10 +201,18 @@ func (w *Wait) Hold(h Holder) {
 	w.Holders = append(w.Holders, h)
 }
 
-// String is the wait in words, without who waits: "pipe pipe:[123]: sh (PID 7,
+// Name is the object by kind and name: "flock /run/x.lock", "pipe:[123]".
+func (w *Wait) Name() string {
+	if strings.HasPrefix(w.Object, w.Kind+":") {
+		return w.Object
+	}
+	return strings.TrimSpace(w.Kind + " " + w.Object)
+}
+
+// String is the wait in words, without who waits: "pipe:[123]: sh (PID 7,
 // state S) can write".
 func (w *Wait) String() string {
-	s := strings.TrimSpace(w.Kind + " " + w.Object)
+	s := w.Name()
 	if w.Detail != "" {
 		s += " (" + w.Detail + ")"
 	}

@@ -218,10 +218,7 @@ func FuzzLook(f *testing.F) {
 	k := fake.Kernel()
 	good := fake.Booted()
 	f.Fuzz(func(t *testing.T, seed uint64, n uint16) {
-		g := make(fake.Guest, len(good))
-		copy(g, good)
-		r := rand.New(rand.NewPCG(seed, uint64(n)))
-		spoil(g, r, int(n)%512)
+		g := spoiled(good, seed, n)
 		v, err := k.Look(t.Context(), g.Reader(), fake.IdleRegisters())
 		if (err == nil) == (v == nil) {
 			t.Fatal("a view and an error, or neither")
@@ -240,12 +237,21 @@ func FuzzLook(f *testing.F) {
 	})
 }
 
+// spoiled is a copy of a guest with up to 511 words overwritten.
+func spoiled(good fake.Guest, seed uint64, n uint16) fake.Guest {
+	g := make(fake.Guest, len(good))
+	copy(g, good)
+	spoil(g, rand.New(rand.NewPCG(seed, uint64(n))), int(n)%512)
+	return g
+}
+
 // spoil overwrites words: with noise, with pointers that lead somewhere, or
 // with what stands elsewhere. Half of them hit the structures that matter.
 func spoil(g fake.Guest, r *rand.Rand, n int) {
 	hot := []uint64{
 		fake.TaskInit, fake.TaskThread, fake.TaskKthreadd, fake.SignalInit, fake.StackInit + 0x3000, fake.StackThread + 0x3000, fake.RingDescs, fake.RingInfos,
 		fake.Module, fake.ModSyms, fake.ModTab, fake.PgtDirect, fake.PgtKernel, fake.PgtKernel2, fake.PhysBase + fake.InitTask, fake.PhysBase + fake.DataAt + 0x200, fake.PhysBase + fake.Prb, fake.PhysBase + fake.ModuleList,
+		fake.FilesInit, fake.File, fake.Inode, fake.Object, fake.Second, fake.Third, fake.OnStack, fake.StackInit + 0x3f58, 0x90000, 0x91000, 0x92000, 0x93000,
 	}
 	for range n {
 		at := r.Uint64N(fake.RamSize/8) * 8

@@ -153,6 +153,9 @@ func link(l diagnose.Link) string {
 	if l.Why != "" {
 		s += ": " + safe(l.Why)
 	}
+	if l.Object != "" {
+		s += " (" + safe(l.Object) + ")"
+	}
 	return s
 }
 

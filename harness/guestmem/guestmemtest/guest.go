@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -37,6 +38,7 @@ const (
 	TopPGT, prbPtr, jiffies               = DataAt + 0x9000, DataAt + 0x200, DataAt + 0x208
 	percpu, CurrentTask, runqueues, slots = DataAt + 0x210, DataAt + 0x220, DataAt + 0x230, DataAt + 0x240
 	Prb, ModuleList                       = DataAt + 0x300, DataAt + 0x400
+	GlobalQueue                           = DataAt + 0x500
 
 	// In the heap, physical.
 	TaskInit, TaskThread, TaskKthreadd = 0x10000, 0x11000, 0x12000
@@ -53,6 +55,10 @@ var functions = []string{
 	"start_kernel", "__schedule", "schedule", "wait_for_random_bytes", "__x64_sys_getrandom",
 	"entry_SYSCALL_64_after_hwframe", "kthread", "ret_from_fork", "mutex_lock",
 	"process_timeout", "hrtimer_wakeup",
+	"pipe_read", "flock_lock_inode_wait", "fcntl_setlk", "futex_wait", "do_wait", "ep_poll", "do_poll", "do_select",
+	"wait_for_completion", "submit_bio_wait", "folio_wait_bit_common", "__wait_on_buffer", "unix_stream_read_generic",
+	"fifo_open", "wait_for_something",
+	"autoremove_wake_function", "wake_page_function", "wake_bit_function", "__x64_sys_call",
 }
 
 // Func is the run-time address of an instruction in a function, behind a call.
@@ -71,12 +77,12 @@ type layout []struct {
 	size uint32
 }
 
-var structs = map[string]layout{
+var structs = merged(map[string]layout{
 	"list_head":      {{"next", 8}, {"prev", 8}},
 	"thread_info":    {{"flags", 8}, {"cpu", 4}, {"pad", 4}},
 	"thread_struct":  {{"sp", 8}},
 	"signal_struct":  {{"pad", 16}, {"thread_head", 16}},
-	"mm_struct":      {{"pad", 8}, {"pgd", 8}},
+	"mm_struct":      {{"mmap", 8}, {"pgd", 8}},
 	"rq":             {{"curr", 8}, {"idle", 8}},
 	"desc_ring":      {{"count_bits", 4}, {"pad", 4}, {"descs", 8}, {"infos", 8}, {"head_id", 8}, {"tail_id", 8}},
 	"text_data_ring": {{"size_bits", 4}, {"pad", 4}, {"data", 8}},
@@ -91,7 +97,8 @@ var structs = map[string]layout{
 	"task_struct": {
 		{"thread_info", 16}, {"__state", 4}, {"flags", 4}, {"stack", 8}, {"on_cpu", 4}, {"pid", 4}, {"tgid", 4},
 		{"exit_state", 4}, {"tasks", 16}, {"thread_node", 16}, {"mm", 8}, {"active_mm", 8}, {"real_parent", 8},
-		{"signal", 8}, {"comm", 16}, {"thread", 8},
+		{"signal", 8}, {"comm", 16}, {"thread", 8}, {"nvcsw", 8}, {"nivcsw", 8}, {"files", 8}, {"vfork_done", 8},
+		{"worker_private", 8},
 	},
 	"printk_ringbuffer": {{"desc_ring", 40}, {"text_data_ring", 16}},
 	"timer_list":        {{"entry", 16}, {"expires", 8}, {"function", 8}, {"flags", 8}},
@@ -99,14 +106,19 @@ var structs = map[string]layout{
 	"timerqueue_node":   {{"node", 24}, {"expires", 8}},
 	"hrtimer":           {{"node", 32}, {"_softexpires", 8}, {"function", 8}, {"base", 8}},
 	"hrtimer_sleeper":   {{"timer", 56}, {"task", 8}},
-}
+}, waitStructs)
 
 // nested says which fields are structures.
-var nested = map[string]string{
+var nested = merged(map[string]string{
 	"task_struct.thread_info": "thread_info", "task_struct.thread": "thread_struct", "prb_desc.text_blk_lpos": "lpos",
 	"module.core_layout": "module_layout", "printk_ringbuffer.desc_ring": "desc_ring",
 	"printk_ringbuffer.text_data_ring": "text_data_ring", "process_timer.timer": "timer_list",
 	"hrtimer.node": "timerqueue_node", "hrtimer_sleeper.timer": "hrtimer",
+}, waitNested)
+
+func merged[V any](a, b map[string]V) map[string]V {
+	maps.Copy(a, b)
+	return a
 }
 
 // Offset returns where a field of a structure is, in bytes.
@@ -190,6 +202,8 @@ func RodataSection() []byte {
 	add(runqueues, 'D', "runqueues")
 	add(slots, 'd', "after_runqueues")
 	add(ModuleList, 'd', "modules")
+	add(GlobalQueue, 'D', "some_waitqueue")
+	add(GlobalQueue+32, 'D', "after_waitqueue")
 	add(InitStack, 'D', "init_stack")
 	add(initMM, 'D', "init_mm")
 	add(TopPGT, 'D', "init_top_pgt")
