@@ -279,10 +279,11 @@ func gplCompatible(m *Module) bool {
 }
 
 // imports says whether a module may use a namespace. One of the form
-// module:NAME,NAME* is for the named modules (EXPORT_SYMBOL_FOR_MODULES, 6.16).
+// module:NAME,NAME* is for the named modules, whose names may have dashes for
+// underscores (EXPORT_SYMBOL_FOR_MODULES, 6.16).
 func imports(m *Module, namespace string) bool {
 	if names, ok := strings.CutPrefix(namespace, "module:"); ok {
-		for _, n := range strings.Split(names, ",") {
+		for _, n := range strings.Split(strings.ReplaceAll(names, "-", "_"), ",") {
 			if prefix, ok := strings.CutSuffix(n, "*"); ok && strings.HasPrefix(m.Name, prefix) || n == m.Name {
 				return true
 			}

@@ -68,7 +68,7 @@ func Gather(ctx context.Context, s Source, depends ...string) (*Facts, error) {
 		return nil, err
 	}
 	if f.Config != nil {
-		f.source("configuration", "the kernel's own")
+		f.source("configuration", "that of the kernel, or of its package")
 	}
 	if f.Vermagic = ImageVermagic(image, f.Release); f.Vermagic != "" {
 		f.source("vermagic", "the kernel image")

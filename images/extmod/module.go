@@ -199,6 +199,9 @@ func allocated(f *elf64.File, name string) (elf64.Section, bool) {
 // symbolSize is that of an ELF-64 symbol: name, info, other, section, value, size.
 const symbolSize = 24
 
+// absolute is SHN_ABS: the symbol's value is no address.
+const absolute = 0xfff1
+
 // symbolTable is a module's only symbol table.
 type symbolTable struct {
 	table, names elf64.Section
@@ -224,23 +227,43 @@ func (m *Module) readSymbols(f *elf64.File) error {
 		return fmt.Errorf("it has %d symbols, more than %d", len(b)/symbolSize, maxSymbols)
 	}
 	m.Exports = map[string]Export{}
+	crcs := map[string]uint32{}
 	for i := symbolSize; i+symbolSize <= len(b); i += symbolSize { // the first is no symbol
 		sym := b[i : i+symbolSize]
-		name, ok := text(names, int(binary.LittleEndian.Uint32(sym)))
+		name, ok := cString(names, binary.LittleEndian.Uint32(sym))
 		if !ok {
 			return fmt.Errorf("symbol %d has a bad name", i/symbolSize)
 		}
 		switch section := int(binary.LittleEndian.Uint16(sym[6:])); {
 		case section == 0: // SHN_UNDEF
 			m.Undefined = append(m.Undefined, Undefined{Name: name, Weak: sym[4]>>4 == 2}) // STB_WEAK
+		case strings.HasPrefix(name, "__crc_") && section == absolute:
+			crcs[strings.TrimPrefix(name, "__crc_")] = uint32(binary.LittleEndian.Uint64(sym[8:]))
 		case strings.HasPrefix(name, "__ksymtab_") && section < len(f.Sections):
 			m.addExport(f, strings.TrimPrefix(name, "__ksymtab_"), f.Sections[section].Name, binary.LittleEndian.Uint64(sym[8:]))
 		}
-		if len(m.Undefined) > maxUsed || len(m.Exports) > maxUsed {
+		if max(len(m.Undefined), len(m.Exports), len(crcs)) > maxUsed {
 			return fmt.Errorf("it uses or exports more than %d symbols", maxUsed)
 		}
 	}
+	// Until 5.18 __kcrctab is filled by relocations against these.
+	for name, crc := range crcs {
+		if x, ok := m.Exports[name]; ok {
+			x.CRC, x.HasCRC = crc, true
+			m.Exports[name] = x
+		}
+	}
 	return nil
+}
+
+// cString is the NUL-terminated name at an offset. Names of local labels have
+// bytes that are not text.
+func cString(names []byte, off uint32) (string, bool) {
+	if uint64(off) >= uint64(len(names)) {
+		return "", false
+	}
+	b, _, ok := bytes.Cut(names[off:min(len(names), int(off)+maxName)], []byte{0})
+	return string(b), ok
 }
 
 // addExport takes a symbol that the module exports: its entry in __ksymtab is at

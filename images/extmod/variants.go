@@ -137,7 +137,7 @@ func usedSymbols(f *elf64.File) (used, error) {
 	b, names := f.Data(st.table), f.Data(st.names)
 	for i := symbolSize; i+symbolSize <= len(b) && len(out) < maxUsed; i += symbolSize {
 		at := binary.LittleEndian.Uint32(b[i:])
-		name, ok := text(names, int(at))
+		name, ok := cString(names, at)
 		if !ok {
 			return nil, fmt.Errorf("symbol %d has a bad name", i/symbolSize)
 		}
