@@ -34,28 +34,33 @@ func (t ModuleTrial) difference(got *agentproto.ModuleTried) string {
 	safe := func(s string) string { return console.SanitizeMax(s, 200) }
 	p := t.Predicted
 	switch {
-	case p.Verdict != t.Want:
-		return fmt.Sprintf("the files say %s and not %s: %s", p.Verdict, t.Want, p.Why)
 	case got == nil:
 		return "the guest did not try it"
 	case got.Errno != p.Errno:
 		return fmt.Sprintf("predicted %s, but finit_module returned %s", cmp.Or(p.Errno, "success"), cmp.Or(safe(got.Errno), "success"))
 	}
-	for _, want := range append(slices.Clone(p.Lines), t.Says) {
+	lines := p.Lines
+	if p.Loads() {
+		lines = []string{t.Says}
+	}
+	for _, want := range lines {
 		if !slices.ContainsFunc(got.Log, func(l string) bool { return strings.Contains(l, want) }) {
 			return fmt.Sprintf("the kernel did not log %q", want)
 		}
 	}
-	if got.Param != t.Param && p.Loads() {
+	switch {
+	case p.Loads() && got.Param != t.Param:
 		return fmt.Sprintf("its parameter is %q and not %q", safe(got.Param), t.Param)
+	case p.Verdict != t.Want:
+		return fmt.Sprintf("%s, as predicted, where the scenario asks for %s: %s", p.Verdict, t.Want, p.Why)
 	}
 	return ""
 }
 
 // wrongModule says what of a booted guest's external modules is not as it must
-// be, "" if all is.
+// be, "" if all is. The last one, which is as it was built, says most.
 func wrongModule(tried []result.Module) string {
-	for _, m := range tried {
+	for _, m := range slices.Backward(tried) {
 		if m.Difference != "" {
 			return fmt.Sprintf("external module, %s: %s", m.Label, m.Difference)
 		}

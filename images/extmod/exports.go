@@ -148,7 +148,6 @@ type table struct {
 	entries []entry
 	end     int // offset behind the last entry
 	second  int // index of the second list's first entry; len(entries) if there is one list
-	strings int // the lowest place that an entry points to
 }
 
 // tableAround extends from an entry in both directions as far as there are
@@ -171,30 +170,57 @@ func tableAround(image []byte, at int) (table, bool) {
 		after = append(after, e)
 	}
 	slices.Reverse(before)
-	t := table{entries: append(before, after...), end: end}
-	t.second, t.strings = len(t.entries), len(image)
-	for i, e := range t.entries {
-		t.strings = min(t.strings, e.strings)
-		if i == 0 || t.entries[i-1].name <= e.name { // some are there twice, in 5.10 for arm64
+	all, anchor := append(before, after...), len(before)
+	first, second := 0, -1
+	for i := 1; i < len(all); i++ {
+		if all[i-1].name <= all[i].name { // some are there twice, in 5.10 for arm64
 			continue
 		}
-		if t.second < len(t.entries) {
-			return t, false // unsorted: no table
+		if second >= 0 && i > anchor { // what follows is no table
+			end -= entrySize * (len(all) - i)
+			all = all[:i]
+			break
 		}
-		t.second = i
+		if second >= 0 {
+			first = second
+		}
+		second = i
 	}
-	return t, len(t.entries) > 1
+	if second < 0 {
+		second = len(all)
+	}
+	return table{entries: all[first:], end: end, second: second - first}, len(all)-first > 1
+}
+
+// maxTrim is how many entries at the end may be none, but look like it.
+const maxTrim = 8
+
+// exports reads what lies between the entries and the strings: nothing, a CRC for
+// each entry, a byte of flags for each, or both. What fits exactly is preferred.
+func (t table) exports(image []byte) (map[string]Export, bool) {
+	for trim := range min(maxTrim, len(t.entries)-1) {
+		s := t
+		s.entries = t.entries[:len(t.entries)-trim]
+		s.end -= trim * entrySize
+		if out, ok := s.fit(image, 0); ok {
+			return out, true
+		}
+	}
+	return t.fit(image, min(len(t.entries)/2, maxSlack))
 }
 
 // maxSlack bounds what may be between the tables and the first string that is
 // used, in bytes: alignment, and strings that nobody points to.
 const maxSlack = 1024
 
-// exports reads what lies between the entries and the strings: nothing, a CRC for
-// each entry, a byte of flags for each, or both.
-func (t table) exports(image []byte) (map[string]Export, bool) {
-	n, gap := len(t.entries), t.strings-t.end
-	slack := min(n/2, maxSlack)
+// fit reads the tables where their sizes agree with the place of the strings, give
+// or take slack bytes.
+func (t table) fit(image []byte, slack int) (map[string]Export, bool) {
+	n, lowest := len(t.entries), len(image)
+	for _, e := range t.entries {
+		lowest = min(lowest, e.strings)
+	}
+	gap := lowest - t.end
 	about := func(size int) bool { return gap >= size && gap <= size+slack }
 	crcs, flags := -1, -1
 	switch {
