@@ -126,6 +126,7 @@ func (x *experiments) one(ctx context.Context, p *result.Probe) {
 	if err := x.g.qmp.Execute(context.WithoutCancel(ctx), "stop", nil, nil); err != nil && p.Outcome != probe.Failed {
 		t.failed(err)
 	}
+	t.drain(ctx)
 	t.conclude(ctx)
 	if err := t.save(); err != nil {
 		x.note("%v", err)

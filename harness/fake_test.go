@@ -20,6 +20,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/unwedge/unwedge/harness/probe/gdb/gdbtest"
 )
 
 // The fake QEMU is this test binary, started with a QEMU command line; what it
@@ -60,6 +62,8 @@ type fake struct {
 	typed   *os.File // what is typed at it comes from
 	agent   net.Conn
 	tid     int
+	conts   atomic.Int64 // how often it was told to run
+	job     atomic.Value // the last job's id
 	looks   atomic.Int64
 	broken  atomic.Bool // a BREAK was sent, so the next console byte is a key
 
@@ -81,9 +85,11 @@ type play struct {
 	refuse func(cmd string) string // commands that get an error
 	spins  bool                    // its vCPU runs, and computes only if it counts, too
 	counts bool
-	reads  bool                 // its disk answers reads
-	roams  bool                 // it is seen in ever new places
-	status func(f *fake) string // query-status's answer, where it is not running or paused
+	reads  bool                      // its disk answers reads
+	roams  bool                      // it is seen in ever new places
+	status func(f *fake) string      // query-status's answer, where it is not running or paused
+	did    func(f *fake, cmd string) // after each command
+	gdb    *gdbtest.Stub             // its gdb stub; nil: it serves none
 }
 
 func runFake() int {
@@ -97,7 +103,9 @@ func runFake() int {
 		case "-append":
 			for _, w := range strings.Fields(a) {
 				if name, ok := strings.CutPrefix(w, "fake="); ok {
-					f.play, ok = plays[name]
+					if f.play, ok = plays[name]; !ok {
+						f.play, ok = probePlays[name]
+					}
 					if !ok {
 						return fail("no such play: " + name)
 					}
@@ -164,6 +172,11 @@ func (f *fake) serve(fds map[string]int) error {
 		f.tid = busyThread()
 	}
 	go f.readConsole()
+	if f.play.gdb != nil {
+		if err := f.serveGDB(fds["gdb"]); err != nil {
+			return err
+		}
+	}
 	for { // one monitor after the other, as QEMU serves a chardev
 		conn, err := listeners["qmp"].Accept()
 		if err != nil {
@@ -177,6 +190,22 @@ func (f *fake) serve(fds map[string]int) error {
 			return nil
 		}
 	}
+}
+
+// serveGDB serves one connection to the gdb stub, which stops the guest.
+func (f *fake) serveGDB(fd int) error {
+	l, err := net.FileListener(os.NewFile(uintptr(fd), "gdb"))
+	if err != nil {
+		return fmt.Errorf("gdb: descriptor %d: %w", fd, err)
+	}
+	go func() {
+		if conn, err := l.Accept(); err == nil {
+			f.setRunning(false)
+			f.play.gdb.Serve(conn)
+			f.setRunning(true)
+		}
+	}()
+	return nil
 }
 
 // openPipes opens the console's pipes as QEMU does (chardev/char-pipe.c).
@@ -254,6 +283,9 @@ func (f *fake) monitor(conn net.Conn) (quit bool) {
 		if after != nil {
 			after()
 		}
+		if f.play.did != nil {
+			f.play.did(f, c.Execute)
+		}
 		if c.Execute == "quit" {
 			return true
 		}
@@ -274,8 +306,20 @@ func (f *fake) execute(cmd string, args json.RawMessage) (ret string, after func
 		return fmt.Sprintf(`[{"device":"disk0","stats":{"rd_operations":%d,"wr_operations":%d}}]`, n, f.looks.Add(1)), nil
 	case "query-kvm":
 		return `{"enabled":false,"present":true}`, nil
+	case "blockdev-create", "snapshot-save", "snapshot-load":
+		var a struct {
+			ID string `json:"job-id"`
+		}
+		if json.Unmarshal(args, &a) == nil {
+			f.job.Store(a.ID)
+		}
+	case "query-block":
+		return "[]", nil
+	case "query-jobs":
+		return fmt.Sprintf(`[{"id":%q,"status":"concluded"}]`, f.job.Load()), nil
 	case "cont":
 		f.setRunning(true)
+		f.conts.Add(1)
 		return "{}", func() { go call(f.play.cont, f) }
 	case "stop":
 		f.setRunning(false)

@@ -30,8 +30,9 @@ type trial struct {
 	tracker *watch.Tracker
 	from    int64 // console offset
 	log     bytes.Buffer
-	seeded  bool // the kernel has said that its generator is
-	saw     bool // the kernel has seen a new PCI device
+	seeded  bool      // the kernel has said that its generator is
+	saw     bool      // the kernel has seen a new PCI device
+	acted   time.Time // when the change was made
 	over    bool
 }
 
@@ -45,7 +46,7 @@ const (
 
 func (x *experiments) newTrial(ctx context.Context, p *result.Probe) *trial {
 	t := &trial{x: x, p: p, from: x.still(ctx).Bytes}
-	t.restart()
+	t.tracker = watch.New(x.res.Host.Limits, x.req.Machine.Scenario.BootedStage(), time.Now())
 	for { // what was said before
 		select {
 		case <-x.reports:
@@ -55,12 +56,6 @@ func (x *experiments) newTrial(ctx context.Context, p *result.Probe) *trial {
 			return t
 		}
 	}
-}
-
-// restart begins to wait for progress anew.
-func (t *trial) restart() {
-	limits := t.x.res.Host.Limits
-	t.tracker = watch.New(limits, t.x.req.Machine.Scenario.BootedStage(), time.Now())
 }
 
 // run makes the change, which lets the guest run, and watches until the guest has
@@ -73,12 +68,9 @@ func (t *trial) run(ctx context.Context, change func(context.Context, *result.Pr
 	did := *t.p
 	go func() { done <- change(acting, &did) }()
 	acted := func(err error) {
-		done, t.p.Did = nil, did.Did
-		switch {
-		case err != nil:
+		done, t.p.Did, t.acted = nil, did.Did, time.Now()
+		if err != nil {
 			t.failed(err)
-		case t.p.Outcome == "":
-			t.restart()
 		}
 	}
 	ticker := time.NewTicker(tick)
@@ -110,7 +102,7 @@ func (t *trial) run(ctx context.Context, change func(context.Context, *result.Pr
 			t.tracker.VCPUs(time.Now(), t.x.meter.Sample())
 		}
 		t.decide(done != nil)
-		if t.p.Outcome != "" || t.seeded {
+		if t.p.Name == probe.Input && (t.p.Outcome != "" || t.seeded) {
 			cancel() // it need not be fed further
 		}
 	}
@@ -227,9 +219,39 @@ func (t *trial) decide(acting bool) {
 	case d.State != watch.Suspect:
 	case d.Early:
 		t.tracker.Looked(now)
-	case !acting:
+	case !acting && now.Sub(t.acted) >= t.patience(d.Idle):
 		t.over = true
 		t.p.Boot = scenarios.Hung
+	}
+}
+
+// patience is how long a guest is watched that does nothing.
+func (t *trial) patience(idle bool) time.Duration {
+	if idle {
+		return t.x.res.Host.Limits.Idle
+	}
+	return t.x.res.Host.Limits.Busy
+}
+
+// drain takes what a stopped guest has printed and the loop has not seen.
+func (t *trial) drain(ctx context.Context) {
+	const quiet, most = 30 * time.Millisecond, 10000
+	t.x.still(ctx)
+	for range most {
+		select {
+		case l, open := <-t.x.lines:
+			if !open {
+				t.x.lines = nil
+				return
+			}
+			t.line(l)
+		case r := <-t.x.reports:
+			t.report(r)
+		case <-time.After(quiet):
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
