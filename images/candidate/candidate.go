@@ -34,8 +34,8 @@ type Candidate struct {
 	// Origin is what the user asked for, made exact, such as
 	// "deb:linux-image-6.1.0-40-amd64=6.1.153-1@bookworm".
 	Origin string
-	// Lacks are packages with the modules or the configuration that the
-	// archive no longer holds, while it still has the kernel.
+	// Lacks are packages with the modules or the configuration that are not
+	// there, in the archive or beside the file, while the kernel is.
 	Lacks []string
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -95,15 +96,21 @@ func parseControl(text string) (p debPackage, arch string, err error) {
 	return stanzas[0], arch, nil
 }
 
-// withParts returns a Debian package and the packages beside it that hold the
-// other parts of its kernel, as `apt-get download` names files. missing are
-// those that are not there. A file whose control cannot be read stands alone:
-// unpacking it tells what is wrong.
-func withParts(ctx context.Context, file string) (files, missing []string) {
-	files = []string{file}
+// parts are the files that hold one kernel.
+type parts struct {
+	files []string // the package itself first
+	lacks []string // packages with its modules or configuration that are not there
+	gone  []string // files with the rest of it that are not there
+}
+
+// withParts finds the packages beside a Debian package that hold the other parts
+// of its kernel, as `apt-get download` names files. A file whose control cannot
+// be read stands alone: unpacking it tells what is wrong.
+func withParts(ctx context.Context, file string) parts {
+	out := parts{files: []string{file}}
 	p, arch, err := readControl(ctx, file)
 	if err != nil {
-		return files, nil
+		return out
 	}
 	seen := map[string]bool{p.Name: true}
 	const maxParts = 32
@@ -116,12 +123,16 @@ func withParts(ctx context.Context, file string) (files, missing []string) {
 		name := fmt.Sprintf("%s_%s_%s.deb", d.name, strings.ReplaceAll(d.version, ":", "%3a"), arch)
 		part := filepath.Join(filepath.Dir(file), filepath.Base(name))
 		q, _, err := readControl(ctx, part)
-		if err != nil || q.Name != d.name || q.Version != d.version {
-			missing = append(missing, name)
-			continue
+		switch {
+		case err == nil && q.Name == d.name && q.Version == d.version:
+			out.files = append(out.files, part)
+			todo = append(todo, kernelDepends(q.Depends)...)
+		case dispensable(d.name):
+			out.lacks = append(out.lacks, d.name)
+		default:
+			out.gone = append(out.gone, name)
 		}
-		files = append(files, part)
-		todo = append(todo, kernelDepends(q.Depends)...)
 	}
-	return files, missing
+	slices.Sort(out.lacks)
+	return out
 }

@@ -34,8 +34,8 @@ type PackageVersion struct {
 	Suite string `json:"suite,omitempty"`
 	// Arg is what Resolve takes.
 	Arg string `json:"arg"`
-	// Lacks are packages with its modules or configuration that are gone from
-	// the suite: it boots, with nothing that needs modules.
+	// Lacks are packages with its modules or configuration that are not there:
+	// it boots, with nothing that needs modules.
 	Lacks []string `json:"lacks,omitempty"`
 	// Size of all files to fetch or read, in bytes.
 	Size int64 `json:"size"`

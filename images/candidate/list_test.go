@@ -214,6 +214,7 @@ func TestListDirectory(t *testing.T) {
 	save("linux-image-7.2.6-cloud-amd64", "7.2.6-1", "linux-binary-7.2.6-cloud-amd64 (= 7.2.6-1)")
 	save("linux-image-cloud-amd64", "7.3.4-1", "linux-image-7.3.4-cloud-amd64 (= 7.3.4-1)")
 	save("linux-headers-7.3.4-cloud-amd64", "7.3.4-1", "")
+	save("linux-image-6.18.5-cloud-amd64", "6.18.5-1", "linux-base-6.18.5-cloud-amd64 (= 6.18.5-1)", all[0])
 	write(t, filepath.Join(dir, "kept"), []byte(image(t)))
 	write(t, filepath.Join(dir, "kept.truth.json"), []byte("{}"))
 	check(t, os.Mkdir(filepath.Join(dir, "kept.modules"), 0o755))
@@ -230,6 +231,7 @@ func TestListDirectory(t *testing.T) {
 		if d := cmp.Diff([]string{
 			"kept 6.1 unwedge " + kerneltest.Release + " x86_64",
 			"linux-image-6.1.0-50-cloud-amd64_6.1.176-1_amd64.deb 6.1.176 cloud-amd64 6.1.0-50-cloud-amd64 x86_64",
+			"linux-image-6.18.5-cloud-amd64_6.18.5-1_amd64.deb 6.18.5 cloud-amd64 6.18.5-cloud-amd64 x86_64",
 			"linux-image-7.3.4-cloud-amd64_7.3.4-1_amd64.deb 7.3.4 cloud-amd64 7.3.4-cloud-amd64 x86_64",
 		}, got); d != "" {
 			t.Errorf("%s: %s", pattern, d)
@@ -238,8 +240,12 @@ func TestListDirectory(t *testing.T) {
 			t.Errorf("%s: notes %q", pattern, l.Notes)
 		}
 		// What is listed can be booted: the parts beside it are found.
-		c, err := Resolve(t.Context(), l.Packages[2].Arg, opts)
-		if err != nil || c.Kernel.Release != release || c.ModulesDir == "" || c.ConfigPath == "" {
+		c, err := Resolve(t.Context(), l.Packages[3].Arg, opts)
+		if err != nil || c.Kernel.Release != release || c.ModulesDir == "" || c.ConfigPath == "" || c.Lacks != nil {
+			t.Errorf("candidate %+v, %v", c, err)
+		}
+		want := []string{"linux-base-6.18.5-cloud-amd64"}
+		if c, err = Resolve(t.Context(), l.Packages[2].Arg, opts); err != nil || !slices.Equal(c.Lacks, want) || !slices.Equal(l.Packages[2].Lacks, want) {
 			t.Errorf("candidate %+v, %v", c, err)
 		}
 	}

@@ -80,12 +80,12 @@ func (p *PackageVersion) fromDeb(ctx context.Context, path string) error {
 	if !isImage(deb.Name) || isMeta(deb.Name) {
 		return errNoImage
 	}
-	files, missing := withParts(ctx, path)
-	if len(missing) > 0 {
-		return fmt.Errorf("packages it needs are not beside it: %s", some(missing))
+	parts := withParts(ctx, path)
+	if len(parts.gone) > 0 {
+		return fmt.Errorf("its kernel is not beside it: %s", some(parts.gone))
 	}
-	p.Size = 0
-	for _, f := range files {
+	p.Size, p.Lacks = 0, parts.lacks
+	for _, f := range parts.files {
 		st, err := os.Stat(f)
 		if err != nil {
 			return fmt.Errorf("open package: %w", err)

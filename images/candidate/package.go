@@ -38,9 +38,9 @@ func (e *PackageError) Error() string {
 func (e *PackageError) Unwrap() error { return e.Err }
 
 func resolvePackage(ctx context.Context, path string, extract extractor, opts Options) (*Candidate, error) {
-	files, missing := withParts(ctx, path)
+	parts := withParts(ctx, path)
 	key := cache.Key{Kind: "kernel", Inputs: []string{"package v1"}}
-	for _, f := range files {
+	for _, f := range parts.files {
 		sum, err := kernel.HashFile(f)
 		if err != nil {
 			return nil, err
@@ -48,13 +48,13 @@ func resolvePackage(ctx context.Context, path string, extract extractor, opts Op
 		key.Inputs = append(key.Inputs, sum)
 	}
 	dir, err := opts.Cache.Get(ctx, key, func(ctx context.Context, dir string) error {
-		if err := extractInto(ctx, dir, extract, files...); err != nil {
+		if err := extractInto(ctx, dir, extract, parts.files...); err != nil {
 			return err
 		}
 		err := describe(ctx, dir, path)
 		var bad *PackageError
-		if errors.As(err, &bad) && len(missing) > 0 {
-			bad.Reason += "; not beside it: " + some(missing)
+		if errors.As(err, &bad) && len(parts.gone) > 0 {
+			bad.Reason += "; not beside it: " + some(parts.gone)
 		}
 		return err
 	})
@@ -65,7 +65,7 @@ func resolvePackage(ctx context.Context, path string, extract extractor, opts Op
 	if err != nil {
 		return nil, err
 	}
-	c.Origin = path
+	c.Origin, c.Lacks = path, parts.lacks
 	return c, nil
 }
 

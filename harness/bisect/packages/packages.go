@@ -305,6 +305,6 @@ func (r *Range) noteLacks() {
 		}
 	}
 	if bare > 0 {
-		r.note("%d of the %d kernels come without their modules or configuration, which the archive has dropped: a scenario that loads modules cannot judge them", bare, len(r.Candidates))
+		r.note("%d of the %d kernels come without their modules or configuration: a scenario that loads modules cannot judge them", bare, len(r.Candidates))
 	}
 }

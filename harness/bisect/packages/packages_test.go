@@ -64,7 +64,7 @@ func TestSelect(t *testing.T) {
 		"the search is among kernels of flavour amd64; there are cloud-amd64, rt-amd64 too",
 		"2 left out that were built from the same source as another, for another release of Debian",
 		"the kernels are ordered by version and come from 5 stable series, 6.1 to 7.3, which are branches: a fault that was backported, or fixed in one series only, breaks that order",
-		"1 of the 7 kernels come without their modules or configuration, which the archive has dropped: a scenario that loads modules cannot judge them",
+		"1 of the 7 kernels come without their modules or configuration: a scenario that loads modules cannot judge them",
 	}, r.Notes); d != "" {
 		t.Error(d)
 	}
