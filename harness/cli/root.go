@@ -146,6 +146,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	f.StringVar(&a.scenarioFile, "scenarios", "", "file with scenarios of your own, beside the built-in ones")
 	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.inspectCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
 		a.attachCmd(), a.stopCmd(), a.mutateCmd(), a.moduleCmd(), a.bisectCmd(), a.kernelsCmd(), a.treesCmd(), a.versionCmd())
+	cmd.AddCommand(a.buildCmd())
 	for _, c := range cmd.Commands() {
 		usageArgs(c)
 	}

@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/kbuild"
+	"github.com/unwedge/unwedge/images/progress"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+type buildFlags struct {
+	arch, config, scenario, out string
+	fragments                   []string
+	llvm, json                  bool
+	jobs                        int
+}
+
+func (a *app) buildCmd() *cobra.Command {
+	var f buildFlags
+	cmd := &cobra.Command{
+		Use:   "build TREE",
+		Short: "Configure and build a kernel tree for a scenario",
+		Long: `Build the kernel source TREE out of tree, configured so that it can be booted in a
+scenario, and so that two builds of one source are the same to the bit. What
+belongs to the source stays untouched; the output directory is what ` + "`unwedge boot`" + `
+takes. First the toolchain is checked: what is missing, too old or broken is
+named, with the package to install.
+
+Fragments that come with unwedge: ` + strings.Join(kbuild.FragmentNames(), ", ") + `.
+A wanted option that Kconfig does not grant is an error which names it and why.
+
+Exit codes: 0 built, 1 the tree does not build, 2 usage or bad input, 3 the host or
+its toolchain cannot build it, 130 interrupted.`,
+		Example: `  unwedge build ~/src/linux -o build && unwedge boot build
+  unwedge build ~/src/linux --arch aarch64 --llvm --config tinyconfig -o build-arm64
+  unwedge build ~/src/linux --config deb:linux-image-cloud-amd64@bookworm --scenario distro -o build`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.build(c.Context(), args[0], f) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.arch, "arch", "", "architecture to build for (default: the host's)")
+	fs.StringVar(&f.config, "config", "defconfig", "what to start from: a .config FILE, deb:PACKAGE of a kernel, or a target such as defconfig or tinyconfig")
+	fs.StringArrayVar(&f.fragments, "fragment", nil, "merge this configuration fragment too: a name from above or a FILE (repeatable)")
+	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "the scenario that it is to be booted in; none to merge nothing for it")
+	fs.BoolVar(&f.llvm, "llvm", false, "build with clang and LLVM's tools instead of gcc and binutils")
+	fs.IntVarP(&f.jobs, "jobs", "j", 0, "jobs at a time (default: one per CPU)")
+	fs.StringVarP(&f.out, "out", "o", "", "output directory; built on where it holds an earlier build (default: TREE.ARCH beside TREE)")
+	fs.BoolVar(&f.json, "json", false, "print the result as JSON")
+	return cmd
+}
+
+// buildResult is what --json prints.
+type buildResult struct {
+	Schema  string  `json:"schema"`
+	Arch    string  `json:"arch"`
+	Source  string  `json:"source"`
+	Output  string  `json:"output"`
+	Image   string  `json:"image"`
+	Vmlinux string  `json:"vmlinux"`
+	Modules string  `json:"modules,omitempty"`
+	Release string  `json:"release"`
+	BuildID string  `json:"build_id"`
+	Seconds float64 `json:"seconds"`
+}
+
+const buildSchema = "unwedge/build/1"
+
+func (a *app) build(ctx context.Context, tree string, f buildFlags) error {
+	d := a.newDisplay()
+	defer d.close()
+	ctx = progress.With(ctx, d)
+	spec, err := a.buildSpec(ctx, tree, f)
+	if err != nil {
+		return err
+	}
+	b, err := kbuild.Build(ctx, spec)
+	d.close()
+	if err != nil {
+		return a.buildFailed(err)
+	}
+	return a.showBuild(spec, b, f.json)
+}
+
+// buildSpec makes the Spec that the flags ask for.
+func (a *app) buildSpec(ctx context.Context, tree string, f buildFlags) (kbuild.Spec, error) {
+	want, err := parseArch(f.arch)
+	if err != nil {
+		return kbuild.Spec{}, err
+	}
+	if want == "" {
+		if want = arch.Host(); want == "" {
+			return kbuild.Spec{}, usageError{errors.New("--arch is needed: this host's architecture is not one that unwedge boots")}
+		}
+	}
+	if f.jobs < 0 {
+		return kbuild.Spec{}, usageError{fmt.Errorf("--jobs %d: use 1 or more", f.jobs)}
+	}
+	if err := kbuild.IsTree(tree); err != nil {
+		return kbuild.Spec{}, usageError{err}
+	}
+	spec := kbuild.Spec{Source: tree, Output: f.out, Arch: want, LLVM: f.llvm, Jobs: f.jobs}
+	if spec.Output == "" {
+		abs, err := filepath.Abs(tree)
+		if err != nil {
+			return spec, err
+		}
+		spec.Output = abs + "." + string(want)
+	}
+	names, err := a.buildFragments(want, f)
+	if err != nil {
+		return spec, err
+	}
+	for _, n := range names {
+		fragment, err := kbuild.FindFragment(n, want)
+		if err != nil {
+			return spec, usageError{err}
+		}
+		spec.Fragments = append(spec.Fragments, fragment)
+	}
+	spec.Config, err = kbuild.ResolveConfig(ctx, f.config, candidate.Options{Arch: want, Mirror: a.mirror})
+	return spec, err
+}
+
+// buildFragments names the scenario's fragments and the user's.
+func (a *app) buildFragments(want arch.Arch, f buildFlags) ([]string, error) {
+	if f.scenario == "none" {
+		return f.fragments, nil
+	}
+	cat, err := a.catalogue()
+	if err != nil {
+		return nil, err
+	}
+	t, err := cat.Find(f.scenario)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	t.Arch = []arch.Arch{want}
+	var names []string
+	for _, c := range t.Cells() {
+		for _, n := range kbuild.ScenarioFragments(c) {
+			if !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	return append(names, f.fragments...), nil
+}
+
+// buildFailed gives an error of a build its exit code.
+func (a *app) buildFailed(err error) error {
+	var tree *kbuild.TreeError
+	var unknown *kbuild.UnknownConfigError
+	var config *kbuild.ConfigError
+	switch {
+	case errors.As(err, &tree):
+		fmt.Fprintln(a.stderr, "unwedge:", oneLine(err))
+		return errKernel
+	case errors.As(err, &unknown), errors.As(err, &config), errors.Is(err, kbuild.ErrNotClean):
+		return usageError{err}
+	default:
+		return err
+	}
+}
+
+func (a *app) showBuild(s kbuild.Spec, b *kbuild.Built, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(buildResult{
+			Schema: buildSchema, Arch: string(s.Arch), Source: s.Source, Output: s.Output, Image: b.Image, Vmlinux: b.Vmlinux,
+			Modules: b.Modules, Release: b.Release, BuildID: b.BuildID, Seconds: b.Elapsed.Seconds(),
+		})
+	}
+	printBuild(a.stdout, s, b)
+	return nil
+}
+
+func printBuild(w io.Writer, s kbuild.Spec, b *kbuild.Built) {
+	fmt.Fprintf(w, "BUILT  %s  %s  in %s\n", b.Release, s.Arch, b.Elapsed.Round(100*time.Millisecond))
+	for _, row := range [][2]string{{"image", b.Image}, {"build ID", b.BuildID}, {"modules", b.Modules}, {"log", filepath.Join(s.Output, kbuild.LogName)}, {"boot it", "unwedge boot " + s.Output}} {
+		if row[1] != "" {
+			fmt.Fprintf(w, "  %-9s %s\n", row[0]+":", row[1])
+		}
+	}
+}

@@ -1,0 +1,198 @@
+// Package kbuild configures and builds a Linux kernel tree, out of tree and so
+// that two builds of one source are the same. It tells a source that does not build
+// from a host that cannot build it.
+package kbuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/unwedge/unwedge/images/kbuild/toolchain"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Spec says what to build from what. Source, Output and Arch are needed.
+type Spec struct {
+	// Source is a clean kernel tree; nothing is written into it.
+	Source string
+	// Output is make's O=. It is created where it is missing, and built on where
+	// it holds an earlier build. One build at a time uses it, across processes.
+	Output string
+	// Arch is what the kernel is for.
+	Arch arch.Arch
+	// Config is what to start from: a .config file, or a target of the tree, such
+	// as defconfig and tinyconfig. "" means defconfig.
+	Config string
+	// Fragments are merged over it, the later over the earlier.
+	Fragments []Fragment
+	// LLVM compiles and links with LLVM's tools (make's LLVM=1).
+	LLVM bool
+	// Cross is the prefix of the compiler's programs (make's CROSS_COMPILE). ""
+	// finds the one of this host where Arch is not its own.
+	Cross string
+	// Jobs is make's -j; 0 is the number of CPUs.
+	Jobs int
+	// Log is written everything that make prints, beside the file LogName in
+	// Output. May be nil.
+	Log io.Writer
+	// Targets are what to make; nil means the boot image, and modules where the
+	// configuration has any.
+	Targets []string
+	// NoCcache does without ccache even where there is one.
+	NoCcache bool
+}
+
+// LogName is the file in Output that holds what make printed last.
+const LogName = "unwedge-build.log"
+
+// The identity that every build is given, so that who built it, when, where and
+// how often does not change the kernel (Documentation/kbuild/reproducible-builds.rst).
+const (
+	buildTimestamp = "Thu Jan  1 00:00:00 UTC 1970"
+	buildVersion   = "1"
+	buildUser      = "unwedge"
+	buildHost      = "unwedge"
+)
+
+// Built is a kernel that was built. Output itself is what `unwedge boot` takes.
+type Built struct {
+	// Image is the boot image, Vmlinux the ELF file that it was made from.
+	Image, Vmlinux string
+	// Modules is the directory with modules.order, Output itself, or "" where no
+	// module was built.
+	Modules string
+	// Release is what `uname -r` says.
+	Release string
+	// BuildID is the GNU build ID in hex, "" for a kernel without one.
+	BuildID string
+	// Elapsed is how long it took, configuring included.
+	Elapsed time.Duration
+}
+
+// images are the boot images and their make targets.
+var images = map[arch.Arch]struct{ target, path string }{
+	arch.X86_64:  {"bzImage", "arch/x86/boot/bzImage"},
+	arch.AArch64: {"Image", "arch/arm64/boot/Image"},
+}
+
+// check says what is wrong with the Spec, and makes its paths absolute.
+func (s *Spec) check() error {
+	if _, ok := images[s.Arch]; !ok {
+		return fmt.Errorf("build kernel: unknown architecture %q", s.Arch)
+	}
+	if s.Jobs < 0 || s.Jobs > 4096 {
+		return fmt.Errorf("build kernel: %d jobs: use 1 to 4096, or 0 for one per CPU", s.Jobs)
+	}
+	if s.Jobs == 0 {
+		s.Jobs = runtime.NumCPU()
+	}
+	for _, p := range []*string{&s.Source, &s.Output} {
+		abs, err := filepath.Abs(*p)
+		if err != nil || *p == "" {
+			return errors.Join(errors.New("build kernel: a source and an output directory are needed"), err)
+		}
+		if strings.ContainsAny(abs, ": \t\n") {
+			return fmt.Errorf("build kernel: %q: make cannot build a kernel in a path with spaces or colons", abs)
+		}
+		*p = abs
+	}
+	return IsTree(s.Source)
+}
+
+// NotATreeError says that a directory holds no kernel source.
+type NotATreeError struct{ Dir, Missing string }
+
+func (e *NotATreeError) Error() string {
+	return fmt.Sprintf("%s: not a Linux kernel source tree: it has no %s", e.Dir, e.Missing)
+}
+
+// IsTree returns a *NotATreeError where dir is not the top of a kernel source.
+func IsTree(dir string) error {
+	for _, name := range []string{"Makefile", "Kconfig", "scripts/kconfig", "init/main.c"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return &NotATreeError{dir, name}
+		}
+	}
+	return nil
+}
+
+// Build configures Source and builds it. The error is a *TreeError where the source
+// does not build, a *ConfigError where a wanted option does not hold, a *HostError
+// where this host is to blame, and the context's cause where that ended.
+func Build(ctx context.Context, s Spec) (*Built, error) {
+	started := time.Now()
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	m, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	if err := s.configure(ctx, m); err != nil {
+		return nil, err
+	}
+	targets := s.Targets
+	if targets == nil {
+		targets = []string{images[s.Arch].target}
+		if c, err := readSettings(filepath.Join(s.Output, ".config")); err == nil && c["CONFIG_MODULES"] == "y" {
+			targets = append(targets, "modules")
+		}
+	}
+	if err := m.run(ctx, "build", targets...); err != nil {
+		return nil, err
+	}
+	b, err := s.built()
+	if err != nil {
+		return nil, err
+	}
+	b.Elapsed = time.Since(started)
+	return b, nil
+}
+
+// Configure does the first part of Build: it leaves a .config in Output.
+func (s Spec) Configure(ctx context.Context) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	m, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	return s.configure(ctx, m)
+}
+
+// Tools finds what the Spec is built with.
+func (s Spec) Tools() (toolchain.Tools, error) {
+	return toolchain.Find(toolchain.Request{Arch: s.Arch, LLVM: s.LLVM, Cross: s.Cross, NoCcache: s.NoCcache})
+}
+
+// built finds what a build left.
+func (s Spec) built() (*Built, error) {
+	b := &Built{Image: filepath.Join(s.Output, images[s.Arch].path), Vmlinux: filepath.Join(s.Output, "vmlinux")}
+	for _, p := range []string{b.Image, b.Vmlinux} {
+		if _, err := os.Stat(p); err != nil && s.Targets == nil {
+			return nil, fmt.Errorf("build kernel: make ended well, but left no %s", p)
+		}
+	}
+	release, err := os.ReadFile(filepath.Join(s.Output, "include/config/kernel.release"))
+	if err != nil {
+		return nil, fmt.Errorf("build kernel: %w", err)
+	}
+	b.Release = strings.TrimSpace(string(release))
+	if st, err := os.Stat(filepath.Join(s.Output, "modules.order")); err == nil && st.Size() > 0 {
+		b.Modules = s.Output
+	}
+	if b.BuildID, err = buildID(b.Vmlinux); err != nil && s.Targets == nil {
+		return nil, err
+	}
+	return b, nil
+}

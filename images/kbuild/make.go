@@ -1,0 +1,178 @@
+package kbuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/unwedge/unwedge/images/kbuild/toolchain"
+	"github.com/unwedge/unwedge/images/progress"
+)
+
+// lockName is a file in Output whose lock is held by whoever builds there. make and
+// all that it starts inherit it, so that what is left of a build whose unwedge was
+// killed keeps the next one out until it has ended.
+const lockName = ".unwedge-lock"
+
+// maker runs make for one Spec.
+type maker struct {
+	spec  Spec
+	tools toolchain.Tools
+	lock  *os.File
+	log   *os.File
+}
+
+// open makes the output directory, locks it and begins the log.
+func (s Spec) open(ctx context.Context) (_ *maker, err error) {
+	m := &maker{spec: s}
+	if m.tools, err = s.Tools(); err != nil {
+		var missing *toolchain.MissingError
+		if errors.As(err, &missing) {
+			return nil, &HostError{Kind: ErrToolchain, Step: "configure", Line: missing.Tool + " is not installed", Advice: missing.Advice}
+		}
+		return nil, err
+	}
+	if err := os.MkdirAll(s.Output, 0o755); err != nil {
+		return nil, hostFault("configure", err)
+	}
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	if m.lock, err = os.OpenFile(filepath.Join(s.Output, lockName), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+		return nil, hostFault("configure", err)
+	}
+	if err := waitLock(ctx, m.lock, s.Output); err != nil {
+		return nil, err
+	}
+	if m.log, err = os.Create(filepath.Join(s.Output, LogName)); err != nil {
+		return nil, hostFault("configure", err)
+	}
+	return m, nil
+}
+
+// waitLock takes the lock, waiting for another build in the same directory.
+func waitLock(ctx context.Context, f *os.File, dir string) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return err
+	}
+	task := progress.From(ctx).Task("wait for another build in "+dir, 0)
+	defer func() { task.Done(err) }()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+			return err
+		case <-tick.C:
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+			if !errors.Is(err, unix.EWOULDBLOCK) {
+				return err
+			}
+		}
+	}
+}
+
+func (m *maker) close() {
+	for _, f := range []*os.File{m.log, m.lock} {
+		if f != nil {
+			f.Close() //nolint:errcheck,gosec // the log's writes were checked
+		}
+	}
+}
+
+// args are make's, for some targets.
+func (m *maker) args(targets []string) []string {
+	s := m.spec
+	args := []string{"-C", s.Source, "O=" + s.Output, fmt.Sprintf("-j%d", s.Jobs)}
+	args = append(args, m.tools.MakeArgs()...)
+	// The last match holds, and the output may lie inside the source.
+	prefix := fmt.Sprintf("-ffile-prefix-map=%s=. -ffile-prefix-map=%s=.", s.Source, s.Output)
+	args = append(args,
+		"KBUILD_BUILD_TIMESTAMP="+buildTimestamp, "KBUILD_BUILD_VERSION="+buildVersion,
+		"KBUILD_BUILD_USER="+buildUser, "KBUILD_BUILD_HOST="+buildHost,
+		"LOCALVERSION=", // no "+" and no commit in the release
+		"KCFLAGS="+prefix, "KAFLAGS="+prefix)
+	return append(args, targets...)
+}
+
+// run makes some targets. What is printed goes to the log and is looked through for
+// what went wrong.
+func (m *maker) run(ctx context.Context, step string, targets ...string) error {
+	name := fmt.Sprintf("%s kernel for %s", step, m.spec.Arch)
+	if step == "configure" {
+		name += ": " + strings.Join(targets, " ")
+	}
+	task := progress.From(ctx).Task(name, 0)
+	scan := newScanner(task)
+	out := []io.Writer{m.log, scan}
+	if m.spec.Log != nil {
+		out = append(out, m.spec.Log)
+	}
+	cmd := exec.Command("make", m.args(targets)...) //nolint:noctx // the group is stopped below
+	cmd.Env = environ(os.Environ())
+	cmd.ExtraFiles = []*os.File{m.lock}
+	w := io.MultiWriter(out...)
+	cmd.Stdout, cmd.Stderr = w, w // one writer: os/exec then uses one pipe
+	err := runGroup(ctx, cmd)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else if err != nil {
+		err = m.judge(step, scan, err)
+	}
+	task.Done(err)
+	return err
+}
+
+// runGroup runs a command in a process group of its own, which is killed as a whole
+// when the context ends, or the program that started it.
+func runGroup(ctx context.Context, cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 5 * time.Second
+	// Pdeathsig is sent when the thread that started the child ends
+	// (prctl(2)), so this goroutine keeps its thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // gone already is as good
+	})
+	defer stop()
+	return cmd.Wait()
+}
+
+// environ leaves out what would change a kernel build: the variables of a make
+// that runs this program, and a developer's own settings.
+func environ(env []string) []string {
+	keep := []string{"LC_ALL=C", "LANG=C"}
+	for _, kv := range env {
+		k, _, _ := strings.Cut(kv, "=")
+		switch {
+		case strings.HasPrefix(k, "MAKE"), strings.HasPrefix(k, "MFLAGS"), strings.HasPrefix(k, "KBUILD_"), strings.HasPrefix(k, "KCONFIG_"),
+			strings.HasPrefix(k, "LC_"), strings.HasPrefix(k, "GIT_"), strings.HasPrefix(k, "INSTALL_"):
+		case k == "ARCH", k == "SUBARCH", k == "CROSS_COMPILE", k == "KCFLAGS", k == "KAFLAGS", k == "KCPPFLAGS", k == "O", k == "M", k == "V", k == "W", k == "C",
+			k == "CC", k == "LD", k == "LLVM", k == "LLVM_IAS", k == "HOSTCC", k == "HOSTCFLAGS", k == "GNUMAKEFLAGS", k == "LOCALVERSION", k == "LANG", k == "LANGUAGE":
+		default:
+			keep = append(keep, kv)
+		}
+	}
+	return keep
+}
