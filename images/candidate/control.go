@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxControlTar = 16 << 20 // bytes, packed; a kernel's has some 100 KB of checksums
+	maxControlTar = 16 << 20 // bytes, packed or not; a kernel's has some 400 KB of checksums
 	maxControl    = 1 << 20
 )
 
@@ -66,7 +66,7 @@ func controlFile(ctx context.Context, r io.Reader) (string, error) {
 		return "", err
 	}
 	defer z.Close()
-	t := tar.NewReader(io.LimitReader(z, 4*maxControlTar))
+	t := tar.NewReader(io.LimitReader(z, maxControlTar))
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {

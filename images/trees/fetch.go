@@ -243,7 +243,29 @@ func (f *fetch) pull(ctx context.Context, t Tree, label, want, name string) erro
 		t.Name, "+" + want + ":" + refsBelow + t.Name + "/" + name,
 	}})
 	task.Done(err)
-	return f.failed(ctx, t, err)
+	if err != nil {
+		return f.failed(ctx, t, err)
+	}
+	return f.plainTag(ctx, t, name)
+}
+
+// releaseTagRE matches the tags that mean the same in every tree.
+var releaseTagRE = regexp.MustCompile(`^tags/(v\d+\.\d+(\.\d+)?(-rc\d+)?)$`)
+
+// plainTag makes a release's tag a plain one too, so that `git describe` and a
+// person at the store find it. The first tree to have it is right.
+func (f *fetch) plainTag(ctx context.Context, t Tree, name string) error {
+	m := releaseTagRE.FindStringSubmatch(name)
+	if m == nil {
+		return nil
+	}
+	const absent = "0000000000000000000000000000000000000000"
+	_, err := git(ctx, command{dir: f.store.GitDir(), args: []string{"update-ref", "refs/tags/" + m[1], refsBelow + t.Name + "/" + name, absent}})
+	var g *gitError
+	if errors.As(err, &g) {
+		return nil // it is there
+	}
+	return err
 }
 
 // failed explains why a server was of no use.

@@ -142,6 +142,9 @@ func TestFetch(t *testing.T) {
 	if calls := count(); !slices.Equal(calls, []string{"ls-remote"}) {
 		t.Errorf("a branch that has not moved: %q, want one look", calls)
 	}
+	if name, err := git(t.Context(), command{dir: s.GitDir(), args: []string{"describe", three}}); err != nil || !strings.HasPrefix(name, "v2.0-rc1-1-g") {
+		t.Errorf("described as %q, %v", name, err)
+	}
 	refs, err := s.Refs(t.Context())
 	if err != nil || len(refs) != 4 {
 		t.Errorf("refs %v, %v", refs, err)

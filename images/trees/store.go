@@ -18,7 +18,8 @@ import (
 
 // Store keeps what was fetched of all trees in one bare repository, so that
 // what trees share is fetched and kept once. What is fetched of a tree is below
-// refs/trees/NAME: tags/, heads/, and commits/ by hash.
+// refs/trees/NAME: tags/, heads/, and commits/ by hash; releases are plain tags
+// too.
 //
 // Where the server can leave them out, files are fetched only when a commit is
 // checked out: the history of the kernel is a fifth of the whole. git then asks
