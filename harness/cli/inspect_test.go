@@ -28,7 +28,7 @@ func TestInspectDump(t *testing.T) {
 		want []string
 	}{
 		{nil, []string{"6.1.0-unwedge  x86_64", "3.0 s or more", "moved by 0x1e00000", "swapper (PID 0) in start_kernel+0x10/0x100", "entropy-starvation", "modules:  unwedge_fault", "crash --kaslr 0x1e00000 VMLINUX"}},
-		{[]string{"--tasks"}, []string{"      1       1 S   0 init            wait_for_random_bytes (getrandom)\n", "wait_forever: mutex: kthreadd (PID 2, state S) holds it"}},
+		{[]string{"--tasks"}, []string{"      1       1 S   0 init            wait_for_random_bytes (getrandom)\n", "wait_forever: mutex some_mutex [unwedge_fault]: kthreadd (PID 2, state S) holds it"}},
 		{[]string{"--stacks"}, []string{"task:init ", "task:kthreadd ", " wait_for_random_bytes+0x10/0x100\n", " wait_forever+0x10/0xfe0 [unwedge_fault]\n"}},
 		{[]string{"--dmesg"}, []string{"[    0.000000] Linux version\n", "starting ␛[2J\n"}},
 		{[]string{"--modules"}, []string{"unwedge_fault\n"}},

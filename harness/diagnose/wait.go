@@ -102,7 +102,7 @@ var waitRules = []waitRule{
 		"__down ___down_common __down_common __down_interruptible __down_killable __down_timeout"},
 	{onFlush, "workqueue", "a work item to finish", 80,
 		"__flush_work flush_work flush_workqueue __flush_workqueue drain_workqueue cancel_work_sync __cancel_work_sync __cancel_work_timer cancel_delayed_work_sync work_on_cpu work_on_cpu_key"},
-	{onFileLock, "file lock", "a file lock that another process holds", 70,
+	{onFileLock, "file lock", "a file lock" + otherHolds, 70,
 		"flock_lock_inode_wait locks_lock_inode_wait fcntl_setlk fcntl_setlk64 do_lock_file_wait posix_lock_inode_wait"},
 	{onFuse, "fuse", "a FUSE server's answer", 72,
 		"request_wait_answer __fuse_simple_request fuse_simple_request fuse_request_send"},

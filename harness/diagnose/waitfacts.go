@@ -134,6 +134,14 @@ func (f *facts) waitFacts(out *Diagnosis) {
 		out.Evidence = append(out.Evidence, Evidence{What: "what " + t.String() + " waits for", Lines: []string{fact.String()}, Offset: -1, Source: sourceMemory})
 	}
 	if fact := f.tasks.fact(f.end, f.wait); fact != nil && out.Task.PID == f.end.PID && !isLockWait(f.wait.mech) {
+		if f.selfHeld(fact) {
+			out.Summary = strings.Replace(out.Summary, otherHolds, "", 1)
+			for i := range out.Chain {
+				if l := &out.Chain[i]; l.PID == f.end.PID {
+					l.Why = strings.Replace(l.Why, otherHolds, "", 1)
+				}
+			}
+		}
 		out.Summary += f.held(fact)
 	}
 	if cycle && len(more) > 0 {
@@ -143,6 +151,18 @@ func (f *facts) waitFacts(out *Diagnosis) {
 		}
 		out.Summary += "; they wait for each other: " + strings.Join(names, " → ") + " and round again"
 	}
+}
+
+// otherHolds is what is said of a file lock whose holder is not known.
+const otherHolds = " that another process holds"
+
+// selfHeld says that a file lock is held by the process that waits for it.
+func (f *facts) selfHeld(fact *dump.Wait) bool {
+	if f.wait.mech != onFileLock || len(fact.Holders) != 1 {
+		return false
+	}
+	c := f.tasks.byPID[fact.Holders[0].PID]
+	return c != nil && f.tasks.process(c) == f.tasks.process(f.end)
 }
 
 // held says in the summary whom the end of the chain waits for.

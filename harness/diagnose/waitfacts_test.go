@@ -39,7 +39,7 @@ func TestWaitFacts(t *testing.T) {
 		says  []string
 	}{
 		{"its own lock", []dump.Task{one(flock)}, []dump.Wait{held(1, "init", "flock", "/tmp/lock", by(1, "init", "holds it"))},
-			true, "1", []string{"flock /tmp/lock: the same process holds it"}},
+			true, "1", []string{"it waits for a file lock; flock /tmp/lock: the same process holds it"}},
 		{"a lock of one that sleeps", []dump.Task{one(flock), blocked(9, "owner", "S", pause)}, []dump.Wait{held(1, "init", "flock", "/tmp/lock", by(9, "owner", "holds it"))},
 			true, "1 9", []string{"flock /tmp/lock: owner (PID 9) holds it"}},
 		{"a lock of one that is blocked in the kernel", []dump.Task{one(flock), blocked(9, "owner", "D", msleep)}, []dump.Wait{held(1, "init", "flock", "/tmp/lock", by(9, "owner", "holds it"))},

@@ -51,6 +51,17 @@ func TestWaits(t *testing.T) {
 	}
 }
 
+// A lock is named by its module's symbols.
+func TestLockOfModule(t *testing.T) {
+	const want = "mutex some_mutex [unwedge_fault]: kthreadd (PID 2, state S) holds it"
+	for _, w := range look(t, fake.Booted(), fake.IdleRegisters()).Waits {
+		if w.PID == 3 && w.String() == want {
+			return
+		}
+	}
+	t.Errorf("nobody waits for %q", want)
+}
+
 // What is not verified is not told.
 func TestWaitsAreVerified(t *testing.T) {
 	off := fake.Offset

@@ -92,7 +92,7 @@ var structs = merged(map[string]layout{
 	"mutex":          {{"owner", 8}, {"wait_lock", 8}, {"wait_list", 16}},
 	"mutex_waiter":   {{"list", 16}, {"task", 8}},
 	"mod_kallsyms":   {{"symtab", 8}, {"num_symtab", 4}, {"pad", 4}, {"strtab", 8}},
-	"module_layout":  {{"base", 8}, {"text_size", 4}, {"pad", 4}},
+	"module_layout":  {{"base", 8}, {"text_size", 4}, {"size", 4}},
 	"module":         {{"list", 16}, {"name", 56}, {"core_layout", 16}, {"kallsyms", 8}},
 	"task_struct": {
 		{"thread_info", 16}, {"__state", 4}, {"flags", 4}, {"stack", 8}, {"on_cpu", 4}, {"pid", 4}, {"tgid", 4},
@@ -408,15 +408,16 @@ func (g Guest) module() {
 	core := uint64(Module) + Offset("module", "core_layout")
 	g.Put(core, Direct+modText)
 	g.Put32(core+8, 0x1000)
+	g.Put32(core+12, 0x3000)
 	g.Put(Module+Offset("module", "kallsyms"), Direct+ModSyms)
 	g.Put(ModSyms, Direct+ModTab)
-	g.Put32(ModSyms+8, 3)
+	g.Put32(ModSyms+8, 4)
 	g.Put(ModSyms+16, Direct+modStr)
-	copy(g[modStr:], "\x00$x\x00wait_forever\x00")
+	copy(g[modStr:], "\x00$x\x00wait_forever\x00some_mutex\x00")
 	for i, s := range []struct {
 		name uint32
 		addr uint64
-	}{{}, {1, Direct + modText}, {4, Direct + modText + 0x20}} {
+	}{{}, {1, Direct + modText}, {4, Direct + modText + 0x20}, {17, Direct + mutex}} {
 		at := uint64(ModTab + 24*i)
 		g.Put32(at, uint64(s.name))
 		le.PutUint16(g[at+6:], uint16(i))

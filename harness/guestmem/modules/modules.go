@@ -22,6 +22,7 @@ type Layout struct {
 
 	list, name field
 	regions    []region // that hold code
+	data       []region // that hold data, before 6.4 all of the module
 	symbols    field    // kallsyms, a struct mod_kallsyms *
 	orcIP, orc, orcCount,
 	symtab, numSymtab, strtab field
@@ -33,6 +34,7 @@ type region struct{ base, size field }
 // Module is one module.
 type Module struct {
 	unwind.Module
+	data     []unwind.Range
 	kallsyms uint64
 }
 
@@ -42,8 +44,11 @@ const MaxModules = 1024
 // modText and modInitText are indices of struct module's mem (6.4, enum
 // mod_mem_type).
 const (
-	modText     = 0
-	modInitText = 4
+	modText        = 0
+	modData        = 1
+	modRodata      = 2
+	modROAfterInit = 3
+	modInitText    = 4
 )
 
 // NewLayout reads the image's types. A kernel without CONFIG_MODULES gives an
@@ -94,10 +99,12 @@ func (l *Layout) findRegions(t *kimage.Types) {
 	size, err2 := t.Field("module_memory", "size")
 	one, err3 := t.Size("module_memory")
 	if errors.Join(err1, err2, err3) == nil && mem.Size > modInitText*one {
-		for _, i := range []uint64{modText, modInitText} {
+		of := func(i uint64) region {
 			at := mem.Off + i*one
-			l.regions = append(l.regions, region{field{Off: at + base.Off, Size: base.Size}, field{Off: at + size.Off, Size: size.Size}})
+			return region{field{Off: at + base.Off, Size: base.Size}, field{Off: at + size.Off, Size: size.Size}}
 		}
+		l.regions = []region{of(modText), of(modInitText)}
+		l.data = []region{of(modData), of(modRodata), of(modROAfterInit)}
 		return
 	}
 	for _, part := range []string{"core_layout", "init_layout"} {
@@ -106,6 +113,7 @@ func (l *Layout) findRegions(t *kimage.Types) {
 			l.regions = append(l.regions, r)
 		}
 	}
+	l.data = []region{{optional(t, "core_layout", "base"), optional(t, "core_layout", "size")}}
 }
 
 // Read lists the modules. What was read before an error is returned with it.
@@ -199,12 +207,16 @@ func (l *Layout) read(k *locate.Kernel, mod uint64) (Module, error) {
 		}
 		return v
 	}
-	for _, r := range l.regions {
-		base, size := get(r.base), get(r.size)
-		if base != 0 && size != 0 && size < maxText && base+size > base {
-			m.Text = append(m.Text, unwind.Range{Start: base, End: base + size})
+	ranges := func(rs []region) (out []unwind.Range) {
+		for _, r := range rs {
+			base, size := get(r.base), get(r.size)
+			if base != 0 && size != 0 && size < maxText && base+size > base {
+				out = append(out, unwind.Range{Start: base, End: base + size})
+			}
 		}
+		return out
 	}
+	m.Text, m.data = ranges(l.regions), ranges(l.data)
 	m.ORCIP, m.ORC, m.ORCCount = get(l.orcIP), get(l.orc), int(min(get(l.orcCount), 1<<24))
 	m.kallsyms = get(l.symbols)
 	return m, nil

@@ -20,6 +20,7 @@ type Symbols struct {
 	k      *locate.Kernel
 	mods   []Module
 	tables map[int][]symbol // by index in mods, in order of addresses
+	data   map[int][]symbol // those of data
 }
 
 type symbol struct {
@@ -30,7 +31,7 @@ type symbol struct {
 // NewSymbols adds the modules' symbols to the kernel's own, which are at
 // run-time addresses.
 func NewSymbols(kernel unwind.Symbols, l *Layout, k *locate.Kernel, mods []Module) *Symbols {
-	return &Symbols{kernel: kernel, l: l, k: k, mods: mods, tables: map[int][]symbol{}}
+	return &Symbols{kernel: kernel, l: l, k: k, mods: mods, tables: map[int][]symbol{}, data: map[int][]symbol{}}
 }
 
 // Lookup returns the address of a symbol of the kernel's own.
@@ -53,7 +54,7 @@ func (s *Symbols) Nearest(addr uint64) (name string, off, size uint64, ok bool) 
 func (s *Symbols) inModule(i int, text unwind.Range, addr uint64) (name string, off, size uint64, ok bool) {
 	tab, read := s.tables[i]
 	if !read {
-		tab = s.l.readSymbols(s.k, &s.mods[i])
+		tab = s.l.readSymbols(s.k, &s.mods[i], s.mods[i].Text)
 		s.tables[i] = tab
 	}
 	at, found := slices.BinarySearchFunc(tab, addr, func(y symbol, a uint64) int { return cmp.Compare(y.addr, a) })
@@ -78,8 +79,34 @@ const (
 	symSize    = 24
 )
 
-// readSymbols reads a module's symbols; none where they cannot be read.
-func (l *Layout) readSymbols(k *locate.Kernel, m *Module) []symbol {
+// Data names an address in a module's data by the symbol before it, of which the
+// kernel keeps no size: `name [module]`, and how far behind the address is.
+func (s *Symbols) Data(addr uint64) (name string, off uint64, ok bool) {
+	for i := range s.mods {
+		m := &s.mods[i]
+		if !holds(m.data, addr) {
+			continue
+		}
+		tab, read := s.data[i]
+		if !read {
+			tab = s.l.readSymbols(s.k, m, m.data)
+			s.data[i] = tab
+		}
+		at, found := slices.BinarySearchFunc(tab, addr, func(y symbol, a uint64) int { return cmp.Compare(y.addr, a) })
+		if !found {
+			at--
+		}
+		if at < 0 {
+			return "", 0, false
+		}
+		return tab[at].name + " [" + m.Name + "]", addr - tab[at].addr, true
+	}
+	return "", 0, false
+}
+
+// readSymbols reads a module's symbols that lie in the ranges; none where they
+// cannot be read.
+func (l *Layout) readSymbols(k *locate.Kernel, m *Module, in []unwind.Range) []symbol {
 	if m.kallsyms == 0 {
 		return nil
 	}
@@ -99,7 +126,7 @@ func (l *Layout) readSymbols(k *locate.Kernel, m *Module) []symbol {
 	for i := range int(n) {
 		e := tab[i*symSize:]
 		addr := le.Uint64(e[8:])
-		if le.Uint16(e[6:]) == 0 || !m.holds(addr) { // undefined, or data
+		if le.Uint16(e[6:]) == 0 || !holds(in, addr) { // undefined, or elsewhere
 			continue
 		}
 		// Names as $x and .L1 are the compiler's marks (is_mapping_symbol).
@@ -113,8 +140,8 @@ func (l *Layout) readSymbols(k *locate.Kernel, m *Module) []symbol {
 	return slices.CompactFunc(out, func(a, b symbol) bool { return a.addr == b.addr })
 }
 
-func (m *Module) holds(addr uint64) bool {
-	return slices.ContainsFunc(m.Text, func(r unwind.Range) bool { return r.Contains(addr) })
+func holds(in []unwind.Range, addr uint64) bool {
+	return slices.ContainsFunc(in, func(r unwind.Range) bool { return r.Contains(addr) })
 }
 
 // names reads a string table page by page, since it has no size of its own.

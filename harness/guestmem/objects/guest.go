@@ -15,6 +15,11 @@ type Symbols interface {
 	Nearest(addr uint64) (name string, off, size uint64, ok bool)
 }
 
+// dataSymbols are Symbols that also name the data of modules.
+type dataSymbols interface {
+	Data(addr uint64) (name string, off uint64, ok bool)
+}
+
 // Guest is a guest at one moment. Not safe for concurrent use.
 type Guest struct {
 	l       *Layout
@@ -110,6 +115,11 @@ func words(t *tasks.Task, stack []byte, word uint64, max int) []uint64 {
 func (g *Guest) Name(addr uint64) string {
 	if t := g.list.Holding(addr); t != nil {
 		return "on the stack of " + who(t)
+	}
+	if d, ok := g.symbols.(dataSymbols); ok {
+		if name, off, ok := d.Data(addr); ok && off == 0 {
+			return name
+		}
 	}
 	img := g.k.Image
 	if link := addr - g.k.Offset; link < img.Start || link >= img.End {
