@@ -153,6 +153,20 @@ func (f *facts) waitFacts(out *Diagnosis) {
 	}
 }
 
+// watched says what a poll watches, the first few.
+func watched(fact *dump.Wait) string {
+	const most = 4
+	n := len(fact.Watches)
+	if n == 0 {
+		return ""
+	}
+	s := "; it watches " + strings.Join(fact.Watches[:min(n, most)], ", ")
+	if more := n - most + fact.More; n > most {
+		s += " (and " + plural(more, "other", "others") + ")"
+	}
+	return s
+}
+
 // otherHolds is what is said of a file lock whose holder is not known.
 const otherHolds = " that another process holds"
 
@@ -169,7 +183,9 @@ func (f *facts) selfHeld(fact *dump.Wait) bool {
 func (f *facts) held(fact *dump.Wait) string {
 	object := fact.Name()
 	switch fact.Kind {
-	case "child", "poll", "select", "epoll", "wait queue":
+	case "poll", "select", "epoll":
+		return watched(fact)
+	case "child", "wait queue":
 		return ""
 	case "FIFO", "I/O":
 		return "; it is " + object

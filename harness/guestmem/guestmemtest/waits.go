@@ -36,7 +36,7 @@ var waitStructs = map[string]layout{
 	"rb_root":              {{"rb_node", 8}},
 	"rb_root_cached":       {{"rb_root", 8}},
 	"eventpoll":            {{"wq", 24}, {"rbr", 8}},
-	"epoll_filefd":         {{"file", 8}, {"fd", 4}, {"pad", 4}},
+	"epoll_key":            {{"file", 8}, {"fd", 4}, {"pad", 4}},
 	"epitem":               {{"rbn", 24}, {"ffd", 16}, {"event", 16}},
 	"socket":               {{"file", 8}, {"sk", 8}},
 	"sock_common":          {{"skc_family", 2}, {"pad", 6}},
@@ -48,7 +48,7 @@ var waitNested = map[string]string{
 	"file.f_path": "path", "dentry.d_name": "qstr", "completion.wait": "swait_queue_head",
 	"wait_page_queue.wait": "wait_queue_entry", "wait_bit_queue_entry.key": "wait_bit_key", "wait_bit_queue_entry.wq_entry": "wait_queue_entry",
 	"wq_barrier.work": "work_struct", "wq_barrier.done": "completion", "eventpoll.wq": "wait_queue_head", "eventpoll.rbr": "rb_root_cached",
-	"rb_root_cached.rb_root": "rb_root", "epitem.rbn": "rb_node", "epitem.ffd": "epoll_filefd", "sock.__sk_common": "sock_common",
+	"rb_root_cached.rb_root": "rb_root", "epitem.rbn": "rb_node", "epitem.ffd": "epoll_key", "sock.__sk_common": "sock_common",
 	"pipe_inode_info.rd_wait": "wait_queue_head", "pipe_inode_info.wr_wait": "wait_queue_head", "unix_sock.sk": "sock",
 }
 

@@ -130,7 +130,7 @@ func (g *Guest) buffer(w *dump.Wait, qs []queued) bool {
 // (block/bio.c), or is that itself.
 func (g *Guest) bio(w *dump.Wait, t *tasks.Task, stack []byte, c uint64) bool {
 	l := g.l
-	if !l.has("bio.bi_private", "bio.bi_bdev") {
+	if !l.has("bio.bi_private") {
 		return false
 	}
 	own := words(t, stack, c, maxTries)
@@ -146,11 +146,12 @@ func (g *Guest) bio(w *dump.Wait, t *tasks.Task, stack []byte, c uint64) bool {
 		if p, ok := g.pointer(bio, "bio.bi_private"); !ok || p != c {
 			continue
 		}
-		bdev, ok := g.pointer(bio, "bio.bi_bdev")
-		if !ok {
-			continue
+		if bdev, ok := g.pointer(bio, "bio.bi_bdev"); ok {
+			w.Object = g.disk(bdev)
+		} else if disk, ok := g.pointer(bio, "bio.bi_disk"); ok { // before 5.12
+			w.Object = g.text(disk, "gendisk.disk_name")
 		}
-		if w.Object = g.disk(bdev); w.Object != "" {
+		if w.Object != "" {
 			w.Kind, w.Addr, w.Detail = "I/O", bio, "a bio"
 			return true
 		}

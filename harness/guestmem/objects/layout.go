@@ -56,8 +56,8 @@ var wanted = strings.Fields(`
 	block_device.bd_disk block_device.bd_dev gendisk.disk_name
 	wq_barrier.work wq_barrier.done work_struct.entry worker.scheduled
 	eventpoll.rbr eventpoll.wq rb_root_cached.rb_root rb_root.rb_node
-	rb_node.rb_left rb_node.rb_right epitem.rbn epitem.ffd epitem.event
-	epoll_filefd.file epoll_filefd.fd
+	rb_node.rb_left rb_node.rb_right epitem.rbn epitem.event
+	epitem.file=epitem.ffd.file epitem.fd=epitem.ffd.fd
 	socket.sk sock.sk_family=sock.__sk_common.skc_family sock.sk_socket sock.sk_peer_pid
 	unix_sock.peer socket.file pid.numbers upid.nr`)
 

@@ -100,7 +100,7 @@ func (g *Guest) selects(w *dump.Wait, t *tasks.Task, call *dump.Syscall) bool {
 // epoll reads the tree of an epoll's files (fs/eventpoll.c).
 func (g *Guest) epoll(w *dump.Wait, t *tasks.Task, fd uint64, qs []queued) bool {
 	l := g.l
-	if !l.has("eventpoll.rbr", "eventpoll.wq", "rb_root.rb_node", "rb_node.rb_left", "rb_node.rb_right", "epitem.rbn", "epitem.ffd", "epoll_filefd.file", "epoll_filefd.fd") {
+	if !l.has("eventpoll.rbr", "eventpoll.wq", "rb_root.rb_node", "rb_node.rb_left", "rb_node.rb_right", "epitem.rbn", "epitem.file", "epitem.fd") {
 		return false
 	}
 	file, ok := g.fd(t, fd)
@@ -129,8 +129,8 @@ func (g *Guest) epoll(w *dump.Wait, t *tasks.Task, fd uint64, qs []queued) bool 
 		}
 		todo = append(todo, right, left)
 		item := node - l.off("epitem.rbn")
-		f, ok1 := g.pointer(item+l.off("epitem.ffd"), "epoll_filefd.file")
-		n, ok2 := g.word(item+l.off("epitem.ffd"), "epoll_filefd.fd")
+		f, ok1 := g.pointer(item, "epitem.file")
+		n, ok2 := g.word(item, "epitem.fd")
 		if ok1 && ok2 {
 			mask, _ := g.raw(item + l.off("epitem.event"))
 			g.watch(w, t, n, f, events(mask))
