@@ -37,6 +37,7 @@ UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e /suites
 
 .PHONY: test
 test: setup ## Run all tests: unit, then the suites on real guests
+	@ci/compilers.sh
 	$(GO) vet ./...
 	$(GO) test -race -timeout 15m $(UNITS)
 	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --timeout=60m ./suites/boot ./suites/hang ./suites/oracle/witness

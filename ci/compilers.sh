@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what the score's module faults are compiled with, for both
-# architectures, where it is missing: as root on Debian and its kin. Elsewhere it
-# says what is missing; those seeds then count as boots that failed.
+# Installs what kernel modules are compiled with, for both architectures, where it
+# is missing: as root on Debian and its kin. Elsewhere it says what is missing:
+# specs of external modules are then skipped, and the score's module faults count
+# as boots that failed.
 set -eu
 
 missing=
@@ -18,7 +19,7 @@ ldconfig -p 2>/dev/null | grep -q 'libelf\.so\.1' || missing="$missing libelf1"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-	echo "compilers: not installed, so module faults will not be built for every architecture:$missing" >&2
+	echo "compilers: not installed, so modules will not be built for every architecture:$missing" >&2
 	exit 0
 fi
 echo "compilers: apt-get install --no-install-recommends$missing" >&2
@@ -26,4 +27,4 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -q >/dev/null || true # stale lists may still do; the install says if not
 # shellcheck disable=SC2086 # a list of packages
 apt-get install -q -y --no-install-recommends $missing >/dev/null ||
-	echo "compilers: the installation failed: module faults will not be built for every architecture" >&2
+	echo "compilers: the installation failed: modules will not be built for every architecture" >&2

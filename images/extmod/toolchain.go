@@ -3,7 +3,6 @@ package extmod
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,6 +28,30 @@ func (e *MissingToolError) Error() string {
 	return fmt.Sprintf("build module: %s is not installed: install it with `apt-get install %s`, or the like", e.Tool, e.Package)
 }
 
+// BuildError says that make failed.
+type BuildError struct {
+	Name string // the module's
+	// Line is the first complaint of compiler or make.
+	Line string
+	// Compiler is what the compiler says of itself, Major its version, and Built
+	// that of the gcc which the kernel was built with; 0 where it is not known.
+	Compiler     string
+	Major, Built int
+}
+
+func (e *BuildError) Error() string {
+	s := fmt.Sprintf("build module %s: %s", e.Name, e.Line)
+	if e.Built != 0 {
+		s += fmt.Sprintf(" (with %s; the kernel was built with gcc %d)", e.Compiler, e.Built)
+	}
+	return s
+}
+
+// OldCompiler says that the compiler is older than the kernel's, which is reason
+// enough: options may be missing, and the programs of the kernel's header package
+// may need a newer libc than this host's.
+func (e *BuildError) OldCompiler() bool { return e.Major != 0 && e.Major < e.Built }
+
 // Toolchain compiles modules for the kernels of one architecture.
 type Toolchain struct {
 	// Version is what the compiler says of itself.
@@ -37,6 +60,7 @@ type Toolchain struct {
 	karch string // the kernel's make variable ARCH
 	cross string // CROSS_COMPILE, "" on a host of that architecture
 	cc    string // the compiler
+	major int    // its major version, 0 if not known
 	built int    // major version of the gcc that the kernel was built with, 0 if not known
 }
 
@@ -72,6 +96,10 @@ func FindTools(ctx context.Context, a arch.Arch, headers string) (*Toolchain, er
 		return nil, fmt.Errorf("build module: ask %s for its version: %w", t.cc, err)
 	}
 	t.Version, _, _ = strings.Cut(string(out), "\n")
+	if out, err := exec.CommandContext(ctx, t.cc, "-dumpversion").Output(); err == nil {
+		major, _, _ := strings.Cut(strings.TrimSpace(string(out)), ".")
+		t.major, _ = strconv.Atoi(major) // 0 where it tells something else
+	}
 	return t, nil
 }
 
@@ -109,8 +137,8 @@ const buildTime = 5 * time.Minute
 const maxModule = 128 << 20
 
 // Build compiles a module in a directory of its own, outside the kernel's tree,
-// and returns its bytes (Documentation/kbuild/modules.rst). The error is the first
-// complaint of compiler or make.
+// and returns its bytes (Documentation/kbuild/modules.rst). That make fails is a
+// *BuildError.
 func (t *Toolchain) Build(ctx context.Context, s Spec) (module []byte, err error) {
 	dir, err := os.MkdirTemp("", "unwedge-module-")
 	if err != nil {
@@ -130,11 +158,8 @@ func (t *Toolchain) Build(ctx context.Context, s Spec) (module []byte, err error
 	task := progress.From(ctx).Task("build module "+s.Name, 0)
 	err = t.make(ctx, s, dir)
 	task.Done(err)
-	switch {
-	case err != nil && t.built != 0 && ctx.Err() == nil:
-		return nil, fmt.Errorf("build module %s: %w (with %s; the kernel was built with gcc %d)", s.Name, err, t.Version, t.built)
-	case err != nil:
-		return nil, fmt.Errorf("build module %s: %w", s.Name, err)
+	if err != nil {
+		return nil, err
 	}
 	return readModule(filepath.Join(dir, s.Name+".ko"))
 }
@@ -173,12 +198,13 @@ func (t *Toolchain) make(ctx context.Context, s Spec, dir string) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return fmt.Errorf("build module %s: %w", s.Name, context.Cause(ctx))
 	}
-	if line := firstError(out); line != "" {
-		return errors.New(line)
+	line := firstError(out)
+	if line == "" {
+		line = "make: " + err.Error()
 	}
-	return fmt.Errorf("make: %w", err)
+	return &BuildError{Name: s.Name, Line: line, Compiler: t.Version, Major: t.major, Built: t.built}
 }
 
 // environ leaves out what would change a kernel build: the variables of a make

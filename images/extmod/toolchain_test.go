@@ -101,10 +101,14 @@ func TestMake(t *testing.T) {
 	if !strings.Contains(log.String(), "  CC  x.o\n") {
 		t.Errorf("log %q", log.String())
 	}
-	tools.Version, tools.built = "gcc 12.2", 14
+	tools.Version, tools.major, tools.built = "gcc 12.2", 12, 14
 	bin(t, map[string]string{"make": "echo 'objtool: version GLIBC_2.38 not found'; exit 2"})
 	if _, err := tools.Build(t.Context(), spec); err == nil || err.Error() != "build module x: objtool: version GLIBC_2.38 not found (with gcc 12.2; the kernel was built with gcc 14)" {
 		t.Errorf("error %v", err)
+	}
+	var failed *BuildError
+	if _, err := tools.Build(t.Context(), spec); !errors.As(err, &failed) || !failed.OldCompiler() {
+		t.Errorf("error %v is not that of an old compiler", err)
 	}
 	bin(t, map[string]string{"make": `exit 3`})
 	if _, err := tools.Build(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "exit status 3") {
