@@ -165,7 +165,7 @@ func (r *run) once(ctx context.Context, i int, k Kernel) (search.Verdict, error)
 	if err != nil {
 		return 0, err
 	}
-	v, why := judge(boot, r.want, r.Options.AnyFailure)
+	v, why := Judge(boot, r.want, r.Options.AnyFailure)
 	if err := r.search.Observe(i, v); err != nil {
 		return 0, err
 	}

@@ -88,7 +88,7 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 	if err != nil {
 		return err
 	}
-	switch v, why := judge(boot, r.want, r.Options.AnyFailure); {
+	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
 	case v == search.Good:
 		r.step(Step{Candidate: g, End: true, Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
 		r.report.GoodBoot = &boot

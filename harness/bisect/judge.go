@@ -51,9 +51,9 @@ func (b Boot) name() string {
 	return b.Outcome
 }
 
-// judge says what a boot means when the failure looked for is want. Another
+// Judge says what a boot means when the failure looked for is want. Another
 // failure says nothing on this one: it may hide it.
-func judge(b, want Boot, any bool) (search.Verdict, string) {
+func Judge(b, want Boot, any bool) (search.Verdict, string) {
 	switch {
 	case b.Expected:
 		return search.Good, b.Outcome

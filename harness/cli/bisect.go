@@ -24,6 +24,8 @@ import (
 // bisectFlags are what `unwedge bisect` was asked.
 type bisectFlags struct {
 	bootFlags
+	build             treeFlags
+	tree              string
 	packages, flavour string
 	good              []string
 	bad               string
@@ -34,11 +36,15 @@ type bisectFlags struct {
 func (a *app) bisectCmd() *cobra.Command {
 	var f bisectFlags
 	cmd := &cobra.Command{
-		Use:   "bisect --packages PATTERN --good VERSION --bad VERSION",
+		Use:   "bisect {--tree TREE | --packages PATTERN} --good REV --bad REV",
 		Short: "Find the first bad one of many kernels",
 		Long: `Find the first kernel that fails in a scenario as the bad end does, by booting some
-of them. Bad is that failure, by its signature; a kernel that fails in another way
+of them: commits of a source tree, which are built, or released packages. Bad is that failure, by its signature; a kernel that fails in another way
 says nothing, and so does one that cannot be made ready.
+
+TREE is a git repository, or a name that unwedge trees lists, which is fetched. The
+checkout there is not touched: commits are built in a work tree of the bisection's
+own, out of tree, and the next ones that may be asked for while a guest runs.
 
 It can be ended at any moment: the same command goes on where it was, and nothing
 is built or booted twice. A failure that shows in some boots only is found too: with
@@ -47,14 +53,20 @@ search then boots kernels more often, until the answer has the confidence asked 
 
 Exit codes: 0 the first bad one was found, 1 it could not be told apart from others,
 2 usage or bad input, 3 the harness, a build or the host failed, 130 interrupted.`,
-		Example: `  # released kernels, no source needed:
+		Example: `  unwedge bisect --tree ~/src/linux --good v7.2 --bad v7.3-rc1 --config deb:linux-image-cloud-amd64@bookworm
+  unwedge bisect --tree stable --good v6.12.40 --bad v6.12.44 --arch aarch64 -s random --entropy none
+  unwedge bisect --tree . --good v7.2 --bad HEAD --intermittent --confidence 0.999
+
+  # released kernels, no source needed:
   unwedge bisect --packages 'deb:linux-image-*-cloud-amd64@trixie-backports' --good 6.16 --bad 7.3
   unwedge bisect --packages ./kept/ --good 6.1.170 --bad 6.1.176 -s random --entropy none`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.bisect(c.Context(), f) },
 	}
 	f.cellFlags(cmd)
+	f.build.add(cmd)
 	fs := cmd.Flags()
+	fs.StringVar(&f.tree, "tree", "", "source to build commits of: a git repository, or a name of `unwedge trees`")
 	fs.StringVar(&f.packages, "packages", "", "released kernels: deb:GLOB[@SUITE,...], a directory, or a file pattern; see `unwedge kernels`")
 	fs.StringVar(&f.flavour, "flavour", "", "which flavour, where the pattern names several: cloud-amd64, ...")
 	fs.StringArrayVar(&f.good, "good", nil, "an end that is good")
@@ -67,12 +79,15 @@ Exit codes: 0 the first bad one was found, 1 it could not be told apart from oth
 	fs.BoolVar(&f.fresh, "fresh", false, "use no verdicts of earlier bisections")
 	fs.StringVarP(&f.out, "out", "o", "", "directory of this bisection (default: one below $XDG_STATE_HOME/unwedge, found again by what is asked)")
 	fs.BoolVar(&f.json, "json", false, "print the report as JSON")
+	cmd.AddCommand(a.bisectRunCmd())
 	return cmd
 }
 
 // check finds wrong use before anything is done.
 func (f *bisectFlags) check() error {
 	switch {
+	case (f.tree == "") == (f.packages == ""):
+		return usageError{errors.New("use one of --tree and --packages: see `unwedge bisect --help`")}
 	case len(f.good) == 0 || f.bad == "":
 		return usageError{errors.New("--good and --bad are needed: see `unwedge bisect --help`")}
 	case !(f.options.Confidence > 0 && f.options.Confidence < 1):
@@ -93,8 +108,11 @@ type quest struct {
 	build  string // all that decides how candidates are made, "" where nothing does
 	cell   scenarios.Scenario
 	notes  []string
-	// details and replay tell more of the answer; nil where there is nothing.
-	finish func(ctx context.Context, r *bisect.Report, dir string) (details [][2]string, replay string, err error)
+	// settle tells the source its directory; nil where it needs none.
+	settle func(dir string)
+	// finish ends the source's work; details and replay tell more of the answer.
+	// nil where there is nothing to do.
+	finish func(ctx context.Context, r *bisect.Report) (details [][2]string, replay string, err error)
 }
 
 func (a *app) bisect(ctx context.Context, f bisectFlags) error {
@@ -108,7 +126,11 @@ func (a *app) bisect(ctx context.Context, f bisectFlags) error {
 	d := a.newDisplay()
 	defer d.close()
 	ctx = progress.With(ctx, d)
-	q, err := a.packagesQuest(ctx, p, f)
+	choose := a.packagesQuest
+	if f.tree != "" {
+		choose = a.treeQuest
+	}
+	q, err := choose(ctx, p, f)
 	if err != nil {
 		return err
 	}
@@ -132,7 +154,7 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	rep.Notes = q.notes
 	found := report.Found{Report: rep}
 	if q.finish != nil {
-		if found.Details, found.Replay, err = q.finish(ctx, rep, b.Dir); err != nil {
+		if found.Details, found.Replay, err = q.finish(ctx, rep); err != nil {
 			return err
 		}
 	}
@@ -165,7 +187,7 @@ func (a *app) bisection(ctx context.Context, p *plan.Planner, d display, q *ques
 	all := q.source.Candidates()
 	b := &bisect.Bisection{
 		Source: q.source, Options: f.options, Verdicts: bisect.Verdicts{Dir: filepath.Join(p.State, "verdicts")},
-		Question: bisect.Question{Source: q.name, Bad: all[len(all)-1].ID, Scenario: conditions, Build: q.build},
+		Question: bisect.Question{Source: q.name, Any: f.options.AnyFailure, Bad: all[len(all)-1].ID, Scenario: conditions, Build: q.build},
 		Tell:     func(e bisect.Event) { tellStep(d, e) },
 	}
 	for _, g := range q.source.Good() {
@@ -176,6 +198,9 @@ func (a *app) bisection(ctx context.Context, p *plan.Planner, d display, q *ques
 		if b.Dir, err = filepath.Abs(f.out); err != nil {
 			return nil, usageError{fmt.Errorf("--out: %w", err)}
 		}
+	}
+	if q.settle != nil {
+		q.settle(b.Dir)
 	}
 	if f.fresh {
 		b.Verdicts.Dir = filepath.Join(b.Dir, "verdicts")

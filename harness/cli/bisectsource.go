@@ -7,14 +7,20 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/bisect"
+	"github.com/unwedge/unwedge/harness/bisect/commits"
+	"github.com/unwedge/unwedge/harness/bisect/history"
 	"github.com/unwedge/unwedge/harness/bisect/packages"
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/trees"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // packagesQuest searches released kernels.
@@ -51,6 +57,134 @@ func (a *app) packagesQuest(ctx context.Context, p *plan.Planner, f bisectFlags)
 	return &quest{
 		source: &packages.Source{Range: r, Resolve: resolve}, name: "packages " + f.packages, cell: sc, notes: r.Notes,
 	}, nil
+}
+
+// treeQuest searches the commits of a source tree.
+func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*quest, error) {
+	ar, err := parseArch(f.arch)
+	if err != nil {
+		return nil, err
+	}
+	if ar == "" {
+		if ar = arch.Host(); ar == "" {
+			return nil, usageError{errors.New("this host's architecture is not one unwedge boots: use --arch")}
+		}
+	}
+	sc, err := a.cellOf(f.bootFlags, ar)
+	if err != nil {
+		return nil, err
+	}
+	spec, build, err := f.build.spec(ctx, p, sc)
+	if err != nil {
+		return nil, err
+	}
+	src := &commits.Source{Spec: spec, Resolve: func(ctx context.Context, arg string) (*candidate.Candidate, error) { return p.Candidate(ctx, arg, ar) }}
+	q := &quest{source: src, cell: sc, build: build}
+	if err := openHistory(ctx, f, src, q); err != nil {
+		return nil, err
+	}
+	q.name = "tree " + src.Repo.Dir()
+	q.settle = func(dir string) { src.Dir = dir }
+	q.finish = func(ctx context.Context, r *bisect.Report) ([][2]string, string, error) {
+		return finishTree(ctx, src, r)
+	}
+	return q, nil
+}
+
+// history opens the tree, which is a directory or a name of the catalogue, and
+// lists the commits between the ends.
+func openHistory(ctx context.Context, f bisectFlags, src *commits.Source, q *quest) error {
+	dir, good, bad := f.tree, f.good, f.bad
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(dir, filepath.Separator) {
+		got, err := revisions(ctx, dir, append([]string{bad}, good...))
+		if err != nil {
+			return err
+		}
+		q.notes = append(q.notes, got.Notes...)
+		dir, bad, good = got.GitDir, got.Commits[bad], nil
+		for _, g := range f.good {
+			good = append(good, got.Commits[g])
+		}
+	}
+	repo, err := history.Open(ctx, dir)
+	if err != nil {
+		return historyError(err)
+	}
+	r, err := repo.Between(ctx, good, bad)
+	if err != nil {
+		return historyError(err)
+	}
+	src.Repo, src.Range = repo, r
+	for _, rev := range r.Bases {
+		q.notes = append(q.notes, fmt.Sprintf("%s is no ancestor of %s: a merge base of both is taken as the good end, and booted", rev, f.bad))
+	}
+	dirty, err := repo.Dirty(ctx)
+	if err != nil {
+		return err
+	}
+	if dirty {
+		q.notes = append(q.notes, "the changes in "+repo.Dir()+" that are not committed are in none of the kernels")
+	}
+	return nil
+}
+
+// revisions gets revisions of a tree of the catalogue.
+func revisions(ctx context.Context, name string, revs []string) (*trees.Fetched, error) {
+	catalogue, store, err := treeStore()
+	if err != nil {
+		return nil, err
+	}
+	t, err := catalogue.Find(name)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--tree %s: no such directory, and %w", name, err)}
+	}
+	if note := treeNote(t); t.Packaging {
+		return nil, usageError{fmt.Errorf("--tree %s: %s", name, note)}
+	}
+	return store.Fetch(ctx, name, revs...)
+}
+
+// historyError gives a user's mistake its exit code.
+func historyError(err error) error {
+	if errors.As(err, new(*history.NotARepoError)) || errors.As(err, new(*history.UnknownRevisionError)) ||
+		errors.As(err, new(*history.RangeError)) || errors.Is(err, os.ErrNotExist) {
+		return usageError{err}
+	}
+	return err
+}
+
+// finishTree writes the log for git, says who made the first bad commit and what
+// it changes, and tidies up.
+func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) (details [][2]string, replay string, err error) {
+	path := filepath.Join(src.Dir, bisectLog)
+	if err := os.WriteFile(path, []byte(src.Log(r)), 0o644); err != nil {
+		return nil, "", fmt.Errorf("write the log: %w", err)
+	}
+	var keep []string
+	if r.First != nil {
+		c, err := src.Repo.Commit(ctx, r.First.ID)
+		if err != nil {
+			return nil, "", err
+		}
+		stat, err := src.Repo.Stat(ctx, c.Hash)
+		if err != nil {
+			return nil, "", err
+		}
+		details = append(details, [2]string{"author", c.Author + ", " + c.Date})
+		if name := src.Repo.Describe(ctx, c.Hash); name != "" {
+			details = append(details, [2]string{"after", name})
+		}
+		details = append(details, [2]string{"changes", strings.TrimSpace(stat)})
+		keep = append(keep, c.Hash)
+		for _, p := range src.Parents()[indexOf(src, c.Hash)] {
+			keep = append(keep, src.Range.Commits[p].Hash)
+		}
+	}
+	return details, "git bisect replay " + path, src.Tidy(ctx, keep...)
+}
+
+func indexOf(src *commits.Source, hash string) int {
+	return slices.IndexFunc(src.Range.Commits, func(c history.Commit) bool { return c.Hash == hash })
 }
 
 // The files that a bisection leaves beside its journal.

@@ -72,7 +72,7 @@ func (a *app) exit(err error) int {
 		return exitFine
 	}
 	code := exitCode(err)
-	if !errors.Is(err, errKernel) {
+	if said := new(gitError); !errors.Is(err, errKernel) && !(errors.As(err, &said) && said.err == nil) {
 		fmt.Fprintln(a.stderr, "unwedge:", oneLine(err))
 	}
 	return code
@@ -87,9 +87,12 @@ func exitCode(err error) int {
 	var unsupported *plan.UnsupportedError
 	var tree *trees.UnknownTreeError
 	var revision *trees.RevisionError
+	var git *gitError
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case errors.As(err, &git):
+		return git.code
 	case errors.Is(err, errKernel), errors.As(err, &nothing):
 		return exitKernel
 	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported),

@@ -32,7 +32,7 @@ func Bisect(w io.Writer, f Found, s Style) error {
 	b := &strings.Builder{}
 	f.answer(b, s)
 	for _, d := range f.Details {
-		field(b, d[0], safe(d[1]))
+		field(b, d[0], lines(d[1]))
 	}
 	field(b, "failure", s.paint(bold, failure(f.Failure)))
 	if d := f.Diagnosis; d != nil {
@@ -79,6 +79,15 @@ func candidate(c bisect.Candidate) string {
 		return safe(c.Name)
 	}
 	return fmt.Sprintf("%s (%q)", safe(c.Name), safe(c.About))
+}
+
+// lines makes text of several lines safe.
+func lines(text string) string {
+	var out []string
+	for l := range strings.Lines(text) {
+		out = append(out, safe(strings.TrimRight(l, "\n")))
+	}
+	return strings.Join(out, "\n")
 }
 
 // share is a probability in percent, never rounded up to certainty.

@@ -39,6 +39,9 @@ type Spec struct {
 	Cross string
 	// Jobs is make's -j; 0 is the number of CPUs.
 	Jobs int
+	// Background builds with the lowest priority, so that what else runs, a guest
+	// above all, is not slowed down.
+	Background bool
 	// Log is written everything that make prints, beside the file LogName in
 	// Output. May be nil.
 	Log io.Writer

@@ -127,7 +127,7 @@ func (m *maker) run(ctx context.Context, step string, targets ...string) error {
 	cmd.ExtraFiles = []*os.File{m.lock}
 	w := io.MultiWriter(out...)
 	cmd.Stdout, cmd.Stderr = w, w // one writer: os/exec then uses one pipe
-	err := runGroup(ctx, cmd)
+	err := runGroup(ctx, cmd, m.spec.Background)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	} else if err != nil {
@@ -137,9 +137,13 @@ func (m *maker) run(ctx context.Context, step string, targets ...string) error {
 	return err
 }
 
+// lowest is the nice value of a build in the background.
+const lowest = 19
+
 // runGroup runs a command in a process group of its own, which is killed as a whole
-// when the context ends, or the program that started it.
-func runGroup(ctx context.Context, cmd *exec.Cmd) error {
+// when the context ends, or the program that started it. In the background it
+// leaves the CPUs to others.
+func runGroup(ctx context.Context, cmd *exec.Cmd, background bool) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	// Pdeathsig is sent when the thread that started the child ends
@@ -151,6 +155,9 @@ func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 	}
 	if err := cmd.Start(); err != nil {
 		return err
+	}
+	if background { // a build that cannot be made to yield is built all the same
+		_ = syscall.Setpriority(syscall.PRIO_PGRP, cmd.Process.Pid, lowest)
 	}
 	stop := context.AfterFunc(ctx, func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // gone already is as good

@@ -1,0 +1,285 @@
+// Package commits makes the commits of a kernel's git history the candidates of
+// a bisection: each is checked out into a work tree of its own, built out of tree,
+// and its kernel put aside.
+package commits
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/unwedge/unwedge/harness/bisect"
+	"github.com/unwedge/unwedge/harness/bisect/history"
+	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/kbuild"
+)
+
+// The folders below Source.Dir.
+const (
+	treeDir    = "tree"    // the work tree
+	buildDir   = "build"   // make's O=
+	kernelsDir = "kernels" // COMMIT/IMAGE
+	logsDir    = "logs"    // COMMIT.log, of builds that failed
+)
+
+// Source builds the commits of a Range.
+type Source struct {
+	Repo  *history.Repo
+	Range *history.Range
+	// Spec says how to build; its Source and Output are set here.
+	Spec kbuild.Spec
+	// Dir is where work tree, build and kernels are, the bisection's own.
+	Dir string
+	// Resolve takes the kernel and the modules of a build tree.
+	Resolve func(ctx context.Context, arg string) (*candidate.Candidate, error)
+
+	tree *history.Worktree
+}
+
+// Good implements bisect.Source.
+func (s *Source) Good() []bisect.Candidate { return named(s.Range.Good) }
+
+// Candidates implements bisect.Source.
+func (s *Source) Candidates() []bisect.Candidate { return named(s.Range.Commits) }
+
+// Parents implements bisect.Source.
+func (s *Source) Parents() [][]int { return s.Range.Parents }
+
+func named(cs []history.Commit) []bisect.Candidate {
+	var out []bisect.Candidate
+	for _, c := range cs {
+		out = append(out, bisect.Candidate{ID: c.Hash, Name: c.Short(), About: c.Subject})
+	}
+	return out
+}
+
+// commit finds a candidate's commit.
+func (s *Source) commit(id string) (history.Commit, bool) {
+	for _, list := range [][]history.Commit{s.Range.Commits, s.Range.Good} {
+		if i := slices.IndexFunc(list, func(c history.Commit) bool { return c.Hash == id }); i >= 0 {
+			return list[i], true
+		}
+	}
+	return history.Commit{}, false
+}
+
+// Prepare implements bisect.Source. What the source does not build is the
+// commit's own fault, as far as kbuild can tell it from the host's.
+func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, background bool) (bisect.Kernel, error) {
+	commit, ok := s.commit(c.ID)
+	if !ok {
+		return bisect.Kernel{}, fmt.Errorf("build %s: it is not in the range", c.Name)
+	}
+	if err := s.checkOut(ctx, commit); err != nil {
+		return bisect.Kernel{}, err
+	}
+	spec := s.Spec
+	spec.Source, spec.Output = s.tree.Dir(), filepath.Join(s.Dir, buildDir)
+	spec.Background = background
+	built, err := kbuild.Build(ctx, spec)
+	var broken *kbuild.TreeError
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return bisect.Kernel{}, context.Cause(ctx)
+	case errors.As(err, &broken):
+		log, err := s.keepLog(broken.Log, commit)
+		return bisect.Kernel{}, errors.Join(err, &bisect.UnbuildableError{Candidate: c, Reason: broken.Line, Log: log})
+	case errors.As(err, new(*kbuild.ConfigError)), errors.As(err, new(*kbuild.NotATreeError)):
+		return bisect.Kernel{}, &bisect.UnbuildableError{Candidate: c, Reason: err.Error()}
+	default:
+		return bisect.Kernel{}, fmt.Errorf("build %s: %w", c.Name, err)
+	}
+	k, err := s.keep(ctx, commit, built)
+	k.Took = built.Elapsed
+	return k, err
+}
+
+func (s *Source) checkOut(ctx context.Context, c history.Commit) error {
+	if s.tree == nil {
+		t, err := s.Repo.Worktree(ctx, filepath.Join(s.Dir, treeDir), c)
+		if err != nil {
+			return err
+		}
+		s.tree = t
+	}
+	return s.tree.Checkout(ctx, c)
+}
+
+// keep puts the kernel aside: the next build overwrites it.
+func (s *Source) keep(ctx context.Context, c history.Commit, b *kbuild.Built) (bisect.Kernel, error) {
+	dir := filepath.Join(s.Dir, kernelsDir, c.Hash)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return bisect.Kernel{}, fmt.Errorf("keep kernel: %w", err)
+	}
+	k := bisect.Kernel{Arg: filepath.Join(dir, filepath.Base(b.Image)), Image: b.BuildID}
+	sum, err := copyFile(b.Image, k.Arg)
+	if err != nil {
+		return bisect.Kernel{}, fmt.Errorf("keep kernel: %w", err)
+	}
+	if k.Image == "" {
+		k.Image = "sha256:" + sum
+	}
+	if b.Modules == "" {
+		return k, nil
+	}
+	cand, err := s.Resolve(ctx, b.Modules)
+	if err != nil {
+		return bisect.Kernel{}, fmt.Errorf("keep modules: %w", err)
+	}
+	if k.ModulesDir = cand.ModulesDir; k.ModulesDir == "" {
+		return k, nil
+	}
+	modules, err := digestTree(k.ModulesDir)
+	if err != nil {
+		return bisect.Kernel{}, fmt.Errorf("keep modules: %w", err)
+	}
+	k.Image += "+" + modules
+	return k, nil
+}
+
+// keepLog puts the log of a failed build aside.
+func (s *Source) keepLog(log string, c history.Commit) (string, error) {
+	to := filepath.Join(s.Dir, logsDir, c.Short()+".log")
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return "", fmt.Errorf("keep build log: %w", err)
+	}
+	if _, err := copyFile(log, to); err != nil {
+		return "", fmt.Errorf("keep build log: %w", err)
+	}
+	return to, nil
+}
+
+// copyFile copies by way of a temporary name, so that a copy is whole or not
+// there, and returns the SHA-256.
+func copyFile(from, to string) (sum string, err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close() // only read
+	out, err := os.CreateTemp(filepath.Dir(to), ".new-*")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(out.Name()) //nolint:errcheck // the first error counts
+		}
+	}()
+	h := sha256.New()
+	_, err = io.Copy(io.MultiWriter(out, h), in)
+	if err := errors.Join(err, out.Chmod(0o644), out.Close()); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), os.Rename(out.Name(), to)
+}
+
+// digestTree is a digest of all files below dir, names and contents.
+func digestTree(dir string) (string, error) {
+	h := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close() // only read
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(h, "%s\x00", rel)
+		_, err = io.Copy(h, f)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil))[:32], err
+}
+
+// Log is the bisection for `git bisect replay`.
+func (s *Source) Log(r *bisect.Report) string {
+	var said []history.Said
+	var first *history.Commit
+	bad := map[string]bool{}
+	for _, st := range r.Steps {
+		bad[st.Candidate.ID] = bad[st.Candidate.ID] || st.Verdict == search.Bad.String()
+	}
+	seen := map[history.Said]bool{}
+	for _, st := range r.Steps {
+		c, ok := s.commit(st.Candidate.ID)
+		if !ok {
+			continue
+		}
+		l := history.Said{Commit: c, Word: history.Word(st.Verdict)}
+		switch {
+		case l.Word == bisect.Same:
+			l.Word, l.Note = history.Skip, st.Why
+		case l.Word == history.Good && bad[c.Hash]:
+			l.Note = "it failed in another boot"
+		case l.Word == history.Good && s.contains(c, r.First):
+			l.Note = "by chance: it has the first bad commit"
+		}
+		if !seen[l] {
+			said = append(said, l)
+			seen[l] = true
+		}
+	}
+	if r.First != nil {
+		if c, ok := s.commit(r.First.ID); ok {
+			first = &c
+		}
+	}
+	return history.Log(said, first)
+}
+
+// contains says whether first is c or one of its ancestors in the range.
+func (s *Source) contains(c history.Commit, first *bisect.Candidate) bool {
+	if first == nil {
+		return false
+	}
+	has := make([]bool, len(s.Range.Commits))
+	for i, o := range s.Range.Commits {
+		has[i] = o.Hash == first.ID || slices.ContainsFunc(s.Range.Parents[i], func(p int) bool { return has[p] })
+		if o.Hash == c.Hash {
+			return has[i]
+		}
+	}
+	return false
+}
+
+// Tidy removes the work tree, the build and all kernels but those of keep. The
+// journal and the logs stay.
+func (s *Source) Tidy(ctx context.Context, keep ...string) error {
+	if s.tree != nil {
+		if err := s.tree.Remove(ctx); err != nil {
+			return err
+		}
+		s.tree = nil
+	}
+	if err := os.RemoveAll(filepath.Join(s.Dir, buildDir)); err != nil {
+		return fmt.Errorf("tidy up: %w", err)
+	}
+	kernels, err := os.ReadDir(filepath.Join(s.Dir, kernelsDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("tidy up: %w", err)
+	}
+	for _, k := range kernels {
+		if slices.Contains(keep, k.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(s.Dir, kernelsDir, k.Name())); err != nil {
+			return fmt.Errorf("tidy up: %w", err)
+		}
+	}
+	return nil
+}
