@@ -29,13 +29,20 @@ type class struct {
 type belief struct {
 	dag     *dag
 	wrong   float64
-	older   bool // classes[0] stands for the good ends
+	logs    [2][2][]float64 // log-likelihood per rate: by verdict, and by whether the culprit is contained
+	older   bool            // classes[0] stands for the good ends
 	classOf []int32
 	classes []class // rows are never changed once shared: a copy of the slice is a copy of the belief
 }
 
 func newBelief(d *dag, o Options) belief {
 	b := belief{dag: d, wrong: o.WrongRate, classOf: make([]int32, d.n)}
+	for _, r := range rates {
+		b.logs[Bad][0] = append(b.logs[Bad][0], math.Log(b.wrong))
+		b.logs[Bad][1] = append(b.logs[Bad][1], math.Log(r))
+		b.logs[Good][0] = append(b.logs[Good][0], math.Log1p(-b.wrong))
+		b.logs[Good][1] = append(b.logs[Good][1], math.Log1p(-r))
+	}
 	prior := ratePrior(o)
 	start := func(size, member int, p float64, within []int32) class {
 		c := class{size: size, member: member, log: make([]float64, len(rates)), within: within}
@@ -127,17 +134,13 @@ func (b *belief) holds(candidate, class int) bool {
 
 // multiply multiplies the likelihood of a verdict into a class.
 func (b *belief) multiply(j int, contains bool, v Verdict) {
-	c := &b.classes[j]
+	c, term := &b.classes[j], b.logs[v][0]
+	if contains {
+		term = b.logs[v][1]
+	}
 	log := make([]float64, len(rates))
-	for k, r := range rates {
-		if !contains {
-			r = b.wrong
-		}
-		if v == Bad {
-			log[k] = c.log[k] + math.Log(r)
-		} else {
-			log[k] = c.log[k] + math.Log1p(-r)
-		}
+	for k := range log {
+		log[k] = c.log[k] + term[k]
 	}
 	c.log = log
 }
@@ -179,6 +182,9 @@ func (b *belief) split(candidate int) {
 	}
 }
 
+// underflow is how far below the greatest a logarithm may lie before its weight is taken as 0: 1e-43 of the greatest.
+const underflow = 100
+
 // normalise works out the weights from the logarithms. No observation has likelihood 0 under every hypothesis: rates below
 // 1 and a WrongRate above 0 allow for anything.
 func (b *belief) normalise() {
@@ -193,8 +199,10 @@ func (b *belief) normalise() {
 		c := &b.classes[j]
 		c.weight, c.each = make([]float64, len(rates)), 0
 		for k, l := range c.log {
-			c.weight[k] = math.Exp(l - top)
-			c.each += c.weight[k]
+			if l > top-underflow {
+				c.weight[k] = math.Exp(l - top)
+				c.each += c.weight[k]
+			}
 		}
 		sum += c.each * float64(c.size)
 	}

@@ -1,7 +1,5 @@
 package search
 
-import "math"
-
 // choice is a Choice and what is expected of it.
 type choice struct {
 	Choice
@@ -90,15 +88,30 @@ func (s *Search) halve(doubt []float64) (choice, bool) {
 // the weight × entropy of that outcome, and the weight × expected number of boots to the first Bad.
 type outlook struct{ good, blur, boots float64 }
 
-// foresee returns the outlook of candidates with the weights of a class, for each number of boots.
-func foresee(weight []float64, each float64, boots []int, rate func(k int) float64) []outlook {
+// add adds n times another outlook.
+func (o *outlook) add(other outlook, n float64) {
+	o.good += n * other.good
+	o.blur += n * other.blur
+	o.boots += n * other.boots
+}
+
+// foresee returns the outlook where each boot is bad with one of the rates, which have the given weights, for each number
+// of boots.
+func foresee(weight, rates []float64, boots []int) []outlook {
 	out := make([]outlook, len(boots))
+	var each float64
 	for k, w := range weight {
-		p := rate(k)
+		each += w
+		if w == 0 {
+			continue
+		}
+		none, done := 1.0, 0 // the probability of no Bad in that many boots
 		for i, m := range boots {
-			none := math.Pow(1-p, float64(m))
+			for ; done < m; done++ {
+				none *= 1 - rates[k]
+			}
 			out[i].good += w * none
-			out[i].boots += w * (1 - none) / p
+			out[i].boots += w * (1 - none) / rates[k]
 		}
 	}
 	for i := range out {
@@ -107,39 +120,40 @@ func foresee(weight []float64, each float64, boots []int, rate func(k int) float
 	return out
 }
 
+// view is what a class adds to the outlook of the candidates that contain it.
+type view struct {
+	within []int32
+	gain   []outlook // per member: how the outlook of a candidate that contains it differs from one that does not
+}
+
+// views returns those of the classes that matter, and the outlook of a candidate that contains nothing.
+func (s *Search) views(boots []int) (views []view, base []outlook) {
+	negligible := 1e-6 * (1 - s.opts.Confidence) / float64(len(s.belief.classes))
+	base = make([]outlook, len(boots))
+	for _, c := range s.belief.classes {
+		if c.each*float64(c.size) < negligible {
+			continue
+		}
+		v := view{within: c.within, gain: foresee(c.weight, rates, boots)}
+		for i, o := range foresee([]float64{c.each}, []float64{s.belief.wrong}, boots) {
+			base[i].add(o, float64(c.size))
+			v.gain[i].add(o, -1)
+		}
+		views = append(views, v)
+	}
+	return views, base
+}
+
 // gain chooses the candidate and the number of boots that promise most information about the culprit per cost.
 func (s *Search) gain(doubt []float64) choice {
 	boots := batches[:1]
 	if s.opts.SwitchCost > 0 {
 		boots = batches
 	}
-	type view struct {
-		within  []int32
-		in, out []outlook
-	}
-	var views []view
-	base := make([]outlook, len(boots)) // of a candidate that contains nothing
-	for _, c := range s.belief.classes {
-		if c.each*float64(c.size) < 1e-13 {
-			continue
-		}
-		v := view{within: c.within,
-			in:  foresee(c.weight, c.each, boots, func(k int) float64 { return rates[k] }),
-			out: foresee(c.weight, c.each, boots, func(int) float64 { return s.belief.wrong }),
-		}
-		for i, o := range v.out {
-			base[i].good += o.good * float64(c.size)
-			base[i].blur += o.blur * float64(c.size)
-			base[i].boots += o.boots * float64(c.size)
-		}
-		for i, o := range v.out {
-			v.in[i].good -= o.good
-			v.in[i].blur -= o.blur
-			v.in[i].boots -= o.boots
-		}
-		views = append(views, v)
-	}
-	best, score := choice{done: true}, 1e-15
+	views, base := s.views(boots)
+	best, score := choice{Choice: Choice{Candidate: s.bestGroup().candidate()}, done: true}, 1e-15
+	var last outlook // that of the candidate before, and what was to be paid for it
+	paid := -1.0
 	sums := make([]outlook, len(boots))
 	for c := range s.counts {
 		if s.skipped.has(c) {
@@ -148,14 +162,16 @@ func (s *Search) gain(doubt []float64) choice {
 		copy(sums, base)
 		for _, v := range views {
 			if n := float64(v.within[c]); n > 0 {
-				for i, o := range v.in {
-					sums[i].good += n * o.good
-					sums[i].blur += n * o.blur
-					sums[i].boots += n * o.boots
+				for i, o := range v.gain {
+					sums[i].add(o, n)
 				}
 			}
 		}
 		skip, ready := usualSkip, s.ready(c)
+		if doubt == nil && sums[0] == last && ready >= paid && paid >= 0 {
+			continue // no better than its neighbour
+		}
+		last, paid = sums[0], ready
 		if doubt != nil && !s.counts[c].judged() {
 			skip = max(skip, doubt[c])
 		}

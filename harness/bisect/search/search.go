@@ -57,7 +57,7 @@ type Options struct {
 	// is spread over lower rates. 0 is DefaultSteady. It has no effect together with Intermittent.
 	Steady float64
 	// WrongRate is the probability that a boot without the culprit is judged Bad, from 1e-9 to 0.04; 0 is
-	// 1e-8, or 1e-5 with Intermittent.
+	// 1e-8, or 0.001 with Intermittent, where it costs some 3 % more boots.
 	WrongRate float64
 	// SwitchCost is what making a candidate ready costs, in boots, from 0 to 1000. It is paid when a candidate is
 	// booted that was not booted before.
@@ -92,7 +92,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.WrongRate == 0 {
 		o.WrongRate = 1e-8
 		if o.Intermittent {
-			o.WrongRate = 1e-5
+			o.WrongRate = 1e-3
 		}
 	}
 	switch {

@@ -25,10 +25,10 @@ type half struct {
 	yes, no   []uint64 // the suspects after Bad and after Good
 }
 
-// newWorld draws a history of 64 to 2000 commits, small ones as likely as large ones, a quarter of them without merges, and
+// newWorld draws a history of 64 to most commits, small ones as likely as large ones, a quarter of them without merges, and
 // its culprit.
-func newWorld(r *rand.Rand) *world {
-	n := int(64 * math.Pow(2000.0/64, r.Float64()))
+func newWorld(r *rand.Rand, most float64) *world {
+	n := int(64 * math.Pow(most/64, r.Float64()))
 	w := &world{history: searchtest.Merges(r, n), rate: 1, halves: map[string]half{}}
 	if r.IntN(4) == 0 {
 		w.history = searchtest.Linear(n)
