@@ -308,6 +308,9 @@ func (a *apt) download(ctx context.Context, pkgs []debPackage) (files []string, 
 	}
 	if err != nil {
 		clean()
+		if strings.Contains(err.Error(), "404  Not Found") { // the lists are older than the pool
+			return nil, nil, &NotFoundError{fmt.Sprintf("deb:%s=%s@%s", pkgs[0].Name, pkgs[0].Version, a.spec.suite), "the suite lists it, and the mirror no longer has it: " + err.Error()}
+		}
 		return nil, nil, fmt.Errorf("download %s: %w", pkgs[0].Name, err)
 	}
 	return files, clean, nil

@@ -2,6 +2,7 @@ package candidate
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,7 +30,8 @@ func newFakeApt(t *testing.T) *fakeApt {
 		"apt-get": `echo "apt-get $*" >> "$FAKE/log"
 case "$*" in
 *update*) test ! -e "$FAKE/offline" || { echo "E: the mirror is gone" >&2; exit 100; } ;;
-*download*) for p; do case $p in *=*) cp "$FAKE/${p%%=*}.pkg" "./${p%%=*}.deb" || exit 100;; esac; done ;;
+*download*) test ! -e "$FAKE/gone" || { echo "E: Failed to fetch http://x/y.deb  404  Not Found [IP: 192.0.2.1 80]" >&2; exit 100; }
+	for p; do case $p in *=*) cp "$FAKE/${p%%=*}.pkg" "./${p%%=*}.deb" || exit 100;; esac; done ;;
 esac`,
 		"apt-cache": `case $1 in
 show) cat "$FAKE/$2.show" 2>/dev/null || { echo "E: No packages found" >&2; exit 100; } ;;
@@ -146,6 +148,17 @@ func TestResolveArchiveGlob(t *testing.T) {
 	check(t, err)
 	if c.Origin != "deb:linux-image-6.12.43-amd64=6.12.43-1@bookworm" {
 		t.Errorf("origin %s", c.Origin)
+	}
+}
+
+// What the lists have and the pool has not is no fault of the network.
+func TestResolveArchiveGone(t *testing.T) {
+	f := newFakeApt(t)
+	f.add("linux-image-6.1.0-50-amd64", "6.1-1", "", debian6(t)...)
+	write(t, filepath.Join(f.dir, "gone"), nil)
+	_, err := Resolve(t.Context(), "deb:linux-image-6.1.0-50-amd64", f.opts)
+	if !errors.As(err, new(*NotFoundError)) || !strings.Contains(err.Error(), "the mirror no longer has it") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/mutate"
@@ -45,6 +46,8 @@ type Kernel struct {
 type Set struct {
 	Dir     string
 	Kernels []Kernel // oldest first
+	// Gone are the listed kernels that the archive no longer had.
+	Gone []string
 }
 
 // FirstBad is the kernel that a search must end at.
@@ -78,7 +81,8 @@ func NewestOfSeries(all []candidate.PackageVersion, per int) []candidate.Package
 type resolver func(ctx context.Context, arg string) (*candidate.Candidate, error)
 
 // Make puts the kernels into dir, which it makes: those older than firstBad as
-// they are, all others changed. There must be a good and a bad one. The kernels
+// they are, all others changed. There must be a good and a bad one; those that
+// the archive lists and no longer has are left out. The kernels
 // are unpacked, good or bad, so that nothing but the change tells them apart,
 // and have their modules and configurations beside them where they came with
 // any.
@@ -107,6 +111,10 @@ func build(ctx context.Context, dir string, kernels []candidate.PackageVersion, 
 	set := &Set{Dir: dir}
 	for _, p := range kernels {
 		c, err := resolve(ctx, p.Arg)
+		if errors.As(err, new(*candidate.NotFoundError)) {
+			set.Gone = append(set.Gone, err.Error())
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("make kernel set: %w", err)
 		}
@@ -115,6 +123,9 @@ func build(ctx context.Context, dir string, kernels []candidate.PackageVersion, 
 			return nil, fmt.Errorf("make kernel set: %s: %w", p.Version, err)
 		}
 		set.Kernels = append(set.Kernels, k)
+	}
+	if n := len(set.Kernels); n < 2 || set.Kernels[0].Bad || !set.Kernels[n-1].Bad {
+		return nil, fmt.Errorf("make kernel set: too many of the kernels are gone: %s", strings.Join(set.Gone, "; "))
 	}
 	return set, nil
 }

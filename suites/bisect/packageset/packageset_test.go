@@ -83,6 +83,16 @@ func TestGoodKernelsAreStock(t *testing.T) {
 	}
 }
 
+func TestKernelsThatAreGone(t *testing.T) {
+	all := versions(t, "6.1-1", "6.12-1")
+	gone := func(_ context.Context, arg string) (*candidate.Candidate, error) {
+		return nil, &candidate.NotFoundError{Arg: arg, Reason: "no longer there"}
+	}
+	if set, err := build(t.Context(), t.TempDir(), all, "6.12", Options{}, gone); err == nil || set != nil || !strings.Contains(err.Error(), "too many of the kernels are gone") {
+		t.Errorf("set %+v, %v", set, err)
+	}
+}
+
 // TestRealKernels makes a set of the kernels that UNWEDGE_TEST_PACKAGES names,
 // in UNWEDGE_TEST_OUT where that is set.
 func TestRealKernels(t *testing.T) {
@@ -107,8 +117,11 @@ func TestRealKernels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(set.Kernels) < 8 {
+		t.Fatalf("%d kernels: %q", len(set.Kernels), set.Gone)
+	}
 	again, err := candidate.ListPackages(t.Context(), set.Pattern(), candidate.Options{})
-	if err != nil || len(again.Packages) != len(kernels) || len(again.Notes) > 0 {
+	if err != nil || len(again.Packages) != len(set.Kernels) || len(again.Notes) > 0 {
 		t.Fatalf("the set lists as %+v, %v", again, err)
 	}
 	for i, k := range set.Kernels {
@@ -121,9 +134,9 @@ func TestRealKernels(t *testing.T) {
 			t.Errorf("%s: bad %v, %v", k.Path, k.Bad, err)
 		}
 	}
-	r, err := packages.Select(again, packages.Selection{Good: set.Kernels[0].Version, Bad: set.Kernels[len(kernels)-1].Version})
-	if err != nil || len(r.Candidates) != len(kernels)-1 {
+	r, err := packages.Select(again, packages.Selection{Good: set.Kernels[0].Version, Bad: set.Kernels[len(set.Kernels)-1].Version})
+	if err != nil || len(r.Candidates) != len(set.Kernels)-1 {
 		t.Errorf("range %+v, %v", r, err)
 	}
-	t.Logf("%d kernels in %s, first bad %s", len(kernels), dir, set.FirstBad().Path)
+	t.Logf("%d kernels in %s, first bad %s, gone %q", len(set.Kernels), dir, set.FirstBad().Path, set.Gone)
 }
