@@ -135,17 +135,27 @@ func dumpMemory(ctx context.Context, pid int, socket, file string) (err error) {
 	return os.Chmod(file, 0o600) // QEMU makes it for reading only
 }
 
-// Load reads what the booted kernel's image says.
-func (g *Guest) Load(ctx context.Context) (*guestmem.Kernel, error) {
-	payload, err := g.Kernel.Payload(ctx)
+// Load reads what the booted kernel's image says, from the unpacked kernel that the
+// image cache holds.
+func (g *Guest) Load(ctx context.Context) (*guestmem.Kernel, error) { return load(ctx, *g.Kernel) }
+
+// LoadPacked does so from the kernel's file alone, without any cache.
+func (g *Guest) LoadPacked(ctx context.Context) (*guestmem.Kernel, error) {
+	k := *g.Kernel
+	k.Unpacked = ""
+	return load(ctx, k)
+}
+
+func load(ctx context.Context, k kernel.Kernel) (*guestmem.Kernel, error) {
+	payload, err := k.Payload(ctx)
 	if err != nil {
 		return nil, err
 	}
-	table, err := kallsyms.Parse(payload, g.Kernel.Arch)
+	table, err := kallsyms.Parse(payload, k.Arch)
 	if err != nil {
 		return nil, err
 	}
-	return guestmem.LoadKernel(payload, g.Kernel.Arch, table)
+	return guestmem.LoadKernel(payload, k.Arch, table)
 }
 
 // Debug is the debug information of a kernel.

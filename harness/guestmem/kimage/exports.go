@@ -3,13 +3,26 @@ package kimage
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
+
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // wanted is the exported data that is looked for where kallsyms has text only
 // (CONFIG_KALLSYMS_ALL off, as in Debian's arm64 kernels before 6.12).
-var wanted = []string{
-	"init_task", "jiffies_64", "jiffies", "kimage_voffset", "phys_base", "__per_cpu_offset", "nr_cpu_ids", "memstart_addr",
+func wanted(a arch.Arch) []string {
+	// First one that is a string of nothing else.
+	first := "phys_base"
+	if a == arch.AArch64 {
+		first = "kimage_voffset"
+	}
+	return []string{first, "init_task", "jiffies_64", "__per_cpu_offset", "nr_cpu_ids"}
 }
+
+// near is how far the parts of the export tables are from one another at most, in
+// a distribution's kernel: they take half a MiB (include/asm-generic/vmlinux.lds.h,
+// RO_DATA).
+const near = 1 << 20
 
 // findExports finds exported symbols by __ksymtab, whose entries are three
 // 32-bit distances: to the symbol, to its name and to its namespace
@@ -17,14 +30,30 @@ var wanted = []string{
 // The tables have no header, so the names are looked for first, and then what
 // points to them.
 func (img *Image) findExports(names []string) map[string]uint64 {
+	names = slices.DeleteFunc(names, func(n string) bool {
+		_, ok := img.Symbols.Lookup(n)
+		return ok
+	})
+	if len(names) == 0 {
+		return nil
+	}
+	all := len(img.payload)
+	if at := img.strings(names[0], 0, all); len(at) == 1 {
+		out := img.exportsIn(names, max(0, int(at[0])-near), min(all, int(at[0])+near))
+		if _, ok := out[names[0]]; ok {
+			return out
+		}
+	}
+	return img.exportsIn(names, 0, all)
+}
+
+// exportsIn looks for them in a part of the file.
+func (img *Image) exportsIn(names []string, from, to int) map[string]uint64 {
 	out := map[string]uint64{}
 	targets := map[uint64]string{}
 	var filter [1 << 13]byte // a bit for each value of 16 low bits
 	for _, n := range names {
-		if _, ok := img.Symbols.Lookup(n); ok {
-			continue
-		}
-		for _, at := range img.strings(n) {
+		for _, at := range img.strings(n, from, to) {
 			targets[at] = n
 			filter[at>>3&0x1fff] |= 1 << (at & 7)
 		}
@@ -33,7 +62,7 @@ func (img *Image) findExports(names []string) map[string]uint64 {
 		return out
 	}
 	b := img.payload
-	for i := 4; i+4 <= len(b); i += 4 {
+	for i := from&^3 + 4; i+4 <= to; i += 4 {
 		at := uint64(i) + uint64(int64(int32(binary.LittleEndian.Uint32(b[i:]))))
 		if filter[at>>3&0x1fff]&(1<<(at&7)) == 0 {
 			continue
@@ -51,17 +80,20 @@ func (img *Image) findExports(names []string) map[string]uint64 {
 	return out
 }
 
-// strings returns where the whole string stands in the file; at most 64 times.
-func (img *Image) strings(s string) []uint64 {
+// strings returns where the whole string stands in a part of the file; at most 64
+// times.
+func (img *Image) strings(s string, from, to int) []uint64 {
 	var out []uint64
-	pat := append(append([]byte{0}, s...), 0)
-	for at := 0; len(out) < 64; {
-		i := bytes.Index(img.payload[at:], pat)
+	pat := append([]byte(s), 0)
+	for at := from; len(out) < 64; {
+		i := bytes.Index(img.payload[at:to], pat)
 		if i < 0 {
 			break
 		}
-		out = append(out, uint64(at+i+1))
-		at += i + 1
+		if at += i; at > 0 && img.payload[at-1] == 0 {
+			out = append(out, uint64(at))
+		}
+		at++
 	}
 	return out
 }

@@ -39,7 +39,7 @@ func Load(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, error) {
 	if err := img.findBounds(); err != nil {
 		return nil, err
 	}
-	img.exports = img.findExports(wanted)
+	img.exports = img.findExports(wanted(a))
 	raw, ok := img.btf()
 	if !ok {
 		return nil, fmt.Errorf("read kernel image: %w", ErrNoBTF)
@@ -174,7 +174,13 @@ func (img *Image) Bytes(addr, size uint64) (b []byte, ok bool) {
 // its newline: what a kernel in memory is known by.
 func (img *Image) Banner() (addr uint64, text []byte, ok bool) {
 	const prefix = "Linux version "
-	for at := 0; ; {
+	at := 0
+	if addr, ok := img.Symbols.Lookup("linux_banner"); ok {
+		if off, ok := img.Symbols.FileOffset(addr); ok && off < uint64(len(img.payload)) {
+			at = int(off) // no need to search all before it
+		}
+	}
+	for {
 		i := bytes.Index(img.payload[at:], []byte(prefix))
 		if i < 0 {
 			return 0, nil, false

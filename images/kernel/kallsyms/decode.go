@@ -3,6 +3,7 @@ package kallsyms
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 )
@@ -32,25 +33,41 @@ func (l *layout) decode(b []byte, f *elf64.File) (*Table, bool) {
 }
 
 func (l *layout) expand(b []byte) ([]Symbol, bool) {
-	syms := make([]Symbol, l.count)
+	size := 0
 	pos := l.names
-	var buf []byte
-	for i := range syms {
+	for range l.count {
 		tokens, next, ok := nameAt(b, pos)
 		if !ok {
 			return nil, false
 		}
-		pos, buf = next, buf[:0]
+		pos = next
+		n := 0
 		for _, t := range tokens {
-			buf = append(buf, l.tokens[t]...)
-			if len(buf) > maxName {
-				return nil, false
-			}
+			n += len(l.tokens[t])
 		}
-		if len(buf) < 2 || !letter(buf[0]) {
+		if n < 2 || n > maxName {
 			return nil, false
 		}
-		syms[i] = Symbol{Type: buf[0], Name: string(buf[1:])}
+		size += n
+	}
+	// All names are one string: a hundred thousand of them would each cost an
+	// allocation.
+	var all strings.Builder
+	all.Grow(size)
+	syms := make([]Symbol, l.count)
+	pos = l.names
+	for i := range syms {
+		tokens, next, _ := nameAt(b, pos)
+		pos = next
+		start := all.Len()
+		for _, t := range tokens {
+			all.Write(l.tokens[t])
+		}
+		name := all.String()[start:] // the room is there, so that it stays where it is
+		if !letter(name[0]) {
+			return nil, false
+		}
+		syms[i] = Symbol{Type: name[0], Name: name[1:]}
 	}
 	return syms, true
 }
@@ -110,14 +127,13 @@ func distances(entries []byte, m addressing) (dist []int64, fixed int, ok bool) 
 	return dist, fixed, ordered && (m != absolutePercpu || fixed < len(dist))
 }
 
-// address turns the entries into addresses and checks them.
-func (l *layout) address(b []byte, f *elf64.File, names []Symbol, at offsetTable, m addressing) (*Table, bool) {
+// address turns the entries into the addresses of syms and checks them.
+func (l *layout) address(b []byte, f *elf64.File, syms []Symbol, at offsetTable, m addressing) (*Table, bool) {
 	dist, fixed, ok := distances(b[at.off:at.off+4*l.count], m)
 	if !ok {
 		return nil, false
 	}
-	syms := slices.Clone(names)
-	base, image, ok := bases(b, f, names, dist, at, m)
+	base, image, ok := bases(b, f, syms, dist, at, m)
 	if !ok {
 		return nil, false
 	}

@@ -39,20 +39,12 @@ type Table struct {
 	base   uint64   // address of the payload's first byte, for raw Images
 	elf    *elf64.File
 	size   uint64
-	byName func() map[string]int
+	byName func() *index
 }
 
 func newTable(syms []Symbol, base uint64, f *elf64.File, size int) *Table {
 	t := &Table{syms: syms, base: base, elf: f, size: uint64(size)}
-	t.byName = sync.OnceValue(func() map[string]int {
-		m := make(map[string]int, len(syms))
-		for i, s := range syms {
-			if _, dup := m[s.Name]; !dup {
-				m[s.Name] = i
-			}
-		}
-		return m
-	})
+	t.byName = sync.OnceValue(func() *index { return newIndex(syms) })
 	return t
 }
 
@@ -65,7 +57,7 @@ func (t *Table) All() iter.Seq[Symbol] { return slices.Values(t.syms) }
 // Lookup returns the address of the symbol of exactly that name; of the first
 // one where static symbols share a name.
 func (t *Table) Lookup(name string) (addr uint64, ok bool) {
-	i, ok := t.byName()[name]
+	i, ok := t.byName().find(t.syms, name)
 	if !ok {
 		return 0, false
 	}
