@@ -3,6 +3,8 @@ package doctor
 import (
 	"slices"
 	"strings"
+
+	"github.com/unwedge/unwedge/images/hostpkg"
 )
 
 // Found is one Need and whether it is there.
@@ -42,12 +44,7 @@ func Examine(h Host) Examination {
 		}
 		e.Found = append(e.Found, f)
 	}
-	for _, m := range Managers() {
-		if _, err := h.LookPath(program[m]); err == nil {
-			e.Manager = m
-			break
-		}
-	}
+	e.Manager = hostpkg.Detect(h.LookPath)
 	return e
 }
 
@@ -86,25 +83,12 @@ func (e Examination) Command() (command string, unpackaged []string) {
 
 // CommandFor is Command for another package manager.
 func (e Examination) CommandFor(m Manager) (cmd string, unpackaged []string) {
-	var packages []string
+	var packages []hostpkg.Packages
 	for _, f := range e.Missing() {
-		p := f.Packages[m]
-		if p == "" {
+		if f.Packages[m] == "" {
 			unpackaged = append(unpackaged, f.Name)
-			continue
 		}
-		for _, one := range strings.Fields(p) {
-			if !slices.Contains(packages, one) {
-				packages = append(packages, one)
-			}
-		}
+		packages = append(packages, f.Packages)
 	}
-	if len(packages) == 0 || command[m] == "" {
-		return "", unpackaged
-	}
-	sudo := "sudo "
-	if e.root {
-		sudo = ""
-	}
-	return sudo + command[m] + " " + strings.Join(packages, " "), unpackaged
+	return hostpkg.Command(m, e.root, packages...), unpackaged
 }

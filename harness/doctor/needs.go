@@ -2,33 +2,24 @@
 // each is for, and which command installs it. It installs nothing.
 package doctor
 
-import "github.com/unwedge/unwedge/scenarios/arch"
+import (
+	"github.com/unwedge/unwedge/images/hostpkg"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
 
 // Manager is a package manager.
-type Manager string
+type Manager = hostpkg.Manager
 
 // The package managers whose commands are known.
 const (
-	APT    Manager = "apt"
-	DNF    Manager = "dnf"
-	Pacman Manager = "pacman"
-	Zypper Manager = "zypper"
+	APT    = hostpkg.APT
+	DNF    = hostpkg.DNF
+	Pacman = hostpkg.Pacman
+	Zypper = hostpkg.Zypper
 )
 
-// Managers lists them in the order they are looked for: the native one of a
-// distribution first (Fedora and others package apt too).
-func Managers() []Manager { return []Manager{DNF, Pacman, Zypper, APT} }
-
-// command is how each installs packages.
-var command = map[Manager]string{
-	APT:    "apt-get install -y --no-install-recommends",
-	DNF:    "dnf install -y",
-	Pacman: "pacman -S --needed",
-	Zypper: "zypper install -y",
-}
-
-// program is what a manager's presence is told by.
-var program = map[Manager]string{APT: "apt-get", DNF: "dnf", Pacman: "pacman", Zypper: "zypper"}
+// Managers lists them in the order they are looked for.
+func Managers() []Manager { return hostpkg.Managers() }
 
 // Need is one thing that unwedge uses.
 type Need struct {
@@ -37,7 +28,7 @@ type Need struct {
 	// For says what it is used for.
 	For string
 	// Packages hold it, by manager; a manager that is not there has none.
-	Packages map[Manager]string
+	Packages hostpkg.Packages
 	// Optional is true where unwedge does most of its work without it.
 	Optional bool
 }
@@ -45,7 +36,7 @@ type Need struct {
 // Needs lists everything, the indispensable first.
 func Needs() []Need {
 	var needs []Need
-	qemu := map[arch.Arch]map[Manager]string{
+	qemu := map[arch.Arch]hostpkg.Packages{
 		arch.X86_64:  {APT: "qemu-system-x86", DNF: "qemu-system-x86-core", Pacman: "qemu-system-x86", Zypper: "qemu-x86"},
 		arch.AArch64: {APT: "qemu-system-arm", DNF: "qemu-system-aarch64-core", Pacman: "qemu-system-aarch64", Zypper: "qemu-arm"},
 	}
@@ -53,23 +44,15 @@ func Needs() []Need {
 		needs = append(needs, Need{Name: a.Facts().QEMU, For: "boots " + string(a) + " guests", Packages: qemu[a]})
 	}
 	return append(needs,
-		Need{Name: "mke2fs", For: "makes the guests' disks", Packages: all("e2fsprogs")},
+		Need{Name: "mke2fs", For: "makes the guests' disks", Packages: hostpkg.Everywhere("e2fsprogs")},
 		Need{Name: "apt-get", For: "fetches kernels and images' packages from the Debian archive, signatures checked",
-			Packages: map[Manager]string{DNF: "apt", Pacman: "apt"}},
+			Packages: hostpkg.Packages{DNF: "apt", Pacman: "apt"}},
 		Need{Name: "/usr/share/keyrings/debian-archive-keyring.gpg", For: "checks the Debian archive's signatures",
-			Packages: map[Manager]string{APT: "debian-archive-keyring", DNF: "debian-keyring", Pacman: "debian-archive-keyring", Zypper: "debian-archive-keyring"}},
-		Need{Name: "mmdebstrap", For: "unpacks the root file system that dracut runs in", Packages: map[Manager]string{APT: "mmdebstrap", DNF: "mmdebstrap"}},
-		Need{Name: "arch-test", For: "lets mmdebstrap unpack a foreign architecture", Packages: map[Manager]string{APT: "arch-test"}, Optional: true},
+			Packages: hostpkg.Packages{APT: "debian-archive-keyring", DNF: "debian-keyring", Pacman: "debian-archive-keyring", Zypper: "debian-archive-keyring"}},
+		Need{Name: "mmdebstrap", For: "unpacks the root file system that dracut runs in", Packages: hostpkg.Packages{APT: "mmdebstrap", DNF: "mmdebstrap"}},
+		Need{Name: "arch-test", For: "lets mmdebstrap unpack a foreign architecture", Packages: hostpkg.Packages{APT: "arch-test"}, Optional: true},
 		Need{Name: "qemu-aarch64-static", For: "runs dracut in an aarch64 root on another host",
-			Packages: map[Manager]string{APT: "qemu-user-static binfmt-support", DNF: "qemu-user-static", Pacman: "qemu-user-static qemu-user-static-binfmt", Zypper: "qemu-linux-user"}},
-		Need{Name: "unshare", For: "keeps the mounts of an image build to itself", Packages: all("util-linux")},
+			Packages: hostpkg.Packages{APT: "qemu-user-static binfmt-support", DNF: "qemu-user-static", Pacman: "qemu-user-static qemu-user-static-binfmt", Zypper: "qemu-linux-user"}},
+		Need{Name: "unshare", For: "keeps the mounts of an image build to itself", Packages: hostpkg.Everywhere("util-linux")},
 	)
-}
-
-func all(name string) map[Manager]string {
-	m := map[Manager]string{}
-	for _, mgr := range Managers() {
-		m[mgr] = name
-	}
-	return m
 }
