@@ -84,6 +84,9 @@ func (a *app) build(ctx context.Context, tree string, f buildFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := kbuild.Check(ctx, spec); err != nil {
+		return a.buildFailed(err)
+	}
 	b, err := kbuild.Build(ctx, spec)
 	d.close()
 	if err != nil {

@@ -142,6 +142,9 @@ func Build(ctx context.Context, s Spec) (*Built, error) {
 	if err := s.configure(ctx, m); err != nil {
 		return nil, err
 	}
+	if err := s.checkConfigured(ctx); err != nil {
+		return nil, err
+	}
 	targets := s.Targets
 	if targets == nil {
 		targets = []string{images[s.Arch].target}
@@ -174,9 +177,7 @@ func (s Spec) Configure(ctx context.Context) error {
 }
 
 // Tools finds what the Spec is built with.
-func (s Spec) Tools() (toolchain.Tools, error) {
-	return toolchain.Find(toolchain.Request{Arch: s.Arch, LLVM: s.LLVM, Cross: s.Cross, NoCcache: s.NoCcache})
-}
+func (s Spec) Tools() (toolchain.Tools, error) { return toolchain.Find(s.request()) }
 
 // built finds what a build left.
 func (s Spec) built() (*Built, error) {

@@ -38,7 +38,7 @@ func (s Spec) open(ctx context.Context) (_ *maker, err error) {
 	if m.tools, err = s.Tools(); err != nil {
 		var missing *toolchain.MissingError
 		if errors.As(err, &missing) {
-			return nil, &HostError{Kind: ErrToolchain, Step: "configure", Line: missing.Tool + " is not installed", Advice: missing.Advice}
+			return nil, &HostError{Kind: ErrToolchain, Step: "configure", Line: missing.Tool + " is not installed", Advice: asCommand(missing.Command)}
 		}
 		return nil, err
 	}

@@ -52,15 +52,15 @@ var prefixes = map[arch.Arch][]string{
 // MissingError says that a program is not installed.
 type MissingError struct {
 	Tool string
-	// Advice is how to install it.
-	Advice string
+	// Command installs it, "" where that is not known.
+	Command string
 }
 
 func (e *MissingError) Error() string {
-	if e.Advice == "" {
+	if e.Command == "" {
 		return e.Tool + " is not installed"
 	}
-	return e.Tool + " is not installed: " + e.Advice
+	return fmt.Sprintf("%s is not installed: install with `%s`", e.Tool, e.Command)
 }
 
 // Find chooses the compiler and the linker. It only looks them up; Check tries them.
@@ -80,7 +80,7 @@ func Find(r Request) (Tools, error) {
 	}
 	for _, tool := range []string{"make", t.CC, t.LD} {
 		if !there(tool) {
-			return t, &MissingError{tool, advice(r.Arch, tool)}
+			return t, &MissingError{tool, install(t.holders(r.Arch, tool).packages)}
 		}
 	}
 	t.Ccache = !r.NoCcache && there("ccache")

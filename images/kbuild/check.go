@@ -1,0 +1,53 @@
+package kbuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/unwedge/unwedge/images/kbuild/toolchain"
+)
+
+// Check says whether this host can build the Spec, before anything is built: a
+// *HostError of ErrToolchain where it cannot. It takes a second or two.
+func Check(ctx context.Context, s Spec) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	findings, err := toolchain.Check(ctx, s.request())
+	return broken(findings, err)
+}
+
+func (s Spec) request() toolchain.Request {
+	return toolchain.Request{
+		Arch: s.Arch, LLVM: s.LLVM, Cross: s.Cross, NoCcache: s.NoCcache,
+		Source: s.Source, Config: filepath.Join(s.Output, ".config"),
+	}
+}
+
+// checkConfigured looks for what the finished configuration asks of the host.
+func (s Spec) checkConfigured(ctx context.Context) error {
+	findings, err := toolchain.CheckConfig(ctx, s.request())
+	return broken(findings, err)
+}
+
+// broken makes a HostError of what was found.
+func broken(findings []toolchain.Finding, err error) error {
+	if err == nil {
+		err = toolchain.Err(findings)
+	}
+	var b *toolchain.BrokenError
+	if !errors.As(err, &b) {
+		return err
+	}
+	return &HostError{Kind: ErrToolchain, Step: "check", Line: b.Error(), Advice: asCommand(b.Command)}
+}
+
+// asCommand puts an installation into words.
+func asCommand(command string) string {
+	if command == "" {
+		return ""
+	}
+	return fmt.Sprintf("install with `%s`", command)
+}

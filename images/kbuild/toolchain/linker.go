@@ -1,0 +1,92 @@
+package toolchain
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// emulation is a mode of the linker that a kernel's build uses.
+type emulation struct {
+	// names of which one is enough: bare-metal toolchains and those of
+	// distributions differ.
+	names []string
+	flags []string // the compiler's, for an object of it
+	use   string
+}
+
+// emulations by architecture: arch/x86/Makefile and arch/x86/boot/Makefile, whose
+// real-mode code is linked as elf_i386; arch/arm64/Makefile, which takes aarch64elf
+// or else aarch64linux.
+var emulations = map[arch.Arch][]emulation{
+	arch.X86_64: {
+		{names: []string{"elf_x86_64"}, flags: []string{"-m64"}, use: "links the kernel"},
+		{names: []string{"elf_i386"}, flags: []string{"-m32"}, use: "links the kernel's boot code"},
+	},
+	arch.AArch64: {{names: []string{"aarch64elf", "aarch64linux"}, use: "links the kernel"}},
+}
+
+// links are the ways in which a kernel's build links, each with a linker script of
+// its own inside binutils' ldscripts: .xr, .xs and .x.
+var links = []struct{ name, flag string }{{"relocatable", "-r"}, {"shared", "-shared"}, {"static", "-estart"}}
+
+// linker asks the linker which emulations it has, and then tries them: a list says
+// nothing of scripts that are missing.
+func (c *checker) linker(ctx context.Context) error {
+	if c.isFound(c.tools.LD) || c.isFound(c.tools.CC) {
+		return nil
+	}
+	listed := c.listed(ctx)
+	for i, e := range emulations[c.Arch] {
+		name := e.names[0]
+		if len(listed) > 0 {
+			at := slices.IndexFunc(e.names, func(n string) bool { return slices.Contains(listed, n) })
+			if at < 0 {
+				c.found(c.tools.LD, fmt.Sprintf("it has no emulation %s, only %s", strings.Join(e.names, " or "), strings.Join(listed, ", ")))
+				continue
+			}
+			name = e.names[at]
+		}
+		object := fmt.Sprintf("%s/link%d.o", c.dir, i)
+		if out, err := c.compile(ctx, object, e.flags...); err != nil {
+			if ctx.Err() == nil {
+				c.found(c.tools.CC, fmt.Sprintf("it cannot compile %s code: %s", strings.Join(e.flags, " "), first(out, err)))
+			}
+			continue
+		}
+		c.tryLinks(ctx, name, object)
+	}
+	return nil
+}
+
+// listed reads the emulations that `ld -V` lists; none for LLVM's linker, which
+// does not say.
+func (c *checker) listed(ctx context.Context) []string {
+	out, err := c.run(ctx, c.tools.LD, "-V")
+	if err != nil {
+		return nil
+	}
+	_, list, ok := strings.Cut(out, "Supported emulations:")
+	if !ok {
+		return nil
+	}
+	return strings.Fields(list)
+}
+
+func (c *checker) tryLinks(ctx context.Context, name, object string) {
+	for _, l := range links {
+		out, err := c.run(ctx, c.tools.LD, "-m", name, l.flag, "-z", "noexecstack", "-o", c.dir+"/linked", object)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		problem := fmt.Sprintf("a %s link for %s fails: %s", l.name, name, first(out, err))
+		if strings.Contains(out, "cannot open linker script file") {
+			problem = fmt.Sprintf("the script of its emulation %s is missing, so its package is broken: %s", name, first(out, err))
+		}
+		c.found(c.tools.LD, problem)
+		return // one is enough to know
+	}
+}
