@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/mirror"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -64,7 +65,7 @@ func ArchiveHeaders(ctx context.Context, release, version, suite string, opts Op
 // the files may change. That none are known is a *NotFoundError.
 func (c *Candidate) FindHeaders(ctx context.Context, opts Options) (Headers, error) {
 	if c.HeadersDir != "" {
-		return Headers{Dir: c.HeadersDir}, checkHeaders(c.HeadersDir)
+		return Headers{Dir: c.HeadersDir}, checkHeaders(c.HeadersDir, c.Kernel.Arch)
 	}
 	if spec, ok := strings.CutPrefix(c.Origin, "deb:"); ok {
 		spec, suite, _ := strings.Cut(spec, "@")
@@ -73,11 +74,11 @@ func (c *Candidate) FindHeaders(ctx context.Context, opts Options) (Headers, err
 		return ArchiveHeaders(ctx, c.Kernel.Release, version, suite, opts)
 	}
 	if isDir(c.Origin) {
-		return Headers{Dir: c.Origin}, checkHeaders(c.Origin)
+		return Headers{Dir: c.Origin}, checkHeaders(c.Origin, c.Kernel.Arch)
 	}
 	if c.ModulesDir != "" {
 		// Documentation/kbuild/modules.rst: /lib/modules/RELEASE/build.
-		if build, err := filepath.EvalSymlinks(filepath.Join(c.ModulesDir, "build")); err == nil && checkHeaders(build) == nil {
+		if build, err := filepath.EvalSymlinks(filepath.Join(c.ModulesDir, "build")); err == nil && checkHeaders(build, c.Kernel.Arch) == nil {
 			return Headers{Dir: build}, nil
 		}
 	}
@@ -86,11 +87,19 @@ func (c *Candidate) FindHeaders(ctx context.Context, opts Options) (Headers, err
 
 // checkHeaders makes sure that modules can be built with a directory: it has the
 // kernel's Makefile and what a build, or `make modules_prepare`, makes.
-func checkHeaders(dir string) error {
+func checkHeaders(dir string, a arch.Arch) error {
 	for _, name := range []string{"Makefile", "include/generated/autoconf.h"} {
 		if firstFile(filepath.Join(dir, name)) == "" {
 			return &NotFoundError{dir, "modules cannot be built with it, for it has no " + name + ": is the kernel built there?"}
 		}
+	}
+	cfg, err := kernel.ReadConfig(filepath.Join(dir, ".config"))
+	if err != nil {
+		return err
+	}
+	option := map[arch.Arch]string{arch.X86_64: "CONFIG_X86_64", arch.AArch64: "CONFIG_ARM64"}[a]
+	if cfg.Get(option) != "y" {
+		return &NotFoundError{dir, "modules for " + string(a) + " cannot be built with it: it is configured without " + option}
 	}
 	return nil
 }

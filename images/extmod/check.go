@@ -102,7 +102,8 @@ func checkSignature(m *Module, f *Facts, p *Prediction) {
 	}
 }
 
-// checkFormat is what the kernel asks of the ELF file.
+// checkFormat is what the kernel asks of the ELF file. Since 6.4 the module's part
+// that becomes its struct module must have the kernel's size.
 func checkFormat(m *Module, f *Facts, p *Prediction) {
 	want := map[arch.Arch]uint16{arch.X86_64: elf64.MachineX86_64, arch.AArch64: elf64.MachineAArch64}[f.Arch]
 	switch {
@@ -110,6 +111,12 @@ func checkFormat(m *Module, f *Facts, p *Prediction) {
 		p.refuse(RefusedFormat, "ENOEXEC", fmt.Sprintf("it is for another machine than %s (ELF machine %d)", f.Arch, m.Machine))
 	case m.lacks != "":
 		p.refuse(RefusedFormat, "ENOEXEC", "it has not "+m.lacks)
+	case !f.atLeast(6, 4):
+	case f.StructSize == 0:
+		p.note("the size of the kernel's struct module is not known, for no module of it is there: it was not compared")
+	case m.StructSize != f.StructSize:
+		p.refuse(RefusedFormat, "ENOEXEC", fmt.Sprintf("its struct module has %d bytes, and this kernel's %d", m.StructSize, f.StructSize),
+			fmt.Sprintf("module %s: %s section size must match the kernel's built struct module size at run time", m.Name, thisModule))
 	}
 }
 

@@ -216,6 +216,17 @@ func TestCheck(t *testing.T) {
 			want:   extmod.Prediction{Verdict: extmod.RefusedFormat, Errno: "ENOEXEC"},
 		},
 		{
+			name:  "another struct module",
+			facts: func(f *extmod.Facts) { f.Release, f.StructSize = "6.4.0", 1088 },
+			want: extmod.Prediction{Verdict: extmod.RefusedFormat, Errno: "ENOEXEC",
+				Lines: []string{"module probe: .gnu.linkonce.this_module section size must match the kernel's built struct module size at run time"}},
+		},
+		{
+			name:  "another struct module, before 6.4",
+			facts: func(f *extmod.Facts) { f.Release, f.StructSize = "6.3.13", 1088 },
+			want:  extmod.Prediction{Verdict: extmod.Loads},
+		},
+		{
 			name:  "unsigned, by the configuration",
 			facts: func(f *extmod.Facts) { f.Config = config(t, "CONFIG_MODULE_SIG=y", "CONFIG_MODULE_SIG_FORCE=y") },
 			want:  extmod.Prediction{Verdict: extmod.RefusedSignature, Errno: "EKEYREJECTED", Lines: []string{"Loading of unsigned module is rejected"}},
@@ -461,7 +472,7 @@ func TestGather(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Vermagic != magic || f.Release != release || f.Arch != arch.X86_64 || f.Strict {
+	if f.Vermagic != magic || f.Release != release || f.Arch != arch.X86_64 || f.Strict || f.StructSize != 1024 {
 		t.Errorf("%+v", f)
 	}
 	for name, want := range map[string]extmod.Export{

@@ -29,6 +29,9 @@ type Facts struct {
 	// Exports are the symbols that modules may use, those of other modules among
 	// them where they are known; nil where nothing is known of them.
 	Exports map[string]Export
+	// StructSize is the size of the kernel's struct module, in bytes; 0 where it is
+	// not known.
+	StructSize uint64
 	// Config is the kernel's configuration; nil where it is not known.
 	Config *kernel.Config
 	// Cmdline are the words of the kernel command line.
@@ -168,18 +171,19 @@ func (f *Facts) fromHeaders(dir string) error {
 	return nil
 }
 
-// fromModules takes what the named modules export, and the vermagic of any where
-// the image did not tell it.
+// fromModules takes what the named modules export; the size of struct module, and
+// the vermagic where the image did not tell it, are in any.
 func (f *Facts) fromModules(dir string, names []string) error {
-	if dir == "" || len(names) == 0 && f.Vermagic != "" {
+	if dir == "" {
 		return nil
 	}
 	set, err := modules.Open(dir)
 	if err != nil {
 		return err
 	}
-	if f.Vermagic == "" && len(names) == 0 {
-		names = []string{"virtio_rng", "virtio_net", "loop", "ext4"} // one of which every distribution has
+	exports := len(names) > 0 && f.Exports != nil
+	if all := set.Names(); len(names) == 0 && len(all) > 0 {
+		names = all[:1]
 	}
 	load, _, err := set.Load(names...)
 	if err != nil {
@@ -198,7 +202,11 @@ func (f *Facts) fromModules(dir string, names []string) error {
 			f.Vermagic = magic
 			f.source("vermagic", "the packaged module "+m.Name)
 		}
-		if f.Exports == nil || len(m.Exports) == 0 {
+		if f.StructSize == 0 && m.StructSize != 0 {
+			f.StructSize = m.StructSize
+			f.source("size of struct module", "the packaged module "+m.Name)
+		}
+		if !exports || len(m.Exports) == 0 {
 			continue
 		}
 		for name, x := range m.Exports {

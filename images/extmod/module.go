@@ -29,6 +29,8 @@ type Module struct {
 	Undefined []Undefined
 	// Exports are the names it exports, with their CRCs.
 	Exports map[string]Export
+	// StructSize is how many bytes the module has for its struct module.
+	StructSize uint64
 	// Signed says that a signature is appended.
 	Signed bool
 	// lacks names what the file must have and has not, "" if nothing.
@@ -129,6 +131,7 @@ func (m *Module) readName(f *elf64.File) {
 		m.lacks = thisModule
 	} else {
 		m.Name, _ = text(b[:nameOffset+nameSize], nameOffset)
+		m.StructSize = sec.Size
 	}
 	if name, ok := m.info("name"); ok {
 		m.Name, _ = text([]byte(name+"\x00"), 0)

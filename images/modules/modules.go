@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -113,6 +114,9 @@ func eachLine(p string, f func(string)) error {
 	}
 	return nil
 }
+
+// Names lists the modules that have a file, in alphabetical order.
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.paths)) }
 
 // Load returns the modules to load for the given names, dependencies first,
 // each once. Names that are built into the kernel need nothing. missing lists
