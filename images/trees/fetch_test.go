@@ -376,6 +376,19 @@ func TestMeter(t *testing.T) {
 	}
 }
 
+// A server that never stops talking is not listened to for ever.
+func TestEndlessAnswer(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\nexec yes '0123456789012345678901234567890123456789\trefs/heads/x'\n"
+	if err := os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	if _, err := git(t.Context(), command{dir: dir, args: []string{"ls-remote", "x"}}); err == nil {
+		t.Error("no error")
+	}
+}
+
 func TestComplaint(t *testing.T) {
 	for text, want := range map[string]string{
 		"fatal: unable to access 'https://x/': Could not resolve host: x\n":                                           "Could not resolve host: x",

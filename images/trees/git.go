@@ -40,9 +40,9 @@ func git(ctx context.Context, c command) (string, error) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr = &capped{b: &out}, &limited{b: &said}
 	if c.progress != nil {
-		cmd.Stderr = io.MultiWriter(&limited{b: &said}, c.progress)
+		cmd.Stderr = io.MultiWriter(cmd.Stderr, c.progress)
 	}
 	err := cmd.Run()
 	switch {
@@ -140,6 +140,18 @@ func (l *limited) Write(p []byte) (int, error) {
 		l.b.Next(over)
 	}
 	return len(p), nil
+}
+
+// capped refuses more than a server with a sane number of refs says: linux-stable
+// has some 500 KB of them.
+type capped struct{ b *bytes.Buffer }
+
+func (c *capped) Write(p []byte) (int, error) {
+	const most = 64 << 20
+	if c.b.Len()+len(p) > most {
+		return 0, fmt.Errorf("more than %d MiB", most>>20)
+	}
+	return c.b.Write(p)
 }
 
 // isRepo says whether a directory is a bare repository.
