@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -150,11 +151,33 @@ func (x *experiments) senseless(name probe.Name) string {
 			return "the machine was started without a place to plug a device into"
 		}
 	}
-	if d.Cause != diagnose.CauseEntropy && d.Confidence == diagnose.Certain {
+	switch {
+	case d.Cause == diagnose.CauseEntropy:
+		return ""
+	case d.Confidence == diagnose.Certain:
 		return fmt.Sprintf("the cause is certain, and it is %s: random numbers would change nothing", d.Cause)
+	case x.seeded():
+		return "the guest's generator of random numbers was ready before it hung"
 	}
 	return ""
 }
+
+// seeded says that the guest has said that its generator is ready.
+func (x *experiments) seeded() bool {
+	if n := len(x.res.Reports); n > 0 && x.res.Reports[n-1].CRNG {
+		return true
+	}
+	done := []byte(seededWords)
+	if x.view != nil && bytes.Contains(x.view.Log, done) {
+		return true
+	}
+	log, err := readLog(filepath.Join(x.req.Dir, rundir.Console))
+	return err == nil && bytes.Contains(log, done)
+}
+
+// seededWords are the kernel's when its generator is ready (drivers/char/random.c,
+// _credit_init_bits; crng_reseed before 5.18).
+const seededWords = "random: crng init done"
 
 // rewind puts the guest back to where it hung, paused.
 func (x *experiments) rewind(ctx context.Context) error {

@@ -59,7 +59,11 @@ func reacts(f *fake, cmd string) {
 // probePlays are what a guest can do when it is experimented on.
 var probePlays = map[string]play{
 	"probe-reacts": hangsThen(reacts),
-	"probe-deaf":   hangsThen(nil),
+	"probe-seeded-before": {cont: func(f *fake) {
+		hello(f)
+		f.print("[    0.300000] random: crng init done")
+	}},
+	"probe-deaf": hangsThen(nil),
 	"probe-sees": hangsThen(func(f *fake, cmd string) {
 		if cmd == "device_add" {
 			f.print("[   30.000000] pci 0000:01:00.0: [1af4:1044] type 00 class 0x00ff00")
@@ -200,6 +204,23 @@ func TestProbingIsInterruptible(t *testing.T) {
 				t.Errorf("error %v, want the context's cause", err)
 			}
 		})
+	}
+}
+
+// What a probe would not show is not tried: here the guest has random numbers, and
+// no task is known that could be made to go on.
+func TestSenselessProbesAreRefused(t *testing.T) {
+	t.Parallel()
+	req := request(t, "probe-seeded-before", &quick)
+	req.Probes, req.Machine.Slot, req.Sleeper = probe.Names(), true, refusesSleeper
+	res, err := boot(t, req)
+	if err != nil || res.Outcome != scenarios.Hung || len(res.Probes) != 3 {
+		t.Fatalf("%v, %+v", err, res)
+	}
+	for i, want := range []string{"no task is known", "ready before it hung", "ready before it hung"} {
+		if p := res.Probes[i]; p.Outcome != probe.Refused || !strings.Contains(p.Why, want) || p.Shows != "" {
+			t.Errorf("%s: %s: %s, want it refused: %s", p.Name, p.Outcome, p.Why, want)
+		}
 	}
 }
 

@@ -162,7 +162,7 @@ func (t *trial) line(l console.Line) {
 	_, kernel := guestTime(l.Text)
 	if kernel {
 		_, text, _ = strings.Cut(text, "] ")
-		t.seeded = t.seeded || strings.HasPrefix(text, "random: crng init done")
+		t.seeded = t.seeded || strings.HasPrefix(text, seededWords)
 		t.saw = t.saw || strings.HasPrefix(text, "pci ")
 	}
 	if !kernel || userLine.MatchString(text) {

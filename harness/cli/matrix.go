@@ -28,6 +28,7 @@ type matrixFlags struct {
 	arch               []string
 	entropy, initramfs []string
 	jobs               int
+	probe              []string
 	json, verbose      bool
 }
 
@@ -42,7 +43,8 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 		Example: `  unwedge matrix                                     # the 8 cells of "distro"
   unwedge matrix -j 4 ./bzImage ./Image
   unwedge matrix -s tiny -s random deb:linux-image-cloud-amd64@trixie-backports
-  unwedge matrix --arch aarch64 --entropy none`,
+  unwedge matrix --arch aarch64 --entropy none
+  unwedge matrix --probe ./bzImage                   # experiment on each guest that hangs`,
 		RunE: func(c *cobra.Command, args []string) error { return a.matrix(c.Context(), args, f) },
 	}
 	fs := cmd.Flags()
@@ -51,6 +53,7 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 	fs.StringSliceVar(&f.entropy, "entropy", nil, "only these entropy sources")
 	fs.StringSliceVar(&f.initramfs, "initramfs", nil, "only these initramfs")
 	fs.IntVarP(&f.jobs, "jobs", "j", 1, "how many guests at a time; one per core is best")
+	addProbeFlag(cmd, &f.probe)
 	fs.BoolVar(&f.json, "json", false, "print the Results as a JSON list")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print the whole report of each cell, not only of those that failed")
 	return cmd
@@ -67,10 +70,15 @@ func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 	if f.jobs < 1 {
 		return usageError{fmt.Errorf("-j %d: use 1 or more", f.jobs)}
 	}
+	probes, err := parseProbes(f.probe)
+	if err != nil {
+		return err
+	}
 	p, err := a.planner()
 	if err != nil {
 		return err
 	}
+	p.Probes = probes
 	d := a.newDisplay()
 	defer d.close()
 	ctx = progress.With(ctx, d)

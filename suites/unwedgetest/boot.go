@@ -10,6 +10,8 @@ import (
 	"github.com/onsi/gomega"
 
 	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/scenarios"
@@ -24,6 +26,20 @@ func Boot(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario,
 	ginkgo.GinkgoHelper()
 	p, err := planner()
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return bootBy(ctx, p, c, sc, edit...)
+}
+
+// Probe is Boot, and where the guest hangs it is put to the experiments.
+func Probe(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario, probes ...probe.Name) *result.Result {
+	ginkgo.GinkgoHelper()
+	p, err := newPlanner()
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	p.Probes = probes
+	return bootBy(ctx, p, c, sc)
+}
+
+func bootBy(ctx ginkgo.SpecContext, p *plan.Planner, c *candidate.Candidate, sc scenarios.Scenario, edit ...func(*harness.Request)) *result.Result {
+	ginkgo.GinkgoHelper()
 	req, err := p.Request(withProgress(ctx), sc, c)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "prepare the boot of %s", sc.Name)
 	req.Dir, err = OutDir()

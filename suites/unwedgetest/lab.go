@@ -20,7 +20,9 @@ import (
 
 // planner is the process's one Planner, over the same cache and state as the
 // command line's, so that what one has made the other finds.
-var planner = sync.OnceValues(func() (*plan.Planner, error) {
+var planner = sync.OnceValues(newPlanner)
+
+func newPlanner() (*plan.Planner, error) {
 	p, err := plan.New("suite")
 	if err != nil {
 		return nil, err
@@ -33,7 +35,7 @@ var planner = sync.OnceValues(func() (*plan.Planner, error) {
 		return nil, fmt.Errorf("UNWEDGE_ACCEL %q: use auto, kvm or tcg", accel)
 	}
 	return p, nil
-})
+}
 
 func mutantIn(dir string) string { return filepath.Join(dir, "kernel") }
 

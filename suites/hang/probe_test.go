@@ -1,0 +1,95 @@
+package hang
+
+import (
+	"os"
+	"path/filepath"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/probe"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/images/seedlib"
+	"github.com/unwedge/unwedge/scenarios"
+
+	. "github.com/unwedge/unwedge/suites/unwedgetest"
+)
+
+var _ = Describe("an experiment on a hung guest", Label("probe"), func() {
+	EachKernel(func(k Kernel) {
+		It("shows the cause of an entropy hang, and changes nothing of what was captured", Label("tiny", "no-rng", "entropy"), func(ctx SpecContext) {
+			sc := Pick(Cells("random", k.Arch), scenarios.None, scenarios.Tiny)
+			boot := Probe(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc, probe.Names()...)
+			Expect(boot).To(HaveCause(diagnose.CauseEntropy))
+			Expect(boot).To(BeBlockedIn("wait_for_random_bytes"))
+			Expect(boot.Probes).To(HaveLen(3))
+
+			By("making getrandom fail, which its caller says")
+			failed := boot.Probes[0]
+			expectWentOn(failed, probe.Syscall)
+			Expect(failed.Did).To(ContainSubstring("getrandom() of init (PID 1)"))
+			Expect(failed.Said).To(Equal("unwedge agent: getrandom: cannot allocate memory"))
+
+			By("feeding the entropy pool by input, from the guest as it hung")
+			expectWentOn(boot.Probes[1], probe.Input)
+
+			By("plugging in a virtio-rng, from the guest as it hung")
+			expectWentOn(boot.Probes[2], probe.VirtioRNG)
+			Expect(boot.Probes[2].Console).To(ContainElement(ContainSubstring("crng init done")))
+
+			By("leaving the hang as it was")
+			last := boot.Reports[len(boot.Reports)-1]
+			Expect(last.Stage).To(Equal(agentproto.StageInit))
+			Expect(last.CRNG).To(BeFalse())
+			log, err := os.ReadFile(filepath.Join(boot.Dir, rundir.Console))
+			Expect(err).NotTo(HaveOccurred())
+			Expect(string(log)).NotTo(Or(ContainSubstring("crng init done"), ContainSubstring("cannot allocate memory")))
+			Expect(filepath.Join(boot.Dir, rundir.Probe)).To(BeARegularFile())
+			Expect(filepath.Join(boot.Dir, rundir.ProbeState)).NotTo(BeAnExistingFile())
+		}, short)
+
+		It("ends a wait that only a signal would end, and that alone", Label("tiny"), func(ctx SpecContext) {
+			sc := Pick(Cells("init-waits", k.Arch), scenarios.VirtioRNG, scenarios.Tiny)
+			boot := Probe(ctx, k.Get(ctx), sc, probe.Names()...)
+			Expect(boot).To(HaveHung())
+			expectWentOn(boot.Probes[0], probe.Syscall)
+			Expect(boot.Probes[0].Did).To(ContainSubstring("flock()"))
+			for _, p := range boot.Probes[1:] { // it is certain that it is not for random numbers
+				Expect(p.Outcome).To(Equal(probe.Refused), p.Why)
+			}
+		}, short)
+
+		It("refuses to touch a task that has been stopped", Label("tiny"), func(ctx SpecContext) {
+			boot := Probe(ctx, k.Get(ctx), Cell("tiny", k.Arch, "unwedge.fault=wait"), probe.Syscall)
+			Expect(boot).To(HaveHung())
+			Expect(boot.Diagnosis.Task.State).To(HavePrefix("T"))
+			Expect(boot.Probes).To(ConsistOf(HaveField("Outcome", probe.Refused)))
+		}, short)
+
+		sc := Pick(Cells("seed-library", k.Arch), scenarios.None, scenarios.DracutFIPS)
+		It("gets systemd past a library that waits for random numbers, to multi-user", CellLabels(sc), func(ctx SpecContext) {
+			boot := Probe(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc, probe.Syscall, probe.VirtioRNG)
+			Expect(boot).To(HaveCause(diagnose.CauseEntropy))
+			Expect(boot.Diagnosis.Summary).To(ContainSubstring(seedlib.Name))
+			expectWentOn(boot.Probes[0], probe.Syscall)
+			Expect(boot.Probes[0].Stage).To(Equal(agentproto.StageMultiUser))
+
+			// Nothing has loaded its driver when PID 1 starts.
+			Expect(boot.Probes[1].Outcome).To(Equal(probe.NoChange), boot.Probes[1].Why)
+			Expect(boot.Probes[1].Why).To(ContainSubstring("nothing shows that a driver has taken it"))
+		}, long)
+	})
+})
+
+// expectWentOn expects that the boot came to its end once the experiment was made.
+func expectWentOn(p result.Probe, name probe.Name) {
+	GinkgoHelper()
+	Expect(p.Name).To(Equal(name))
+	Expect(p.Outcome).To(Equal(probe.WentOn), "%s: %s", p.Did, p.Why)
+	Expect(p.Boot).To(Equal(scenarios.Booted))
+	Expect(p.Shows).NotTo(BeEmpty())
+}
