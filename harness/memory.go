@@ -95,6 +95,13 @@ func (s *session) saveMemory(v *guestmem.View) error {
 			b.WriteString(l + "\n")
 		}
 	}
+	if len(v.Waits) > 0 {
+		b.WriteString("# what tasks wait for\n")
+	}
+	for i := range v.Waits {
+		w := &v.Waits[i]
+		fmt.Fprintf(&b, "# %s (PID %d): %s\n", console.Sanitize(w.Comm), w.PID, console.Sanitize(w.String()))
+	}
 	if len(v.Log) > 0 {
 		b.WriteString("# the kernel's log\n")
 	}

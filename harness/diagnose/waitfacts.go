@@ -26,11 +26,11 @@ func (s *taskSet) fact(t *dump.Task, w wait) *dump.Wait {
 }
 
 // The least score of a holder that the chain is followed to: of one that has to
-// do something for the other, and of one that only holds a lock, which it may
-// give back while it waits.
+// do something for the other, and of one that holds a file lock: only what blocks
+// harder than such a lock explains the hang better than the lock does.
 const (
 	leastAtEnd  = 15
-	leastHolder = 60
+	leastHolder = 71
 )
 
 // holder is the task that memory names as the one that t waits for, the hardest
@@ -77,35 +77,32 @@ const maxBeyond = 8
 
 // beyond are the holders behind the end of the chain, as far as memory names one
 // for each: they are not blocked by anything that would explain the hang, but a
-// reader wants to know them. cycle says that they lead back: a deadlock.
-func (f *facts) beyond() (tasks []*dump.Task, cycle bool) {
+// reader wants to know them. ring are the tasks that wait for each other, where
+// the holders lead back: a deadlock.
+func (f *facts) beyond() (tasks, ring []*dump.Task) {
 	t, w := f.end, f.wait
-	seen := map[int]bool{}
-	for _, c := range f.chain.tasks {
-		seen[c.PID] = true
-	}
-	for t != nil && len(tasks) < maxBeyond {
+	all := slices.Clone(f.chain.tasks)
+	for len(tasks) < maxBeyond {
 		switch w.mech {
 		case onFutex, onFileLock, onPipe, onSocket:
 		default:
-			return tasks, false
+			return tasks, nil
 		}
 		fact := f.tasks.fact(t, w)
 		if fact == nil || len(fact.Holders) != 1 {
-			return tasks, false
+			return tasks, nil
 		}
 		next := f.tasks.byPID[fact.Holders[0].PID]
 		if next == nil || next == t {
-			return tasks, false
+			return tasks, nil
 		}
-		if seen[next.PID] {
-			return tasks, len(tasks) > 0 || len(f.chain.tasks) > 1
+		if i := slices.Index(all, next); i >= 0 {
+			return tasks, all[i:]
 		}
-		seen[next.PID] = true
-		tasks = append(tasks, next)
+		tasks, all = append(tasks, next), append(all, next)
 		t, w = next, f.tasks.waits[next]
 	}
-	return tasks, false
+	return tasks, nil
 }
 
 // maxWaitFacts bounds the evidence of one Diagnosis on what tasks wait for.
@@ -117,7 +114,7 @@ func (f *facts) waitFacts(out *Diagnosis) {
 	if f.end == nil || out.Kind != KindHang && out.Kind != KindUnknown || out.Task == nil {
 		return
 	}
-	more, cycle := f.beyond()
+	more, ring := f.beyond()
 	ending := len(out.Chain) > 0 && out.Chain[len(out.Chain)-1].PID == f.end.PID
 	if ending {
 		for _, t := range more {
@@ -144,9 +141,9 @@ func (f *facts) waitFacts(out *Diagnosis) {
 		}
 		out.Summary += f.held(fact)
 	}
-	if cycle && len(more) > 0 {
-		names := []string{f.end.String()}
-		for _, t := range more {
+	if len(ring) > 0 {
+		var names []string
+		for _, t := range ring {
 			names = append(names, t.String())
 		}
 		out.Summary += "; they wait for each other: " + strings.Join(names, " → ") + " and round again"

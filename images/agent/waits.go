@@ -15,6 +15,7 @@ import (
 var waits = map[string]func(arg string){
 	"flock-held":  func(string) { waitForHolder("hold-flock", lockFile) },
 	"posix-held":  func(string) { waitForHolder("hold-posix", lockRange) },
+	"flock-ring":  func(string) { lockRing() },
 	"pipe-held":   func(string) { readFromChild(pipe) },
 	"socket-held": func(string) { readFromChild(socketPair) },
 	"fifo":        func(string) { openFIFO() },
@@ -25,6 +26,7 @@ var waits = map[string]func(arg string){
 	"epoll":       func(string) { polls(epollPipe) },
 	"vfork":       func(string) { vforkForEver() },
 	"pause":       func(string) { pauseForEver() },
+	"ring-far":    func(string) { ringFar() },
 	"hold-flock":  func(string) { hold(lockFile) },
 	"hold-posix":  func(string) { hold(lockRange) },
 }
@@ -78,6 +80,37 @@ func waitForHolder(name string, lock func(int) error) {
 		return
 	}
 	failed("lock", lock(fd))
+}
+
+// The locks that two processes take in opposite order.
+const ringMine, ringTheirs = "/tmp/ring-a", "/tmp/ring-b"
+
+// lockRing takes a lock, starts a child that takes another and then wants this
+// one, and wants the child's.
+func lockRing() {
+	r, w, err := os.Pipe()
+	if failed("pipe", err) || !takeFile(ringMine) {
+		return
+	}
+	_, err = os.StartProcess("/init", []string{"agent", "fault", "ring-far"}, &os.ProcAttr{Files: []*os.File{os.Stdin, w, os.Stderr}})
+	if failed("start child", err) {
+		return
+	}
+	if _, err := r.Read(make([]byte, 8)); !failed("hear from the child", err) {
+		takeFile(ringTheirs)
+	}
+}
+
+func ringFar() {
+	if takeFile(ringTheirs) {
+		fmt.Println("held")
+		takeFile(ringMine)
+	}
+}
+
+func takeFile(path string) bool {
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	return !failed("open", err) && !failed("lock", lockFile(fd))
 }
 
 func pipe() (mine, theirs int, err error) {

@@ -31,6 +31,9 @@ type Guest struct {
 	holders *holders       // who has which file open; nil: not read yet
 	byPID   map[int]*tasks.Task
 	opened  map[uint64]*procmem.Process // by task; nil for one that has none
+
+	children map[int][]*tasks.Task  // by the process that has them; nil: not sorted yet
+	done     map[uint64]*tasks.Task // by vfork_done; nil: not read yet
 }
 
 // Guest prepares the reading of one guest, whose tasks and symbols these are.
@@ -43,6 +46,35 @@ func (l *Layout) Guest(k *locate.Kernel, m physmem.Reader, tl *tasks.Layout, lis
 		g.byPID[list.Tasks[i].PID] = &list.Tasks[i]
 	}
 	return g
+}
+
+// childrenOf lists the processes that are children of any thread of a process.
+func (g *Guest) childrenOf(tgid int) []*tasks.Task {
+	if g.children == nil {
+		g.children = map[int][]*tasks.Task{}
+		for i := range g.list.Tasks {
+			c := &g.list.Tasks[i]
+			if parent := g.byPID[c.PPID]; parent != nil && c.PID == c.TGID && c.PID != 0 && c.TGID != parent.TGID {
+				g.children[parent.TGID] = append(g.children[parent.TGID], c)
+			}
+		}
+	}
+	return g.children[tgid]
+}
+
+// finishes returns the task that signals a completion when it ends, or, of a child
+// of vfork, when it starts a program; nil for none.
+func (g *Guest) finishes(completion uint64) *tasks.Task {
+	if g.done == nil {
+		g.done = map[uint64]*tasks.Task{}
+		for i := range g.list.Tasks {
+			t := &g.list.Tasks[i]
+			if c, ok := g.pointer(t.Addr, "task_struct.vfork_done"); ok {
+				g.done[c] = t
+			}
+		}
+	}
+	return g.done[completion]
 }
 
 // word reads a field of at most 8 bytes of the structure at an address. ok is

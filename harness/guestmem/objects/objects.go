@@ -168,10 +168,8 @@ func (s *sleeper) child() bool {
 		s.w.Object = "PID " + decimal(pid)
 	}
 	n := 0
-	for i := range s.list.Tasks {
-		c := &s.list.Tasks[i]
-		parent := s.byPID[c.PPID]
-		if c.PID != c.TGID || c.PID == 0 || parent == nil || parent.TGID != s.t.TGID || c.TGID == s.t.TGID || pid > 0 && c.PID != pid {
+	for _, c := range s.childrenOf(s.t.TGID) {
+		if pid > 0 && c.PID != pid {
 			continue
 		}
 		n++

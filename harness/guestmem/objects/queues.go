@@ -90,16 +90,13 @@ func (g *Guest) completion(t *tasks.Task, stack []byte) (uint64, bool) {
 // flushed.
 func (g *Guest) complete(w *dump.Wait, c uint64) {
 	w.Kind, w.Addr, w.Object = "completion", c, g.Name(c)
-	for i := range g.list.Tasks {
-		t := &g.list.Tasks[i]
-		if done, ok := g.pointer(t.Addr, "task_struct.vfork_done"); ok && done == c {
-			if t.Kthread() {
-				w.Hold(holder(t, "has not ended"))
-			} else {
-				w.Hold(holder(t, "has neither ended nor started a program (vfork)"))
-			}
-			return
+	if t := g.finishes(c); t != nil {
+		role := "has neither ended nor started a program (vfork)"
+		if t.Kthread() {
+			role = "has not ended"
 		}
+		w.Hold(holder(t, role))
+		return
 	}
 	if t := g.flushed(c); t != nil {
 		w.Detail = "the end of a work item"
