@@ -219,6 +219,9 @@ func (s *session) cured() bool {
 	if !byKeyboard || s.capture.cause != diagnose.CauseEntropy {
 		return false
 	}
+	if s.before != nil { // what memory showed after the keys is no longer the hang
+		s.view, s.before = s.before, nil
+	}
 	const looking = "the boot went on after sysrq by keyboard: key presses feed the entropy pool, so looking cured it"
 	s.noteOnce(looking)
 	return true

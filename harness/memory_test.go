@@ -71,6 +71,34 @@ func TestMemorySaysWhereADeafGuestIs(t *testing.T) {
 	}
 }
 
+// What the keys cure is seen in memory before they are sent, and not after.
+func TestCureIsSeenAlthoughMemoryIsReadAfterIt(t *testing.T) {
+	t.Parallel()
+	req := request(t, "cured", &quick)
+	looks := 0
+	req.Memory = func(context.Context, physmem.Reader, string) (*guestmem.View, error) {
+		at := "pipe_read"
+		if looks++; looks == 1 {
+			at = "wait_for_random_bytes"
+		}
+		var frames []dump.Frame
+		for _, n := range []string{"__schedule", "schedule", at, "do_syscall_64", "entry_SYSCALL_64_after_hwframe"} {
+			frames = append(frames, dump.Frame{Func: n, Off: 1, Size: 2, Reliable: true})
+		}
+		return &guestmem.View{Complete: true, Tasks: []dump.Task{{Comm: "init", PID: 1, State: "S", CPU: -1, Frames: frames}}}, nil
+	}
+	res, err := boot(t, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != diagnose.CauseEntropy {
+		t.Errorf("outcome %s (%s), diagnosis %+v", res.Outcome, res.Why, res.Diagnosis)
+	}
+	if notes := strings.Join(res.Notes, " "); looks < 2 || !strings.Contains(notes, "looking cured it") {
+		t.Errorf("%d looks, %s: %q", looks, res.Outcome, res.Notes)
+	}
+}
+
 // What the guest's memory does not give is said, and the rest goes on.
 func TestUnreadableMemoryIsToldNotFatal(t *testing.T) {
 	t.Parallel()
