@@ -156,6 +156,8 @@ func (x *experiments) senseless(name probe.Name) string {
 		return ""
 	case d.Confidence == diagnose.Certain:
 		return fmt.Sprintf("the cause is certain, and it is %s: random numbers would change nothing", d.Cause)
+	case !x.capture.stall.Idle:
+		return "it does not wait: a vCPU is busy"
 	case x.seeded():
 		return "the guest's generator of random numbers was ready before it hung"
 	}

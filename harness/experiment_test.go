@@ -74,6 +74,11 @@ var probePlays = map[string]play{
 			f.print("[   30.000000] random: crng init done")
 		}
 	}),
+	"probe-talks": hangsThen(func(f *fake, cmd string) {
+		if cmd == "device_add" { // its time is up, whatever is plugged in
+			f.print("[   30.000000] dracut-initqueue[77]: Warning: dracut-initqueue: timeout, still waiting")
+		}
+	}),
 	"probe-panics": hangsThen(func(f *fake, cmd string) {
 		if cmd == "device_add" {
 			f.print("[   30.000000] Kernel panic - not syncing: too much", "[   30.1] ---[ end Kernel panic - not syncing: too much ]---")
@@ -131,6 +136,7 @@ func TestProbes(t *testing.T) {
 		{"probe-deaf", []probe.Name{probe.VirtioRNG}, "no-change:hung:nothing shows that the guest has seen the device"},
 		{"probe-sees", []probe.Name{probe.VirtioRNG}, "no-change:hung:nothing shows that a driver has taken it"},
 		{"probe-seeded", []probe.Name{probe.VirtioRNG}, "no-change:hung:the kernel's generator was seeded"},
+		{"probe-talks", []probe.Name{probe.VirtioRNG}, "no-change:hung:nothing shows that the guest has seen the device"},
 		{"probe-panics", []probe.Name{probe.VirtioRNG}, "went-on:panicked:"},
 		{"probe-dies", []probe.Name{probe.VirtioRNG}, "failed::exit status 7"},
 		{"probe-no-plug", []probe.Name{probe.VirtioRNG}, "failed::does not support hotplugging"},

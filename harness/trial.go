@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/probe"
@@ -31,6 +32,7 @@ type trial struct {
 	from    int64 // console offset
 	log     bytes.Buffer
 	seeded  bool      // the kernel has said that its generator is
+	proof   bool      // the boot came further than before, or its task did
 	saw     bool      // the kernel has seen a new PCI device
 	acted   time.Time // when the change was made
 	over    bool
@@ -167,7 +169,9 @@ func (t *trial) line(l console.Line) {
 	}
 	if !kernel || userLine.MatchString(text) {
 		t.complaint(text)
-		if t.tracker.Progress() != old {
+		// User space may speak by itself, as of a time-out; random numbers make
+		// nobody speak before they are there.
+		if t.tracker.Progress() != old && (t.p.Name == probe.Syscall || t.seeded) {
 			t.wentOn("user space spoke")
 		}
 	}
@@ -189,7 +193,10 @@ func (t *trial) report(r agentproto.Report) {
 	if r.Error != "" {
 		t.complaint(r.Error)
 	}
-	t.wentOn(fmt.Sprintf("the guest agent reported %s", console.SanitizeMax(string(r.Stage), 40)))
+	if r.Stage != t.x.res.Stage {
+		t.proof = true
+		t.wentOn(fmt.Sprintf("the guest agent reported %s", console.SanitizeMax(string(r.Stage), 40)))
+	}
 }
 
 func (t *trial) event(e qmp.Event) {
@@ -214,6 +221,7 @@ func (t *trial) decide(acting bool) {
 		t.over = true
 		t.p.Boot = d.Outcome
 		if d.Outcome != scenarios.Slow {
+			t.proof = true
 			t.wentOn(d.Why)
 		}
 	case d.State != watch.Suspect:
@@ -268,6 +276,7 @@ func (t *trial) conclude(ctx context.Context) {
 		if now, ok := place(t.x.recall(ctx, &said), d.Task.PID); ok {
 			p.Task = fmt.Sprintf("%s (PID %d) in %s", d.Task.Comm, d.Task.PID, now)
 			if was, ok := place(t.x.view, d.Task.PID); ok && was != now {
+				t.proof = true
 				t.wentOn(fmt.Sprintf("%s (PID %d) left %s", d.Task.Comm, d.Task.PID, was))
 			}
 		}
@@ -332,12 +341,13 @@ func (t *trial) shows() string {
 	case p.Boot != "":
 		went = ", to the outcome " + string(p.Boot)
 	}
+	starved := t.seeded || d.Cause == diagnose.CauseEntropy
 	switch {
-	case p.Name == probe.Syscall && p.Outcome == probe.WentOn:
+	case p.Name == probe.Syscall && t.proof:
 		return fmt.Sprintf("the boot waited for this one system call: once it returned, the boot went on%s", went)
-	case p.Name != probe.Syscall && p.Outcome == probe.WentOn:
+	case p.Name != probe.Syscall && t.proof && starved:
 		return fmt.Sprintf("the boot waited for random numbers: once it got them, it went on%s", went)
-	case p.Name != probe.Syscall && t.seeded && d.Task != nil:
+	case p.Name != probe.Syscall && p.Outcome == probe.NoChange && t.seeded:
 		return "the boot does not wait for random numbers"
 	}
 	return ""

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/probe"
+	"github.com/unwedge/unwedge/harness/qmp"
 )
 
 // monitor answers QMP commands, and keeps them.
@@ -186,6 +188,28 @@ func TestSnapshot(t *testing.T) {
 		}
 		if _, err := os.Stat(path); err == nil {
 			t.Error("the state's file was left behind")
+		}
+	})
+}
+
+// QEMU is silent while it reads the guest's memory.
+func TestSnapshotWaitsForASilentQEMU(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := jobs("")
+		s, err := probe.Save(t.Context(), m, filepath.Join(t.TempDir(), "state"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, silent := m.answer, 3
+		m.answer = func(cmd, args string) (string, error) {
+			ret, err := answer(cmd, args)
+			if silent--; silent >= 0 {
+				return "", fmt.Errorf("%s: %w", cmd, qmp.ErrNoReply)
+			}
+			return ret, err
+		}
+		if err := s.Load(t.Context()); err != nil || silent >= 0 {
+			t.Errorf("%v, and %d times more it would not have answered", err, silent)
 		}
 	})
 }
