@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -34,11 +35,15 @@ func (p *Planner) externalModule(ctx context.Context, req *harness.Request, c *c
 	// Those that do not fit come first: of a name that is loaded already the
 	// kernel says nothing else.
 	for _, how := range extmod.Mismatches() {
-		if how == extmod.WrongCRC && facts.Config != nil && facts.Config.Get("CONFIG_MODVERSIONS") != "y" {
+		if how == extmod.WrongCRC && !facts.Modversions() {
 			req.Notes = append(req.Notes, "the kernel was built without CONFIG_MODVERSIONS: it compares no CRCs, so a wrong one was not tried")
 			continue
 		}
 		bad, _, err := extmod.Spoil(good, how)
+		if errors.Is(err, extmod.ErrNotApplicable) { // built with headers of another kind
+			req.Notes = append(req.Notes, fmt.Sprintf("a module with a wrong %s was not tried: %v", how, err))
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -72,7 +72,7 @@ func Check(m *Module, f *Facts) Prediction {
 		}
 	}
 	p.Why = "vermagic and symbols are as this kernel has them"
-	if f.modversions() {
+	if f.Modversions() {
 		p.Why = "vermagic, symbols and their CRCs are as this kernel has them"
 	}
 	return p
@@ -133,7 +133,7 @@ const layoutSymbol = "module_layout"
 
 // checkLayout is check_modstruct_version.
 func checkLayout(m *Module, f *Facts, p *Prediction) {
-	if !f.modversions() {
+	if !f.Modversions() {
 		return
 	}
 	switch m.version(layoutSymbol, f) {
@@ -179,7 +179,7 @@ func checkVermagic(m *Module, f *Facts, p *Prediction) {
 		return
 	}
 	a, b := got, f.Vermagic
-	if f.modversions() && m.Versions != nil {
+	if f.Modversions() && m.Versions != nil {
 		a, b = behindSpace(a), behindSpace(b)
 	}
 	if a != b {
@@ -252,7 +252,7 @@ func resolve(m *Module, f *Facts, u Undefined) resolution {
 	if !ok {
 		return refusedSymbol(m, u, fmt.Sprintf("the symbol %s is not exported by this kernel", u.Name))
 	}
-	if f.modversions() {
+	if f.Modversions() {
 		switch m.version(u.Name, f) {
 		case differs:
 			return resolution{RefusedCRC, x.Owner, fmt.Sprintf("the symbol %s has another type in this kernel: its CRCs differ", u.Name), []string{disagrees(m, u.Name)}}

@@ -219,8 +219,8 @@ func (f *Facts) fromModules(dir string, names []string) error {
 	return nil
 }
 
-// modversions says that the kernel compares CRCs.
-func (f *Facts) modversions() bool {
+// Modversions says that the kernel compares CRCs (CONFIG_MODVERSIONS).
+func (f *Facts) Modversions() bool {
 	if f.Vermagic != "" {
 		return slices.Contains(strings.Fields(f.Vermagic), "modversions")
 	}
