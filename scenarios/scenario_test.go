@@ -33,20 +33,21 @@ func TestBuiltinHoldsTheMatrix(t *testing.T) {
 
 func TestBadFilesAreRefusedWithTheReason(t *testing.T) {
 	for name, tc := range map[string]struct{ yaml, want string }{
-		"empty":          {"", "empty"},
-		"no list":        {"scenarios: []", "no scenarios"},
-		"misspelt field": {"scenarios: [{name: a, entropi: [none]}]", "entropi"},
-		"bad arch":       {"scenarios: [{name: a, arch: [sparc]}]", `arch "sparc"`},
-		"bad entropy":    {"scenarios: [{name: a, entropy: [lots]}]", `entropy "lots"`},
-		"bad outcome":    {"scenarios: [{name: a, expect: {outcome: fine}}]", `outcome "fine"`},
-		"twice":          {"scenarios: [{name: a}, {name: a}]", "twice"},
-		"slash in name":  {"scenarios: [{name: a/b}]", "without slashes"},
-		"little memory":  {"scenarios: [{name: a, memory_mib: 1}]", "memory 1 MiB"},
-		"dracut no root": {"scenarios: [{name: a, initramfs: [dracut]}]", "needs a root"},
-		"hmac no fips":   {"scenarios: [{name: a, wrong_hmac: true}]", "wrong_hmac"},
-		"seed no dracut": {"scenarios: [{name: a, seed_library: true}]", "seed_library"},
-		"line break":     {`scenarios: [{name: a, cmdline: ["a\nb"]}]`, "line breaks"},
-		"not yaml":       {"{{{{", "yaml"},
+		"empty":            {"", "empty"},
+		"no list":          {"scenarios: []", "no scenarios"},
+		"misspelt field":   {"scenarios: [{name: a, entropi: [none]}]", "entropi"},
+		"bad arch":         {"scenarios: [{name: a, arch: [sparc]}]", `arch "sparc"`},
+		"module in dracut": {"scenarios: [{name: a, external_module: true, initramfs: [dracut], root: ext4}]", "external_module needs initramfs tiny"},
+		"bad entropy":      {"scenarios: [{name: a, entropy: [lots]}]", `entropy "lots"`},
+		"bad outcome":      {"scenarios: [{name: a, expect: {outcome: fine}}]", `outcome "fine"`},
+		"twice":            {"scenarios: [{name: a}, {name: a}]", "twice"},
+		"slash in name":    {"scenarios: [{name: a/b}]", "without slashes"},
+		"little memory":    {"scenarios: [{name: a, memory_mib: 1}]", "memory 1 MiB"},
+		"dracut no root":   {"scenarios: [{name: a, initramfs: [dracut]}]", "needs a root"},
+		"hmac no fips":     {"scenarios: [{name: a, wrong_hmac: true}]", "wrong_hmac"},
+		"seed no dracut":   {"scenarios: [{name: a, seed_library: true}]", "seed_library"},
+		"line break":       {`scenarios: [{name: a, cmdline: ["a\nb"]}]`, "line breaks"},
+		"not yaml":         {"{{{{", "yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "s.yaml")

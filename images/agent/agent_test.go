@@ -169,3 +169,35 @@ func TestGather(t *testing.T) {
 }
 
 func TestUnknownFaultIsHarmless(t *testing.T) { runFault("no-such-fault:arg") }
+
+func TestTryModules(t *testing.T) {
+	tryModules(filepath.Join(t.TempDir(), "nowhere")) // most images have no list
+	got := tryModule(agentproto.ModuleTrial{Label: "x", Path: filepath.Join(t.TempDir(), "no.ko"), Name: "no_such_module", Param: "p"})
+	if got.Label != "x" || got.Errno != "ENOENT" || got.Param != "" || got.Log != nil {
+		t.Errorf("%+v", got)
+	}
+	if got := errnoName(nil); got != "" {
+		t.Errorf("no error is called %q", got)
+	}
+}
+
+func TestLastLines(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	for _, tt := range []struct{ lines, want []string }{
+		{nil, nil},
+		{[]string{"a", "b"}, []string{"a", "b"}},
+		{[]string{"a", long, "b"}, []string{"a", long, "b"}},
+		{[]string{"a", long, long, "b"}, []string{long, "b"}},
+		{[]string{strings.Repeat("x", 600)}, nil},
+	} {
+		if got := lastLines(tt.lines); !slices.Equal(got, tt.want) {
+			t.Errorf("%d lines: %.60q, want %.60q", len(tt.lines), got, tt.want)
+		}
+	}
+	// What is left fits into a report.
+	r := agentproto.Report{V: 1, Stage: agentproto.StageModule, Uptime: 12345.67, Via: "virtio-serial",
+		Module: &agentproto.ModuleTried{Label: "unknown-symbol", Errno: "EKEYREJECTED", Param: "0123456789ab", Log: lastLines([]string{long, strings.Repeat("y", 180)})}}
+	if line, err := r.Line(); err != nil || len(r.Module.Log) != 2 {
+		t.Errorf("%s: %v", line, err)
+	}
+}
