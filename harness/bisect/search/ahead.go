@@ -31,7 +31,7 @@ func (s *Search) Ahead(n int) []int {
 		if c.done {
 			continue
 		}
-		if known := after.counts[c.Candidate]; c.Candidate != now.Candidate && known == (tally{}) && !slices.Contains(out, c.Candidate) {
+		if c.Candidate != Older && c.Candidate != now.Candidate && after.counts[c.Candidate] == (tally{}) && !slices.Contains(out, c.Candidate) {
 			out = append(out, c.Candidate)
 		}
 		open = append(open, after.outcomes(f.p)...)

@@ -122,8 +122,20 @@ func foresee(weight, rates []float64, boots []int) []outlook {
 
 // view is what a class adds to the outlook of the candidates that contain it.
 type view struct {
+	older  bool // it stands for the good ends
 	within []int32
 	gain   []outlook // per member: how the outlook of a candidate that contains it differs from one that does not
+}
+
+// members is how many members of the class candidate c contains; c can be Older, which contains what it stands for.
+func (v *view) members(c int) float64 {
+	switch {
+	case c != Older:
+		return float64(v.within[c])
+	case v.older:
+		return 1
+	}
+	return 0
 }
 
 // views returns those of the classes that matter, and the outlook of a candidate that contains nothing.
@@ -134,7 +146,7 @@ func (s *Search) views(boots []int) (views []view, base []outlook) {
 		if c.each*float64(c.size) < negligible {
 			continue
 		}
-		v := view{within: c.within, gain: foresee(c.weight, rates, boots)}
+		v := view{older: c.member == Older, within: c.within, gain: foresee(c.weight, rates, boots)}
 		for i, o := range foresee([]float64{c.each}, []float64{s.belief.wrong}, boots) {
 			base[i].add(o, float64(c.size))
 			v.gain[i].add(o, -1)
@@ -155,13 +167,17 @@ func (s *Search) gain(doubt []float64) choice {
 	var last outlook // that of the candidate before, and what was to be paid for it
 	paid := -1.0
 	sums := make([]outlook, len(boots))
-	for c := range s.counts {
-		if s.skipped.has(c) {
+	first := 0
+	if s.belief.older {
+		first = Older
+	}
+	for c := first; c < s.dag.n; c++ {
+		if c != Older && s.skipped.has(c) {
 			continue
 		}
 		copy(sums, base)
 		for _, v := range views {
-			if n := float64(v.within[c]); n > 0 {
+			if n := v.members(c); n > 0 {
 				for i, o := range v.gain {
 					sums[i].add(o, n)
 				}
@@ -172,7 +188,7 @@ func (s *Search) gain(doubt []float64) choice {
 			continue // no better than its neighbour
 		}
 		last, paid = sums[0], ready
-		if doubt != nil && !s.counts[c].judged() {
+		if doubt != nil && c != Older && !s.counts[c].judged() {
 			skip = max(skip, doubt[c])
 		}
 		for i, o := range sums {
@@ -190,8 +206,16 @@ func (s *Search) gain(doubt []float64) choice {
 
 // ready is what has to be paid before candidate c can be booted, in boots.
 func (s *Search) ready(c int) float64 {
-	if c == s.last || !s.opts.Rebuild && s.counts[c].judged() {
+	if c == s.last || !s.opts.Rebuild && s.booted(c) {
 		return 0
 	}
 	return s.opts.SwitchCost
+}
+
+// booted says whether candidate c was booted before, and was judged.
+func (s *Search) booted(c int) bool {
+	if c == Older {
+		return s.olderBoots > 0
+	}
+	return s.counts[c].judged()
 }

@@ -44,7 +44,7 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("Verdict(%d)", int(v))
 }
 
-// Older stands for the good ends where a candidate is expected: the culprit is older than the whole history.
+// Older stands for the good ends where a candidate is expected. As an answer: the culprit is older than the whole history.
 const Older = -1
 
 // Options says what is believed before the first boot, what things cost and when to stop. The zero value is ready to use.
@@ -68,7 +68,7 @@ type Options struct {
 	// and nothing is known of how often. Boots of the bad end that are passed to Observe, the good ones too, do not count here.
 	BadEndBoots int
 	// OlderPrior is the prior probability that the culprit is in the good ends already and was missed there; 0 takes the
-	// user's word that they are good. Below 1.
+	// user's word that they are good. Below 1. Above 0, Next can choose Older: a boot of a good end.
 	OlderPrior float64
 	// GoodEndBoots is how often the good ends were seen good. It counts only together with OlderPrior.
 	GoodEndBoots int
@@ -119,14 +119,15 @@ const maxBoots = 1_000_000
 
 // Search is the state of one bisection. It is not safe for concurrent use.
 type Search struct {
-	opts    Options
-	dag     *dag
-	belief  belief
-	counts  []tally // what was observed of each candidate
-	skipped skipSet
-	seen    []seen  // every observation, in order
-	last    int     // the candidate of the last observation, Older before the first
-	next    *choice // cached until the next observation
+	opts       Options
+	dag        *dag
+	belief     belief
+	counts     []tally // what was observed of each candidate
+	skipped    skipSet
+	seen       []seen  // every observation, in order
+	olderBoots int     // of the good ends
+	last       int     // the candidate of the last observation
+	next       *choice // cached until the next observation
 }
 
 type seen struct {
@@ -154,8 +155,11 @@ func New(h History, o Options) (*Search, error) {
 }
 
 func start(d *dag, o Options) *Search {
-	return &Search{opts: o, dag: d, belief: newBelief(d, o), counts: make([]tally, d.n), skipped: newSkipSet(d), last: Older}
+	return &Search{opts: o, dag: d, belief: newBelief(d, o), counts: make([]tally, d.n), skipped: newSkipSet(d), olderBoots: o.GoodEndBoots, last: nothing}
 }
+
+// nothing is the candidate before the first.
+const nothing = Older - 1
 
 // Choice is what to boot next.
 type Choice struct {
@@ -190,11 +194,12 @@ func (s *Search) Observe(candidate int, v Verdict) error {
 	}
 	s.next = nil
 	s.seen = append(s.seen, seen{candidate, v})
+	s.last = candidate
 	if candidate == Older {
+		s.olderBoots++
 		s.belief.observeOlder(v)
 		return nil
 	}
-	s.last = candidate
 	switch v {
 	case Skip:
 		s.counts[candidate].skip++

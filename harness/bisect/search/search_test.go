@@ -325,32 +325,61 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// With a prior for it, a search in which nothing is ever good ends at the good ends.
+// With a prior for it, the good ends are booted too, and the culprit is found in them; and the oldest candidate, which only
+// they tell from them, is found as well.
 func TestCulpritOlderThanHistory(t *testing.T) {
-	s := start(t, searchtest.Linear(50), search.Options{Intermittent: true, OlderPrior: 0.05, GoodEndBoots: 2})
-	for i := 0; ; i++ {
-		c, done := s.Next()
-		if done {
-			break
+	o := search.Options{Intermittent: true, OlderPrior: 0.05, GoodEndBoots: 2}
+	for _, culprit := range []int{search.Older, 0, 20} {
+		r := random(14)
+		asked := false
+		a, _ := find(t, searchtest.Linear(50), o, func(c int) search.Verdict {
+			asked = asked || c == search.Older
+			if c >= culprit && r.IntN(2) == 0 {
+				return search.Bad
+			}
+			return search.Good
+		})
+		if a.Candidate != culprit || a.Confidence < 0.99 || !asked && culprit <= 0 {
+			t.Errorf("culprit %d, good ends booted: %v: %+v", culprit, asked, a)
 		}
-		if i > 100 {
-			t.Fatalf("no end: %+v", s.Answer())
-		}
-		v := search.Good
-		if i%2 == 0 {
-			v = search.Bad
-		}
-		observe(t, s, observation{c.Candidate, v})
-		if i == 30 {
-			observe(t, s, observation{search.Older, search.Bad})
+		if culprit == search.Older && (a.Suspects != nil || a.Confidence != a.Older) {
+			t.Errorf("culprit in the good ends: %+v", a)
 		}
 	}
-	if a := s.Answer(); a.Candidate != search.Older || a.Older < 0.99 || a.Confidence != a.Older || a.Suspects != nil {
-		t.Errorf("%+v", a)
-	}
+	s := start(t, searchtest.Linear(50), o)
 	if err := s.Observe(search.Older, search.Skip); err == nil {
 		t.Error("skip of the good ends: no error")
 	}
+}
+
+// Whatever is observed, in whatever order: no panic, and what can be asked for and believed stays within its bounds.
+func FuzzSearch(f *testing.F) {
+	f.Add(uint64(1), []byte{0, 1, 2, 3, 200, 100, 7, 7, 7})
+	f.Add(uint64(6), []byte("all of it is skipped, or is it?"))
+	f.Fuzz(func(t *testing.T, seed uint64, verdicts []byte) {
+		n := int(seed%40) + 1
+		o := search.Options{Intermittent: seed%2 == 0, SwitchCost: float64(seed % 3), Rebuild: seed%5 == 0, OlderPrior: float64(seed%4) / 10}
+		s := start(t, searchtest.Merges(random(seed), n), o)
+		for i, v := range verdicts[:min(len(verdicts), 60)] {
+			c, done := s.Next()
+			if c.Candidate < search.Older || c.Candidate >= n || !done && c.Boots < 1 {
+				t.Fatalf("step %d of seed %d: %+v", i, seed, c)
+			}
+			s.Ahead(2)
+			if v%4 == 3 || c.Candidate == search.Older {
+				c.Candidate = int(v/4) % n
+			}
+			observe(t, s, observation{c.Candidate, search.Verdict(v % 3)})
+			a := s.Answer()
+			sum := a.Older
+			for _, p := range s.Posterior() {
+				sum += p
+			}
+			if !near(sum, 1) || a.Confidence > 1+1e-9 || a.RateLow > a.RateHigh || a.Candidate != search.Older && !slices.Contains(a.Suspects, a.Candidate) {
+				t.Fatalf("step %d of seed %d: sum %v, %+v", i, seed, sum, a)
+			}
+		}
+	})
 }
 
 func BenchmarkMergeWindow(b *testing.B) {
