@@ -1,5 +1,7 @@
 package search
 
+import "slices"
+
 // choice is a Choice and what is expected of it.
 type choice struct {
 	Choice
@@ -120,74 +122,61 @@ func foresee(weight, rates []float64, boots []int) []outlook {
 	return out
 }
 
-// view is what a class adds to the outlook of the candidates that contain it.
-type view struct {
-	older  bool // it stands for the good ends
-	within []int32
-	gain   []outlook // per member: how the outlook of a candidate that contains it differs from one that does not
+// prospect is what the candidates promise under the present belief.
+type prospect struct {
+	boots []int
+	base  []outlook   // of a candidate that contains nothing
+	gain  [][]outlook // per class and member: what it adds to a candidate that contains it; nil for a class that does not matter
 }
 
-// members is how many members of the class candidate c contains; c can be Older, which contains what it stands for.
-func (v *view) members(c int) float64 {
-	switch {
-	case c != Older:
-		return float64(v.within[c])
-	case v.older:
-		return 1
+func (s *Search) prospect() prospect {
+	p := prospect{boots: batches[:1]}
+	if s.opts.SwitchCost > 0 {
+		p.boots = batches
 	}
-	return 0
-}
-
-// views returns those of the classes that matter, and the outlook of a candidate that contains nothing.
-func (s *Search) views(boots []int) (views []view, base []outlook) {
-	negligible := 1e-6 * (1 - s.opts.Confidence) / float64(len(s.belief.classes))
-	base = make([]outlook, len(boots))
-	for _, c := range s.belief.classes {
+	p.base = make([]outlook, len(p.boots))
+	p.gain = make([][]outlook, len(s.belief.classes))
+	negligible := 1e-4 * (1 - s.opts.Confidence) / float64(len(s.belief.classes))
+	for j, c := range s.belief.classes {
 		if c.each*float64(c.size) < negligible {
 			continue
 		}
-		v := view{older: c.member == Older, within: c.within, gain: foresee(c.weight, rates, boots)}
-		for i, o := range foresee([]float64{c.each}, []float64{s.belief.wrong}, boots) {
-			base[i].add(o, float64(c.size))
-			v.gain[i].add(o, -1)
+		p.gain[j] = foresee(c.weight, rates, p.boots)
+		for i, o := range foresee([]float64{c.each}, []float64{s.belief.wrong}, p.boots) {
+			p.base[i].add(o, float64(c.size))
+			p.gain[j][i].add(o, -1)
 		}
-		views = append(views, v)
 	}
-	return views, base
+	return p
+}
+
+// of returns the outlook of a candidate; Older contains what stands for the good ends only.
+func (p prospect) of(classes []class, candidate int) []outlook {
+	sums := slices.Clone(p.base)
+	for j, gain := range p.gain {
+		if gain == nil {
+			continue
+		}
+		n := 0.0
+		if candidate != Older {
+			n = float64(classes[j].within[candidate])
+		} else if classes[j].member == Older {
+			n = 1
+		}
+		for i, o := range gain {
+			sums[i].add(o, n)
+		}
+	}
+	return sums
 }
 
 // gain chooses the candidate and the number of boots that promise most information about the culprit per cost.
 func (s *Search) gain(doubt []float64) choice {
-	boots := batches[:1]
-	if s.opts.SwitchCost > 0 {
-		boots = batches
-	}
-	views, base := s.views(boots)
-	best, score := choice{Choice: Choice{Candidate: s.bestGroup().candidate()}, done: true}, 1e-15
-	var last outlook // that of the candidate before, and what was to be paid for it
-	paid := -1.0
-	sums := make([]outlook, len(boots))
-	first := 0
-	if s.belief.older {
-		first = Older
-	}
-	for c := first; c < s.dag.n; c++ {
-		if c != Older && s.skipped.has(c) {
-			continue
-		}
-		copy(sums, base)
-		for _, v := range views {
-			if n := v.members(c); n > 0 {
-				for i, o := range v.gain {
-					sums[i].add(o, n)
-				}
-			}
-		}
+	best := choice{Choice: Choice{Candidate: s.bestGroup().candidate()}, done: true}
+	score := 1e-15
+	p := s.prospect()
+	weigh := func(c int, sums []outlook) {
 		skip, ready := usualSkip, s.ready(c)
-		if doubt == nil && sums[0] == last && ready >= paid && paid >= 0 {
-			continue // no better than its neighbour
-		}
-		last, paid = sums[0], ready
 		if doubt != nil && c != Older && !s.counts[c].judged() {
 			skip = max(skip, doubt[c])
 		}
@@ -197,8 +186,31 @@ func (s *Search) gain(doubt []float64) choice {
 				v *= 1 - skip
 			}
 			if v > score*(1+1e-9) {
-				best, score = choice{Choice: Choice{Candidate: c, Boots: boots[i]}, good: o.good, skip: skip}, v
+				best, score = choice{Choice: Choice{Candidate: c, Boots: p.boots[i]}, good: o.good, skip: skip}, v
 			}
+		}
+	}
+	if s.belief.older {
+		weigh(Older, p.of(s.belief.classes, Older))
+	}
+	for _, chain := range s.dag.chains {
+		sums := p.of(s.belief.classes, int(chain[0]))
+		paid := -1.0 // what was to be paid for one that promises the same
+		for i, f := range chain {
+			c := int(f)
+			if gain := p.gain[s.belief.classOf[c]]; gain != nil {
+				for j, o := range gain {
+					if i > 0 { // c contains what its parent contains, and itself
+						sums[j].add(o, 1)
+					}
+				}
+				paid = -1
+			}
+			if s.skipped.has(c) || doubt == nil && paid >= 0 && s.ready(c) >= paid {
+				continue
+			}
+			paid = s.ready(c)
+			weigh(c, sums)
 		}
 	}
 	return best
