@@ -23,7 +23,7 @@ type hostPattern struct {
 // hostPatterns, the more particular first. Each is bound to the form of a program's
 // own message, so that a source's text does not match.
 var hostPatterns = []hostPattern{
-	{regexp.MustCompile(`: No space left on device\b|^\S*: (?:final close|write) failed.*No space|Disk quota exceeded$`), ErrNoSpace, "make room, then start again: what was built is kept"},
+	{regexp.MustCompile(`: '?No space left on device\b|^\S*: (?:final close|write) failed.*No space|Disk quota exceeded$`), ErrNoSpace, "make room, then start again: what was built is kept"},
 	{regexp.MustCompile(`cannot open linker script file ldscripts/`), ErrToolchain,
 		"the linker lacks the script of an emulation that it says it has: its package is broken; install binutils anew or another version"},
 	{regexp.MustCompile(`unrecogni[sz]ed emulation mode|unrecogni[sz]ed emulation\b`), ErrToolchain, "the linker is not for this architecture: install the cross binutils"},
@@ -80,13 +80,16 @@ func (m *maker) judge(step string, s *scanner, err error) error {
 	return e
 }
 
-// relative takes the source's path out of a line.
+// upRE is the way from the output to the source.
+var upRE = regexp.MustCompile(`^(?:\.\./)+`)
+
+// relative takes the way to the source out of a line.
 func (m *maker) relative(line string) string {
 	line = strings.ReplaceAll(line, m.spec.Source+"/", "")
 	if rel, err := filepath.Rel(m.spec.Output, m.spec.Source); err == nil && rel != "." {
 		line = strings.TrimPrefix(line, rel+"/")
 	}
-	return line
+	return upRE.ReplaceAllString(line, "")
 }
 
 // full says that next to nothing is free where the output is.

@@ -127,5 +127,5 @@ func place(line string) (file string, n int) {
 	if err != nil {
 		return "", 0
 	}
-	return strings.TrimPrefix(m[1], "../"), n
+	return m[1], n
 }

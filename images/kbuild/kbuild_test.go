@@ -1,0 +1,320 @@
+package kbuild
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/unwedge/unwedge/images/kbuild/toolchain"
+	"github.com/unwedge/unwedge/images/progress"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// fakeMakefile is a kernel tree's as far as kbuild drives it: its olddefconfig drops
+// every option that the file "options" does not list, and its image is what the
+// script "compile" makes of it.
+const fakeMakefile = `
+defconfig:
+	@printf 'CONFIG_64BIT=y\nCONFIG_OLD=y\n' > $(O)/.config
+tinyconfig:
+	@printf 'CONFIG_64BIT=y\n' > $(O)/.config
+olddefconfig:
+	@grep -w -F -f options $(O)/.config > $(O)/.config.new; mv $(O)/.config.new $(O)/.config
+%Image:
+	@mkdir -p $(O)/arch/x86/boot $(O)/arch/arm64/boot $(O)/include/config
+	@echo 6.1.0 > $(O)/include/config/kernel.release
+	@sh ./compile
+	@: > $(O)/arch/x86/boot/bzImage; : > $(O)/arch/arm64/boot/Image; cp elf $(O)/vmlinux
+modules:
+	@echo kernel/a.o > $(O)/modules.order
+.PHONY: defconfig tinyconfig olddefconfig modules
+`
+
+// fakeTree makes a kernel tree whose options are those given, and whose build runs
+// the shell script.
+func fakeTree(t *testing.T, options, compile string) Spec {
+	t.Helper()
+	for _, tool := range []string{"make", "gcc", "ld"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	if arch.Host() == "" {
+		t.Skip("no kernel of this host's architecture is built")
+	}
+	dir := t.TempDir()
+	self, err := os.ReadFile("/proc/self/exe") // an ELF file
+	if err != nil {
+		t.Skip(err)
+	}
+	for name, text := range map[string]string{
+		"src/Makefile": fakeMakefile, "src/Kconfig": "source \"lib/Kconfig\"\n", "src/scripts/kconfig/conf": "", "src/init/main.c": "",
+		"src/options": options, "src/compile": compile, "src/elf": string(self),
+		"src/lib/Kconfig": "config NEEDY\n\tbool \"A needy one\"\n\tdepends on BLOCK && 64BIT\n\thelp\n\t  Not: config FALSE\n\nconfig HIDDEN\n\tbool\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Spec{Source: filepath.Join(dir, "src"), Output: filepath.Join(dir, "out"), Arch: arch.Host(), Jobs: 1, NoCcache: true}
+}
+
+func TestBuild(t *testing.T) {
+	s := fakeTree(t, "CONFIG_64BIT\nCONFIG_OLD\nCONFIG_MODULES\n", "env > $O/environment; echo '  CC      kernel/fork.o'; echo \"$KCFLAGS\" > $O/flags")
+	t.Setenv("KBUILD_BUILD_USER", "somebody")
+	t.Setenv("CROSS_COMPILE", "")
+	t.Setenv("LLVM", "1")
+	t.Setenv("MAKEFLAGS", "-k")
+	s.Fragments = []Fragment{{Name: "mine", Settings: []Setting{{Name: "CONFIG_MODULES", Value: "y"}, {Name: "CONFIG_NEEDY", Value: "y", Optional: true}}}}
+	var out strings.Builder
+	s.Log = &out
+	b, err := Build(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Release != "6.1.0" || b.Modules != s.Output || b.Elapsed <= 0 {
+		t.Errorf("built %+v", b)
+	}
+	log, err := os.ReadFile(filepath.Join(s.Output, LogName))
+	if err != nil || !strings.Contains(string(log), "kernel/fork.o") || out.String() != string(log) {
+		t.Errorf("log %q, %v; copied %q", log, err, out.String())
+	}
+	config, err := os.ReadFile(filepath.Join(s.Output, ".config"))
+	if err != nil || string(config) != "CONFIG_64BIT=y\nCONFIG_OLD=y\nCONFIG_MODULES=y\n" {
+		t.Errorf("configuration %q, %v", config, err)
+	}
+	env, err := os.ReadFile(filepath.Join(s.Output, "environment"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"KBUILD_BUILD_USER=unwedge\n", "LC_ALL=C\n", "KBUILD_BUILD_VERSION=1\n"} {
+		if !strings.Contains(string(env), want) {
+			t.Errorf("the build's environment lacks %q", want)
+		}
+	}
+	if strings.Contains(string(env), "LLVM=1") {
+		t.Error("the user's LLVM=1 reached the build")
+	}
+	flags, err := os.ReadFile(filepath.Join(s.Output, "flags"))
+	if err != nil || !strings.Contains(string(flags), "-ffile-prefix-map="+s.Output+"=.") {
+		t.Errorf("flags %q, %v", flags, err)
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	s := fakeTree(t, "CONFIG_64BIT\nCONFIG_OLD\n", "")
+	s.Fragments = []Fragment{{Name: "mine", Settings: []Setting{
+		{Name: "CONFIG_NEEDY", Value: "y"}, {Name: "CONFIG_HIDDEN", Value: "y"}, {Name: "CONFIG_NOWHERE", Value: "y"},
+		{Name: "CONFIG_OLD", Value: "n"}, {Name: "CONFIG_EMPTY", Value: `""`},
+	}}}
+	var config *ConfigError
+	if _, err := Build(t.Context(), s); !errors.As(err, &config) {
+		t.Fatalf("error %v", err)
+	}
+	want := "configure kernel: CONFIG_NEEDY=y is n: it depends on BLOCK && 64BIT, of which BLOCK is not set (lib/Kconfig:1); " +
+		"CONFIG_HIDDEN=y is n: it cannot be set by hand: other options select it (lib/Kconfig:7); " +
+		"CONFIG_NOWHERE=y is n: this tree has no such option for the architecture"
+	if config.Error() != want {
+		t.Errorf("error\n got %s\nwant %s", config, want)
+	}
+	s.Fragments, s.Config = nil, filepath.Join(s.Source, "no-such-file")
+	var unknown *UnknownConfigError
+	if _, err := Build(t.Context(), s); !errors.As(err, &unknown) {
+		t.Errorf("no such configuration: %v", err)
+	}
+	s.Config = "nosuchconfig"
+	var tree *TreeError
+	if _, err := Build(t.Context(), s); !errors.As(err, &tree) || !strings.Contains(tree.Line, "No rule to make target") {
+		t.Errorf("no such target: %v", err)
+	}
+}
+
+func TestForeignKeysAreLeftOut(t *testing.T) {
+	s := fakeTree(t, "CONFIG_64BIT\nCONFIG_SYSTEM_TRUSTED_KEYS\nCONFIG_LOCALVERSION\n", "")
+	s.Config = filepath.Join(t.TempDir(), "config")
+	text := "CONFIG_64BIT=y\nCONFIG_SYSTEM_TRUSTED_KEYS=\"debian/certs/debian-uefi-certs.pem\"\nCONFIG_LOCALVERSION=\"-mine\"\n"
+	if err := os.WriteFile(s.Config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Configure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(s.Output, ".config"))
+	if err != nil || string(b) != "CONFIG_64BIT=y\nCONFIG_SYSTEM_TRUSTED_KEYS=\"\"\nCONFIG_LOCALVERSION=\"-mine\"\n" {
+		t.Errorf("configuration %q, %v", b, err)
+	}
+}
+
+func TestWhoIsToBlame(t *testing.T) {
+	for _, tc := range []struct {
+		name, prints string
+		host         error // nil: the source
+		line         string
+		file         string
+		number       int
+	}{
+		{name: "compiler", prints: "  CC      lib/cmdline.o\n../lib/cmdline.c: In function 'f':\n../lib/cmdline.c:283:9: error: 'x' undeclared\nmake[2]: *** [scripts/Makefile.build:250: lib/cmdline.o] Error 1",
+			line: "lib/cmdline.c:283:9: error: 'x' undeclared", file: "lib/cmdline.c", number: 283},
+		{name: "the first of several", prints: "lib/a.c:1:2: fatal error: asm/none.h: No such file or directory\nlib/b.c:3:4: error: y",
+			line: "lib/a.c:1:2: fatal error: asm/none.h: No such file or directory", file: "lib/a.c", number: 1},
+		{name: "a warning is none", prints: "lib/a.c:1:2: warning: unused\nlib/b.c:3:4: error: y", line: "lib/b.c:3:4: error: y", file: "lib/b.c", number: 3},
+		{name: "linker", prints: "ld: warning: vmlinux has a LOAD segment with RWX permissions\nld: kernel/x.o: in function `f':\nx.c:(.text+0x1): undefined reference to `g'",
+			line: "x.c:(.text+0x1): undefined reference to `g'"},
+		{name: "modpost", prints: `ERROR: modpost: "f" [a.ko] undefined!`, line: `ERROR: modpost: "f" [a.ko] undefined!`},
+		{name: "no rule", prints: "make[2]: *** No rule to make target 'a.o', needed by 'built-in.a'.  Stop.", line: "make[2]: *** No rule to make target 'a.o', needed by 'built-in.a'.  Stop."},
+		{name: "objtool", prints: "vmlinux.o: error: objtool: f+0x1: unsupported", line: "vmlinux.o: error: objtool: f+0x1: unsupported"},
+		{name: "source that speaks of a full disk", prints: "lib/a.c:9:1: error: expected ';'\n    9 |  x = \"write: No space left on device\"\n      |  ^ sh: 1: gcc: not found",
+			line: "lib/a.c:9:1: error: expected ';'", file: "lib/a.c", number: 9},
+		{name: "silence", prints: "", line: "make: *** [Makefile"},
+
+		{name: "disk full", prints: "lib/a.c:99:1: fatal error: error writing to /tmp/x.s: No space left on device", host: ErrNoSpace},
+		{name: "disk full when assembling", prints: "{standard input}: Assembler messages:\n{standard input}: Fatal error: can't write 8 bytes to section .text of lib/a.o: 'No space left on device'", host: ErrNoSpace},
+		{name: "disk full when linking", prints: "ld: final link failed: No space left on device", host: ErrNoSpace},
+		{name: "linker script", prints: "aarch64-linux-gnu-ld: cannot open linker script file ldscripts/aarch64elf.xr: No such file or directory", host: ErrToolchain},
+		{name: "emulation", prints: "ld: unrecognised emulation mode: aarch64elf", host: ErrToolchain},
+		{name: "killed", prints: "gcc: fatal error: Killed signal terminated program cc1\ncompilation terminated.", host: ErrMemory},
+		{name: "memory", prints: "cc1: out of memory allocating 65536 bytes after a total of 1 bytes", host: ErrMemory},
+		{name: "no flex", prints: "/bin/sh: 1: flex: not found", host: ErrToolchain},
+		{name: "no bc", prints: "/bin/bash: line 1: bc: command not found", host: ErrToolchain},
+		{name: "no compiler", prints: "make[1]: gcc: No such file or directory", host: ErrToolchain},
+		{name: "libelf", prints: "tools/objtool/include/objtool/elf.h:10:10: fatal error: gelf.h: No such file or directory", host: ErrToolchain},
+		{name: "openssl", prints: "scripts/sign-file.c:25:10: fatal error: openssl/opensslv.h: No such file or directory", host: ErrToolchain},
+		{name: "old compiler", prints: "***\n*** C compiler is too old.\n***   Your GCC version:    4.8.5", host: ErrToolchain},
+		{name: "pahole", prints: "BTF: .tmp_vmlinux.btf: pahole (pahole) is not available\nFailed to generate BTF for vmlinux", host: ErrToolchain},
+		{name: "not clean", prints: "***\n*** The source tree is not clean, please run 'make ARCH=x86_64 mrproper'\n*** in /usr/src/linux", host: ErrNotClean},
+		{name: "read-only", prints: "mkdir: cannot create directory 'out': Read-only file system", host: ErrHost},
+		{name: "host fault after an error of the source", prints: "lib/a.c:1:1: error: x\nas: lib/b.o: No space left on device", host: ErrNoSpace},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := fakeTree(t, "CONFIG_64BIT\n", "cat ./printed >&2; exit 2")
+			if err := os.WriteFile(filepath.Join(s.Source, "printed"), []byte(tc.prints+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Build(t.Context(), s)
+			var host *HostError
+			var tree *TreeError
+			if tc.host != nil {
+				if !errors.As(err, &host) || !errors.Is(err, tc.host) {
+					t.Fatalf("error %v, want the host's: %v", err, tc.host)
+				}
+				return
+			}
+			if !errors.As(err, &tree) {
+				t.Fatalf("error %v, want the source's", err)
+			}
+			if !strings.HasPrefix(tree.Line, tc.line) || tree.File != tc.file || tree.LineNo != tc.number || tree.Step != "build" {
+				t.Errorf("error %+v", tree)
+			}
+			if _, err := os.Stat(tree.Log); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAMissingCompilerIsTheHosts(t *testing.T) {
+	s := fakeTree(t, "", "")
+	s.Cross = "no-such-architecture-"
+	_, err := Build(t.Context(), s)
+	var missing *HostError
+	if !errors.As(err, &missing) || !errors.Is(err, ErrToolchain) || !strings.Contains(err.Error(), "no-such-architecture-gcc is not installed") {
+		t.Errorf("build: %v", err)
+	}
+	if err := Check(t.Context(), s); !errors.Is(err, ErrToolchain) {
+		t.Errorf("check: %v", err)
+	}
+	if err := broken([]toolchain.Finding{{Tool: "flex", Problem: "not installed"}}, nil); !errors.Is(err, ErrToolchain) {
+		t.Errorf("broken: %v", err)
+	}
+}
+
+// notes tells of each note through a channel.
+type notes struct{ seen chan string }
+
+func (n notes) Task(string, int64) progress.Task { return n }
+func (n notes) Add(int64)                        {}
+func (n notes) Done(error)                       {}
+func (n notes) Note(s string) {
+	select {
+	case n.seen <- s:
+	default:
+	}
+}
+
+func TestCancelEndsEverythingThatMakeStarted(t *testing.T) {
+	s := fakeTree(t, "CONFIG_64BIT\n", "sleep 600 & echo $! > $O/pid; echo '  CC      kernel/slow.o'; wait")
+	n := notes{make(chan string, 1)}
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(progress.With(t.Context(), n))
+	done := make(chan error, 1)
+	go func() {
+		_, err := Build(ctx, s)
+		done <- err
+	}()
+	select {
+	case note := <-n.seen:
+		if !strings.Contains(note, "kernel/slow.o") {
+			t.Errorf("note %q", note)
+		}
+	case err := <-done:
+		t.Fatalf("the build ended by itself: %v", err)
+	}
+	// Another build in the same directory waits, and can be told to stop waiting.
+	waiting, stop := context.WithCancelCause(t.Context())
+	stop(cause)
+	if _, err := Build(waiting, s); !errors.Is(err, cause) {
+		t.Errorf("the second build: %v", err)
+	}
+	cancel(cause)
+	if err := <-done; !errors.Is(err, cause) {
+		t.Errorf("error %v, want the context's cause", err)
+	}
+	pid, err := os.ReadFile(filepath.Join(s.Output, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%s/stat", strings.TrimSpace(string(pid))))
+	if err == nil && !strings.Contains(string(stat), ") Z ") && !strings.Contains(string(stat), ") X ") {
+		t.Errorf("what make started still runs: %s", stat)
+	}
+}
+
+func TestBadSpecs(t *testing.T) {
+	s := fakeTree(t, "", "")
+	for name, change := range map[string]func(*Spec){
+		"no source":    func(s *Spec) { s.Source = "" },
+		"no tree":      func(s *Spec) { s.Source = filepath.Dir(s.Source) },
+		"no output":    func(s *Spec) { s.Output = "" },
+		"no arch":      func(s *Spec) { s.Arch = "" },
+		"jobs":         func(s *Spec) { s.Jobs = -1 },
+		"spaced path":  func(s *Spec) { s.Output += "/a b" },
+		"path of make": func(s *Spec) { s.Output += "/a:b" },
+	} {
+		bad := s
+		change(&bad)
+		if b, err := Build(t.Context(), bad); err == nil {
+			t.Errorf("%s: built %+v", name, b)
+		}
+	}
+}
+
+func TestNoteBuildID(t *testing.T) {
+	note := "\x04\x00\x00\x00\x04\x00\x00\x00\x01\x00\x00\x00Linu\x01\x02\x03\x04" +
+		"\x04\x00\x00\x00\x03\x00\x00\x00\x03\x00\x00\x00GNU\x00\xab\xcd\xef\x00"
+	if got := noteBuildID([]byte(note), binary.LittleEndian); got != "abcdef" {
+		t.Errorf("build ID %q", got)
+	}
+	for i := range len(note) {
+		noteBuildID([]byte(note)[:i], binary.LittleEndian) // no panic
+	}
+}
