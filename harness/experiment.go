@@ -57,11 +57,6 @@ func (s *session) experiment(ctx context.Context, v verdict) error {
 		p.Why = console.SanitizeMax(p.Why, 400)
 		s.res.Probes = append(s.res.Probes, p)
 	}
-	if x.snapshot != nil {
-		if err := x.snapshot.Remove(); err != nil {
-			s.note("%v", err)
-		}
-	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -29,13 +29,14 @@ const (
 	jobTime = 2 * time.Minute
 )
 
-// Save keeps the state of a guest, best a paused one, in a file that it makes at
-// path and that Remove removes. Without an error the guest is as it was.
+// Save keeps the state of a guest, best a paused one, in a file that is made at
+// path and has no name any more when Save returns: it goes with QEMU. The guest is
+// as it was, with and without an error.
 func Save(ctx context.Context, m Monitor, path string) (s *Snapshot, err error) {
 	s = &Snapshot{m: m, path: path, devices: []string{stateNode}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("keep the state of the guest: %w", err), s.Remove())
+			err = errors.Join(fmt.Errorf("keep the state of the guest: %w", err), s.remove())
 			s = nil
 		}
 	}()
@@ -54,7 +55,8 @@ func Save(ctx context.Context, m Monitor, path string) (s *Snapshot, err error) 
 	if err := m.Execute(ctx, "blockdev-add", args{"driver": "qcow2", "node-name": stateNode, "file": fileNode, "cache": unsafe}, nil); err != nil {
 		return s, err
 	}
-	if err := s.disks(ctx); err != nil {
+	// QEMU has it open: without a name it goes when QEMU does, whatever happens.
+	if err := errors.Join(s.remove(), s.disks(ctx)); err != nil {
 		return s, err
 	}
 	return s, s.job(ctx, "snapshot-save", args{"tag": tag, "vmstate": stateNode, "devices": s.devices})
@@ -89,10 +91,9 @@ func (s *Snapshot) Load(ctx context.Context) error {
 	return nil
 }
 
-// Remove removes the file. QEMU keeps what it has open until it ends.
-func (s *Snapshot) Remove() error {
+func (s *Snapshot) remove() error {
 	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the state of the guest: %w", err)
+		return fmt.Errorf("remove the name of the guest's state: %w", err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/sysrq"
@@ -74,6 +75,25 @@ func hung() *result.Result {
 	return r
 }
 
+func probed() *result.Result {
+	r := hung()
+	r.Notes = nil
+	r.Probes = []result.Probe{
+		{
+			Name: probe.Syscall, Did: "make getrandom() of init (PID 1) return ENOMEM", Outcome: probe.WentOn, Why: "user space spoke",
+			At: 19 * time.Second, Took: 2 * time.Second, After: 300 * time.Millisecond, Boot: scenarios.Booted, Stage: agentproto.StageUserspace,
+			Said: "init: getrandom: cannot allocate memory", Console: []string{"init: getrandom: cannot allocate memory"},
+			Shows: "the boot waited for this one system call: once it returned, the boot went on, to the outcome booted",
+		},
+		{Name: probe.Input, Outcome: probe.Refused, Why: "it does not wait: a vCPU is busy", At: 21 * time.Second},
+		{
+			Name: probe.VirtioRNG, Did: "plug in a virtio-rng device", Outcome: probe.NoChange, Why: "it hangs as before", At: 21 * time.Second,
+			Took: 10 * time.Second, Boot: scenarios.Hung, Console: strings.Fields("one two three four five six seven eight"),
+		},
+	}
+	return r
+}
+
 func panicked() *result.Result {
 	r := booted()
 	r.Outcome, r.Expected, r.Why = scenarios.Panicked, true, "the kernel says: Kernel panic - not syncing: Attempted to kill init!"
@@ -97,7 +117,7 @@ func keptGuest() *result.Result {
 }
 
 var samples = map[string]func() *result.Result{
-	"booted": booted, "hung-with-chain": hung, "panicked-as-expected": panicked, "hung-without-capture": noCapture, "kept": keptGuest,
+	"booted": booted, "hung-with-chain": hung, "panicked-as-expected": panicked, "hung-without-capture": noCapture, "kept": keptGuest, "probed": probed,
 }
 
 func text(t testing.TB, r *result.Result, s report.Style) string {
