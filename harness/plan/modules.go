@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness"
@@ -23,7 +25,7 @@ func (p *Planner) externalModule(ctx context.Context, req *harness.Request, c *c
 	}
 	good, _, err := extmod.Probe(ctx, extmod.ProbeOptions{Arch: c.Kernel.Arch, Headers: headers.Dir, HeadersID: headers.ID, Store: p.Store})
 	if err != nil {
-		return nil, err
+		return nil, p.keepLog(err)
 	}
 	facts, err := extmod.Gather(ctx, extmod.Source{
 		Kernel: c.Kernel, Headers: headers.Dir, ModulesDir: c.ModulesDir, Cmdline: strings.Fields(req.Machine.Cmdline()),
@@ -57,6 +59,23 @@ func (p *Planner) externalModule(ctx context.Context, req *harness.Request, c *c
 	t.files[agentproto.ModuleTrials] = []byte(t.list.String())
 	req.Modules = t.out
 	return t.files, nil
+}
+
+// buildLog is the file in the state directory that has what make said when it last
+// failed to build a module.
+const buildLog = "module-build.log"
+
+// keepLog writes down what make said, where a build failed.
+func (p *Planner) keepLog(err error) error {
+	var failed *extmod.BuildError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	path := filepath.Join(p.State, buildLog)
+	if err := errors.Join(os.MkdirAll(p.State, 0o755), os.WriteFile(path, failed.Log, 0o644)); err != nil {
+		return fmt.Errorf("%w (and its log could not be kept: %w)", failed, err)
+	}
+	return fmt.Errorf("%w: all that make said is in %s", failed, path)
 }
 
 // spoilt is what each mismatch is refused as.

@@ -92,6 +92,17 @@ func TestExternalModule(t *testing.T) {
 		t.Errorf("a kernel without modules: %v", err)
 	}
 	c.Kernel.Config = nil
+	programs["make"] = "echo 'x.c:1: error: no'; echo more; exit 2"
+	p = planner(t, programs)
+	var failed *extmod.BuildError
+	_, err = p.Request(t.Context(), sc, c)
+	log := filepath.Join(p.State, "module-build.log")
+	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "x.c:1: error: no") || !strings.Contains(err.Error(), log) {
+		t.Errorf("a build that fails: %v", err)
+	}
+	if b, err := os.ReadFile(log); err != nil || !strings.HasSuffix(string(b), "more\n") {
+		t.Errorf("log %q, %v", b, err)
+	}
 	delete(programs, prefix+"gcc")
 	p = planner(t, programs)
 	var missing *extmod.MissingToolError

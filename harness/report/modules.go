@@ -10,6 +10,7 @@ import (
 
 // modules says of each external module what was predicted and what happened.
 func modules(b *strings.Builder, r *result.Result) {
+	noted := map[string]bool{}
 	for _, m := range r.Modules {
 		text := safe(m.Label) + ": predicted " + Verdict(m.Predicted) + "; " + fared(m.Got)
 		if m.Got != nil {
@@ -21,7 +22,10 @@ func modules(b *strings.Builder, r *result.Result) {
 			text += "\n  but " + safe(m.Difference)
 		}
 		for _, n := range m.Predicted.Notes {
-			text += "\n  note: " + safe(n)
+			if !noted[n] { // once: they are of the kernel, most of them
+				text += "\n  note: " + safe(n)
+			}
+			noted[n] = true
 		}
 		field(b, "module", text)
 	}

@@ -15,7 +15,7 @@ func TestModules(t *testing.T) {
 	r.Modules = []result.Module{
 		{Label: "crc", Predicted: extmod.Prediction{Verdict: extmod.RefusedCRC, Symbol: "_printk", Errno: "EINVAL", Notes: []string{"a note"}},
 			Got: &agentproto.ModuleTried{Errno: "ENOENT", Log: []string{"probe: \x1b[31m"}}, Difference: "it is not so"},
-		{Label: "as-built", Predicted: extmod.Prediction{Verdict: extmod.Loads}, Got: &agentproto.ModuleTried{}},
+		{Label: "as-built", Predicted: extmod.Prediction{Verdict: extmod.Loads, Notes: []string{"a note"}}, Got: &agentproto.ModuleTried{}},
 		{Label: "late", Predicted: extmod.Prediction{Verdict: extmod.Loads}},
 	}
 	var b strings.Builder

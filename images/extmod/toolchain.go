@@ -37,6 +37,8 @@ type BuildError struct {
 	// that of the gcc which the kernel was built with; 0 where it is not known.
 	Compiler     string
 	Major, Built int
+	// Log is all that make printed.
+	Log []byte
 }
 
 func (e *BuildError) Error() string {
@@ -204,7 +206,7 @@ func (t *Toolchain) make(ctx context.Context, s Spec, dir string) error {
 	if line == "" {
 		line = "make: " + err.Error()
 	}
-	return &BuildError{Name: s.Name, Line: line, Compiler: t.Version, Major: t.major, Built: t.built}
+	return &BuildError{Name: s.Name, Line: line, Compiler: t.Version, Major: t.major, Built: t.built, Log: out}
 }
 
 // environ leaves out what would change a kernel build: the variables of a make

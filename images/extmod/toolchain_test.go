@@ -107,7 +107,7 @@ func TestMake(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	var failed *BuildError
-	if _, err := tools.Build(t.Context(), spec); !errors.As(err, &failed) || !failed.OldCompiler() {
+	if _, err := tools.Build(t.Context(), spec); !errors.As(err, &failed) || !failed.OldCompiler() || string(failed.Log) != "objtool: version GLIBC_2.38 not found\n" {
 		t.Errorf("error %v is not that of an old compiler", err)
 	}
 	bin(t, map[string]string{"make": `exit 3`})
