@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kbuild"
 	"github.com/unwedge/unwedge/images/progress"
@@ -22,7 +23,7 @@ import (
 type buildFlags struct {
 	arch, config, scenario, out string
 	fragments                   []string
-	llvm, json                  bool
+	llvm, twice, json           bool
 	jobs                        int
 }
 
@@ -40,11 +41,12 @@ named, with the package to install.
 Fragments that come with unwedge: ` + strings.Join(kbuild.FragmentNames(), ", ") + `.
 A wanted option that Kconfig does not grant is an error which names it and why.
 
-Exit codes: 0 built, 1 the tree does not build, 2 usage or bad input, 3 the host or
+Exit codes: 0 built, 1 the tree does not build (or two builds differ), 2 usage or bad input, 3 the host or
 its toolchain cannot build it, 130 interrupted.`,
 		Example: `  unwedge build ~/src/linux -o build && unwedge boot build
   unwedge build ~/src/linux --arch aarch64 --llvm --config tinyconfig -o build-arm64
-  unwedge build ~/src/linux --config deb:linux-image-cloud-amd64@bookworm --scenario distro -o build`,
+  unwedge build ~/src/linux --config deb:linux-image-cloud-amd64@bookworm --scenario distro -o build
+  unwedge build ~/src/linux --twice -o build      # is it reproducible?`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.build(c.Context(), args[0], f) },
 	}
@@ -56,6 +58,7 @@ its toolchain cannot build it, 130 interrupted.`,
 	fs.BoolVar(&f.llvm, "llvm", false, "build with clang and LLVM's tools instead of gcc and binutils")
 	fs.IntVarP(&f.jobs, "jobs", "j", 0, "jobs at a time (default: one per CPU)")
 	fs.StringVarP(&f.out, "out", "o", "", "output directory; built on where it holds an earlier build (default: TREE.ARCH beside TREE)")
+	fs.BoolVar(&f.twice, "twice", false, "build two times, in two directories, and say what differs")
 	fs.BoolVar(&f.json, "json", false, "print the result as JSON")
 	return cmd
 }
@@ -72,6 +75,14 @@ type buildResult struct {
 	Release string  `json:"release"`
 	BuildID string  `json:"build_id"`
 	Seconds float64 `json:"seconds"`
+	// Twice is there with --twice only.
+	Twice *twiceResult `json:"twice,omitempty"`
+}
+
+type twiceResult struct {
+	Same        bool                `json:"same"`
+	BuildID     string              `json:"build_id"` // of the second build
+	Differences []kbuild.Difference `json:"differences"`
 }
 
 const buildSchema = "unwedge/build/1"
@@ -86,6 +97,14 @@ func (a *app) build(ctx context.Context, tree string, f buildFlags) error {
 	}
 	if err := kbuild.Check(ctx, spec); err != nil {
 		return a.buildFailed(err)
+	}
+	if f.twice {
+		t, err := kbuild.BuildTwice(ctx, spec)
+		d.close()
+		if err != nil {
+			return a.buildFailed(err)
+		}
+		return a.showTwice(spec, t, f.json)
 	}
 	b, err := kbuild.Build(ctx, spec)
 	d.close()
@@ -176,17 +195,58 @@ func (a *app) buildFailed(err error) error {
 	}
 }
 
+func newBuildResult(s kbuild.Spec, b *kbuild.Built) buildResult {
+	return buildResult{
+		Schema: buildSchema, Arch: string(s.Arch), Source: s.Source, Output: s.Output, Image: b.Image, Vmlinux: b.Vmlinux,
+		Modules: b.Modules, Release: b.Release, BuildID: b.BuildID, Seconds: b.Elapsed.Seconds(),
+	}
+}
+
 func (a *app) showBuild(s kbuild.Spec, b *kbuild.Built, asJSON bool) error {
 	if asJSON {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(buildResult{
-			Schema: buildSchema, Arch: string(s.Arch), Source: s.Source, Output: s.Output, Image: b.Image, Vmlinux: b.Vmlinux,
-			Modules: b.Modules, Release: b.Release, BuildID: b.BuildID, Seconds: b.Elapsed.Seconds(),
-		})
+		return a.printJSON(newBuildResult(s, b))
 	}
 	printBuild(a.stdout, s, b)
 	return nil
+}
+
+// showTwice says whether two builds are the same; if not, that is the tree's
+// failure.
+func (a *app) showTwice(s kbuild.Spec, t *kbuild.Twice, asJSON bool) error {
+	if asJSON {
+		r := newBuildResult(s, t.First)
+		r.Twice = &twiceResult{Same: len(t.Differences) == 0, BuildID: t.Second.BuildID, Differences: t.Differences}
+		if r.Twice.Differences == nil {
+			r.Twice.Differences = []kbuild.Difference{}
+		}
+		if err := a.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		printBuild(a.stdout, s, t.First)
+		printTwice(a.stdout, t)
+	}
+	if len(t.Differences) > 0 {
+		return errKernel
+	}
+	return nil
+}
+
+func printTwice(w io.Writer, t *kbuild.Twice) {
+	if len(t.Differences) == 0 {
+		fmt.Fprintf(w, "  twice:    the same to the bit: every section of vmlinux, the boot image and the modules\n")
+		return
+	}
+	fmt.Fprintf(w, "  twice:    they differ: build ID %s of the second\n", t.Second.BuildID)
+	for _, d := range t.Differences {
+		fmt.Fprintf(w, "    %s\n", strings.TrimSpace(d.File+" "+d.Section)+": "+console.Sanitize(d.What))
+	}
+}
+
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }
 
 func printBuild(w io.Writer, s kbuild.Spec, b *kbuild.Built) {
