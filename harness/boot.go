@@ -29,6 +29,9 @@ func Boot(ctx context.Context, req Request) (*result.Result, error) {
 	if err := req.Machine.Scenario.Validate(); err != nil {
 		return nil, failed(ctx, err)
 	}
+	if req.Keep && len(req.Probes) > 0 {
+		return nil, failed(ctx, errors.New("a guest that was experimented on cannot be kept as it hung"))
+	}
 	res := newResult(req)
 	if err := writeCommand(req); err != nil {
 		return nil, failed(ctx, err)

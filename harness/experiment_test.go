@@ -240,3 +240,12 @@ func TestGoodBootsAreNotProbed(t *testing.T) {
 		t.Errorf("%v, %+v", err, res)
 	}
 }
+
+func TestProbedGuestsAreNotKept(t *testing.T) {
+	t.Parallel()
+	req := request(t, "hangs", &quick)
+	req.Probes, req.Keep = probe.Names(), true
+	if res, err := boot(t, req); err == nil || !strings.Contains(err.Error(), "cannot be kept") {
+		t.Errorf("%v, %v", res, err)
+	}
+}

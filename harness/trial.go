@@ -318,6 +318,8 @@ func scheduling(f dump.Frame) bool {
 // unchanged says what is known of a change that did nothing.
 func (t *trial) unchanged() string {
 	switch {
+	case t.p.Boot == scenarios.Slow:
+		return "it printed on to the deadline, and nothing shows that it went further than before"
 	case t.p.Name == probe.Syscall:
 		return "it hangs as before"
 	case t.seeded:
