@@ -82,6 +82,18 @@ type Answer struct {
 	Tasks []Task   `json:"tasks"`
 }
 
+// Took is how long guestmem took for what drgn's Answer says: Load for symbols and
+// types, Tasks for the tasks with their stacks.
+type Took struct{ Load, Tasks time.Duration }
+
+// Against says both times, and how many times as long drgn took.
+func (t Took) Against(a *Answer) string {
+	side := func(what string, ours time.Duration, theirs float64) string {
+		return fmt.Sprintf("%s: guestmem %.1f ms, drgn %.1f ms (× %.0f)", what, 1000*ours.Seconds(), 1000*theirs, theirs/ours.Seconds())
+	}
+	return side("symbols and types", t.Load, a.LoadSeconds) + "; " + side(fmt.Sprintf("%d tasks with stacks", len(a.Tasks)), t.Tasks, a.TasksSeconds)
+}
+
 // Task is one thread as drgn reads it.
 type Task struct {
 	PID    int     `json:"pid"`

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/unwedge/unwedge/harness/guestmem"
 	"github.com/unwedge/unwedge/harness/guestmem/elfdump"
@@ -55,7 +56,7 @@ func compareHang(t *testing.T, d *Drgn, h Hang) {
 	check(t, err)
 	symbols, err := ReadSymbols(debug.Vmlinux)
 	check(t, err)
-	k, v := look(t, g)
+	k, v, took := look(t, g)
 	t.Logf("%s: guestmem reads %d tasks, kernel moved by %#x, at physical %#x, problems %q", g.Kernel.Release, len(v.Tasks), v.Offset, v.PhysBase, v.Problems)
 	files, err := debug.Files(v.Modules)
 	check(t, err)
@@ -76,6 +77,7 @@ func compareHang(t *testing.T, d *Drgn, h Hang) {
 	for _, s := range a.Said {
 		t.Logf("drgn: %s", s)
 	}
+	t.Logf("speed: %s", took.Against(a))
 	c := Compare(v, a, symbols, h.Sleeps)
 	t.Log(c)
 	for _, s := range c.Differences {
@@ -86,16 +88,26 @@ func compareHang(t *testing.T, d *Drgn, h Hang) {
 	}
 }
 
-func look(t *testing.T, g *Guest) (*guestmem.Kernel, *guestmem.View) {
+// look reads the dump, twice: what is timed has the file in the page cache, as it is
+// for drgn, which reads it twice too.
+func look(t *testing.T, g *Guest) (*guestmem.Kernel, *guestmem.View, Took) {
 	t.Helper()
+	var took Took
+	start := time.Now()
 	k, err := g.Load(t.Context())
 	check(t, err)
+	took.Load = time.Since(start)
 	e, err := elfdump.Open(g.Dump)
 	check(t, err)
 	defer e.Close()
-	v, err := k.LookAt(t.Context(), e, e.VCPUs)
-	check(t, err)
-	return k, v
+	var v *guestmem.View
+	for range 2 {
+		start = time.Now()
+		v, err = k.LookAt(t.Context(), e, e.VCPUs)
+		check(t, err)
+		took.Tasks = time.Since(start)
+	}
+	return k, v, took
 }
 
 // madeUp is a VMCOREINFO of what guestmem found where the kernel has none yet.
