@@ -1,7 +1,7 @@
 // Command bench measures what unwedge costs and how fast it answers, side by
 // side in one run: `make bench`, or
 //
-//	make build && go run ./suites/bench [--runs N] [--json]
+//	make build && go run ./suites/bench [--runs N] [--only PART] [--json]
 //
 // It boots real guests, one at a time, with what the cache holds; the first run
 // on a machine fills the cache before anything is measured. Each number is a
@@ -25,6 +25,7 @@ func main() {
 	o := options{}
 	flag.IntVar(&o.runs, "runs", 5, "how often each thing is measured")
 	flag.StringVar(&o.unwedge, "unwedge", "bin/unwedge", "the program to measure")
+	flag.StringVar(&o.only, "only", "", "measure one part: overhead, explained, warm-start, parser or memory")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -38,6 +39,7 @@ func main() {
 type options struct {
 	runs    int
 	unwedge string
+	only    string
 	json    bool
 }
 
@@ -73,10 +75,16 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{options: o, dir: dir}
-	for _, measure := range []func(context.Context) error{b.overhead, b.explained, b.warmStart, b.parser, b.memory} {
-		if err := measure(ctx); err != nil {
+	for _, part := range b.parts() {
+		if o.only != "" && o.only != part.name {
+			continue
+		}
+		if err := part.measure(ctx); err != nil {
 			return err
 		}
+	}
+	if len(b.samples) == 0 {
+		return fmt.Errorf("--only %s: there is no such part", o.only)
 	}
 	if o.json {
 		enc := json.NewEncoder(w)
@@ -84,6 +92,16 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		return enc.Encode(b.samples)
 	}
 	return table(w, b.samples)
+}
+
+// part is what is measured together.
+type part struct {
+	name    string
+	measure func(context.Context) error
+}
+
+func (b *bench) parts() []part {
+	return []part{{"overhead", b.overhead}, {"explained", b.explained}, {"warm-start", b.warmStart}, {"parser", b.parser}, {"memory", b.memory}}
 }
 
 func table(w io.Writer, samples []*Sample) error {
