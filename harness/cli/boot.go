@@ -46,7 +46,17 @@ the scenario asks, say where it is blocked and why.
 
 KERNEL is a bzImage, Image, Image.gz, vmlinux, a kernel build tree, a .deb or
 .rpm, or deb:PACKAGE[=VERSION][@SUITE] from the Debian archive. Without KERNEL
-a Debian kernel is booted.`,
+a Debian kernel is booted.
+
+With --probe a guest that hangs is experimented on, once all is captured and
+diagnosed, to show the cause by what happens:
+  fail-syscall  the system call that the boot waits in returns ENOMEM; whoever
+                made it may say so, and the boot may go on
+  input         the entropy pool is fed, by a keyboard or bytes at the console
+  virtio-rng    a device is plugged in; the machine has a place for it from the
+                start, and the tiny initramfs loads its driver
+Each begins with the guest as it hung, and nothing that was found out before is
+changed by it: see "probes" in the Result, and probe.log.`,
 		Example: `  unwedge boot arch/x86/boot/bzImage
   unwedge boot --arch aarch64
   unwedge boot deb:linux-image-cloud-amd64@trixie-backports --scenario random --entropy none
