@@ -33,7 +33,7 @@ boot: setup ## Boot the 8-cell matrix on a Debian kernel for each arch
 	@$(BIN) matrix -j $(JOBS) $(KERNELS)
 
 # The suites' own specs need a guest; what of them does not is tested with the rest.
-UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e /suites/oracle/witness)
+UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e /suites/oracle/witness -e '/suites/bisect$$')
 
 .PHONY: test
 test: setup ## Run all tests: unit, then the suites on real guests
@@ -42,6 +42,11 @@ test: setup ## Run all tests: unit, then the suites on real guests
 	$(GO) test -race -timeout 15m $(UNITS)
 	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --timeout=60m ./suites/boot ./suites/hang ./suites/oracle/witness
 	$(GO) run ./suites/seeded --short -j $(JOBS)
+
+.PHONY: test-bisect
+test-bisect: setup ## Bisect real kernels: a source's commits, which are built, and released packages
+	@ci/compilers.sh flex bison bc git xz-utils libelf-dev libssl-dev
+	$(GO) tool ginkgo -v --no-color --timeout=6h ./suites/bisect
 
 .PHONY: unit
 unit: $(AGENTS) $(HELPERS) ## Run the tests that boot nothing

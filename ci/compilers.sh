@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what kernel modules are compiled with, for both architectures, where it
-# is missing: as root on Debian and its kin. Elsewhere it says what is missing:
+# usage: ci/compilers.sh [PACKAGE...]
+# Installs what kernel modules are compiled with, for both architectures, and the
+# packages named, where they are missing: as root on Debian and its kin. Elsewhere it says what is missing:
 # specs of external modules are then skipped, and the score's module faults count
 # as boots that failed.
 set -eu
@@ -16,6 +17,9 @@ command -v gcc >/dev/null || missing="$missing gcc"
 command -v $cross-linux-gnu-gcc >/dev/null || missing="$missing gcc-$(echo $cross | tr _ -)-linux-gnu"
 # kbuild's objtool is linked with it
 ldconfig -p 2>/dev/null | grep -q 'libelf\.so\.1' || missing="$missing libelf1"
+for p in "$@"; do
+	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+done
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
