@@ -18,6 +18,7 @@ func (s *Search) Same(a, b int) error {
 		}
 	}
 	s.next = nil
+	s.seen = append(s.seen, seen{candidate: a, same: b, isSame: true})
 	s.belief.split(a)
 	s.belief.split(b)
 	for j := range s.belief.classes {

@@ -124,15 +124,18 @@ type Search struct {
 	belief     belief
 	counts     []tally // what was observed of each candidate
 	skipped    skipSet
-	seen       []seen  // every observation, in order
+	seen       []seen  // every observation and Same, in order
 	olderBoots int     // of the good ends
 	last       int     // the candidate of the last observation
 	next       *choice // cached until the next observation
 }
 
+// seen is a verdict on a candidate, or that it makes the same image as another.
 type seen struct {
 	candidate int
 	verdict   Verdict
+	same      int
+	isSame    bool
 }
 
 // tally counts the verdicts of one candidate.
@@ -193,7 +196,7 @@ func (s *Search) Observe(candidate int, v Verdict) error {
 		return fmt.Errorf("observe candidate %d: want 0 to %d", candidate, s.dag.n-1)
 	}
 	s.next = nil
-	s.seen = append(s.seen, seen{candidate, v})
+	s.seen = append(s.seen, seen{candidate: candidate, verdict: v})
 	s.last = candidate
 	if candidate == Older {
 		s.olderBoots++
@@ -224,7 +227,12 @@ func (s *Search) With(o Options) (*Search, error) {
 	}
 	t := start(s.dag, o)
 	for _, v := range s.seen {
-		if err := t.Observe(v.candidate, v.verdict); err != nil {
+		if v.isSame {
+			err = t.Same(v.candidate, v.same)
+		} else {
+			err = t.Observe(v.candidate, v.verdict)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

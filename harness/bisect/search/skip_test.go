@@ -11,7 +11,11 @@ import (
 func TestSkippedRange(t *testing.T) {
 	const n, from, to = 400, 150, 229 // candidates from…to do not build
 	h := searchtest.Linear(n)
-	for culprit := range n {
+	culprits := []int{1, from - 2, from - 1, from, from + 1, (from + to) / 2, to - 1, to, to + 1, to + 2, to + 3, n - 1}
+	for c := 0; c < n; c += 23 {
+		culprits = append(culprits, c)
+	}
+	for _, culprit := range culprits {
 		skips := 0
 		a, boots := find(t, h, search.Options{}, func(c int) search.Verdict {
 			switch {
@@ -61,7 +65,7 @@ func TestAllSkipped(t *testing.T) {
 // them apart, and nothing skipped is asked for again.
 func TestSkipsInMerges(t *testing.T) {
 	r := random(4)
-	for i := range 150 {
+	for i := range 100 {
 		n := 20 + r.IntN(200)
 		h := searchtest.Merges(r, n)
 		in := searchtest.NewContains(h)
