@@ -33,6 +33,7 @@ type Prediction struct {
 	// Errno is the error's name that finit_module returns, "" where it loads.
 	Errno string `json:"errno,omitempty"`
 	// Lines are what the kernel will log, in order, without its time stamps.
+	// One may have more before it, such as the name of who logs it.
 	Lines []string `json:"lines,omitempty"`
 	// Why is the reason in one sentence.
 	Why string `json:"why"`
@@ -203,10 +204,10 @@ func checkSymbols(m *Module, f *Facts, p *Prediction) {
 		p.note("the kernel's symbols are not known: they were not compared")
 		return
 	}
-	loading, hasMore := m.Name, 0
+	more := 0
 	for _, u := range m.Undefined {
 		r := resolve(m, f, u)
-		if r.owner != "" && !slices.Contains(p.Needs, r.owner) && r.owner != loading {
+		if r.owner != "" && !slices.Contains(p.Needs, r.owner) && r.owner != m.Name {
 			p.Needs = append(p.Needs, r.owner)
 		}
 		if r.verdict == Loads {
@@ -215,7 +216,7 @@ func checkSymbols(m *Module, f *Facts, p *Prediction) {
 		if p.Symbol == "" {
 			p.Symbol, p.Verdict, p.Why = u.Name, r.verdict, r.why
 		} else {
-			hasMore++
+			more++
 		}
 		errno := 22
 		if p.Errno = "EINVAL"; r.verdict == RefusedSymbol {
@@ -226,8 +227,8 @@ func checkSymbols(m *Module, f *Facts, p *Prediction) {
 			p.Lines = append(p.Lines, fmt.Sprintf("%s: Unknown symbol %s (err %d)", m.Name, u.Name, -errno))
 		}
 	}
-	if hasMore > 0 {
-		p.Why += fmt.Sprintf(", and %d symbols more are refused", hasMore)
+	if more > 0 {
+		p.Why += fmt.Sprintf("; %d symbols more are refused", more)
 	}
 }
 

@@ -113,18 +113,15 @@ func spoilCRC(f *elf64.File) (string, error) {
 
 // used are the symbols that a module uses, in their order, and where their names
 // are.
-type used []struct {
+type used []usedSymbol
+
+type usedSymbol struct {
 	name string
 	at   uint32 // in the string table
 }
 
 func (u used) has(name string) bool {
-	for _, s := range u {
-		if s.name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(u, func(s usedSymbol) bool { return s.name == name })
 }
 
 // usedSymbols leaves out what compilers add by themselves, such as __fentry__.
@@ -142,10 +139,7 @@ func usedSymbols(f *elf64.File) (used, error) {
 			return nil, fmt.Errorf("symbol %d has a bad name", i/symbolSize)
 		}
 		if binary.LittleEndian.Uint16(b[i+6:]) == 0 && b[i+4]>>4 == 1 && name != "" && name[:min(2, len(name))] != "__" { // undefined, STB_GLOBAL
-			out = append(out, struct {
-				name string
-				at   uint32
-			}{name, at})
+			out = append(out, usedSymbol{name, at})
 		}
 	}
 	return out, nil
@@ -155,18 +149,14 @@ func usedSymbols(f *elf64.File) (used, error) {
 // names may share the end of its bytes.
 func spoilName(f *elf64.File) (string, error) {
 	u, err := usedSymbols(f)
-	if err != nil || len(u) == 0 {
-		return "", cmpErr(err)
+	if err != nil {
+		return "", err
+	}
+	if len(u) == 0 {
+		return "", ErrNotApplicable
 	}
 	st, _ := findSymbols(f)
 	names := f.Data(st.names)
 	names[u[0].at] = 'X'
 	return "X" + u[0].name[1:], nil
-}
-
-func cmpErr(err error) error {
-	if err == nil {
-		return ErrNotApplicable
-	}
-	return err
 }
