@@ -27,9 +27,9 @@ var hostPatterns = []hostPattern{
 	{regexp.MustCompile(`cannot open linker script file ldscripts/`), ErrToolchain,
 		"the linker lacks the script of an emulation that it says it has: its package is broken; install binutils anew or another version"},
 	{regexp.MustCompile(`unrecogni[sz]ed emulation mode|unrecogni[sz]ed emulation\b`), ErrToolchain, "the linker is not for this architecture: install the cross binutils"},
-	{regexp.MustCompile(`[Kk]illed signal terminated program|\(program cc1\w*\)$|Error 137$`), ErrMemory, "use fewer jobs (-j), or a host with more memory"},
+	{regexp.MustCompile(`[Kk]illed (?:signal terminated program|\(program )|Error 137$`), ErrMemory, "use fewer jobs (-j), or a host with more memory"},
 	{regexp.MustCompile(`^(?:virtual memory exhausted|\S+: out of memory allocating |\S+: memory exhausted|fork: Cannot allocate memory)|: Cannot allocate memory$|LLVM ERROR: out of memory`), ErrMemory, "use fewer jobs (-j), or a host with more memory"},
-	{regexp.MustCompile(`^(?:/bin/)?(?:ba|da)?sh: (?:line )?\d+: \S+: (?:command )?not found$|: command not found$`), ErrToolchain, "install the program"},
+	{regexp.MustCompile(`^(?:/bin/)?(?:ba|da)?sh: (?:line )?\d+: [^/\s]+: (?:command )?not found$|^[^/\s]+: command not found$|^(?:/usr/bin/)?env: .*: No such file or directory$`), ErrToolchain, "install the program"},
 	{regexp.MustCompile(`^make(?:\[\d+\])?: [\w.+-]+: No such file or directory$`), ErrToolchain, "install the program"},
 	{regexp.MustCompile(`fatal error: '?(?:libelf|gelf|elf|openssl/\w+|ncurses|zlib|gmp|mpc|dwarf|elfutils/\w+)\.h'?(?:: No such file or directory| file not found)`), ErrToolchain, "install the headers"},
 	{regexp.MustCompile(`gcc-plugin\S*\.h: No such file`), ErrToolchain, "install gcc's plugin headers"},
@@ -38,7 +38,7 @@ var hostPatterns = []hostPattern{
 	{regexp.MustCompile(`\*\*\* (?:C |Rust )?[Cc]ompiler.* (?:is )?too old|\*\*\* (?:Assembler|Linker) is too old|Compiler is too old|\*\*\* Compiler lacks asm-goto|\*\*\* unknown (?:compiler|linker|assembler)|\*\*\* C compiler '.*' not found`), ErrToolchain, "install a newer one: see Documentation/process/changes.rst of the tree"},
 	{regexp.MustCompile(`unrecognized command[- ]line option '-m(?:abi=lp64|little-endian|no-red-zone|cmodel=kernel)'`), ErrToolchain, "the compiler is not for this architecture: install the cross compiler"},
 	{regexp.MustCompile(`[Tt]he source tree is not clean`), ErrNotClean, "run `make mrproper` in it, or bisect a clone: git worktree add"},
-	{regexp.MustCompile(`: (?:Read-only file system|Input/output error|Too many open files(?: in system)?|Resource temporarily unavailable|Permission denied|Exec format error|Structure needs cleaning)$`), ErrHost, ""},
+	{regexp.MustCompile(`: (?:Read-only file system|Input/output error|Too many open files(?: in system)?|Resource temporarily unavailable|Exec format error|Structure needs cleaning)$|(?:cannot create|can't create|cannot open output file|opening dependency file|opening output file)\b.*: Permission denied$`), ErrHost, ""},
 }
 
 func matchHost(line string) *hostPattern {

@@ -175,6 +175,9 @@ func TestWhoIsToBlame(t *testing.T) {
 		{name: "objtool", prints: "vmlinux.o: error: objtool: f+0x1: unsupported", line: "vmlinux.o: error: objtool: f+0x1: unsupported"},
 		{name: "source that speaks of a full disk", prints: "lib/a.c:9:1: error: expected ';'\n    9 |  x = \"write: No space left on device\"\n      |  ^ sh: 1: gcc: not found",
 			line: "lib/a.c:9:1: error: expected ';'", file: "lib/a.c", number: 9},
+		{name: "script without its bit", prints: "/bin/sh: 1: ./scripts/gen.sh: Permission denied\nmake[1]: *** [Makefile:9: x] Error 126", line: "make[1]: *** [Makefile:9: x] Error 126"},
+		{name: "script that is not there", prints: "/bin/sh: 1: scripts/gen.sh: not found\nmake[1]: *** [Makefile:9: x] Error 127", line: "make[1]: *** [Makefile:9: x] Error 127"},
+		{name: "a compiler that breaks", prints: "lib/a.c:7:1: internal compiler error: Segmentation fault", line: "lib/a.c:7:1: internal compiler error: Segmentation fault"},
 		{name: "silence", prints: "", line: "make: *** [Makefile"},
 
 		{name: "disk full", prints: "lib/a.c:99:1: fatal error: error writing to /tmp/x.s: No space left on device", host: ErrNoSpace},
@@ -184,6 +187,9 @@ func TestWhoIsToBlame(t *testing.T) {
 		{name: "emulation", prints: "ld: unrecognised emulation mode: aarch64elf", host: ErrToolchain},
 		{name: "killed", prints: "gcc: fatal error: Killed signal terminated program cc1\ncompilation terminated.", host: ErrMemory},
 		{name: "memory", prints: "cc1: out of memory allocating 65536 bytes after a total of 1 bytes", host: ErrMemory},
+		{name: "a compiler that is killed", prints: "gcc: internal compiler error: Killed (program cc1)", host: ErrMemory},
+		{name: "no python", prints: "/usr/bin/env: 'python3': No such file or directory", host: ErrToolchain},
+		{name: "not ours to write", prints: "/bin/sh: 1: cannot create out/x: Permission denied", host: ErrHost},
 		{name: "no flex", prints: "/bin/sh: 1: flex: not found", host: ErrToolchain},
 		{name: "no bc", prints: "/bin/bash: line 1: bc: command not found", host: ErrToolchain},
 		{name: "no compiler", prints: "make[1]: gcc: No such file or directory", host: ErrToolchain},
@@ -316,5 +322,27 @@ func TestNoteBuildID(t *testing.T) {
 	}
 	for i := range len(note) {
 		noteBuildID([]byte(note)[:i], binary.LittleEndian) // no panic
+	}
+}
+
+// A log that cannot be written is the host's fault, and said as that.
+func TestFullLog(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	s := fakeTree(t, "CONFIG_64BIT\n", "")
+	if err := s.check(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	m.log.Close()
+	m.log = full
+	if err := m.run(t.Context(), "configure", "nosuchconfig"); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -118,9 +118,10 @@ func (m *maker) run(ctx context.Context, step string, targets ...string) error {
 	}
 	task := progress.From(ctx).Task(name, 0)
 	scan := newScanner(task)
-	out := []io.Writer{m.log, scan}
+	log := &keeper{w: m.log}
+	out := []io.Writer{log, scan}
 	if m.spec.Log != nil {
-		out = append(out, m.spec.Log)
+		out = append(out, &keeper{w: m.spec.Log})
 	}
 	cmd := exec.Command("make", m.args(targets)...) //nolint:noctx // the group is stopped below
 	cmd.Env = environ(os.Environ())
@@ -128,13 +129,30 @@ func (m *maker) run(ctx context.Context, step string, targets ...string) error {
 	w := io.MultiWriter(out...)
 	cmd.Stdout, cmd.Stderr = w, w // one writer: os/exec then uses one pipe
 	err := runGroup(ctx, cmd, m.spec.Background)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
 		err = context.Cause(ctx)
-	} else if err != nil {
+	case log.err != nil:
+		err = hostFault(step, log.err)
+	case err != nil:
 		err = m.judge(step, scan, err)
 	}
 	task.Done(err)
 	return err
+}
+
+// keeper takes everything, and keeps the error of a writer that did not: were make's
+// output no longer read, make would fail for a reason of its own.
+type keeper struct {
+	w   io.Writer
+	err error
+}
+
+func (k *keeper) Write(p []byte) (int, error) {
+	if k.err == nil {
+		_, k.err = k.w.Write(p)
+	}
+	return len(p), nil
 }
 
 // lowest is the nice value of a build in the background.
@@ -163,7 +181,10 @@ func runGroup(ctx context.Context, cmd *exec.Cmd, background bool) error {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // gone already is as good
 	})
 	defer stop()
-	return cmd.Wait()
+	if err := cmd.Wait(); !errors.Is(err, exec.ErrWaitDelay) { // a daemon of ccache's may keep the output open
+		return err
+	}
+	return nil
 }
 
 // environ leaves out what would change a kernel build: the variables of a make
