@@ -28,6 +28,7 @@ var waitStructs = map[string]layout{
 	"bio":                  {{"bi_bdev", 8}, {"bi_private", 8}},
 	"block_device":         {{"bd_dev", 4}, {"pad", 4}, {"bd_disk", 8}},
 	"gendisk":              {{"disk_name", 32}},
+	"bdev_inode":           {{"bdev", 16}, {"vfs_inode", 64}},
 	"wq_barrier":           {{"work", 24}, {"done", 32}},
 	"work_struct":          {{"data", 8}, {"entry", 16}},
 	"worker":               {{"scheduled", 16}, {"current_func", 8}},
@@ -78,7 +79,7 @@ const (
 func Waits() []string {
 	return []string{
 		"pipe", "flock", "POSIX lock", "futex", "glibc mutex", "child", "completion", "work item", "vfork",
-		"wait queue", "page", "buffer", "bio", "epoll", "poll", "select", "socket", "FIFO",
+		"wait queue", "page", "page of a device", "buffer", "bio", "epoll", "poll", "select", "socket", "FIFO",
 	}
 }
 
@@ -116,7 +117,7 @@ func Waiting(what string) Guest {
 	case "wait queue":
 		g.call(nrRead, "wait_for_something", 3)
 		g.queue(PhysBase+GlobalQueue, OnStack, "autoremove_wake_function")
-	case "page", "buffer", "bio":
+	case "page", "page of a device", "buffer", "bio":
 		g.io(what)
 	case "epoll":
 		g.epoll()
@@ -245,7 +246,7 @@ func (g Guest) io(way string) {
 	g.put("block_device", bdev, "bd_disk", Direct+disk)
 	copy(g[disk:], "vda\x00")
 	switch way {
-	case "page":
+	case "page", "page of a device":
 		g.call(nrRead, "folio_wait_bit_common", 3)
 		g.queue(Second, OnStack+16, "wake_page_function")
 		g.Put(OnStack, Direct+Object)
@@ -253,6 +254,11 @@ func (g Guest) io(way string) {
 		g.Put(Object+0x40, Direct+Inode)
 		g.put("inode", Inode, "i_sb", Direct+Object+0x80)
 		copy(g[Object+0x80:], "vda1\x00")
+		if way == "page of a device" {
+			g.mode(0o060600)
+			g.Put32(Inode-16, 254<<20)
+			g.Put(Inode-8, Direct+disk)
+		}
 	case "buffer":
 		g.call(nrRead, "__wait_on_buffer", 3)
 		g.queue(Second, OnStack+16, "wake_bit_function")

@@ -34,28 +34,33 @@ func (g *Guest) page(w *dump.Wait, qs []queued) bool {
 			continue
 		}
 		w.Kind, w.Addr = "I/O", page
-		w.Object = g.device(inode)
-		if ino, ok := g.word(inode, "inode.i_ino"); ok {
-			w.Detail = fmt.Sprintf("a page of inode %d", ino)
-		}
+		w.Object, w.Detail = g.device(inode)
 		return true
 	}
 	return false
 }
 
-// device names what an inode is on: the device itself for that of a block device,
-// else its file system's.
-func (g *Guest) device(inode uint64) string {
-	if mode, ok := g.word(inode, "inode.i_mode"); ok && mode&sIFMT == sIFBLK {
-		if dev, ok := g.word(inode, "inode.i_rdev"); ok {
-			return "block device " + number(dev)
+// device names what an inode is on, and which of it a page is: the device itself
+// for that of a block device (block/bdev.c, struct bdev_inode), else its file
+// system's.
+func (g *Guest) device(inode uint64) (name, page string) {
+	mode, ok := g.word(inode, "inode.i_mode")
+	if ok && mode&sIFMT == sIFBLK {
+		if g.l.has("bdev_inode.bdev", "bdev_inode.vfs_inode") {
+			name = g.disk(inode - g.l.off("bdev_inode.vfs_inode") + g.l.off("bdev_inode.bdev"))
 		}
+		if dev, ok := g.word(inode, "inode.i_rdev"); ok && name == "" {
+			name = "block device " + number(dev)
+		}
+		return name, "a page of the device"
 	}
-	sb, ok := g.pointer(inode, "inode.i_sb")
-	if !ok {
-		return ""
+	if ino, ok := g.word(inode, "inode.i_ino"); ok {
+		page = fmt.Sprintf("a page of inode %d", ino)
 	}
-	return g.text(sb, "super_block.s_id")
+	if sb, ok := g.pointer(inode, "inode.i_sb"); ok {
+		name = g.text(sb, "super_block.s_id")
+	}
+	return name, page
 }
 
 // number writes a dev_t (include/linux/kdev_t.h).

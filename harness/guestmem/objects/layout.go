@@ -54,6 +54,7 @@ var wanted = strings.Fields(`
 	buffer_head.b_state buffer_head.b_bdev buffer_head.b_blocknr
 	bio.bi_private bio.bi_bdev=bio.bi_bdev bio.bi_disk
 	block_device.bd_disk block_device.bd_dev gendisk.disk_name
+	bdev_inode.bdev bdev_inode.vfs_inode
 	wq_barrier.work wq_barrier.done work_struct.entry worker.scheduled
 	eventpoll.rbr eventpoll.wq rb_root_cached.rb_root rb_root.rb_node
 	rb_node.rb_left rb_node.rb_right epitem.rbn epitem.event
