@@ -316,19 +316,18 @@ func (m *Module) version(symbol string, f *Facts) comparison {
 	if !ok || !x.HasCRC {
 		return agrees
 	}
-	list := m.Versions
+	crcs := m.crcs
 	if m.Extended != nil && f.atLeast(6, 14) {
-		list = m.Extended
-	} else if list == nil {
+		crcs = m.extCRCs
+	} else if m.Versions == nil {
 		return unversioned
 	}
-	for _, v := range list {
-		if v.Symbol == symbol {
-			if v.CRC != x.CRC {
-				return differs
-			}
-			return agrees
-		}
+	switch crc, ok := crcs[symbol]; {
+	case !ok:
+		return missing
+	case crc != x.CRC:
+		return differs
+	default:
+		return agrees
 	}
-	return missing
 }

@@ -33,6 +33,8 @@ type Module struct {
 	StructSize uint64
 	// Signed says that a signature is appended.
 	Signed bool
+	// crcs and extCRCs are Versions and Extended by symbol, the first of each.
+	crcs, extCRCs map[string]uint32
 	// lacks names what the file must have and has not, "" if nothing.
 	lacks string
 }
@@ -79,6 +81,7 @@ func Parse(b []byte) (*Module, error) {
 	if err := m.readVersions(f); err != nil {
 		return nil, fmt.Errorf("read module %s: %w", m.Name, err)
 	}
+	m.crcs, m.extCRCs = bySymbol(m.Versions), bySymbol(m.Extended)
 	if err := m.readSymbols(f); err != nil {
 		return nil, fmt.Errorf("read module %s: %w", m.Name, err)
 	}
@@ -159,6 +162,16 @@ func (m *Module) readVersions(f *elf64.File) error {
 		}
 	}
 	return m.readExtended(f)
+}
+
+func bySymbol(versions []Version) map[string]uint32 {
+	crcs := map[string]uint32{}
+	for _, v := range versions {
+		if _, dup := crcs[v.Symbol]; !dup {
+			crcs[v.Symbol] = v.CRC
+		}
+	}
+	return crcs
 }
 
 // readExtended reads the CRCs of CONFIG_EXTENDED_MODVERSIONS: an array of them,
