@@ -286,6 +286,10 @@ func gplCompatible(m *Module) bool {
 	return slices.Contains([]string{"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}, l)
 }
 
+// maxImports bounds how many imported namespaces are looked at: the kernel itself
+// has fewer.
+const maxImports = 1000
+
 // imports says whether a module may use a namespace. One of the form
 // module:NAME,NAME* is for the named modules, whose names may have dashes for
 // underscores (EXPORT_SYMBOL_FOR_MODULES, 6.16).
@@ -297,7 +301,8 @@ func imports(m *Module, namespace string) bool {
 			}
 		}
 	}
-	return slices.Contains(m.Info["import_ns"], namespace)
+	imported := m.Info["import_ns"]
+	return slices.Contains(imported[:min(len(imported), maxImports)], namespace)
 }
 
 // comparison is how a module's CRC of a symbol compares with the kernel's.
