@@ -39,126 +39,12 @@ type taskSet struct {
 	swallowed bool
 }
 
-// collect picks the tasks to reason on. Memory leads where its list is whole:
-// it is read at one moment, and shows what no kernel prints. A sysrq-t fills in
-// what memory lacks, and leads where memory is partial. Then come the last torn
-// sysrq-t, the last sysrq-w, and whatever tasks the reports printed.
-func collect(d *dump.Dump, in Input) *taskSet {
-	s := &taskSet{
-		byPID: map[int]*dump.Task{}, children: map[int][]*dump.Task{}, asPrinted: map[int]*dump.Task{},
-		waits: map[*dump.Task]wait{}, scores: map[int]int{}, source: sourceConsole,
-		from: map[*dump.Task]string{}, facts: map[int]*dump.Wait{},
-	}
-	for i := range in.Waits {
-		s.facts[in.Waits[i].PID] = &in.Waits[i]
-	}
-	from := bootStart(d)
-	sec, ok := d.Last(dump.SectionState)
-	if ok = ok && sec.Offset >= from; ok {
-		s.swallowed = len(sec.Tasks) == 0
-		ok = !s.swallowed
-	}
-	if ok && sec.Offset >= in.Asked {
-		s.setPrinted(sec)
-	}
-	whole := ok && sec.Complete
-	switch {
-	case len(in.Memory) > 0 && (!in.MemoryPartial || !whole):
-		s.memory(in.Memory)
-		if whole {
-			s.section = sec
-		}
-		if s.torn = in.MemoryPartial; s.torn && ok {
-			s.rest(sec.Tasks, sourceState)
-		}
-	case ok:
-		s.use(sec, sourceState)
-		s.rest(in.Memory, sourceMemory)
-	default:
-		if sec, ok := d.Last(dump.SectionBlocked); ok && sec.Offset >= from && len(sec.Tasks) > 0 {
-			s.use(sec, sourceBlocked)
-		}
-	}
-	for i := range d.Loose {
-		t := &d.Loose[i]
-		if t.PID > 0 && t.Offset >= from && s.byPID[t.PID] == nil {
-			s.add(t, sourceConsole)
-		}
-	}
-	jobs := d.Boot.All(dump.EventStartJob)
-	for _, e := range jobs[max(0, len(jobs)-maxJobs):] {
-		s.jobs = append(s.jobs, squash(e.Subject))
-	}
-	for _, t := range s.all {
-		s.children[s.parent(t)] = append(s.children[s.parent(t)], t)
-	}
-	return s
-}
-
 // bootStart is where the last boot begins in the log.
 func bootStart(d *dump.Dump) int64 {
 	if n := len(d.Boot.Kernels); n > 0 {
 		return d.Boot.Kernels[n-1].Offset
 	}
 	return 0
-}
-
-func (s *taskSet) setPrinted(sec *dump.Section) {
-	s.printed = sec
-	for i := range sec.Tasks {
-		s.asPrinted[sec.Tasks[i].PID] = &sec.Tasks[i]
-	}
-}
-
-func (s *taskSet) use(sec *dump.Section, source string) {
-	s.source, s.section, s.torn = source, sec, !sec.Complete
-	for i := range sec.Tasks {
-		s.add(&sec.Tasks[i], source)
-	}
-}
-
-// memory takes the tasks that memory shows, with the stacks that were printed
-// where it has none that is whole.
-func (s *taskSet) memory(tasks []dump.Task) {
-	s.source = sourceMemory
-	for _, t := range tasks {
-		source := sourceMemory
-		if p := s.asPrinted[t.PID]; p != nil && lacksStack(&t, p) {
-			t.Frames, source = p.Frames, sourceState
-			t.Offset, t.End, t.Caller = p.Offset, p.End, p.Caller
-			if t.Syscall == nil {
-				t.Syscall = p.Syscall
-			}
-		}
-		if t.Syscall == nil && !t.KernelThread {
-			if name, compat := dump.SyscallFromFrames(t.Frames); name != "" {
-				t.Syscall = &dump.Syscall{Nr: -1, Name: name, Compat: compat}
-			}
-		}
-		s.add(&t, source)
-	}
-}
-
-// lacksStack says that memory has no stack of a sleeping task that comes to its
-// end, and the printed one, of the same task in the same state, does.
-func lacksStack(m, p *dump.Task) bool {
-	return !m.Running && !p.Running && !p.Torn && m.Comm == p.Comm && m.State == p.State &&
-		!dump.EndsStack(m.Chain()) && dump.EndsStack(p.Chain())
-}
-
-// has says whether a task was seen in a function, in memory or as printed.
-func (s *taskSet) has(t *dump.Task, fn string) bool {
-	p := s.asPrinted[t.PID]
-	return t.Has(fn) || p != nil && p.Comm == t.Comm && p.Has(fn)
-}
-
-// rest adds the tasks of a second source that the first does not have.
-func (s *taskSet) rest(tasks []dump.Task, source string) {
-	for i := range tasks {
-		if t := &tasks[i]; s.byPID[t.PID] == nil {
-			s.add(t, source)
-		}
-	}
 }
 
 func (s *taskSet) add(t *dump.Task, source string) {

@@ -45,6 +45,36 @@ var faults = []fault{
 		},
 	},
 	{
+		name: "PID 1 waits for a file lock that a child holds", words: []string{"unwedge.fault=flock-held"},
+		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserLock}, where: diagnose.WhereInitramfs,
+		check: func(r *result.Result) {
+			Expect(r.Diagnosis.Task.PID).To(Equal(1))
+			Expect(r.Diagnosis.Chain).To(HaveLen(2), "PID 1, and the child that holds the lock")
+			Expect(r.Diagnosis.Chain[0].Object).To(Equal("flock /tmp/held"))
+			Expect(r.Diagnosis.Chain[1].Comm).To(Equal("init"))
+			Expect(r.Diagnosis.Summary).To(ContainSubstring("holds it"))
+			Expect(r.Diagnosis.Compared).NotTo(BeNil(), "memory and sysrq-t both spoke")
+			Expect(r.Diagnosis.Compared.Differences).To(BeEmpty())
+			Expect(r.Diagnosis.Compared.Agree).To(BeNumerically(">", 20))
+		},
+	},
+	{
+		name: "two processes wait for each other's file locks", words: []string{"unwedge.fault=flock-ring"},
+		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserLock}, where: diagnose.WhereInitramfs,
+		check: func(r *result.Result) {
+			Expect(r.Diagnosis.Summary).To(ContainSubstring("they wait for each other: init (PID 1) → init"))
+		},
+	},
+	{
+		name: "PID 1 waits for a mutex, as glibc makes it, that a thread of its own holds", words: []string{"unwedge.fault=mutex-word"},
+		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
+		check: func(r *result.Result) {
+			Expect(r.Diagnosis.Task.PID).To(Equal(1))
+			Expect(r.Diagnosis.Chain).To(HaveLen(2), "PID 1, and the thread that holds the mutex")
+			Expect(r.Diagnosis.Summary).To(ContainSubstring("owns it"))
+		},
+	},
+	{
 		name: "PID 1 waits for a child that has stopped", words: []string{"unwedge.fault=wait"},
 		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
 		check: func(r *result.Result) {
