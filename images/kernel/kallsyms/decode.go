@@ -3,13 +3,15 @@ package kallsyms
 import (
 	"bytes"
 	"slices"
-	"strings"
 
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 )
 
 // maxName is KSYM_NAME_LEN (512 since 6.1) and the type letter.
 const maxName = 513
+
+// maxNames bounds all names together, in bytes. Linux 7.3 has 6 MB.
+const maxNames = 256 << 20
 
 // decode expands the names, then finds the offsets and what they are relative
 // to. ok is false unless the result holds together: addresses in order, and
@@ -32,42 +34,64 @@ func (l *layout) decode(b []byte, f *elf64.File) (*Table, bool) {
 	return nil, false
 }
 
-func (l *layout) expand(b []byte) ([]Symbol, bool) {
-	size := 0
+// measure returns how many bytes all names have, each with its type before it. ok is
+// false where one cannot be a symbol's.
+func (l *layout) measure(b []byte) (size int, ok bool) {
 	pos := l.names
 	for range l.count {
 		tokens, next, ok := nameAt(b, pos)
 		if !ok {
-			return nil, false
+			return 0, false
 		}
 		pos = next
 		n := 0
 		for _, t := range tokens {
 			n += len(l.tokens[t])
 		}
-		if n < 2 || n > maxName {
-			return nil, false
+		if size += n; n < 2 || n > maxName || size > maxNames {
+			return 0, false
 		}
-		size += n
+	}
+	return size, true
+}
+
+func (l *layout) expand(b []byte) ([]Symbol, bool) {
+	size, ok := l.measure(b)
+	if !ok {
+		return nil, false
 	}
 	// All names are one string: a hundred thousand of them would each cost an
-	// allocation.
-	var all strings.Builder
-	all.Grow(size)
-	syms := make([]Symbol, l.count)
-	pos = l.names
-	for i := range syms {
+	// allocation. Most tokens are short, and are copied as one word.
+	const word = 8
+	var short [256]uint64
+	for t, text := range l.tokens {
+		short[t] = le.Uint64(append(slices.Clone(text), make([]byte, word)...))
+	}
+	buf := make([]byte, size+word)
+	ends := make([]int, l.count)
+	at, pos := 0, l.names
+	for i := range ends {
 		tokens, next, _ := nameAt(b, pos)
 		pos = next
-		start := all.Len()
 		for _, t := range tokens {
-			all.Write(l.tokens[t])
+			if n := len(l.tokens[t]); n <= word {
+				le.PutUint64(buf[at:], short[t])
+				at += n
+				continue
+			}
+			at += copy(buf[at:], l.tokens[t])
 		}
-		name := all.String()[start:] // the room is there, so that it stays where it is
-		if !letter(name[0]) {
+		ends[i] = at
+	}
+	all := string(buf[:size])
+	syms := make([]Symbol, l.count)
+	start := 0
+	for i, end := range ends {
+		if !letter(all[start]) {
 			return nil, false
 		}
-		syms[i] = Symbol{Type: name[0], Name: name[1:]}
+		syms[i] = Symbol{Type: all[start], Name: all[start+1 : end]}
+		start = end
 	}
 	return syms, true
 }
