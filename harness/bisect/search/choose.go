@@ -61,7 +61,7 @@ func (s *Search) halve(doubt []float64) (choice, bool) {
 	}
 	best, score, inside := -1, 0.0, int32(0)
 	for c := range s.counts {
-		if s.skipped.has(c) {
+		if s.skipped.has(c) || s.twin[c] {
 			continue
 		}
 		var in int32
@@ -206,7 +206,7 @@ func (s *Search) gain(doubt []float64) choice {
 				}
 				paid = -1
 			}
-			if s.skipped.has(c) || doubt == nil && paid >= 0 && s.ready(c) >= paid {
+			if s.skipped.has(c) || s.twin[c] || doubt == nil && paid >= 0 && s.ready(c) >= paid {
 				continue
 			}
 			paid = s.ready(c)

@@ -10,7 +10,8 @@ import (
 const notSame = 1e-9
 
 // Same tells that two candidates make the same image: what one of them contains and the other does not cannot be the
-// culprit, unless it is in both. The error is for a candidate that does not exist, and leaves the search as it was.
+// culprit, unless it is in both. From then on b is not asked for: a boot of a tells the same.
+// The error is for a candidate that does not exist, and leaves the search as it was.
 func (s *Search) Same(a, b int) error {
 	for _, c := range []int{a, b} {
 		if c < 0 || c >= s.dag.n {
@@ -19,6 +20,9 @@ func (s *Search) Same(a, b int) error {
 	}
 	s.next = nil
 	s.seen = append(s.seen, seen{candidate: a, same: b, isSame: true})
+	if a != b {
+		s.twin[b], s.twin[a] = true, false
+	}
 	s.belief.split(a)
 	s.belief.split(b)
 	for j := range s.belief.classes {

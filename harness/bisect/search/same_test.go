@@ -1,6 +1,9 @@
 package search
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
 // Two that make the same image leave no culprit between them, and what is known
 // of one is known of the other.
@@ -42,6 +45,51 @@ func TestSame(t *testing.T) {
 	for _, c := range [][2]int{{-1, 0}, {0, 16}} {
 		if s.Same(c[0], c[1]) == nil {
 			t.Errorf("Same(%d, %d) is no error", c[0], c[1])
+		}
+	}
+}
+
+// Every three candidates make the same image, as they turn out when built: each image is asked for under one candidate
+// only, however often it has to be booted.
+func TestSameIsNotAskedForAgain(t *testing.T) {
+	parents := make([][]int, 90)
+	for i := 1; i < 90; i++ {
+		parents[i] = []int{i - 1}
+	}
+	for culprit := 0; culprit < 90; culprit += 3 {
+		r := rand.New(rand.NewPCG(1, uint64(culprit)))
+		s, err := New(History{Parents: parents}, Options{Intermittent: true, SwitchCost: float64(culprit % 2)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		booted, twins := map[int]int{}, map[int]bool{} // image → candidate
+		for {
+			c, done := s.Next()
+			if done {
+				break
+			}
+			image := c.Candidate / 3
+			if first, ok := booted[image]; ok && first != c.Candidate {
+				if twins[c.Candidate] {
+					t.Fatalf("culprit %d: %d is asked for again, though it is the same as %d", culprit, c.Candidate, first)
+				}
+				twins[c.Candidate] = true
+				if err := s.Same(first, c.Candidate); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			booted[image] = c.Candidate
+			v := Good
+			if c.Candidate >= culprit && r.IntN(2) == 0 {
+				v = Bad
+			}
+			if err := s.Observe(c.Candidate, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a := s.Answer(); a.Confidence < 0.99 {
+			t.Errorf("culprit %d: %+v", culprit, a)
 		}
 	}
 }

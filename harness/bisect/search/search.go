@@ -124,6 +124,7 @@ type Search struct {
 	belief     belief
 	counts     []tally // what was observed of each candidate
 	skipped    skipSet
+	twin       []bool  // candidates that need no boot: another makes the same image
 	seen       []seen  // every observation and Same, in order
 	olderBoots int     // of the good ends
 	last       int     // the candidate of the last observation
@@ -158,7 +159,7 @@ func New(h History, o Options) (*Search, error) {
 }
 
 func start(d *dag, o Options) *Search {
-	return &Search{opts: o, dag: d, belief: newBelief(d, o), counts: make([]tally, d.n), skipped: newSkipSet(d), olderBoots: o.GoodEndBoots, last: nothing}
+	return &Search{opts: o, dag: d, belief: newBelief(d, o), counts: make([]tally, d.n), skipped: newSkipSet(d), twin: make([]bool, d.n), olderBoots: o.GoodEndBoots, last: nothing}
 }
 
 // nothing is the candidate before the first.
