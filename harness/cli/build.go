@@ -52,7 +52,7 @@ its toolchain cannot build it, 130 interrupted.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.arch, "arch", "", "architecture to build for (default: the host's)")
-	fs.StringVar(&f.config, "config", "defconfig", "what to start from: a .config FILE, deb:PACKAGE of a kernel, or a target such as defconfig or tinyconfig")
+	fs.StringVar(&f.config, "config", "defconfig", "what to start from: a .config FILE, deb:PACKAGE of a kernel, deb:linux-config-SERIES/FLAVOUR, or a target such as defconfig or tinyconfig")
 	fs.StringArrayVar(&f.fragments, "fragment", nil, "merge this configuration fragment too: a name from above or a FILE (repeatable)")
 	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "the scenario that it is to be booted in; none to merge nothing for it")
 	fs.BoolVar(&f.llvm, "llvm", false, "build with clang and LLVM's tools instead of gcc and binutils")
