@@ -143,7 +143,7 @@ func (r *run) judge(ctx context.Context, choice search.Choice) error {
 		if err := r.search.Same(other, choice.Candidate); err != nil {
 			return err
 		}
-		r.step(Step{Candidate: c, Verdict: Same, Why: "makes the same image as " + r.all[other].Name, Image: k.Image})
+		r.step(Step{Candidate: c, Verdict: Same, Why: "makes the same image as " + r.name(other), Image: k.Image})
 		return nil
 	}
 	r.judged[k.Image] = choice.Candidate
@@ -157,6 +157,14 @@ func (r *run) judge(ctx context.Context, choice search.Choice) error {
 		}
 	}
 	return nil
+}
+
+// name is a candidate's, or the good end's.
+func (r *run) name(i int) string {
+	if i == search.Older {
+		return "a good end"
+	}
+	return r.all[i].Name
 }
 
 // once boots a candidate one time, tells the search, and says what it was.

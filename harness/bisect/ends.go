@@ -80,7 +80,7 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := r.judged[k.Image]; ok {
+	if other, ok := r.judged[k.Image]; ok && other != search.Older {
 		return &EndsError{fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration", g)}
 	}
 	c, _ := r.search.Next()
@@ -91,7 +91,7 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
 	case v == search.Good:
 		r.step(Step{Candidate: g, End: true, Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
-		r.report.GoodBoot = &boot
+		r.report.GoodBoot, r.judged[k.Image] = &boot, search.Older
 		return nil
 	case v == search.Bad:
 		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does (%s; run in %s): choose an earlier good end", g, boot.name(), boot.Dir)}

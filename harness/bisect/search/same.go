@@ -10,23 +10,33 @@ import (
 const notSame = 1e-9
 
 // Same tells that two candidates make the same image: what one of them contains and the other does not cannot be the
-// culprit, unless it is in both. From then on b is not asked for: a boot of a tells the same.
+// culprit, unless it is in both. From then on b is not asked for: a boot of a tells the same. Older stands for the good
+// ends, which contain no candidate.
 // The error is for a candidate that does not exist, and leaves the search as it was.
 func (s *Search) Same(a, b int) error {
 	for _, c := range []int{a, b} {
-		if c < 0 || c >= s.dag.n {
-			return fmt.Errorf("candidates %d and %d are the same: want 0 to %d", a, b, s.dag.n-1)
+		if c < Older || c >= s.dag.n {
+			return fmt.Errorf("candidates %d and %d are the same: want %d to %d", a, b, Older, s.dag.n-1)
 		}
 	}
 	s.next = nil
 	s.seen = append(s.seen, seen{candidate: a, same: b, isSame: true})
-	if a != b {
+	if a == Older {
+		a, b = b, a
+	}
+	switch {
+	case b == Older && a != Older:
+		s.twin[a] = true
+	case a != b:
 		s.twin[b], s.twin[a] = true, false
 	}
-	s.belief.split(a)
-	s.belief.split(b)
+	for _, c := range []int{a, b} {
+		if c != Older {
+			s.belief.split(c)
+		}
+	}
 	for j := range s.belief.classes {
-		if s.belief.holds(a, j) == s.belief.holds(b, j) {
+		if s.inside(a, j) == s.inside(b, j) {
 			continue
 		}
 		c := &s.belief.classes[j]
@@ -38,4 +48,12 @@ func (s *Search) Same(a, b int) error {
 	}
 	s.belief.normalise()
 	return nil
+}
+
+// inside says whether a candidate, or Older, contains the members of a class that it does not divide.
+func (s *Search) inside(candidate, class int) bool {
+	if candidate == Older {
+		return s.belief.classes[class].member == Older
+	}
+	return s.belief.holds(candidate, class)
 }

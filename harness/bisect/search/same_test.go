@@ -42,7 +42,7 @@ func TestSame(t *testing.T) {
 	if a := s.Answer(); a.Candidate != 12 {
 		t.Errorf("answer %+v, want 12", a)
 	}
-	for _, c := range [][2]int{{-1, 0}, {0, 16}} {
+	for _, c := range [][2]int{{-2, 0}, {0, 16}} {
 		if s.Same(c[0], c[1]) == nil {
 			t.Errorf("Same(%d, %d) is no error", c[0], c[1])
 		}
@@ -91,5 +91,19 @@ func TestSameIsNotAskedForAgain(t *testing.T) {
 		if a := s.Answer(); a.Confidence < 0.99 {
 			t.Errorf("culprit %d: %+v", culprit, a)
 		}
+	}
+}
+
+// What makes the same image as the good ends holds no culprit.
+func TestSameAsGood(t *testing.T) {
+	s, err := New(History{Parents: [][]int{nil, {0}, {1}, {2}}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Same(Older, 1); err != nil {
+		t.Fatal(err)
+	}
+	if p := s.Posterior(); p[0] > 1e-6 || p[1] > 1e-6 || p[2] < 0.49 {
+		t.Errorf("posterior %v", p)
 	}
 }
