@@ -91,7 +91,7 @@ type Scenario struct {
 	Initramfs   Initramfs `json:"initramfs"`
 	Root        Root      `json:"root"`
 	// Modules are loaded by the tiny initramfs, with what they depend on,
-	// beside those that its entropy source needs.
+	// beside those that its entropy source and its agent need.
 	Modules []string `json:"modules,omitempty"`
 	// Cmdline is added to the kernel command line.
 	Cmdline []string `json:"cmdline,omitempty"`
@@ -108,11 +108,26 @@ type Scenario struct {
 	// SeedLibrary has systemd of dracut's initramfs load a library whose
 	// constructor waits for random numbers (package seedlib).
 	SeedLibrary bool `json:"seed_library,omitempty"`
+	// Without names what the kernel is not told of: a console to print to, or that
+	// sysrq is allowed. The guest's memory answers all the same.
+	Without []Facility `json:"without,omitempty"`
 	// Deadline bounds the boot in wall time; 0 means: scaled from the
 	// calibration.
 	Deadline time.Duration `json:"deadline_ns,omitempty"`
 	Expect   Expect        `json:"expect"`
 }
+
+// Facility is what a boot can do without.
+type Facility string
+
+// The facilities.
+const (
+	Console Facility = "console" // console= and earlycon=
+	SysRq   Facility = "sysrq"   // sysrq_always_enabled
+)
+
+// Lacks says whether the kernel is not told of a facility.
+func (s Scenario) Lacks(f Facility) bool { return slices.Contains(s.Without, f) }
 
 // BootedStage is the agent's stage at which the cell counts as booted.
 func (s Scenario) BootedStage() agentproto.Stage {
@@ -136,10 +151,17 @@ func (s Scenario) ExpectedOutcome() Outcome {
 
 // TinyModules are all modules that the tiny initramfs must load.
 func (s Scenario) TinyModules() []string {
-	if s.Entropy != VirtioRNG {
-		return s.Modules
+	var out []string
+	if s.Entropy == VirtioRNG || s.Lacks(Console) {
+		out = append(out, "virtio_pci")
 	}
-	return append([]string{"virtio_pci", "virtio_rng"}, s.Modules...)
+	if s.Entropy == VirtioRNG {
+		out = append(out, "virtio_rng")
+	}
+	if s.Lacks(Console) { // the agent's reports need another way
+		out = append(out, "virtio_console")
+	}
+	return append(out, s.Modules...)
 }
 
 // The ranges that Validate checks.
@@ -184,6 +206,9 @@ func (s Scenario) Validate() error {
 	}
 	if s.ExternalModule && s.Initramfs != Tiny {
 		bad("external_module needs initramfs %s, not %s", Tiny, s.Initramfs)
+	}
+	for _, w := range s.Without {
+		oneOf(&errs, "without", w, []Facility{Console, SysRq})
 	}
 	for _, w := range s.Cmdline {
 		if strings.ContainsAny(w, "\n\r\x00") {

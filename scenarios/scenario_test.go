@@ -45,6 +45,7 @@ func TestBadFilesAreRefusedWithTheReason(t *testing.T) {
 		"little memory":    {"scenarios: [{name: a, memory_mib: 1}]", "memory 1 MiB"},
 		"dracut no root":   {"scenarios: [{name: a, initramfs: [dracut]}]", "needs a root"},
 		"hmac no fips":     {"scenarios: [{name: a, wrong_hmac: true}]", "wrong_hmac"},
+		"without what":     {"scenarios: [{name: a, without: [keyboard]}]", "keyboard"},
 		"seed no dracut":   {"scenarios: [{name: a, seed_library: true}]", "seed_library"},
 		"line break":       {`scenarios: [{name: a, cmdline: ["a\nb"]}]`, "line breaks"},
 		"not yaml":         {"{{{{", "yaml"},

@@ -33,6 +33,8 @@ type Template struct {
 	WrongHMAC   bool          `yaml:"wrong_hmac"`
 	SeedLibrary bool          `yaml:"seed_library"`
 	Deadline    time.Duration `yaml:"deadline"`
+	// Without is Scenario's.
+	Without []Facility `yaml:"without"`
 	// ExternalModule is Scenario's.
 	ExternalModule bool   `yaml:"external_module"`
 	Expect         Expect `yaml:"expect"`
@@ -145,7 +147,7 @@ func (t Template) cell(a arch.Arch, e Entropy, i Initramfs) Scenario {
 		Root:    first(t.Root, NoRoot),
 		Modules: t.Modules, Cmdline: t.Cmdline,
 		MemoryMiB: first(t.MemoryMiB, 512), CPUs: first(t.CPUs, 1),
-		Network: t.Network, WrongHMAC: t.WrongHMAC, SeedLibrary: t.SeedLibrary, ExternalModule: t.ExternalModule, Deadline: t.Deadline, Expect: t.Expect,
+		Network: t.Network, WrongHMAC: t.WrongHMAC, SeedLibrary: t.SeedLibrary, ExternalModule: t.ExternalModule, Without: t.Without, Deadline: t.Deadline, Expect: t.Expect,
 	}
 }
 

@@ -28,7 +28,7 @@ import (
 // bootFlags are what `unwedge boot` was asked.
 type bootFlags struct {
 	scenario, arch, entropy, initramfs string
-	cmdline, modules                   []string
+	cmdline, modules, without          []string
 	memory, cpus                       int
 	deadline                           time.Duration
 	out, modulesDir, headers           string
@@ -91,6 +91,7 @@ func (f *bootFlags) cellFlags(cmd *cobra.Command) {
 	fs.StringVar(&f.headers, "headers", "", "what modules for the kernel are built with, for the scenario module (default: found with KERNEL)")
 	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
 	fs.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: the scenario's)")
+	fs.StringSliceVar(&f.without, "without", nil, "do not tell the kernel of: console, sysrq")
 	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled from the calibration)")
 }
 
@@ -253,6 +254,9 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 		sc.Modules = f.modules
 	}
 	sc.Cmdline = append(sc.Cmdline[:len(sc.Cmdline):len(sc.Cmdline)], f.cmdline...)
+	for _, w := range f.without {
+		sc.Without = append(sc.Without, scenarios.Facility(w))
+	}
 	if f.memory != 0 {
 		sc.MemoryMiB = f.memory
 	}

@@ -109,6 +109,9 @@ func (c console) qemu() []string {
 // kernel names the early console by its address (hw/arm/virt.c's memory map,
 // and the PC's COM1), so that a death before the driver still leaves its log.
 func (c console) kernel() []string {
+	if c.s.Lacks(scenarios.Console) {
+		return nil
+	}
 	early := "uart8250,io,0x3f8"
 	if c.s.Arch == arch.AArch64 {
 		early = "pl011,0x9000000"
@@ -118,10 +121,15 @@ func (c console) kernel() []string {
 
 // sysrq lets every key through: it beats CONFIG_MAGIC_SYSRQ_DEFAULT_ENABLE and
 // a sysctl of user space (drivers/tty/sysrq.c, sysrq_always_enabled).
-type sysrq struct{}
+type sysrq struct{ s scenarios.Scenario }
 
-func (sysrq) qemu() []string   { return nil }
-func (sysrq) kernel() []string { return []string{"sysrq_always_enabled"} }
+func (sysrq) qemu() []string { return nil }
+func (q sysrq) kernel() []string {
+	if q.s.Lacks(scenarios.SysRq) {
+		return nil
+	}
+	return []string{"sysrq_always_enabled"}
+}
 
 // entropy is the axis of the same name. See scenarios.Entropy.
 type entropy struct{ s scenarios.Scenario }

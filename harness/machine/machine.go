@@ -104,7 +104,7 @@ func (s Spec) features() []feature {
 		cpu{s.Scenario, s.Accel, s.OneThread},
 		boot{s.Kernel, s.Initrd},
 		console{s.Scenario, s.Sockets},
-		sysrq{},
+		sysrq{s.Scenario},
 		entropy{s.Scenario},
 	}
 	for i, d := range s.Disks {

@@ -276,3 +276,22 @@ func TestPure(t *testing.T) {
 		t.Error("a Spec changed by being read")
 	}
 }
+
+// A kernel that is told of no console and no sysrq is told of nothing else less.
+func TestWithout(t *testing.T) {
+	for _, a := range arch.All() {
+		s := machine.Spec{Scenario: scenarios.Scenario{Arch: a, MemoryMiB: 512, CPUs: 1, Entropy: scenarios.None}}
+		with := s.Cmdline()
+		s.Scenario.Without = []scenarios.Facility{scenarios.Console, scenarios.SysRq}
+		var lost []string
+		for w := range strings.FieldsSeq(with) {
+			if !slices.Contains(strings.Fields(s.Cmdline()), w) {
+				name, _, _ := strings.Cut(w, "=")
+				lost = append(lost, name)
+			}
+		}
+		if want := []string{"earlycon", "console", "sysrq_always_enabled"}; !slices.Equal(lost, want) {
+			t.Errorf("%s: lost %q, want %q", a, lost, want)
+		}
+	}
+}

@@ -203,10 +203,18 @@ func (b *bench) mutantSeed(m Mutant) seed {
 	return seed{
 		truth: truthOf(m, string(b.arch)),
 		request: func(ctx context.Context, file string) (harness.Request, error) {
-			return b.planned(ctx, scenario, scenarios.VirtioRNG, file)
+			return b.planned(ctx, scenario, scenarios.VirtioRNG, file, without(m.Without)...)
 		},
 		mutant: func(file string) error { return b.write(m.Function, m.Fault, file) },
 	}
+}
+
+// without is a list of one, or of none.
+func without(f scenarios.Facility) []scenarios.Facility {
+	if f == "" {
+		return nil
+	}
+	return []scenarios.Facility{f}
 }
 
 func (b *bench) entropySeed() seed {
@@ -237,11 +245,12 @@ func (b *bench) userSeed(u userFault) seed {
 }
 
 // planned plans a boot of the stock kernel and puts a mutant in its place.
-func (b *bench) planned(ctx context.Context, name string, e scenarios.Entropy, file string) (harness.Request, error) {
+func (b *bench) planned(ctx context.Context, name string, e scenarios.Entropy, file string, without ...scenarios.Facility) (harness.Request, error) {
 	sc, err := b.cell(name, e)
 	if err != nil {
 		return harness.Request{}, err
 	}
+	sc.Without = without
 	req, err := b.plan.Request(ctx, sc, b.stock)
 	req.Machine.Kernel, req.Kernel.Booted, req.Kernel.BootedAs = file, file, "with a seeded fault"
 	return req, err

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/unwedge/unwedge/images/mutate"
+	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -15,6 +16,8 @@ type Mutant struct {
 	Phase    string `json:"phase"`
 	// Distro says that it is booted with the distribution.
 	Distro bool `json:"distro,omitempty"`
+	// Without is what the kernel is not told of, "" for nothing.
+	Without scenarios.Facility `json:"without,omitempty"`
 	// Initcall says that the function is an initcall, and so run by PID 1.
 	Initcall bool `json:"initcall,omitempty"`
 }
@@ -71,10 +74,17 @@ func draw(list []Phase, n int, seed uint64, a arch.Arch, try func(function strin
 			dry++
 			continue
 		}
+		for i := range s {
+			s[i].Without = handicaps[len(out)%len(handicaps)]
+		}
 		dry, out = 0, append(out, s)
 	}
 	return out, refused
 }
+
+// handicaps are what the kernels of the slots, in turn, are not told of: a third
+// of them cannot be asked by sysrq, or cannot answer.
+var handicaps = []scenarios.Facility{"", "", scenarios.SysRq, "", "", scenarios.Console}
 
 // deck is a phase from which functions are taken.
 type deck struct {

@@ -98,6 +98,9 @@ type Score struct {
 // truthOf says what a mutant must be found to be.
 func truthOf(m Mutant, arch string) Truth {
 	t := Truth{ID: arch + "/" + m.Fault + "/" + m.Function, Arch: arch, Fault: m.Fault, Phase: m.Phase, Function: m.Function}
+	if m.Without != "" {
+		t.ID += ", no " + string(m.Without)
+	}
 	if m.Initcall && (m.Fault == "sleep" || m.Fault == "spin" || m.Fault == "spin-irqs-off" || m.Fault == "crash") {
 		// PID 1 runs the initcalls, before it has another program.
 		t.Task = Task{Comm: "swapper/0", PID: 1}
