@@ -30,6 +30,12 @@ type Options struct {
 	AnyFailure bool
 	// Intermittent says that the failure shows in some boots only.
 	Intermittent bool
+	// Confirm boots more often, until the answer is as sure as is asked even for
+	// somebody who takes one failure in ten for an intermittent one.
+	Confirm bool
+	// BuildCost is what it costs to make another candidate ready, in boots. It is
+	// weighed where the failure is intermittent.
+	BuildCost float64
 	// Confidence is how sure the answer must be, 0 for 0.99.
 	Confidence float64
 	// Retries is how often a boot is tried again that failed in the harness, 0
@@ -38,6 +44,9 @@ type Options struct {
 	// Alone makes nothing ready in the background.
 	Alone bool
 }
+
+// doubtedSteady is the prior of a failure that shows in every boot, for Confirm.
+const doubtedSteady = 0.9
 
 // defaultRetries is for Options.Retries.
 const defaultRetries = 2
@@ -93,9 +102,11 @@ type run struct {
 }
 
 func (b Bisection) newRun(j *journal) (*run, error) {
-	s, err := search.New(search.History{Parents: b.Source.Parents()}, search.Options{
-		Confidence: b.Options.Confidence, Intermittent: b.Options.Intermittent,
-	})
+	o := search.Options{Confidence: b.Options.Confidence, Intermittent: b.Options.Intermittent, SwitchCost: b.Options.BuildCost}
+	if b.Options.Confirm && !o.Intermittent {
+		o.Steady = doubtedSteady
+	}
+	s, err := search.New(search.History{Parents: b.Source.Parents()}, o)
 	if err != nil {
 		return nil, fmt.Errorf("begin the search: %w", err)
 	}

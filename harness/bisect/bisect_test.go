@@ -25,7 +25,7 @@ func TestFinds(t *testing.T) {
 		if most := bits.Len(uint(n-1)) + 2; r.Boots > most || w.booted != r.Boots {
 			t.Errorf("guilty %d: %d boots, told %d, want at most %d", guilty, w.booted, r.Boots, most)
 		}
-		if r.Confidence < 0.99 || r.Failure.Signature != "hang-f" {
+		if r.IfSteady < 0.99 || r.Confidence > r.IfSteady || r.Failure.Signature != "hang-f" {
 			t.Errorf("guilty %d: confidence %v, failure %+v", guilty, r.Confidence, r.Failure)
 		}
 		if r.BadBoot == nil || r.GoodBoot == nil || r.BadBoot.Expected || !r.GoodBoot.Expected {
@@ -368,5 +368,52 @@ func TestFilesGone(t *testing.T) {
 	}
 	if found(t, w, must(t, w.bisection(dir))); w.booted != 2*booted {
 		t.Errorf("%d boots, want %d", w.booted, 2*booted)
+	}
+}
+
+// A failure that shows in half of the boots, and is not said to, is not told with
+// a confidence that it does not have; --confirm finds it out, on the same journal.
+func TestConfirm(t *testing.T) {
+	all, sure, wrong, right := 0, 0, 0, 0
+	for seed := range 30 {
+		w := newWorld(t, 32, int(rand.New(rand.NewPCG(uint64(seed), 3)).Uint32()%32))
+		w.rate, w.rng = 0.5, rand.New(rand.NewPCG(uint64(seed), 4))
+		dir := t.TempDir()
+		b := w.bisection(dir)
+		r, err := b.Run(t.Context())
+		if errors.As(err, new(*bisect.EndsError)) { // the bad end was lucky three times
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all++
+		if r.First == nil || r.First.ID != id(w.guilty) {
+			wrong++
+			if r.Confidence >= 0.99 {
+				sure++
+			}
+		}
+		b.Options.Confirm = true
+		booted := w.booted
+		if r = must(t, b); r.First != nil && r.First.ID == id(w.guilty) {
+			right++
+		}
+		if r.Confidence < 0.99 {
+			t.Errorf("seed %d: confirmed with %v", seed, r.Confidence)
+		}
+		if r.Reused == 0 || w.booted == booted && r.Boots > 0 {
+			t.Errorf("seed %d: nothing of the first part was used again", seed)
+		}
+	}
+	if wrong == 0 {
+		t.Error("no search was led astray: this test shows nothing")
+	}
+	if sure > wrong/2 {
+		t.Errorf("%d of %d wrong answers were called sure", sure, wrong)
+	}
+	t.Logf("%d of %d wrong, %d of them called sure; %d right when confirmed", wrong, all, sure, right)
+	if right < all*3/4 { // 90 % in simulation
+		t.Errorf("%d of %d right with Confirm", right, all)
 	}
 }

@@ -60,9 +60,13 @@ type Report struct {
 	Candidates int `json:"candidates"`
 	// First is the first bad candidate; nil where those that cannot be judged
 	// leave several Suspects.
-	First      *Candidate  `json:"first,omitempty"`
-	Suspects   []Candidate `json:"suspects,omitempty"`
-	Confidence float64     `json:"confidence"`
+	First    *Candidate  `json:"first,omitempty"`
+	Suspects []Candidate `json:"suspects,omitempty"`
+	// Confidence is how probable it is that the answer is right, for somebody who
+	// takes one failure in ten for one that does not show in every boot; IfSteady
+	// is what it is if this one is known to.
+	Confidence float64 `json:"confidence"`
+	IfSteady   float64 `json:"if_steady"`
 	// Rate is in which share of boots the failure shows.
 	Rate float64 `json:"rate"`
 	// Failure is how the bad end failed; BadBoot the first bad candidate's own
@@ -106,7 +110,7 @@ func (r *run) step(s Step) {
 // conclude fills in the answer.
 func (r *run) conclude() {
 	a, rep := r.search.Answer(), r.report
-	rep.Confidence, rep.Rate = a.Confidence, a.Rate
+	rep.Confidence, rep.IfSteady, rep.Rate = a.Doubted, a.Confidence, a.Rate
 	for _, i := range a.Suspects {
 		rep.Suspects = append(rep.Suspects, r.all[i])
 	}
@@ -126,12 +130,17 @@ func (r *run) beside(first int) {
 	for _, p := range r.Source.Parents()[first] {
 		parents[r.all[p].ID] = true
 	}
-	exact := false
+	exact, image := false, ""
+	for _, s := range r.report.Steps {
+		if s.Candidate.ID == r.all[first].ID && s.Image != "" {
+			image = s.Image
+		}
+	}
 	for i := range r.report.Steps {
 		s := &r.report.Steps[i]
 		switch {
 		case s.Boot == nil:
-		case s.Verdict == search.Bad.String() && s.Candidate.ID == r.all[first].ID:
+		case s.Verdict == search.Bad.String() && s.Image == image:
 			r.report.BadBoot = s.Boot
 		case s.Verdict == search.Good.String() && parents[s.Candidate.ID]:
 			r.report.GoodBoot, exact = s.Boot, true

@@ -73,6 +73,7 @@ Exit codes: 0 the first bad one was found, 1 it could not be told apart from oth
 	fs.StringVar(&f.bad, "bad", "", "the end that is bad")
 	fs.BoolVar(&f.options.AnyFailure, "any-failure", false, "every failure is bad, not only the bad end's own")
 	fs.BoolVar(&f.options.Intermittent, "intermittent", false, "the failure is known to show in some boots only")
+	fs.BoolVar(&f.options.Confirm, "confirm", false, "boot more often, until the answer is that sure even if one failure in ten is intermittent")
 	fs.Float64Var(&f.options.Confidence, "confidence", 0.99, "how sure the answer must be")
 	fs.IntVar(&f.options.Retries, "retries", 2, "how often to try again when a boot fails in the harness")
 	fs.BoolVar(&f.options.Alone, "no-ahead", false, "make nothing ready while a guest runs")
@@ -100,6 +101,14 @@ func (f *bisectFlags) check() error {
 	}
 	return nil
 }
+
+// What making another kernel ready costs, in boots: building a commit on what is
+// built already, and unpacking a package. They decide, for an intermittent failure,
+// whether to boot a kernel again or another one.
+const (
+	buildCost = 3
+	fetchCost = 1
+)
 
 // quest is a bisection that is about to begin.
 type quest struct {
@@ -129,6 +138,10 @@ func (a *app) bisect(ctx context.Context, f bisectFlags) error {
 	choose := a.packagesQuest
 	if f.tree != "" {
 		choose = a.treeQuest
+	}
+	f.options.BuildCost = buildCost
+	if f.tree == "" {
+		f.options.BuildCost = fetchCost
 	}
 	q, err := choose(ctx, p, f)
 	if err != nil {

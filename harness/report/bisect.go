@@ -60,6 +60,9 @@ func Bisect(w io.Writer, f Found, s Style) error {
 
 func (f Found) answer(b *strings.Builder, s Style) {
 	sure := fmt.Sprintf("with %s confidence", share(f.Confidence))
+	if f.IfSteady-f.Confidence > 0.001 {
+		sure += fmt.Sprintf(" (%s if the failure shows in every boot; --confirm goes on)", share(f.IfSteady))
+	}
 	if f.First != nil {
 		fmt.Fprintf(b, "%s  %s  %s\n", s.paint(red, "FIRST BAD"), candidate(*f.First), sure)
 		return

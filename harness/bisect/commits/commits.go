@@ -210,9 +210,13 @@ func digestTree(dir string) (string, error) {
 func (s *Source) Log(r *bisect.Report) string {
 	var said []history.Said
 	var first *history.Commit
-	bad := map[string]bool{}
+	bad, images := map[string]bool{}, map[string]string{} // by candidate; an image's verdict, bad if any boot was
 	for _, st := range r.Steps {
-		bad[st.Candidate.ID] = bad[st.Candidate.ID] || st.Verdict == search.Bad.String()
+		isBad := st.Verdict == search.Bad.String()
+		bad[st.Candidate.ID] = bad[st.Candidate.ID] || isBad
+		if st.Boot != nil && (isBad || images[st.Image] == "") {
+			images[st.Image] = st.Verdict
+		}
 	}
 	seen := map[history.Said]bool{}
 	for _, st := range r.Steps {
@@ -223,7 +227,7 @@ func (s *Source) Log(r *bisect.Report) string {
 		l := history.Said{Commit: c, Word: history.Word(st.Verdict)}
 		switch {
 		case l.Word == bisect.Same:
-			l.Word, l.Note = history.Skip, st.Why
+			l.Word = history.Word(images[st.Image])
 		case l.Word == history.Good && bad[c.Hash]:
 			l.Note = "it failed in another boot"
 		case l.Word == history.Good && s.contains(c, r.First):
