@@ -32,6 +32,9 @@ func with(p play, change func(*play)) play {
 	return p
 }
 
+// surveyed is how often a survey reads the registers.
+const surveyed = 24
+
 // plays are what a QEMU and its guest can do to a harness.
 var plays = map[string]play{
 	"boots-console": onConsole(),
@@ -105,7 +108,9 @@ var plays = map[string]play{
 	// works-then-halts is looked at while it works, and then ends by itself.
 	"works-then-halts": {spins: true, counts: true, roams: true, cont: func(f *fake) {
 		hello(f)
-		<-time.After(4 * time.Second) // longer than it takes to suspect and survey it
+		for f.looks.Load() < 2*surveyed+8 { // it was suspected and surveyed, however slow the host is
+			<-time.After(10 * time.Millisecond)
+		}
 		f.print("[    9.000000] reboot: System halted")
 	}},
 	"reads":      with(stuck, func(p *play) { p.reads = true }),
