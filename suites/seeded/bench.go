@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -340,7 +341,12 @@ func (b *bench) boot(ctx context.Context, sd seed) (Score, error) {
 	if err != nil {
 		return Score{}, fmt.Errorf("read console: %w", err)
 	}
-	sc := score(sd.truth, res, log)
+	// What a kernel without a console says is in its memory.
+	memory, err := os.ReadFile(filepath.Join(dir, rundir.Memory))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return Score{}, fmt.Errorf("read what was seen of memory: %w", err)
+	}
+	sc := score(sd.truth, res, append(log, memory...))
 	sc.Dir, _ = filepath.Rel(b.out, dir)
 	if sc.Verdict == Right {
 		sc.Dir = ""
