@@ -10,7 +10,6 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/dump"
@@ -20,6 +19,7 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/user/procmem"
 	"github.com/unwedge/unwedge/harness/inspect"
 	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/result/schematest"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -337,60 +337,13 @@ func TestHostileGuest(t *testing.T) {
 	}
 }
 
-func compile(t *testing.T, doc any) *jsonschema.Schema {
-	t.Helper()
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("inspect.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile("inspect.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func schema(t *testing.T) map[string]any {
 	t.Helper()
 	text, err := inspect.JSONSchema()
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc.(map[string]any)
-}
-
-func encode(t *testing.T, r *inspect.Report) any {
-	t.Helper()
-	b, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
-// strict forbids in a schema every property that it does not name.
-func strict(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		if _, ok := v["properties"]; ok {
-			v["additionalProperties"] = false
-		}
-		for _, e := range v {
-			strict(e)
-		}
-	case []any:
-		for _, e := range v {
-			strict(e)
-		}
-	}
+	return schematest.Document(t, text).(map[string]any)
 }
 
 func TestSchemaKnowsEveryField(t *testing.T) {
@@ -399,8 +352,8 @@ func TestSchemaKnowsEveryField(t *testing.T) {
 	full.Schema = inspect.Schema
 	for name, r := range map[string]*inspect.Report{"full": &full, "a guest": inspect.New(facts(starved())), "an empty one": inspect.New(facts(&guestmem.View{}))} {
 		doc := schema(t)
-		strict(doc)
-		if err := compile(t, doc).Validate(encode(t, r)); err != nil {
+		schematest.Forbid(doc)
+		if err := schematest.Compile(t, doc).Validate(schematest.Encode(t, r)); err != nil {
 			t.Errorf("%s: %v\n(a new field must be described in schema.json)", name, err)
 		}
 	}
@@ -411,14 +364,14 @@ func TestSchemaKnowsEveryField(t *testing.T) {
 			m = m[k].(map[string]any)
 		}
 		delete(m, path[len(path)-1])
-		strict(doc)
-		if compile(t, doc).Validate(encode(t, &full)) == nil {
+		schematest.Forbid(doc)
+		if schematest.Compile(t, doc).Validate(schematest.Encode(t, &full)) == nil {
 			t.Errorf("a schema without %v accepts a full Report", path)
 		}
 	}
 	other := full
 	other.Schema = "unwedge/inspect/2"
-	if compile(t, schema(t)).Validate(encode(t, &other)) == nil {
+	if schematest.Compile(t, schema(t)).Validate(schematest.Encode(t, &other)) == nil {
 		t.Error("another version is accepted")
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/result/schematest"
 )
 
 // full returns a Result in which every field there is holds something.
@@ -161,59 +161,10 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func compile(t *testing.T, doc any) *jsonschema.Schema {
-	t.Helper()
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	if err := c.AddResource("result.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile("result.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func parse(t *testing.T, text string) any {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
-func encode(t *testing.T, r *result.Result) any {
-	t.Helper()
-	b, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parse(t, string(b))
-}
-
-// strict forbids in a schema every property it does not name.
-func strict(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		if _, ok := v["properties"]; ok {
-			v["additionalProperties"] = false
-		}
-		for _, e := range v {
-			strict(e)
-		}
-	case []any:
-		for _, e := range v {
-			strict(e)
-		}
-	}
-}
-
 func TestSchemaKnowsEveryField(t *testing.T) {
-	doc := parse(t, result.JSONSchema())
-	strict(doc)
-	if err := compile(t, doc).Validate(encode(t, full(t))); err != nil {
+	doc := schematest.Document(t, result.JSONSchema())
+	schematest.Forbid(doc)
+	if err := schematest.Compile(t, doc).Validate(schematest.Encode(t, full(t))); err != nil {
 		t.Errorf("%v\n(a new field must be described in schema.json)", err)
 	}
 }
@@ -221,28 +172,28 @@ func TestSchemaKnowsEveryField(t *testing.T) {
 // The strict schema must be able to fail: without one field it does.
 func TestSchemaTestCanFail(t *testing.T) {
 	for _, path := range [][]string{{"properties", "why"}, {"$defs", "result-Stall", "properties", "wake_ns"}, {"$defs", "diagnose-Link", "properties", "func"}} {
-		doc := parse(t, result.JSONSchema())
+		doc := schematest.Document(t, result.JSONSchema())
 		m := doc.(map[string]any)
 		for _, k := range path[:len(path)-1] {
 			m = m[k].(map[string]any)
 		}
 		delete(m, path[len(path)-1])
-		strict(doc)
-		if compile(t, doc).Validate(encode(t, full(t))) == nil {
+		schematest.Forbid(doc)
+		if schematest.Compile(t, doc).Validate(schematest.Encode(t, full(t))) == nil {
 			t.Errorf("a schema without %v accepts a full Result", path)
 		}
 	}
 }
 
 func TestSchema(t *testing.T) {
-	s := compile(t, parse(t, result.JSONSchema()))
+	s := schematest.Compile(t, schematest.Document(t, result.JSONSchema()))
 	empty := &result.Result{Schema: result.Schema, Files: map[string]string{}} // Boot makes it always
 	for name, r := range map[string]*result.Result{"full": full(t), "empty": empty} {
-		if err := s.Validate(encode(t, r)); err != nil {
+		if err := s.Validate(schematest.Encode(t, r)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	future := encode(t, full(t)).(map[string]any)
+	future := schematest.Encode(t, full(t)).(map[string]any)
 	future["added_later"] = "x"
 	if err := s.Validate(future); err != nil {
 		t.Errorf("a field of a later version: %v", err)
@@ -253,7 +204,7 @@ func TestSchema(t *testing.T) {
 		"wrong type":     func(m map[string]any) { m["resets"] = "x" },
 		"no time":        func(m map[string]any) { m["times"].(map[string]any)["started"] = "yesterday" },
 	} {
-		m := encode(t, full(t)).(map[string]any)
+		m := schematest.Encode(t, full(t)).(map[string]any)
 		spoil(m)
 		if s.Validate(m) == nil {
 			t.Errorf("%s is accepted", name)
@@ -263,7 +214,7 @@ func TestSchema(t *testing.T) {
 
 // Nothing is described that is not there, and all is described.
 func TestSchemaDescribes(t *testing.T) {
-	doc := parse(t, result.JSONSchema()).(map[string]any)
+	doc := schematest.Document(t, result.JSONSchema()).(map[string]any)
 	objects := map[string]any{"result": doc}
 	for name, d := range doc["$defs"].(map[string]any) {
 		objects[name] = d

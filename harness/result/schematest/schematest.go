@@ -55,22 +55,23 @@ func Compile(t *testing.T, doc any) *jsonschema.Schema {
 func Strict(t *testing.T, text string) *jsonschema.Schema {
 	t.Helper()
 	doc := Document(t, text)
-	forbid(doc)
+	Forbid(doc)
 	return Compile(t, doc)
 }
 
-func forbid(v any) {
+// Forbid makes a schema's Document refuse every property that it does not name.
+func Forbid(v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		if _, ok := v["properties"]; ok {
 			v["additionalProperties"] = false
 		}
 		for _, e := range v {
-			forbid(e)
+			Forbid(e)
 		}
 	case []any:
 		for _, e := range v {
-			forbid(e)
+			Forbid(e)
 		}
 	}
 }
