@@ -152,7 +152,7 @@ func (a *app) buildHere(ctx context.Context, p *plan.Planner, dir string, sc sce
 	if err != nil {
 		return nil, err
 	}
-	spec, identity, err := f.build.spec(ctx, p, sc)
+	spec, identity, err := f.build.specFor(ctx, p, sc)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*q
 	if err != nil {
 		return nil, err
 	}
-	spec, build, err := f.build.spec(ctx, p, sc)
+	spec, build, err := f.build.specFor(ctx, p, sc)
 	if err != nil {
 		return nil, err
 	}

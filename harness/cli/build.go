@@ -21,10 +21,9 @@ import (
 )
 
 type buildFlags struct {
-	arch, config, scenario, out string
-	fragments                   []string
-	llvm, twice, json           bool
-	jobs                        int
+	treeFlags
+	arch, scenario, out string
+	twice, json         bool
 }
 
 func (a *app) buildCmd() *cobra.Command {
@@ -50,13 +49,10 @@ its toolchain cannot build it, 130 interrupted.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.build(c.Context(), args[0], f) },
 	}
+	f.add(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.arch, "arch", "", "architecture to build for (default: the host's)")
-	fs.StringVar(&f.config, "config", "defconfig", "what to start from: a .config FILE, deb:PACKAGE of a kernel, deb:linux-config-SERIES/FLAVOUR, or a target such as defconfig or tinyconfig")
-	fs.StringArrayVar(&f.fragments, "fragment", nil, "merge this configuration fragment too: a name from above or a FILE (repeatable)")
 	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "the scenario that it is to be booted in; none to merge nothing for it")
-	fs.BoolVar(&f.llvm, "llvm", false, "build with clang and LLVM's tools instead of gcc and binutils")
-	fs.IntVarP(&f.jobs, "jobs", "j", 0, "jobs at a time (default: one per CPU)")
 	fs.StringVarP(&f.out, "out", "o", "", "output directory; built on where it holds an earlier build (default: TREE.ARCH beside TREE)")
 	fs.BoolVar(&f.twice, "twice", false, "build two times, in two directories, and say what differs")
 	fs.BoolVar(&f.json, "json", false, "print the result as JSON")
@@ -125,13 +121,18 @@ func (a *app) buildSpec(ctx context.Context, tree string, f buildFlags) (kbuild.
 			return kbuild.Spec{}, usageError{errors.New("--arch is needed: this host's architecture is not one that unwedge boots")}
 		}
 	}
-	if f.jobs < 0 {
-		return kbuild.Spec{}, usageError{fmt.Errorf("--jobs %d: use 1 or more", f.jobs)}
-	}
 	if err := kbuild.IsTree(tree); err != nil {
 		return kbuild.Spec{}, usageError{err}
 	}
-	spec := kbuild.Spec{Source: tree, Output: f.out, Arch: want, LLVM: f.llvm, Jobs: f.jobs}
+	needed, err := a.buildFragments(want, f)
+	if err != nil {
+		return kbuild.Spec{}, err
+	}
+	spec, err := f.spec(ctx, candidate.Options{Arch: want, Mirror: a.mirror}, needed)
+	if err != nil {
+		return spec, err
+	}
+	spec.Source, spec.Output = tree, f.out
 	if spec.Output == "" {
 		abs, err := filepath.Abs(tree)
 		if err != nil {
@@ -139,25 +140,13 @@ func (a *app) buildSpec(ctx context.Context, tree string, f buildFlags) (kbuild.
 		}
 		spec.Output = abs + "." + string(want)
 	}
-	names, err := a.buildFragments(want, f)
-	if err != nil {
-		return spec, err
-	}
-	for _, n := range names {
-		fragment, err := kbuild.FindFragment(n, want)
-		if err != nil {
-			return spec, usageError{err}
-		}
-		spec.Fragments = append(spec.Fragments, fragment)
-	}
-	spec.Config, err = kbuild.ResolveConfig(ctx, f.config, candidate.Options{Arch: want, Mirror: a.mirror})
-	return spec, err
+	return spec, nil
 }
 
-// buildFragments names the scenario's fragments and the user's.
+// buildFragments names the scenario's fragments.
 func (a *app) buildFragments(want arch.Arch, f buildFlags) ([]string, error) {
 	if f.scenario == "none" {
-		return f.fragments, nil
+		return nil, nil
 	}
 	cat, err := a.catalogue()
 	if err != nil {
@@ -176,7 +165,7 @@ func (a *app) buildFragments(want arch.Arch, f buildFlags) ([]string, error) {
 			}
 		}
 	}
-	return append(names, f.fragments...), nil
+	return names, nil
 }
 
 // buildFailed gives an error of a build its exit code.

@@ -70,7 +70,7 @@ func TestBuildSpec(t *testing.T) {
 	}
 	for _, name := range append(cat.Names(), "none") {
 		for _, ar := range arch.All() {
-			s, err := a.buildSpec(t.Context(), tree, buildFlags{arch: string(ar), scenario: name, config: "tinyconfig", fragments: []string{own}})
+			s, err := a.buildSpec(t.Context(), tree, buildFlags{arch: string(ar), scenario: name, treeFlags: treeFlags{config: "tinyconfig", fragments: []string{own}}})
 			if err != nil {
 				t.Errorf("%s on %s: %v", name, ar, err)
 				continue

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,33 +29,41 @@ type treeFlags struct {
 
 func (f *treeFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.config, "config", "defconfig", "configuration to start from: a .config file, deb:PACKAGE for a packaged kernel's, or a target such as defconfig or tinyconfig")
-	fs.StringArrayVar(&f.fragments, "fragment", nil, "configuration to merge over it, beside what the scenario needs: a file, or one of "+strings.Join(kbuild.FragmentNames(), ", "))
-	fs.BoolVar(&f.llvm, "llvm", false, "build with clang and lld")
-	fs.IntVarP(&f.jobs, "jobs", "j", 0, "make's -j (default: one for each CPU)")
+	fs.StringVar(&f.config, "config", "defconfig", "what to start from: a .config FILE, deb:PACKAGE of a kernel, deb:linux-config-SERIES/FLAVOUR, or a target such as defconfig or tinyconfig")
+	fs.StringArrayVar(&f.fragments, "fragment", nil, "merge this configuration fragment too: a FILE, or one of "+strings.Join(kbuild.FragmentNames(), ", ")+" (repeatable)")
+	fs.BoolVar(&f.llvm, "llvm", false, "build with clang and LLVM's tools instead of gcc and binutils")
+	fs.IntVarP(&f.jobs, "jobs", "j", 0, "jobs at a time (default: one per CPU)")
 }
 
-// spec is what the flags ask for, in a scenario. identity is all that decides what
-// is built from a source, for a journal.
-func (f *treeFlags) spec(ctx context.Context, p *plan.Planner, sc scenarios.Scenario) (s kbuild.Spec, identity string, err error) {
+// spec is what the flags ask for; the fragments that are needed go before the
+// user's.
+func (f *treeFlags) spec(ctx context.Context, o candidate.Options, needed []string) (s kbuild.Spec, err error) {
 	if f.jobs < 0 {
-		return s, "", usageError{fmt.Errorf("-j %d: use 1 or more", f.jobs)}
+		return s, usageError{fmt.Errorf("--jobs %d: use 1 or more", f.jobs)}
 	}
-	s = kbuild.Spec{Arch: sc.Arch, LLVM: f.llvm, Jobs: f.jobs}
-	if s.Config, err = kbuild.ResolveConfig(ctx, f.config, candidate.Options{Arch: sc.Arch, Mirror: p.Mirror, Cache: p.Store}); err != nil {
-		return s, "", err
-	}
-	for _, name := range append(kbuild.ScenarioFragments(sc), f.fragments...) {
-		fragment, err := kbuild.FindFragment(name, sc.Arch)
+	s = kbuild.Spec{Arch: o.Arch, LLVM: f.llvm, Jobs: f.jobs}
+	for _, name := range slices.Concat(needed, f.fragments) {
+		fragment, err := kbuild.FindFragment(name, o.Arch)
 		if err != nil {
-			return s, "", usageError{err}
+			return s, usageError{err}
 		}
 		s.Fragments = append(s.Fragments, fragment)
+	}
+	s.Config, err = kbuild.ResolveConfig(ctx, f.config, o)
+	return s, err
+}
+
+// specFor is the spec for a scenario, and its identity.
+func (f *treeFlags) specFor(ctx context.Context, p *plan.Planner, sc scenarios.Scenario) (s kbuild.Spec, identity string, err error) {
+	o := candidate.Options{Arch: sc.Arch, Mirror: p.Mirror, Cache: p.Store}
+	if s, err = f.spec(ctx, o, kbuild.ScenarioFragments(sc)); err != nil {
+		return s, "", err
 	}
 	identity, err = f.identity(s)
 	return s, identity, err
 }
 
+// identity is all that decides what is built from a source, for a journal.
 func (f *treeFlags) identity(s kbuild.Spec) (string, error) {
 	base := s.Config
 	switch text, err := os.ReadFile(s.Config); {

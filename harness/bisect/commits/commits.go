@@ -41,7 +41,8 @@ type Source struct {
 	// Resolve takes the kernel and the modules of a build tree.
 	Resolve func(ctx context.Context, arg string) (*candidate.Candidate, error)
 
-	tree *history.Worktree
+	tree    *history.Worktree
+	checked bool // that this host can build
 }
 
 // Good implements bisect.Source.
@@ -84,6 +85,9 @@ func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, background boo
 	spec := s.Spec
 	spec.Source, spec.Output = s.tree.Dir(), filepath.Join(s.Dir, buildDir)
 	spec.Background = background
+	if err := s.check(ctx, spec); err != nil {
+		return bisect.Kernel{}, err
+	}
 	built, err := kbuild.Build(ctx, spec)
 	var broken *kbuild.TreeError
 	switch {
@@ -101,6 +105,20 @@ func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, background boo
 	k, err := s.keep(ctx, commit, built)
 	k.Took = built.Elapsed
 	return k, err
+}
+
+// check finds out once, before the first build, whether this host can build such
+// a kernel at all.
+func (s *Source) check(ctx context.Context, spec kbuild.Spec) error {
+	if s.checked {
+		return nil
+	}
+	err := kbuild.Check(ctx, spec)
+	if errors.As(err, new(*kbuild.NotATreeError)) {
+		return nil // this commit's fault; the next one is checked
+	}
+	s.checked = err == nil
+	return err
 }
 
 func (s *Source) checkOut(ctx context.Context, c history.Commit) error {
