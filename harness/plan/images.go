@@ -95,8 +95,9 @@ func addModules(o *tiny.Options, c *candidate.Candidate, names []string) (missin
 	if len(names) == 0 {
 		return nil, nil
 	}
-	if c.ModulesDir == "" {
-		return names, nil
+	if c.ModulesDir == "" { // then nothing but the configuration tells what is built in
+		builtIn := func(name string) bool { return c.Kernel.Config.Get(moduleOptions[name]) == "y" }
+		return slices.DeleteFunc(slices.Clone(names), builtIn), nil
 	}
 	set, err := modules.Open(c.ModulesDir)
 	if err != nil {
@@ -105,6 +106,9 @@ func addModules(o *tiny.Options, c *candidate.Candidate, names []string) (missin
 	o.Modules, missing, err = tiny.Collect(set, names)
 	return missing, err
 }
+
+// moduleOptions are the options of modules that scenarios ask for by themselves.
+var moduleOptions = map[string]string{"virtio_pci": "CONFIG_VIRTIO_PCI", "virtio_rng": "CONFIG_HW_RANDOM_VIRTIO"}
 
 // busybox returns the distribution's static busybox for an arch. It is for a
 // person with --append unwedge.shell; a boot does without.
