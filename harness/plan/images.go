@@ -16,6 +16,7 @@ import (
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/guestbin"
+	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/modules"
 	"github.com/unwedge/unwedge/images/rootfs"
 	"github.com/unwedge/unwedge/images/seedlib"
@@ -80,8 +81,10 @@ func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidat
 	if err != nil {
 		return err
 	}
-	if b, err := os.ReadFile(filepath.Join(dir, missingName)); err == nil && len(b) > 0 {
-		req.Notes = append(req.Notes, fmt.Sprintf("the kernel came without the modules %s, and does not have them built in: devices that need them are not driven", b))
+	b, err := os.ReadFile(filepath.Join(dir, missingName))
+	if names := notBuiltIn(c.Kernel.Config, strings.Fields(string(b))); err == nil && len(names) > 0 {
+		req.Notes = append(req.Notes, fmt.Sprintf("the kernel came without the modules %s, and does not have them built in: devices that need them are not driven",
+			strings.Join(names, " ")))
 	}
 	req.Machine.Initrd = filepath.Join(dir, initrdName)
 	return nil
@@ -95,9 +98,8 @@ func addModules(o *tiny.Options, c *candidate.Candidate, names []string) (missin
 	if len(names) == 0 {
 		return nil, nil
 	}
-	if c.ModulesDir == "" { // then nothing but the configuration tells what is built in
-		builtIn := func(name string) bool { return c.Kernel.Config.Get(moduleOptions[name]) == "y" }
-		return slices.DeleteFunc(slices.Clone(names), builtIn), nil
+	if c.ModulesDir == "" {
+		return names, nil
 	}
 	set, err := modules.Open(c.ModulesDir)
 	if err != nil {
@@ -109,6 +111,12 @@ func addModules(o *tiny.Options, c *candidate.Candidate, names []string) (missin
 
 // moduleOptions are the options of modules that scenarios ask for by themselves.
 var moduleOptions = map[string]string{"virtio_pci": "CONFIG_VIRTIO_PCI", "virtio_rng": "CONFIG_HW_RANDOM_VIRTIO"}
+
+// notBuiltIn leaves out the modules that a configuration has built in: a kernel that
+// was built without modules tells it nowhere else. The configuration may be nil.
+func notBuiltIn(config *kernel.Config, names []string) []string {
+	return slices.DeleteFunc(names, func(n string) bool { return config.Get(moduleOptions[n]) == "y" })
+}
 
 // busybox returns the distribution's static busybox for an arch. It is for a
 // person with --append unwedge.shell; a boot does without.
