@@ -424,3 +424,42 @@ func TestConfirm(t *testing.T) {
 		t.Errorf("%d of %d right with Confirm", right, all)
 	}
 }
+
+// What is being made ahead when it is asked for has to hurry.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 16, 7)
+		w.before = func(ctx context.Context, what string) error {
+			d := time.Second
+			if what == "build" {
+				d = time.Minute
+			}
+			w.mu.Lock()
+			hurry := w.hurries[len(w.hurries)-1]
+			w.mu.Unlock()
+			if what == "boot" {
+				hurry = nil
+			}
+			select {
+			case <-time.After(d):
+			case <-hurry:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			return nil
+		}
+		r := must(t, w.bisection(t.TempDir()))
+		found(t, w, r)
+		hurried := 0
+		for _, h := range w.hurries {
+			select {
+			case <-h: // nil blocks: it was wanted from the start
+				hurried++
+			default:
+			}
+		}
+		if hurried == 0 {
+			t.Error("no build was told to hurry")
+		}
+	})
+}

@@ -28,6 +28,7 @@ type builds struct {
 	want   []Candidate
 	at     string
 	cancel context.CancelCauseFunc
+	hurry  chan struct{} // closed when what is being made is asked for
 	idle   chan struct{}
 	made   int
 	broken int
@@ -48,7 +49,7 @@ func (b *builds) get(ctx context.Context, c Candidate) (k Kernel, before time.Du
 	start := time.Now()
 	b.leave(c.ID)
 	waited := time.Since(start)
-	p, err := b.prepare(ctx, c, false)
+	p, err := b.prepare(ctx, c, nil)
 	if err != nil {
 		return Kernel{}, 0, err
 	}
@@ -81,12 +82,12 @@ func (b *builds) ahead(ctx context.Context, cs []Candidate) {
 // background prepares what is wanted until nothing is.
 func (b *builds) background(ctx context.Context) {
 	for {
-		c, ctx, ok := b.take(ctx)
+		c, ctx, hurry, ok := b.take(ctx)
 		if !ok {
 			return
 		}
 		start := time.Now()
-		_, err := b.prepare(ctx, c, true)
+		_, err := b.prepare(ctx, c, hurry)
 		b.mu.Lock()
 		b.cancel(nil)
 		switch {
@@ -100,7 +101,7 @@ func (b *builds) background(ctx context.Context) {
 }
 
 // take finds the next candidate that is wanted, or ends the background.
-func (b *builds) take(ctx context.Context) (Candidate, context.Context, bool) {
+func (b *builds) take(ctx context.Context) (Candidate, context.Context, <-chan struct{}, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range b.want {
@@ -108,21 +109,26 @@ func (b *builds) take(ctx context.Context) (Candidate, context.Context, bool) {
 			continue
 		}
 		ctx, b.cancel = context.WithCancelCause(ctx)
-		b.at = c.ID
-		return c, ctx, true
+		b.at, b.hurry = c.ID, make(chan struct{})
+		return c, ctx, b.hurry, true
 	}
 	close(b.idle)
-	b.idle, b.cancel, b.at = nil, nil, ""
-	return Candidate{}, nil, false
+	b.idle, b.cancel, b.hurry, b.at = nil, nil, nil, ""
+	return Candidate{}, nil, nil, false
 }
 
 // leave ends what runs in the background, but for a candidate that is wanted
-// now, and waits for it.
+// now, which has to hurry, and waits for it.
 func (b *builds) leave(wanted string) {
 	b.mu.Lock()
 	b.want = nil
-	if b.cancel != nil && b.at != wanted {
+	switch {
+	case b.cancel == nil:
+	case b.at != wanted:
 		b.cancel(errNotNow)
+	case b.hurry != nil:
+		close(b.hurry)
+		b.hurry = nil
 	}
 	idle := b.idle
 	b.mu.Unlock()
@@ -147,11 +153,11 @@ func (b *builds) wasted() (n int, sum time.Duration) {
 
 // prepare makes one candidate, or takes it from what is there. Its error is not
 // the candidate's.
-func (b *builds) prepare(ctx context.Context, c Candidate, background bool) (prepared, error) {
+func (b *builds) prepare(ctx context.Context, c Candidate, hurry <-chan struct{}) (prepared, error) {
 	if p, ok := b.known(c); ok {
 		return p, nil
 	}
-	k, err := b.source.Prepare(ctx, c, background)
+	k, err := b.source.Prepare(ctx, c, hurry)
 	var bad *UnbuildableError
 	switch {
 	case ctx.Err() != nil:

@@ -36,7 +36,8 @@ type world struct {
 
 	mu       sync.Mutex
 	building bool
-	built    map[string]int // successes
+	hurries  []<-chan struct{} // as Prepare was called
+	built    map[string]int    // successes
 	boots    map[string]int
 	booted   int
 	events   []bisect.Event
@@ -80,7 +81,7 @@ func index(c bisect.Candidate) int {
 	return i
 }
 
-func (w *world) Prepare(ctx context.Context, c bisect.Candidate, background bool) (bisect.Kernel, error) {
+func (w *world) Prepare(ctx context.Context, c bisect.Candidate, hurry <-chan struct{}) (bisect.Kernel, error) {
 	w.mu.Lock()
 	if w.building {
 		w.t.Error("two builds at once")
@@ -92,6 +93,9 @@ func (w *world) Prepare(ctx context.Context, c bisect.Candidate, background bool
 		w.building = false
 		w.mu.Unlock()
 	}()
+	w.mu.Lock()
+	w.hurries = append(w.hurries, hurry)
+	w.mu.Unlock()
 	if w.before != nil {
 		if err := w.before(ctx, "build"); err != nil {
 			return bisect.Kernel{}, err

@@ -57,9 +57,10 @@ type Source interface {
 	Candidates() []Candidate
 	// Parents are the indices of each candidate's parents.
 	Parents() [][]int
-	// Prepare makes one bootable; one call at a time. In the background it must
-	// leave the processors to guests that run. The error is an UnbuildableError
+	// Prepare makes one bootable; one call at a time. hurry is nil where it is
+	// wanted now; otherwise it is made ahead, and must leave the processors to
+	// guests that run until hurry is closed. The error is an UnbuildableError
 	// where the candidate is to blame, and anything else ends the bisection. When
 	// ctx ends Prepare ends soon, with everything that it started.
-	Prepare(ctx context.Context, c Candidate, background bool) (Kernel, error)
+	Prepare(ctx context.Context, c Candidate, hurry <-chan struct{}) (Kernel, error)
 }

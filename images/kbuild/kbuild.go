@@ -39,9 +39,10 @@ type Spec struct {
 	Cross string
 	// Jobs is make's -j; 0 is the number of CPUs.
 	Jobs int
-	// Background builds with the lowest priority, so that what else runs, a guest
-	// above all, is not slowed down.
-	Background bool
+	// Yield, where it is not nil, builds with the lowest priority until it is
+	// closed, so that what else runs, a guest above all, is not slowed down. Only
+	// root gets the priority back.
+	Yield <-chan struct{}
 	// Log is written everything that make prints, beside the file LogName in
 	// Output. May be nil.
 	Log io.Writer

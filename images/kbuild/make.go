@@ -128,7 +128,7 @@ func (m *maker) run(ctx context.Context, step string, targets ...string) error {
 	cmd.ExtraFiles = []*os.File{m.lock}
 	w := io.MultiWriter(out...)
 	cmd.Stdout, cmd.Stderr = w, w // one writer: os/exec then uses one pipe
-	err := runGroup(ctx, cmd, m.spec.Background)
+	err := runGroup(ctx, cmd, m.spec.Yield)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		err = context.Cause(ctx)
@@ -155,13 +155,26 @@ func (k *keeper) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lowest is the nice value of a build in the background.
+// lowest is the nice value of a build that yields.
 const lowest = 19
 
+// step has a process group step back until yield is closed, or the group is over.
+// A build that cannot be made to yield, or to come forward again, goes on as it is.
+func step(group int, yield, over <-chan struct{}) {
+	nice, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
+	if err != nil || syscall.Setpriority(syscall.PRIO_PGRP, group, lowest) != nil {
+		return
+	}
+	select {
+	case <-yield:
+		_ = syscall.Setpriority(syscall.PRIO_PGRP, group, 20-nice) // the system call counts from 20 down
+	case <-over:
+	}
+}
+
 // runGroup runs a command in a process group of its own, which is killed as a whole
-// when the context ends, or the program that started it. In the background it
-// leaves the CPUs to others.
-func runGroup(ctx context.Context, cmd *exec.Cmd, background bool) error {
+// when the context ends, or the program that started it.
+func runGroup(ctx context.Context, cmd *exec.Cmd, yield <-chan struct{}) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	// Pdeathsig is sent when the thread that started the child ends
@@ -174,8 +187,10 @@ func runGroup(ctx context.Context, cmd *exec.Cmd, background bool) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if background { // a build that cannot be made to yield is built all the same
-		_ = syscall.Setpriority(syscall.PRIO_PGRP, cmd.Process.Pid, lowest)
+	over := make(chan struct{})
+	defer close(over)
+	if yield != nil {
+		go step(cmd.Process.Pid, yield, over)
 	}
 	stop := context.AfterFunc(ctx, func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // gone already is as good

@@ -74,7 +74,7 @@ func (s *Source) commit(id string) (history.Commit, bool) {
 
 // Prepare implements bisect.Source. What the source does not build is the
 // commit's own fault, as far as kbuild can tell it from the host's.
-func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, background bool) (bisect.Kernel, error) {
+func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, hurry <-chan struct{}) (bisect.Kernel, error) {
 	commit, ok := s.commit(c.ID)
 	if !ok {
 		return bisect.Kernel{}, fmt.Errorf("build %s: it is not in the range", c.Name)
@@ -84,7 +84,7 @@ func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, background boo
 	}
 	spec := s.Spec
 	spec.Source, spec.Output = s.tree.Dir(), filepath.Join(s.Dir, buildDir)
-	spec.Background = background
+	spec.Yield = hurry
 	if err := s.check(ctx, spec); err != nil {
 		return bisect.Kernel{}, err
 	}

@@ -45,7 +45,7 @@ func named(p candidate.PackageVersion) bisect.Candidate {
 // Prepare implements bisect.Source. A kernel that cannot be read, is gone, or
 // cannot run the scenario is left out; an archive that does not answer ends the
 // bisection.
-func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, _ bool) (bisect.Kernel, error) {
+func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, _ <-chan struct{}) (bisect.Kernel, error) {
 	start := time.Now()
 	k, err := s.Resolve(ctx, c.ID)
 	switch {

@@ -31,7 +31,7 @@ func TestPrepare(t *testing.T) {
 	if len(all) != 2 || all[0].Name != "2-1" || all[1].Name != "linux-3" {
 		t.Errorf("candidates %+v", all)
 	}
-	if k, err := s.Prepare(t.Context(), all[0], false); err != nil || k.Arg != all[0].ID || k.Image != "sha256:abc" {
+	if k, err := s.Prepare(t.Context(), all[0], nil); err != nil || k.Arg != all[0].ID || k.Image != "sha256:abc" {
 		t.Errorf("%+v, %v", k, err)
 	}
 	for _, c := range []struct {
@@ -44,7 +44,7 @@ func TestPrepare(t *testing.T) {
 		{errors.New("no space left on device"), false},
 	} {
 		answer = c.err
-		_, err := s.Prepare(t.Context(), all[0], true)
+		_, err := s.Prepare(t.Context(), all[0], make(chan struct{}))
 		if got := errors.As(err, new(*bisect.UnbuildableError)); got != c.skip || err == nil {
 			t.Errorf("%v: %v", c.err, err)
 		}
@@ -53,7 +53,7 @@ func TestPrepare(t *testing.T) {
 	stop := errors.New("stop")
 	cancel(stop)
 	answer = &candidate.NotFoundError{Arg: "a", Reason: "gone"}
-	if _, err := s.Prepare(ctx, all[0], false); !errors.Is(err, stop) {
+	if _, err := s.Prepare(ctx, all[0], nil); !errors.Is(err, stop) {
 		t.Errorf("after the end of ctx: %v", err)
 	}
 }
