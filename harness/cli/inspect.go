@@ -17,7 +17,7 @@ import (
 
 // inspectFlags are what `unwedge inspect` was asked.
 type inspectFlags struct {
-	kernel, dump                                string
+	kernel, dump, symbols                       string
 	tasks, stacks, dmesg, modules, maps, asJSON bool
 }
 
@@ -50,6 +50,7 @@ not in memory yet), 2 usage or bad input, 3 the harness failed.`,
 	fs := cmd.Flags()
 	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's `KERNEL`, as boot takes it (default: the run's)")
 	fs.StringVar(&f.dump, "dump", "", "read `FILE`, a dump of QEMU's dump-guest-memory, in place of a kept guest")
+	fs.StringVar(&f.symbols, "symbols", "", "the kernel's System.map or unstripped vmlinux, in `FILE`: names of data, where its kallsyms has only functions or is not there")
 	fs.BoolVar(&f.tasks, "tasks", false, "print a line for each task")
 	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks, those of the kernel as sysrq-t does, which explain reads")
 	fs.BoolVar(&f.dmesg, "dmesg", false, "print the kernel's log")

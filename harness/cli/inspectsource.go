@@ -37,6 +37,7 @@ type source struct {
 	ram     physmem.Reader
 	vcpus   []guestmem.VCPU
 	files   user.Files // nil where there are none
+	symbols string     // --symbols
 	closers []func() error
 }
 
@@ -48,7 +49,7 @@ func (s *source) close() {
 
 // source opens what the arguments name.
 func (a *app) source(ctx context.Context, run string, f inspectFlags) (s *source, err error) {
-	s = &source{facts: inspect.Facts{Version: a.version, Hand: inspect.Hand{Host: arch.Host()}}}
+	s = &source{symbols: f.symbols, facts: inspect.Facts{Version: a.version, Hand: inspect.Hand{Host: arch.Host()}}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -193,11 +194,35 @@ func withSymbols(path string) string {
 	return path
 }
 
+// table is the kernel's own symbols, and those of --symbols.
+func (s *source) table() (*kallsyms.Table, error) {
+	table, err := kallsyms.Parse(s.payload, s.kernel.Arch)
+	if s.symbols == "" {
+		if err != nil {
+			return nil, nothingError{fmt.Errorf("%s: %w: name its System.map or vmlinux with --symbols", s.kernel.Path, err)}
+		}
+		return table, nil
+	}
+	syms, readErr := kallsyms.ReadFile(s.symbols)
+	if readErr != nil {
+		return nil, usageError{readErr}
+	}
+	if err != nil {
+		table, err = kallsyms.FromFile(syms, s.payload, s.kernel.Arch)
+	} else {
+		table, err = table.With(syms)
+	}
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--symbols %s: %w", s.symbols, err)}
+	}
+	return table, nil
+}
+
 // look reads the memory.
 func (s *source) look(ctx context.Context) (*inspect.Report, error) {
-	table, err := kallsyms.Parse(s.payload, s.kernel.Arch)
+	table, err := s.table()
 	if err != nil {
-		return nil, nothingError{fmt.Errorf("%s: %w", s.kernel.Path, err)}
+		return nil, err
 	}
 	k, err := guestmem.LoadKernel(s.payload, s.kernel.Arch, table)
 	if errors.Is(err, kimage.ErrNoBTF) {
