@@ -57,7 +57,7 @@ func guilty(h fixture.History, r *bisect.Report) {
 	GinkgoHelper()
 	Expect(r.First).NotTo(BeNil())
 	Expect(r.First.ID).To(Equal(h.Guilty))
-	Expect(r.Confidence).To(BeNumerically(">=", 0.99))
+	Expect(r.IfSteady).To(BeNumerically(">=", 0.99))
 	Expect(r.BadBoot).To(HaveValue(And(HaveField("Expected", false), HaveField("Signature", r.Failure.Signature))))
 	Expect(r.GoodBoot).To(HaveValue(HaveField("Expected", true)))
 	log := filepath.Join(r.Dir, "bisect.log")
