@@ -54,9 +54,9 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 
 		// In 2018 this cell hung in libgcrypt's FIPS start-up. PID 1 still loads it,
 		// but libgcrypt 1.10 starts without random numbers: see RESULTS.md.
-		sc := Pick(Cells("distro", k.Arch), scenarios.None, scenarios.DracutFIPS)
-		It("does not block a Debian 12 in FIPS mode, which waits for no random numbers", CellLabels(sc), func(ctx SpecContext) {
-			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
+		fips := Pick(Cells("distro", k.Arch), scenarios.None, scenarios.DracutFIPS)
+		It("does not block a Debian 12 in FIPS mode, which waits for no random numbers", CellLabels(fips), func(ctx SpecContext) {
+			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), fips)
 			Expect(boot).To(BeAsExpected())
 			last := boot.Reports[len(boot.Reports)-1]
 			Expect(last.Stage).To(Equal(agentproto.StageMultiUser))
@@ -84,9 +84,9 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 			}, long)
 		}
 
-		sc = Pick(Cells("seed-library", k.Arch), scenarios.None, scenarios.DracutFIPS)
-		It("is all that such a library waits for: a kernel that seeds itself boots with it", CellLabels(sc), func(ctx SpecContext) {
-			boot := Boot(ctx, k.Get(ctx), sc)
+		seeds := Pick(Cells("seed-library", k.Arch), scenarios.None, scenarios.DracutFIPS)
+		It("is all that such a library waits for: a kernel that seeds itself boots with it", CellLabels(seeds), func(ctx SpecContext) {
+			boot := Boot(ctx, k.Get(ctx), seeds)
 			Expect(boot).To(BeAsExpected())
 			Expect(boot).To(ReachStage(agentproto.StageMultiUser))
 		}, long)
