@@ -155,8 +155,14 @@ func (c *OwnComparison) only(moved bool, pid int, comm, who string) {
 }
 
 func (c *OwnComparison) task(t *dump.Task, o Own, skipped func(dump.Frame) bool, later []string) {
+	stack := slices.DeleteFunc(slices.Clone(t.Chain()), skipped)
+	moved := !t.Running && !slices.Equal(frameLines(stack), o.Stack) && slices.Equal(frameLines(t.Chain()), later)
+	state := o.State
+	if moved {
+		state = t.State // it ran since, so it may have had another one
+	}
 	us := fmt.Sprintf("%d %d %d %q %s", t.PID, t.TGID, t.PPID, t.Comm, t.State)
-	them := fmt.Sprintf("%d %d %d %q %s", o.PID, o.TGID, o.PPID, o.shortComm(t.Comm), o.State)
+	them := fmt.Sprintf("%d %d %d %q %s", o.PID, o.TGID, o.PPID, o.shortComm(t.Comm), state)
 	c.Tasks.add(us == them)
 	if us != them {
 		c.differ("PID %d: guestmem %s, the guest %s", t.PID, us, them)
@@ -164,9 +170,8 @@ func (c *OwnComparison) task(t *dump.Task, o Own, skipped func(dump.Frame) bool,
 	if t.Running {
 		return
 	}
-	stack := slices.DeleteFunc(slices.Clone(t.Chain()), skipped)
 	us = strings.Join(frameLines(stack), " ")
-	if us != strings.Join(o.Stack, " ") && slices.Equal(frameLines(t.Chain()), later) {
+	if moved {
 		c.Moved++
 		c.differ("PID %d %s moved:\n  guestmem and sysrq-t %s\n  the guest before     %s", t.PID, t.Comm, us, strings.Join(o.Stack, " "))
 		return

@@ -89,6 +89,13 @@ func TestCompareOwn(t *testing.T) {
 			OwnComparison{Tasks: Share{4, 4}, Frames: Share{6, 6}, Wchan: Share{3, 3}, Printed: Share{15, 15}, Moved: 1}, "worker_thread",
 		},
 		{
+			"it ran, and sleeps again elsewhere", func(v *guestmem.View, _ map[string][]byte, printed *[]dump.Task) {
+				v.Tasks[3].State = "D" // the guest, before, had it in another state
+				v.Tasks[3].Frames, (*printed)[3].Frames = stackOf("msleep"), stackOf("msleep")
+			},
+			OwnComparison{Tasks: Share{4, 4}, Frames: Share{6, 6}, Wchan: Share{3, 3}, Printed: Share{15, 15}, Moved: 1}, "worker_thread",
+		},
+		{
 			"another parent", func(v *guestmem.View, _ map[string][]byte, _ *[]dump.Task) { v.Tasks[1].PPID = 2 },
 			OwnComparison{Tasks: Share{3, 4}, Frames: Share{8, 8}, Wchan: Share{4, 4}, Printed: Share{15, 15}}, `1 1 2 "init" S, the guest 1 1 0 "init" S`,
 		},
