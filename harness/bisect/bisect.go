@@ -45,9 +45,6 @@ type Options struct {
 	Alone bool
 }
 
-// doubtedSteady is the prior of a failure that shows in every boot, for Confirm.
-const doubtedSteady = 0.9
-
 // defaultRetries is for Options.Retries.
 const defaultRetries = 2
 
@@ -104,7 +101,7 @@ type run struct {
 func (b Bisection) newRun(j *journal) (*run, error) {
 	o := search.Options{Confidence: b.Options.Confidence, Intermittent: b.Options.Intermittent, SwitchCost: b.Options.BuildCost}
 	if b.Options.Confirm && !o.Intermittent {
-		o.Steady = doubtedSteady
+		o.Steady = search.DoubtedSteady
 	}
 	s, err := search.New(search.History{Parents: b.Source.Parents()}, o)
 	if err != nil {

@@ -19,7 +19,6 @@ import (
 	"github.com/unwedge/unwedge/images/kbuild"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // What `git bisect run` makes of an exit code (git-bisect's manual): 0 is good, 125
@@ -106,14 +105,9 @@ func (a *app) bisectRun(ctx context.Context, dir string, f bisectRunFlags) error
 	if err != nil {
 		return err
 	}
-	ar, err := parseArch(f.arch)
+	ar, err := archOrHost(f.arch)
 	if err != nil {
 		return err
-	}
-	if ar == "" {
-		if ar = arch.Host(); ar == "" {
-			return errors.New("this host's architecture is not one unwedge boots: use --arch")
-		}
 	}
 	sc, err := a.cellOf(f.bootFlags, ar)
 	if err != nil {

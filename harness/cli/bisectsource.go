@@ -20,7 +20,6 @@ import (
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/trees"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // packagesQuest searches released kernels.
@@ -61,14 +60,9 @@ func (a *app) packagesQuest(ctx context.Context, p *plan.Planner, f bisectFlags)
 
 // treeQuest searches the commits of a source tree.
 func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*quest, error) {
-	ar, err := parseArch(f.arch)
+	ar, err := archOrHost(f.arch)
 	if err != nil {
 		return nil, err
-	}
-	if ar == "" {
-		if ar = arch.Host(); ar == "" {
-			return nil, usageError{errors.New("this host's architecture is not one unwedge boots: use --arch")}
-		}
 	}
 	sc, err := a.cellOf(f.bootFlags, ar)
 	if err != nil {

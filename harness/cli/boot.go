@@ -188,11 +188,8 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 	if len(args) > 0 {
 		arg = args[0]
 	} else {
-		if want == "" {
-			want = arch.Host()
-		}
-		if want == "" {
-			return nil, scenarios.Scenario{}, usageError{errors.New("this host's architecture is not one unwedge boots: use --arch")}
+		if want, err = archOrHost(f.arch); err != nil {
+			return nil, scenarios.Scenario{}, err
 		}
 		arg = plan.DefaultKernel(want)
 	}
@@ -235,6 +232,17 @@ func parseArch(s string) (arch.Arch, error) {
 		return "", usageError{fmt.Errorf("--arch: %w", err)}
 	}
 	return a, nil
+}
+
+// archOrHost is the architecture that --arch names, else the host's.
+func archOrHost(s string) (arch.Arch, error) {
+	a, err := parseArch(s)
+	if a == "" && err == nil {
+		if a = arch.Host(); a == "" {
+			err = usageError{errors.New("this host's architecture is not one unwedge boots: use --arch")}
+		}
+	}
+	return a, err
 }
 
 // cell picks the template's cell, with what the flags change in it.

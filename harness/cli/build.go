@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -112,14 +111,9 @@ func (a *app) build(ctx context.Context, tree string, f buildFlags) error {
 
 // buildSpec makes the Spec that the flags ask for.
 func (a *app) buildSpec(ctx context.Context, tree string, f buildFlags) (kbuild.Spec, error) {
-	want, err := parseArch(f.arch)
+	want, err := archOrHost(f.arch)
 	if err != nil {
 		return kbuild.Spec{}, err
-	}
-	if want == "" {
-		if want = arch.Host(); want == "" {
-			return kbuild.Spec{}, usageError{errors.New("--arch is needed: this host's architecture is not one that unwedge boots")}
-		}
 	}
 	if err := kbuild.IsTree(tree); err != nil {
 		return kbuild.Spec{}, usageError{err}
@@ -193,7 +187,7 @@ func newBuildResult(s kbuild.Spec, b *kbuild.Built) buildResult {
 
 func (a *app) showBuild(s kbuild.Spec, b *kbuild.Built, asJSON bool) error {
 	if asJSON {
-		return a.printJSON(newBuildResult(s, b))
+		return writeJSON(a.stdout, newBuildResult(s, b))
 	}
 	printBuild(a.stdout, s, b)
 	return nil
@@ -208,7 +202,7 @@ func (a *app) showTwice(s kbuild.Spec, t *kbuild.Twice, asJSON bool) error {
 		if r.Twice.Differences == nil {
 			r.Twice.Differences = []kbuild.Difference{}
 		}
-		if err := a.printJSON(r); err != nil {
+		if err := writeJSON(a.stdout, r); err != nil {
 			return err
 		}
 	} else {
@@ -230,12 +224,6 @@ func printTwice(w io.Writer, t *kbuild.Twice) {
 	for _, d := range t.Differences {
 		fmt.Fprintf(w, "    %s\n", strings.TrimSpace(d.File+" "+d.Section)+": "+console.Sanitize(d.What))
 	}
-}
-
-func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.stdout)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 func printBuild(w io.Writer, s kbuild.Spec, b *kbuild.Built) {

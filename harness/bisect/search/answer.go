@@ -100,9 +100,9 @@ func (c *class) under(factor []float64) float64 {
 	return sum
 }
 
-// doubted is the posterior of a group under the prior of doubtedSteady.
+// doubted is the posterior of a group under the prior of DoubtedSteady.
 func (s *Search) doubted(g group) float64 {
-	was, is := ratePrior(s.opts), steadyPrior(doubtedSteady)
+	was, is := ratePrior(s.opts), steadyPrior(DoubtedSteady)
 	factor := make([]float64, len(rates))
 	for k := range factor {
 		factor[k] = is[k] / was[k]

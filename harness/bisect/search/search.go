@@ -79,8 +79,8 @@ type Options struct {
 // Answer.Doubted tells what the same observations are worth to someone who believes in it less.
 const DefaultSteady = 1 - 1e-5
 
-// doubtedSteady is the prior behind Answer.Doubted: one hang in ten does not show every time.
-const doubtedSteady = 0.9
+// DoubtedSteady is the prior behind Answer.Doubted: one hang in ten does not show every time.
+const DoubtedSteady = 0.9
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Confidence == 0 {
