@@ -35,11 +35,15 @@ boot: setup ## Boot the 8-cell matrix on a Debian kernel for each arch
 # The suites' own specs need a guest; what of them does not is tested with the rest.
 UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e /suites/oracle/witness -e '/suites/bisect$$')
 
+# Released kernels that some packages are tested on without booting them, or hardly.
+ARCHIVE = deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookworm
+
 .PHONY: test
 test: setup ## Run all tests: unit, then the suites on real guests
 	@ci/compilers.sh
 	$(GO) vet ./...
 	$(GO) test -race -timeout 15m $(UNITS)
+	UNWEDGE_TEST_ARCHIVE='$(ARCHIVE)' $(GO) test -race -timeout 15m -run '^TestReal' ./images/... ./harness/guestmem/user
 	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --timeout=60m ./suites/boot ./suites/hang ./suites/oracle/witness
 	$(GO) run ./suites/seeded --short -j $(JOBS)
 

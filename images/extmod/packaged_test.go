@@ -2,55 +2,41 @@ package extmod_test
 
 import (
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/unwedge/unwedge/images/archivetest"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/extmod"
 	"github.com/unwedge/unwedge/images/modules"
 )
 
-// TestPackagedModules holds Check against kernels' own modules, all of which
+// TestRealPackagedModules holds Check against kernels' own modules, all of which
 // load. What other modules export is read from their files, as it is without
 // headers. It needs the network:
 //
-//	UNWEDGE_TEST_ARCHIVE='deb:linux-image-cloud-amd64@bookworm …' go test -run PackagedModules -v ./images/extmod
-func TestPackagedModules(t *testing.T) {
-	list := strings.Fields(os.Getenv("UNWEDGE_TEST_ARCHIVE"))
-	if len(list) == 0 {
-		t.Skip("UNWEDGE_TEST_ARCHIVE lists no kernels")
-	}
-	store, err := cache.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, arg := range list {
-		t.Run(arg, func(t *testing.T) {
-			c, err := candidate.Resolve(t.Context(), arg, candidate.Options{Cache: store})
-			if err != nil {
-				t.Fatal(err)
+//	UNWEDGE_TEST_ARCHIVE='deb:linux-image-cloud-amd64@bookworm …' go test -run RealPackagedModules -v ./images/extmod
+func TestRealPackagedModules(t *testing.T) {
+	archivetest.Each(t, func(t *testing.T, c *candidate.Candidate, _ *cache.Store) {
+		facts, err := extmod.Gather(t.Context(), extmod.Source{Kernel: c.Kernel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := parseAll(t, c.ModulesDir)
+		for _, m := range all {
+			for name, x := range m.Exports {
+				facts.Exports[name] = x
 			}
-			facts, err := extmod.Gather(t.Context(), extmod.Source{Kernel: c.Kernel})
-			if err != nil {
-				t.Fatal(err)
+		}
+		for _, m := range all {
+			if p := extmod.Check(m, facts); !p.Loads() {
+				t.Errorf("%+v", p)
 			}
-			all := parseAll(t, c.ModulesDir)
-			for _, m := range all {
-				for name, x := range m.Exports {
-					facts.Exports[name] = x
-				}
-			}
-			for _, m := range all {
-				if p := extmod.Check(m, facts); !p.Loads() {
-					t.Errorf("%+v", p)
-				}
-			}
-			t.Logf("%d modules", len(all))
-		})
-	}
+		}
+		t.Logf("%d modules", len(all))
+	})
 }
 
 func parseAll(t *testing.T, dir string) []*extmod.Module {

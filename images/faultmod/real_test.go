@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/unwedge/unwedge/images/archivetest"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/faultmod"
@@ -17,33 +18,19 @@ import (
 //	UNWEDGE_TEST_ARCHIVE='deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookworm' \
 //	go test -run RealModules -v ./images/faultmod
 func TestRealModules(t *testing.T) {
-	list := strings.Fields(os.Getenv("UNWEDGE_TEST_ARCHIVE"))
-	if len(list) == 0 {
-		t.Skip("UNWEDGE_TEST_ARCHIVE lists no kernels")
-	}
-	store, err := cache.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, arg := range list {
-		t.Run(arg, func(t *testing.T) {
-			c, err := candidate.Resolve(t.Context(), arg, candidate.Options{Cache: store})
-			if err != nil {
-				t.Fatal(err)
-			}
-			path, err := faultmod.Build(t.Context(), faultmod.For(c, "", store))
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := modules.Info(path, b)
-			if err != nil || info["license"] != "GPL" || !strings.HasPrefix(info["vermagic"], c.Kernel.Release+" ") {
-				t.Errorf("module %v, %v", info, err)
-			}
-			t.Logf("%s: %d bytes, %v", path, len(b), info)
-		})
-	}
+	archivetest.Each(t, func(t *testing.T, c *candidate.Candidate, store *cache.Store) {
+		path, err := faultmod.Build(t.Context(), faultmod.For(c, "", store))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := modules.Info(path, b)
+		if err != nil || info["license"] != "GPL" || !strings.HasPrefix(info["vermagic"], c.Kernel.Release+" ") {
+			t.Errorf("module %v, %v", info, err)
+		}
+		t.Logf("%s: %d bytes, %v", path, len(b), info)
+	})
 }
