@@ -1,11 +1,14 @@
 package kbuild
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,10 +30,15 @@ func compareELF(first, second, name string) ([]Difference, error) {
 	differ := func(section, format string, args ...any) {
 		out = append(out, Difference{File: name, Section: section, What: fmt.Sprintf(format, args...)})
 	}
-	seen := map[string]bool{}
+	others := map[string][]*elf.Section{} // by name, of which an object may have several
+	for _, s := range b.Sections {
+		others[s.Name] = append(others[s.Name], s)
+	}
 	for _, s := range a.Sections {
-		seen[s.Name] = true
-		o := b.Section(s.Name)
+		var o *elf.Section
+		if same := others[s.Name]; len(same) > 0 {
+			o, others[s.Name] = same[0], same[1:]
+		}
 		switch {
 		case o == nil:
 			differ(s.Name, "only the first build has it")
@@ -41,7 +49,7 @@ func compareELF(first, second, name string) ([]Difference, error) {
 		case s.Addr != o.Addr:
 			differ(s.Name, "at %#x in the first build, at %#x in the second", s.Addr, o.Addr)
 		}
-		if s.Type == elf.SHT_NOBITS || s.Type == elf.SHT_NULL {
+		if s.Type == elf.SHT_NOBITS || s.Type == elf.SHT_NULL || o.Type == elf.SHT_NOBITS {
 			continue
 		}
 		at, same, err := compareReaders(s.Open(), o.Open())
@@ -53,11 +61,67 @@ func compareELF(first, second, name string) ([]Difference, error) {
 		}
 	}
 	for _, s := range b.Sections {
-		if !seen[s.Name] {
+		if slices.Contains(others[s.Name], s) {
 			differ(s.Name, "only the second build has it")
 		}
 	}
 	return out, nil
+}
+
+// maxObjects bounds the list of objects: one header may change them all.
+const maxObjects = 10
+
+// compareObjects finds the object files that differ between two builds. The programs
+// that the build makes for this host are not looked at.
+func compareObjects(ctx context.Context, first, second string) ([]Difference, error) {
+	var out []Difference
+	objects := 0
+	err := filepath.WalkDir(first, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || ctx.Err() != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
+		name, err := filepath.Rel(first, path)
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (name == "scripts" || name == "tools"):
+			return fs.SkipDir
+		case !d.Type().IsRegular() || filepath.Ext(name) != ".o" || name == "vmlinux.o" || strings.HasPrefix(d.Name(), ".tmp_"):
+			return nil
+		}
+		if _, same, err := compareFiles(path, filepath.Join(second, name)); same || errors.Is(err, fs.ErrNotExist) {
+			return nil // what one build only has shows in what it makes
+		} else if err != nil {
+			return err
+		}
+		if objects++; objects > maxObjects {
+			out = append(out, Difference{File: "…", What: "more objects differ"})
+			return fs.SkipAll
+		}
+		found, err := compareELF(first, second, name)
+		if err != nil { // not ELF: LLVM's bitcode, with CONFIG_LTO_CLANG
+			found = []Difference{{File: name, What: "the objects differ"}}
+		}
+		out = append(out, meaningful(found)...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("compare builds: %w", err)
+	}
+	return out, nil
+}
+
+// meaningful leaves out the tables of an object that only follow what else differs
+// in it, unless there is nothing else.
+func meaningful(all []Difference) []Difference {
+	follows := func(d Difference) bool {
+		return strings.HasPrefix(d.Section, ".rel") || strings.HasPrefix(d.Section, ".debug") ||
+			slices.Contains([]string{".symtab", ".strtab", ".shstrtab", ".orc_unwind", ".orc_unwind_ip", ".note.gnu.build-id", ".comment"}, d.Section)
+	}
+	if out := slices.DeleteFunc(slices.Clone(all), follows); len(out) > 0 {
+		return out
+	}
+	return all
 }
 
 // symbolAt names the symbol that an offset of a section is in, and shows the text
@@ -69,8 +133,9 @@ func symbolAt(f *elf.File, s *elf.Section, at uint64) string {
 		return ""
 	}
 	where := s.Addr + at
+	index := elf.SectionIndex(slices.Index(f.Sections, s)) //nolint:gosec // an ELF file has fewer
 	for _, y := range symbols {
-		if s.Addr != 0 && y.Value <= where && where < y.Value+y.Size && y.Section < elf.SHN_LORESERVE {
+		if y.Section == index && y.Value <= where && where < y.Value+y.Size {
 			out = fmt.Sprintf(", in %s+%#x", y.Name, where-y.Value)
 			break
 		}

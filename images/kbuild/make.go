@@ -30,6 +30,8 @@ type maker struct {
 	tools toolchain.Tools
 	lock  *os.File
 	log   *os.File
+	// pahole is the one that the build runs, "" where there is none.
+	pahole string
 }
 
 // open makes the output directory, locks it and begins the log.
@@ -57,6 +59,9 @@ func (s Spec) open(ctx context.Context) (_ *maker, err error) {
 		return nil, err
 	}
 	if m.log, err = os.Create(filepath.Join(s.Output, LogName)); err != nil {
+		return nil, hostFault("configure", err)
+	}
+	if m.pahole, err = steadyPahole(s.Output); err != nil {
 		return nil, hostFault("configure", err)
 	}
 	return m, nil
@@ -99,13 +104,15 @@ func (m *maker) args(targets []string) []string {
 	s := m.spec
 	args := []string{"-C", s.Source, "O=" + s.Output, fmt.Sprintf("-j%d", s.Jobs)}
 	args = append(args, m.tools.MakeArgs()...)
-	// The last match holds, and the output may lie inside the source.
-	prefix := fmt.Sprintf("-ffile-prefix-map=%s=. -ffile-prefix-map=%s=.", s.Source, s.Output)
+	prefix := strings.Join(prefixMaps(s.Source, s.Output), " ")
 	args = append(args,
 		"KBUILD_BUILD_TIMESTAMP="+buildTimestamp, "KBUILD_BUILD_VERSION="+buildVersion,
 		"KBUILD_BUILD_USER="+buildUser, "KBUILD_BUILD_HOST="+buildHost,
 		"LOCALVERSION=", // no "+" and no commit in the release
 		"KCFLAGS="+prefix, "KAFLAGS="+prefix)
+	if m.pahole != "" {
+		args = append(args, "PAHOLE="+m.pahole)
+	}
 	return append(args, targets...)
 }
 
@@ -124,7 +131,7 @@ func (m *maker) run(ctx context.Context, step string, targets ...string) error {
 		out = append(out, &keeper{w: m.spec.Log})
 	}
 	cmd := exec.Command("make", m.args(targets)...) //nolint:noctx // the group is stopped below
-	cmd.Env = environ(os.Environ())
+	cmd.Env = m.environ()
 	cmd.ExtraFiles = []*os.File{m.lock}
 	w := io.MultiWriter(out...)
 	cmd.Stdout, cmd.Stderr = w, w // one writer: os/exec then uses one pipe
@@ -200,6 +207,18 @@ func runGroup(ctx context.Context, cmd *exec.Cmd, yield <-chan struct{}) error {
 		return err
 	}
 	return nil
+}
+
+// environ is what make runs in.
+func (m *maker) environ() []string {
+	env := environ(os.Environ())
+	if m.tools.Ccache {
+		// Another directory is no other compilation: sources are named by their way
+		// from the output, and what debug information says of the directory either is
+		// mapped (prefixMaps) or does not get into the kernel (arch/x86/realmode/rm).
+		env = append(env, "CCACHE_BASEDIR="+physical(m.spec.Source), "CCACHE_NOHASHDIR=1")
+	}
+	return env
 }
 
 // environ leaves out what would change a kernel build: the variables of a make

@@ -38,8 +38,8 @@ const secondSuffix = ".twice"
 
 // BuildTwice builds the Spec in Output and then from nothing in another directory
 // beside it, and compares vmlinux section by section, the boot image and the
-// modules. The key that modules are signed with is made once: it is random by
-// intention. Output must not hold an earlier build: what is left of one would be
+// modules. The second one does without ccache. What is made at random by intention,
+// such as the key that modules are signed with, is made once. Output must not hold an earlier build: what is left of one would be
 // compared with what is new.
 func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 	started := time.Now()
@@ -51,6 +51,7 @@ func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 	}
 	again := s
 	again.Output += secondSuffix
+	again.NoCcache = true // it would hand out the first build's objects
 	if err := os.RemoveAll(again.Output); err != nil {
 		return nil, hostFault("build", err)
 	}
@@ -59,7 +60,7 @@ func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 	if t.First, err = Build(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := shareKey(s.Output, again.Output); err != nil {
+	if err := shareRandom(s.Output, again.Output); err != nil {
 		return nil, hostFault("build", err)
 	}
 	if t.Second, err = Build(ctx, again); err != nil {
@@ -77,30 +78,53 @@ func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 	return &t, nil
 }
 
-// keyFile is the key that certs/Makefile makes where the configuration names none
-// of one's own.
-const keyFile = "certs/signing_key.pem"
+// randomFiles are what a build makes at random where the output does not have it: the
+// key of certs/Makefile, where the configuration names none of one's own, and the
+// seeds of CONFIG_RANDSTRUCT, since 5.19 and before. The .cmd files are what make goes
+// by: without them it makes all anew. None may be older than the one that it is made
+// of, so that the order matters.
+var randomFiles = []string{
+	"certs/x509.genkey", "certs/signing_key.pem", "certs/.signing_key.pem.cmd",
+	"scripts/basic/randstruct.seed", "scripts/basic/.randstruct.seed.cmd", "include/generated/randstruct_hash.h",
+	"scripts/gcc-plugins/randomize_layout_seed.h", "scripts/gcc-plugins/.randomize_layout_seed.h.cmd", "include/generated/randomize_layout_hash.h",
+}
 
-// shareKey gives the second build the first one's key.
-func shareKey(from, to string) error {
-	key, err := os.ReadFile(filepath.Join(from, keyFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// shareRandom gives the second build what the first one made at random.
+func shareRandom(from, to string) error {
+	for _, name := range randomFiles {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Join(to, filepath.Dir(name)), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, name), b, 0o600); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Join(to, filepath.Dir(keyFile)), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(to, keyFile), key, 0o600)
+	return nil
 }
 
 // maxDifferences bounds the list: everything may differ.
 const maxDifferences = 200
 
-// compareBuilds compares what two builds left.
+// compareBuilds compares what two builds left. Where that differs, the objects that
+// it was linked from come first: they say what the rest only follows.
 func compareBuilds(ctx context.Context, s, again Spec) ([]Difference, error) {
+	out, err := compareProducts(ctx, s, again)
+	if err != nil || len(out) == 0 {
+		return out, err
+	}
+	objects, err := compareObjects(ctx, s.Output, again.Output)
+	return append(objects, out...), err
+}
+
+// compareProducts compares what is booted, and what it was configured by.
+func compareProducts(ctx context.Context, s, again Spec) ([]Difference, error) {
 	out, err := compareELF(s.Output, again.Output, "vmlinux")
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package kbuild
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,7 +12,12 @@ import (
 )
 
 func TestTwice(t *testing.T) {
-	s := fakeTree(t, "CONFIG_64BIT\n", "mkdir -p $O/certs; [ -e $O/certs/signing_key.pem ] || date +%N > $O/certs/signing_key.pem")
+	s := fakeTree(t, "CONFIG_64BIT\n", `mkdir -p $O/certs $O/scripts/basic
+for f in certs/x509.genkey certs/signing_key.pem certs/.signing_key.pem.cmd scripts/basic/randstruct.seed scripts/basic/.randstruct.seed.cmd; do
+	[ -e $O/$f ] || date +%N > $O/$f
+	cat $O/$f
+done > $O/kernel.random`)
+	s.Source = withImage(t, s.Source, "cp $(O)/kernel.random")
 	twice, err := BuildTwice(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
@@ -27,22 +33,71 @@ func TestTwice(t *testing.T) {
 	}
 }
 
-func TestTwiceSaysWhatDiffers(t *testing.T) {
-	s := fakeTree(t, "CONFIG_64BIT\n", "")
-	makefile := strings.ReplaceAll(fakeMakefile, ": > $(O)/arch/x86/boot/bzImage", "echo $(O) > $(O)/arch/x86/boot/bzImage")
-	makefile = strings.ReplaceAll(makefile, ": > $(O)/arch/arm64/boot/Image", "echo $(O) > $(O)/arch/arm64/boot/Image")
-	if err := os.WriteFile(filepath.Join(s.Source, "Makefile"), []byte(makefile), 0o644); err != nil {
+// withImage has a fake tree's boot image made by a command, to which its path is
+// appended.
+func withImage(t *testing.T, source, command string) string {
+	t.Helper()
+	makefile := strings.ReplaceAll(fakeMakefile, ": > $(O)/arch/x86/boot/bzImage", command+" $(O)/arch/x86/boot/bzImage")
+	makefile = strings.ReplaceAll(makefile, ": > $(O)/arch/arm64/boot/Image", command+" $(O)/arch/arm64/boot/Image")
+	if err := os.WriteFile(filepath.Join(source, "Makefile"), []byte(makefile), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	return source
+}
+
+func TestTwiceSaysWhatDiffers(t *testing.T) {
+	s := fakeTree(t, "CONFIG_64BIT\n", "mkdir -p $O/kernel $O/scripts; cp own.o $O/kernel/own.o; cp own.o $O/scripts/host.o; gcc -c -DWHERE=\"\\\"$O\\\"\" other.c -o $O/kernel/other.o; gcc -c -DWHERE=\"\\\"$O\\\"\" other.c -o $O/scripts/other.o")
+	compileObject(t, s.Source, "own", "int own(void) { return 1; }")
+	compileObject(t, s.Source, "other", "#ifndef WHERE\n#define WHERE \"\"\n#endif\nconst char place[] = \"made in \" WHERE;")
+	withImage(t, s.Source, "echo $(O) >")
 	twice, err := BuildTwice(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(twice.Differences) != 1 || twice.Differences[0].File != images[s.Arch].path || !strings.Contains(twice.Differences[0].What, "from byte 0x") {
-		t.Errorf("differences %+v, want the boot image", twice.Differences)
+	d := twice.Differences
+	if len(d) != 2 || d[1].File != images[s.Arch].path || !strings.Contains(d[1].What, "from byte 0x") {
+		t.Fatalf("differences %+v, want an object and the boot image", d)
+	}
+	if d[0].File != "kernel/other.o" || d[0].Section != ".rodata" {
+		t.Errorf("difference %+v, want that of kernel/other.o", d[0])
 	}
 	if _, err := os.Stat(s.Output + secondSuffix); err != nil {
 		t.Errorf("the second build is not kept to be looked at: %v", err)
+	}
+}
+
+// compileObject compiles a text in a fake tree.
+func compileObject(t *testing.T, dir, name, text string) {
+	t.Helper()
+	src := filepath.Join(dir, name+".c")
+	if err := os.WriteFile(src, []byte(text+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "gcc", "-c", src, "-o", filepath.Join(dir, name+".o")).CombinedOutput(); err != nil {
+		t.Skipf("gcc: %s", out)
+	}
+}
+
+// An object's symbols are found by their section: all begin at address 0.
+func TestCompareObjects(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	const text = "int first(void) { return 7; } const int constant = 5; int second(void) { return WHICH; }"
+	compileObject(t, a, "x", strings.Replace(text, "WHICH", "8", 1))
+	compileObject(t, b, "x", strings.Replace(text, "WHICH", "9", 1))
+	got, err := compareObjects(t.Context(), a, b)
+	if err != nil || len(got) != 1 || got[0].File != "x.o" || got[0].Section != ".text" || !strings.Contains(got[0].What, "in second+") {
+		t.Errorf("differences %+v, %v", got, err)
+	}
+	for i := range maxObjects + 3 {
+		for dir, n := range map[string]string{a: "1", b: "2"} {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("m%02d.o", i)), []byte("no ELF "+n), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got, err = compareObjects(t.Context(), a, b)
+	if err != nil || len(got) != maxObjects+1 || got[maxObjects].File != "…" {
+		t.Errorf("%d differences, %v", len(got), err)
 	}
 }
 

@@ -144,25 +144,17 @@ func (c *checker) programs() {
 	}
 }
 
-// hostCC compiles the programs that the build runs.
-func (c *checker) hostCC() string {
-	if c.LLVM {
-		return "clang"
-	}
-	return "gcc"
-}
-
 // headers asks the host's compiler for those of its C library.
 func (c *checker) headers(ctx context.Context) error { return c.header(ctx, "stdio.h") }
 
 // header preprocesses a file that includes a header.
 func (c *checker) header(ctx context.Context, name string) error {
-	if !there(c.hostCC()) {
+	if !there(c.tools.hostCC()) {
 		return nil // said already
 	}
-	out, err := c.run(ctx, c.hostCC(), "-E", "-include", name, "-x", "c", "/dev/null", "-o", os.DevNull)
+	out, err := c.run(ctx, c.tools.hostCC(), "-E", "-include", name, "-x", "c", "/dev/null", "-o", os.DevNull)
 	if err != nil && ctx.Err() == nil && strings.Contains(out, name) {
-		c.found(name, "no such header for "+c.hostCC())
+		c.found(name, "no such header for "+c.tools.hostCC())
 	}
 	return nil
 }

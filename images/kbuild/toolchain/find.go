@@ -107,6 +107,14 @@ func there(tool string) bool {
 	return err == nil
 }
 
+// hostCC compiles the programs that the build runs.
+func (t Tools) hostCC() string {
+	if t.LLVM {
+		return "clang"
+	}
+	return "gcc"
+}
+
 // MakeArgs are make's variables for the tools.
 func (t Tools) MakeArgs() []string {
 	args := []string{"ARCH=" + t.KArch}
@@ -116,7 +124,7 @@ func (t Tools) MakeArgs() []string {
 		args = append(args, "CROSS_COMPILE="+t.Cross)
 	}
 	if t.Ccache {
-		args = append(args, "CC=ccache "+t.CC)
+		args = append(args, "CC=ccache "+t.CC, "HOSTCC=ccache "+t.hostCC())
 	}
 	return args
 }

@@ -222,7 +222,7 @@ func TestTheCrossCompilerIsFound(t *testing.T) {
 		if err != nil || tools.Cross != prefix {
 			t.Fatalf("prefix %q: %+v, %v", prefix, tools, err)
 		}
-		want := []string{"ARCH=" + kernelArch[other], "CROSS_COMPILE=" + prefix, "CC=ccache " + prefix + "gcc"}
+		want := []string{"ARCH=" + kernelArch[other], "CROSS_COMPILE=" + prefix, "CC=ccache " + prefix + "gcc", "HOSTCC=ccache gcc"}
 		if got := tools.MakeArgs(); !slices.Equal(got, want) {
 			t.Errorf("make's arguments %q, want %q", got, want)
 		}

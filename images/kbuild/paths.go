@@ -1,0 +1,30 @@
+package kbuild
+
+import "path/filepath"
+
+// physical is a path without symbolic links, as make's realpath and getcwd give it;
+// the path itself where it does not lead anywhere.
+func physical(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// prefixMaps are the compiler's options that keep the places of source and output
+// out of the kernel: what is left of a file's name is its path in the tree, as the
+// kernel's own -fmacro-prefix-map has it for __FILE__, and the directory that debug
+// information says the compiler ran in is ".".
+//
+// ccache names a source file by its way from the output (base_dir below), so that
+// way is mapped too. Of options that match, gcc takes the last one and clang, until
+// 16, the least in byte order: here, an output inside the source is mapped as part
+// of the source by clang.
+func prefixMaps(source, output string) []string {
+	source, output = physical(source), physical(output)
+	maps := []string{"-ffile-prefix-map=" + source + "/="}
+	if rel, err := filepath.Rel(output, source); err == nil {
+		maps = append(maps, "-ffile-prefix-map="+rel+"/=")
+	}
+	return append(maps, "-ffile-prefix-map="+output+"=.")
+}
