@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -20,6 +21,9 @@ type Range struct {
 	Commits []Commit
 	// Parents are, for each of Commits, the indices of its parents among them.
 	Parents [][]int
+	// Cut says of how many of Commits the parents are not here, in a shallow clone.
+	// A first bad commit before one of them cannot be found.
+	Cut int
 }
 
 // Bad is the bad end.
@@ -58,8 +62,37 @@ func (r *Repo) Between(ctx context.Context, good []string, bad string) (*Range, 
 	if len(out.Commits) == 0 || out.Bad().Hash != end.Hash {
 		return nil, &RangeError{fmt.Sprintf("there is no commit between %s and %s", strings.Join(good, ", "), bad)}
 	}
-	return out, nil
+	cut, err := r.shallow(ctx)
+	for _, c := range out.Commits {
+		if cut[c.Hash] {
+			out.Cut++
+		}
+	}
+	return out, err
 }
+
+// shallow are the commits whose parents a shallow clone has not; none in a whole one.
+func (r *Repo) shallow(ctx context.Context) (map[string]bool, error) {
+	path, err := git(ctx, r.dir, "rev-parse", "--path-format=absolute", "--git-path", "shallow")
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(strings.TrimSpace(path))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read where the history ends: %w", err)
+	}
+	cut := map[string]bool{}
+	for hash := range strings.FieldsSeq(string(b)) {
+		cut[hash] = true
+	}
+	return cut, nil
+}
+
+// unshallow is what to do in a shallow clone for want of history.
+const unshallow = "the clone is shallow: get the rest with `git fetch --unshallow --tags`"
 
 // addGood adds one named revision's own good ends.
 func (out *Range) addGood(ctx context.Context, r *Repo, rev string, c Commit, bad string, end Commit) error {
@@ -68,7 +101,11 @@ func (out *Range) addGood(ctx context.Context, r *Repo, rev string, c Commit, ba
 	}
 	bases, err := git(ctx, r.dir, "merge-base", "--all", c.Hash, end.Hash)
 	if errors.As(err, new(*GitError)) {
-		return &RangeError{fmt.Sprintf("good %s and bad %s have no common ancestor: they are of different histories", rev, bad)}
+		why := "they are of different histories"
+		if cut, err := r.shallow(ctx); err == nil && len(cut) > 0 {
+			why = unshallow
+		}
+		return &RangeError{fmt.Sprintf("good %s and bad %s have no common ancestor: %s", rev, bad, why)}
 	}
 	if err != nil {
 		return err

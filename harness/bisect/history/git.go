@@ -7,21 +7,37 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// git runs git in dir and returns what it printed. The user's configuration
-// holds, except that git asks nothing, runs no hook and no pager, and takes no
-// lock that it can do without.
+// fixed holds for every run: no hook, nothing in the background, and files as the
+// commits have them, all of them. A connection that is dead ends: the files of a
+// partial clone come when they are checked out.
+var fixed = []string{
+	"--no-pager", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false",
+	"-c", "core.sparseCheckout=false", "-c", "core.autocrlf=false", "-c", "submodule.recurse=false", "-c", "advice.detachedHead=false",
+	"-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=240",
+}
+
+// git runs git in dir and returns what it printed. Apart from what is fixed the
+// user's configuration holds, and git asks nothing, runs no pager, and takes no
+// lock that it can do without. It ends with this program.
 func git(ctx context.Context, dir string, args ...string) (string, error) {
-	fixed := []string{"-C", dir, "--no-pager", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0", "-c", "advice.detachedHead=false"}
-	cmd := exec.CommandContext(ctx, "git", append(fixed, args...)...)
+	cmd := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, fixed, args)...)
 	cmd.Env = append(environment(), "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it removes its lock files then
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}    // as it does then
 	cmd.WaitDelay = 5 * time.Second
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
+	// Pdeathsig is sent when the thread that started the child ends (prctl(2)), so
+	// this goroutine keeps its thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	switch {
 	case err == nil:

@@ -42,12 +42,16 @@ func (e *NotARepoError) Error() string {
 type UnknownRevisionError struct {
 	Revision, Dir string
 	Near          []string // tags with a like name
+	Shallow       bool     // the clone lacks history
 }
 
 func (e *UnknownRevisionError) Error() string {
 	next := "fetch it, or see `git tag` for what there is"
-	if len(e.Near) > 0 {
+	switch {
+	case len(e.Near) > 0:
 		next = "did you mean " + strings.Join(e.Near, " or ") + "?"
+	case e.Shallow:
+		next = unshallow
 	}
 	return fmt.Sprintf("revision %q is not in %s: %s", e.Revision, e.Dir, next)
 }
@@ -90,7 +94,8 @@ func (r *Repo) Commit(ctx context.Context, rev string) (Commit, error) {
 	}
 	out, err := git(ctx, r.dir, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
 	if errors.As(err, new(*GitError)) {
-		return Commit{}, &UnknownRevisionError{Revision: rev, Dir: r.dir, Near: r.near(ctx, rev)}
+		cut, serr := r.shallow(ctx)
+		return Commit{}, &UnknownRevisionError{Revision: rev, Dir: r.dir, Near: r.near(ctx, rev), Shallow: serr == nil && len(cut) > 0}
 	}
 	if err != nil {
 		return Commit{}, err

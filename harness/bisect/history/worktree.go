@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/unwedge/unwedge/images/progress"
 )
 
 // Worktree is a work tree of its own, on no branch. One goroutine at a time.
@@ -34,10 +36,9 @@ func (r *Repo) Worktree(ctx context.Context, dir string, at Commit) (*Worktree, 
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, fmt.Errorf("make work tree: %w", err)
 	}
-	if _, err := git(ctx, r.dir, "worktree", "prune"); err != nil {
-		return nil, fmt.Errorf("make work tree: %w", err)
-	}
-	if _, err := git(ctx, r.dir, "worktree", "add", "--force", "--detach", "--no-checkout", dir, at.Hash); err != nil {
+	// Not `git worktree prune`: the user's own may be on a disk that is away. Forced,
+	// git takes the place of one that has gone from here.
+	if _, err := git(ctx, r.dir, "worktree", "add", "--force", "--force", "--detach", "--no-checkout", dir, at.Hash); err != nil {
 		return nil, fmt.Errorf("make work tree %s: %w", dir, err)
 	}
 	return w, nil
@@ -71,8 +72,11 @@ func (w *Worktree) Checkout(ctx context.Context, c Commit) error {
 	if err := os.Remove(strings.TrimSpace(lock)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("check out %s: %w", c.Short(), err)
 	}
-	if _, err := git(ctx, w.dir, "checkout", "--quiet", "--force", "--detach", c.Hash); err != nil {
-		return fmt.Errorf("check out %s into %s: %w", c.Short(), w.dir, err)
+	task := progress.From(ctx).Task("check out "+c.Short(), 0)
+	_, err = git(ctx, w.dir, "checkout", "--quiet", "--force", "--detach", c.Hash)
+	task.Done(err)
+	if err != nil {
+		return fmt.Errorf("check out %s into %s: %w%s", c.Short(), w.dir, err, w.repo.later(ctx))
 	}
 	// What a build may have put beside the source, and files of other commits.
 	if _, err := git(ctx, w.dir, "clean", "--quiet", "-ffdx"); err != nil {
@@ -80,6 +84,15 @@ func (w *Worktree) Checkout(ctx context.Context, c Commit) error {
 	}
 	w.at = c.Hash
 	return nil
+}
+
+// later says where the files of a commit come from that are not here yet, "" where
+// all are.
+func (r *Repo) later(ctx context.Context) string {
+	if out, err := git(ctx, r.dir, "config", "--get-regexp", `^remote\..*\.(promisor|partialclonefilter)$`); err != nil || out == "" {
+		return ""
+	}
+	return ": this is a partial clone, whose files are fetched when a commit is checked out: see that the server can be reached, and run the same command again"
 }
 
 // Remove takes the work tree away again, from the disk and from git's list.
