@@ -45,10 +45,12 @@ type Step struct {
 	Known bool `json:"known,omitempty"`
 	// Log is that of a build that failed.
 	Log string `json:"log,omitempty"`
-	// Left is how many candidates may still be the first bad one, and Best how
-	// likely the likeliest of them is, after this step.
-	Left int     `json:"left"`
-	Best float64 `json:"best"`
+	// What is believed after this step. Left is the number of candidates that hold
+	// the first bad one with the confidence that is asked for; Likely are up to
+	// three of them, likeliest first, and Best is the first one's probability.
+	Left   int      `json:"left"`
+	Best   float64  `json:"best"`
+	Likely []Likely `json:"likely,omitempty"`
 }
 
 // Report is what a bisection found.
@@ -67,14 +69,19 @@ type Report struct {
 	// is what it is if this one is known to.
 	Confidence float64 `json:"confidence"`
 	IfSteady   float64 `json:"if_steady"`
-	// Rate is in which share of boots the failure shows.
-	Rate float64 `json:"rate"`
+	// Rate is in which share of boots of a bad candidate the failure shows: an
+	// estimate, which lies between RateLow and RateHigh with a probability of 0.9.
+	Rate     float64 `json:"rate"`
+	RateLow  float64 `json:"rate_low"`
+	RateHigh float64 `json:"rate_high"`
 	// Failure is how the bad end failed; BadBoot the first bad candidate's own
 	// failure, GoodBoot the last good boot before it.
-	Failure  Boot   `json:"failure"`
-	BadBoot  *Boot  `json:"bad_boot,omitempty"`
-	GoodBoot *Boot  `json:"good_boot,omitempty"`
-	Steps    []Step `json:"steps"`
+	Failure  Boot  `json:"failure"`
+	BadBoot  *Boot `json:"bad_boot,omitempty"`
+	GoodBoot *Boot `json:"good_boot,omitempty"`
+	// Tallies are what the boots of each candidate showed, parents first.
+	Tallies []Tally `json:"tallies"`
+	Steps   []Step  `json:"steps"`
 	// Boots were made, Reused were known.
 	Boots  int `json:"boots"`
 	Reused int `json:"reused"`
@@ -91,17 +98,11 @@ type Report struct {
 	Notes  []string      `json:"notes,omitempty"`
 }
 
-// remote is the probability below which a candidate is no longer counted as one
-// that may be the first bad one.
-const remote = 1e-4
-
 // step tells and keeps one step.
 func (r *run) step(s Step) {
-	for _, p := range r.search.Posterior() {
-		if p > remote {
-			s.Left++
-		}
-		s.Best = max(s.Best, p)
+	s.Left, s.Likely = r.belief()
+	if len(s.Likely) > 0 {
+		s.Best = s.Likely[0].Probability
 	}
 	r.report.Steps = append(r.report.Steps, s)
 	r.Tell(Event{Candidate: s.Candidate, Step: &s})
@@ -110,7 +111,8 @@ func (r *run) step(s Step) {
 // conclude fills in the answer.
 func (r *run) conclude() {
 	a, rep := r.search.Answer(), r.report
-	rep.Confidence, rep.IfSteady, rep.Rate = a.Doubted, a.Confidence, a.Rate
+	rep.Confidence, rep.IfSteady = a.Doubted, a.Confidence
+	rep.Rate, rep.RateLow, rep.RateHigh = a.Rate, a.RateLow, a.RateHigh
 	for _, i := range a.Suspects {
 		rep.Suspects = append(rep.Suspects, r.all[i])
 	}
@@ -118,6 +120,7 @@ func (r *run) conclude() {
 		rep.First, rep.Suspects = &r.all[a.Candidate], nil
 		r.beside(a.Candidate)
 	}
+	rep.Tallies = r.tallies()
 	rep.Builds, rep.Broken = r.builds.made, r.builds.broken
 	rep.Unused, rep.Wasted = r.builds.wasted()
 	rep.Wall = time.Since(r.begun)

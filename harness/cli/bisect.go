@@ -276,8 +276,8 @@ func tellStep(d display, e bisect.Event) {
 	if s.Known {
 		took += ", known"
 	}
-	d.say(fmt.Sprintf("%-5s  %s: %s%s  (%d left, the likeliest %.1f %%)", s.Verdict, console.SanitizeMax(s.Candidate.String(), 120),
-		console.SanitizeMax(s.Why, 300), took, s.Left, s.Best*100))
+	d.say(fmt.Sprintf("%-5s  %s: %s%s  (%s)", s.Verdict, console.SanitizeMax(s.Candidate.String(), 120),
+		console.SanitizeMax(s.Why, 300), took, report.Suspects(*s)))
 }
 
 // bisectError gives an error its exit code.

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -39,6 +40,9 @@ func Bisect(w io.Writer, f Found, s Style) error {
 		field(b, "cause", fmt.Sprintf("%s (%s), in %s", safe(string(d.Cause)), safe(string(d.Confidence)), safe(string(d.Where))))
 		field(b, "what", safe(d.Summary))
 	}
+	if rate := f.rate(); rate != "" {
+		field(b, "rate", rate)
+	}
 	beside(b, "with it", f.BadBoot)
 	beside(b, "before", f.GoodBoot)
 	field(b, "cost", f.cost())
@@ -53,6 +57,7 @@ func Bisect(w io.Writer, f Found, s Style) error {
 	}
 	field(b, "files", safe(f.Dir))
 	b.WriteByte('\n')
+	f.tallies(b)
 	f.steps(b)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -134,9 +139,6 @@ func (f Found) cost() string {
 	if f.Reused > 0 {
 		s += fmt.Sprintf("; %d boots were known", f.Reused)
 	}
-	if f.Rate < 0.99 {
-		s += fmt.Sprintf("; the failure shows in about %.0f %% of boots", f.Rate*100)
-	}
 	return s
 }
 
@@ -148,18 +150,125 @@ func (f Found) ahead() string {
 	return s
 }
 
+// rate says how often the failure shows, "" where it is in every boot.
+func (f Found) rate() string {
+	var with, without, failed, odd int
+	for _, t := range f.Tallies {
+		if t.HasFirst {
+			with += t.Good + t.Bad
+			failed += t.Bad
+		} else {
+			without += t.Good + t.Bad
+			odd += t.Bad
+		}
+	}
+	if failed == with && f.Rate > 0.99 {
+		return ""
+	}
+	text := fmt.Sprintf("fails in about %.0f %% of boots (%.0f to %.0f %%)", f.Rate*100, f.RateLow*100, f.RateHigh*100)
+	if f.First != nil {
+		text += fmt.Sprintf(": %d of %d with this change, %d of %d without it", failed, with, odd, without)
+	}
+	return text
+}
+
+// tallies lists how often each candidate was booted, where some were more often
+// than once.
+func (f Found) tallies(b *strings.Builder) {
+	again := false
+	for _, t := range f.Tallies {
+		again = again || t.Good+t.Bad > 1
+	}
+	if !again {
+		return
+	}
+	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "BOOTED, OLDEST FIRST\tGOOD\tBAD\tFIRST BAD?")
+	for _, c := range f.Tallies {
+		p := share(c.Probability)
+		switch {
+		case c.End:
+			p = "the good end"
+		case f.First != nil && c.Candidate.ID == f.First.ID:
+			p += "  <== the answer"
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\n", candidate(c.Candidate), c.Good, c.Bad, p)
+	}
+	t.Flush() //nolint:errcheck // a strings.Builder takes all
+	b.WriteByte('\n')
+}
+
+// Suspects says in a few words who may be the first bad one after a step: how
+// many, and those that stand out among them.
+func Suspects(s bisect.Step) string {
+	text := fmt.Sprintf("%d left", s.Left)
+	if len(s.Likely) == 0 {
+		return text
+	}
+	// Where all are equally likely, none is worth a name.
+	if s.Left > len(s.Likely) && s.Likely[0].Probability*float64(s.Left) < 1.5 {
+		return fmt.Sprintf("%s, each %s", text, brief(s.Best))
+	}
+	var names []string
+	for _, l := range s.Likely[:min(s.Left, len(s.Likely))] {
+		names = append(names, fmt.Sprintf("%s %s", safe(l.Candidate.Name), brief(l.Probability)))
+	}
+	return text + ": " + strings.Join(names, ", ")
+}
+
+// brief is a probability in percent for a line of several.
+func brief(p float64) string {
+	switch {
+	case p >= 0.9995:
+		return "over 99.9 %"
+	case p >= 0.1:
+		return fmt.Sprintf("%.0f %%", math.Floor(p*100))
+	default:
+		return fmt.Sprintf("%.1f %%", p*100)
+	}
+}
+
+// row is one or several steps in turn that say the same of the same candidate.
+type row struct {
+	bisect.Step
+	times int
+	took  time.Duration
+}
+
+// rows puts repeated boots together; what is believed is that after the last.
+func (f Found) rows() []row {
+	var out []row
+	for _, s := range f.Steps {
+		var took time.Duration
+		if s.Boot != nil {
+			took = s.Boot.Took
+		}
+		if n := len(out); n > 0 {
+			if last := &out[n-1]; s.Boot != nil && last.Boot != nil && s.Candidate == last.Candidate && s.Verdict == last.Verdict && s.Why == last.Why && s.Known == last.Known {
+				last.Step, last.times, last.took = s, last.times+1, last.took+took
+				continue
+			}
+		}
+		out = append(out, row{s, 1, took})
+	}
+	return out
+}
+
 func (f Found) steps(b *strings.Builder) {
 	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "VERDICT\tCANDIDATE\tLEFT\tBEST\tWHY")
-	for _, s := range f.Steps {
+	fmt.Fprintln(t, "VERDICT\tCANDIDATE\tWHY\tLEFT")
+	for _, s := range f.rows() {
 		why := safe(s.Why)
+		if s.times > 1 {
+			why += fmt.Sprintf(", %d times", s.times)
+		}
 		if s.Boot != nil {
-			why += " in " + seconds(s.Boot.Took)
+			why += " in " + seconds(s.took)
 		}
 		if s.Known {
 			why += " (known)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", safe(s.Verdict), candidate(s.Candidate), s.Left, share(s.Best), why)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", safe(s.Verdict), candidate(s.Candidate), why, Suspects(s.Step))
 	}
 	t.Flush() //nolint:errcheck // a strings.Builder takes all
 }

@@ -49,7 +49,7 @@ const Older = -1
 
 // Options says what is believed before the first boot, what things cost and when to stop. The zero value is ready to use.
 type Options struct {
-	// Confidence is the probability at which the search is done, above 0 and below 1; 0 is 0.99.
+	// Confidence is the probability at which the search is done, above 0 and below 1; 0 is DefaultConfidence.
 	Confidence float64
 	// Intermittent says that the hang is known not to show in every boot: each rate from 0.05 to 1 is equally likely.
 	Intermittent bool
@@ -74,6 +74,9 @@ type Options struct {
 	GoodEndBoots int
 }
 
+// DefaultConfidence is the probability of the answer that is asked for where nothing is said.
+const DefaultConfidence = 0.99
+
 // DefaultSteady is the prior probability of a hang that shows every time. It is chosen so high that a hang which does
 // never costs more boots than git bisect, in histories up to some 100,000 commits and with the default confidence;
 // Answer.Doubted tells what the same observations are worth to someone who believes in it less.
@@ -84,7 +87,7 @@ const DoubtedSteady = 0.9
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Confidence == 0 {
-		o.Confidence = 0.99
+		o.Confidence = DefaultConfidence
 	}
 	if o.Steady == 0 {
 		o.Steady = DefaultSteady
