@@ -38,8 +38,8 @@ type Options struct {
 	BuildCost float64
 	// Confidence is how sure the answer must be, 0 for 0.99.
 	Confidence float64
-	// Retries is how often a boot is tried again that failed in the harness, 0
-	// for 2, less than 0 for never.
+	// Retries is how often a boot is tried again that failed in the harness, or was
+	// still at work at its deadline; 0 for 2, less than 0 for never.
 	Retries int
 	// Alone makes nothing ready in the background.
 	Alone bool
@@ -54,7 +54,12 @@ type Bisection struct {
 	Boot   Booter
 	// Question is what is asked, as the journal keeps it.
 	Question Question
-	// Dir is where the journal is; it belongs to this bisection.
+	// Conditions are what Question.Scenario is booted with: unwedge itself, which
+	// names failures and has the guest's agent, and QEMU. A boot that was made with
+	// anything else is made again; what was built is not.
+	Conditions string
+	// Dir is where the journal is; it belongs to this bisection, with all that is
+	// in it.
 	Dir string
 	// Verdicts remembers boots over all bisections.
 	Verdicts Verdicts
@@ -65,10 +70,10 @@ type Bisection struct {
 }
 
 // Run bisects. The error wraps ErrBusy, or is an EndsError where the ends are
-// not what they were said to be, or a HarnessError where a boot could not be
-// made, or the context's cause. The Report is nil then; what was learnt is kept.
+// not what they were said to be, a NotOursError where Dir is somebody else's, a
+// HarnessError where a boot could not be made, or the context's cause. The Report is nil then; what was learnt is kept.
 func (b Bisection) Run(ctx context.Context) (*Report, error) {
-	j, err := openJournal(b.Dir, b.Question)
+	j, err := openJournal(b.Dir, b.Question, digest(b.conditions()))
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +89,9 @@ func (b Bisection) Run(ctx context.Context) (*Report, error) {
 	return r.report, nil
 }
 
+// conditions is all that decides how a boot ends but for the kernel.
+func (b Bisection) conditions() string { return b.Question.Scenario + "\x00" + b.Conditions }
+
 // run is a Bisection at work.
 type run struct {
 	Bisection
@@ -94,6 +102,7 @@ type run struct {
 	want    Boot           // how the bad end failed
 	used    map[string]int // boots of each image that were taken from what is known
 	judged  map[string]int // an image and the candidate that was judged by it
+	forgot  bool           // that verdicts cannot be remembered was told
 	report  *Report
 	begun   time.Time
 }
@@ -177,7 +186,7 @@ func (r *run) name(i int) string {
 
 // once boots a candidate one time, tells the search, and says what it was.
 func (r *run) once(ctx context.Context, i int, k Kernel) (search.Verdict, error) {
-	boot, known, err := r.boot(ctx, r.all[i], k, r.next(i))
+	boot, known, err := r.settled(ctx, r.all[i], k, r.next(i))
 	if err != nil {
 		return 0, err
 	}
@@ -215,10 +224,23 @@ func (r *run) prepare(ctx context.Context, c Candidate) (Kernel, error) {
 	return k, err
 }
 
+// settled boots until a boot comes to an end of its own. One that was still at
+// work at its deadline says as much of the host as of the kernel, unless that is
+// what is looked for; after some tries it is taken for what it is.
+func (r *run) settled(ctx context.Context, c Candidate, k Kernel, then []Candidate) (boot Boot, known bool, err error) {
+	for n := 0; ; n++ {
+		boot, known, err = r.boot(ctx, c, k, then)
+		if err != nil || n >= r.retries() || !boot.slow() || r.want.Outcome != "" && boot.same(r.want) {
+			return boot, known, err
+		}
+		r.Tell(Event{Doing: "retry", Candidate: c, Why: "it was still at work at the deadline: " + boot.Why})
+	}
+}
+
 // boot boots a kernel once more, or takes the next boot of its image that is
 // known. While the guest runs, then are made ready.
 func (r *run) boot(ctx context.Context, c Candidate, k Kernel, then []Candidate) (boot Boot, known bool, err error) {
-	if boot, ok, err := r.known(k.Image); ok || err != nil {
+	if boot, ok, err := r.known(c, k.Image); ok || err != nil {
 		return boot, ok, err
 	}
 	if !k.there() {
@@ -235,12 +257,31 @@ func (r *run) boot(ctx context.Context, c Candidate, k Kernel, then []Candidate)
 		return Boot{}, false, err
 	}
 	boot = BootOf(res)
-	if err := r.Verdicts.Add(k.Image, r.Question.Scenario, boot); err != nil {
+	if err := r.record(entry{Candidate: c.ID, Image: k.Image, Boot: &boot}); err != nil {
 		return Boot{}, false, err
 	}
 	r.used[k.Image]++
 	r.report.Boots++
-	return boot, false, r.record(entry{Candidate: c.ID, Image: k.Image, Boot: &boot})
+	if !boot.slow() {
+		r.remember(c, k.Image, boot)
+	}
+	return boot, false, nil
+}
+
+// remember keeps a boot for other bisections. What cannot be kept is of no harm to
+// this one.
+func (r *run) remember(c Candidate, image string, b Boot) {
+	if err := r.Verdicts.Add(image, r.conditions(), b); err != nil {
+		r.forgetful(c, err)
+	}
+}
+
+// forgetful says once that the memory of verdicts is of no use.
+func (r *run) forgetful(c Candidate, err error) {
+	if !r.forgot {
+		r.forgot = true
+		r.Tell(Event{Doing: "note", Candidate: c, Why: "boots are not shared with other bisections: " + err.Error()})
+	}
 }
 
 // record writes to the journal, which the builds in the background write to.
@@ -252,22 +293,22 @@ func (r *run) record(e entry) error {
 
 // known takes the next boot of an image that this bisection or another one made
 // and that was not used yet.
-func (r *run) known(image string) (Boot, bool, error) {
+func (r *run) known(c Candidate, image string) (Boot, bool, error) {
 	mine := r.journal.boots[image]
 	if n := r.used[image]; n < len(mine) {
 		r.used[image]++
 		r.report.Reused++
 		return mine[n], true, nil
 	}
-	others, err := r.Verdicts.Boots(image, r.Question.Scenario)
+	others, err := r.Verdicts.Boots(image, r.conditions())
 	if err != nil {
-		return Boot{}, false, err
+		r.forgetful(c, err)
 	}
 	for _, o := range others {
-		if !contains(mine, o) {
+		if !o.slow() && !contains(mine, o) {
 			r.used[image]++
 			r.report.Reused++
-			return o, true, r.record(entry{Image: image, Boot: &o})
+			return o, true, r.record(entry{Candidate: c.ID, Image: image, Boot: &o})
 		}
 	}
 	return Boot{}, false, nil
@@ -284,10 +325,6 @@ func contains(boots []Boot, b Boot) bool {
 
 // try boots until the harness has a Result.
 func (r *run) try(ctx context.Context, c Candidate, k Kernel) (*result.Result, error) {
-	retries := r.Options.Retries
-	if retries == 0 {
-		retries = defaultRetries
-	}
 	for n := 0; ; n++ {
 		res, err := r.Boot(ctx, c, k)
 		switch {
@@ -295,11 +332,19 @@ func (r *run) try(ctx context.Context, c Candidate, k Kernel) (*result.Result, e
 			return res, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case n >= retries:
+		case n >= r.retries():
 			return nil, &HarnessError{Candidate: c, Tries: n + 1, Err: err}
 		}
 		r.Tell(Event{Doing: "retry", Candidate: c, Why: err.Error()})
 	}
+}
+
+// retries is Options.Retries as a number of times.
+func (r *run) retries() int {
+	if r.Options.Retries == 0 {
+		return defaultRetries
+	}
+	return max(0, r.Options.Retries)
 }
 
 // HarnessError says that a candidate could not be booted, which says nothing

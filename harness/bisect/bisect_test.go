@@ -41,6 +41,121 @@ func TestFinds(t *testing.T) {
 	}
 }
 
+// A boot that is still at work at its deadline says nothing of the kernel: it is
+// made again. One that always is says as little as another failure does.
+func TestSlow(t *testing.T) {
+	w := newWorld(t, 32, 20)
+	for i := -1; i < 32; i++ {
+		w.slow[i] = 1
+	}
+	dir := t.TempDir()
+	r := must(t, w.bisection(dir))
+	found(t, w, r)
+	if r.Failure.Signature != "hang-f" {
+		t.Errorf("looked for %+v", r.Failure)
+	}
+	for _, s := range r.Steps {
+		if s.Verdict == "skip" {
+			t.Errorf("%s was left out: %s", s.Candidate, s.Why)
+		}
+	}
+	booted := w.booted
+	if again := must(t, w.bisection(dir)); w.booted != booted || *again.First != *r.First {
+		t.Errorf("%d boots more when it goes on", w.booted-booted)
+	}
+
+	w = newWorld(t, 8, 4)
+	w.slow[3] = 100
+	if r = must(t, w.bisection(t.TempDir())); r.First != nil || len(r.Suspects) != 2 {
+		t.Errorf("one that is always slow: first %v, suspects %v", r.First, r.Suspects)
+	}
+	w = newWorld(t, 8, 4)
+	for i := 4; i < 8; i++ {
+		w.slow[i] = 100
+	}
+	r = must(t, w.bisection(t.TempDir()))
+	if found(t, w, r); r.Failure.Outcome != "slow" {
+		t.Errorf("slowness itself is looked for: %+v", r.Failure)
+	}
+}
+
+// Boots that another unwedge or QEMU made are made again; what was built is not.
+func TestOtherConditions(t *testing.T) {
+	w := newWorld(t, 16, 5)
+	dir := t.TempDir()
+	b := w.bisection(dir)
+	b.Conditions = "unwedge 1"
+	found(t, w, must(t, b))
+	booted := w.booted
+	b.Conditions = "unwedge 2"
+	r := must(t, b)
+	if found(t, w, r); w.booted != 2*booted || r.Reused != 0 {
+		t.Errorf("%d boots with another unwedge, want %d anew; %d reused", w.booted-booted, booted, r.Reused)
+	}
+	for c, times := range w.built {
+		if times != 1 {
+			t.Errorf("%s was built %d times", c, times)
+		}
+	}
+	b.Conditions = "unwedge 1"
+	if r = must(t, b); w.booted != 2*booted || r.Boots != 0 {
+		t.Errorf("%d boots when the first one is back", r.Boots)
+	}
+}
+
+// The memory over all bisections is a help: one that cannot be used ends nothing.
+func TestNoMemory(t *testing.T) {
+	w := newWorld(t, 16, 5)
+	b := w.bisection(t.TempDir())
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.Verdicts.Dir = filepath.Join(file, "verdicts")
+	found(t, w, must(t, b))
+	told := 0
+	for _, e := range w.events {
+		if e.Doing == "note" {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times that boots are not remembered", told)
+	}
+}
+
+// Good ends that make one image are booted once.
+func TestGoodEndsWithOneImage(t *testing.T) {
+	w := newWorld(t, 16, 5)
+	w.goods = 2
+	r := must(t, w.bisection(t.TempDir()))
+	if found(t, w, r); w.boots["image-"+id(-1)] != 1 {
+		t.Errorf("booted %d times", w.boots["image-"+id(-1)])
+	}
+}
+
+// What is left is told as git tells it, and the good boot beside the answer's is its
+// parent's, by way of another commit with the same image too.
+func TestToldOnTheWay(t *testing.T) {
+	w := newWorld(t, 64, 33)
+	w.same[32] = 31
+	r := must(t, w.bisection(t.TempDir()))
+	found(t, w, r)
+	if first, last := r.Steps[0], r.Steps[len(r.Steps)-1]; first.Steps != 6 || last.Steps != 0 || last.Left != 1 {
+		t.Errorf("steps left: %d at first, %d in the end", first.Steps, last.Steps)
+	}
+	if r.LastGood == nil || r.LastGood.ID != id(32) || r.GoodBoot == nil {
+		t.Errorf("last good one %v", r.LastGood)
+	}
+	w = newWorld(t, 64, 33)
+	w.rate, w.rng = 0.3, rand.New(rand.NewPCG(1, 2))
+	b := w.bisection(t.TempDir())
+	b.Options.Intermittent = true
+	if r = must(t, b); r.Steps[0].Steps < 12 || r.Steps[len(r.Steps)-1].Steps > 2 {
+		t.Errorf("an intermittent one: %d steps left at first, %d in the end", r.Steps[0].Steps, r.Steps[len(r.Steps)-1].Steps)
+	}
+}
+
 // What does not build and what fails in another way says nothing.
 func TestSkips(t *testing.T) {
 	w := newWorld(t, 64, 40)

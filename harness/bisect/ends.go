@@ -40,7 +40,7 @@ func (r *run) ends(ctx context.Context) error {
 		if len(passed) == tries {
 			return &EndsError{fmt.Sprintf("the bad end %s boots as it should, %d times of %d: it is not bad in this scenario%s", r.all[bad], tries, tries, r.advice())}
 		}
-		boot, known, err := r.boot(ctx, r.all[bad], k, r.Source.Good())
+		boot, known, err := r.settled(ctx, r.all[bad], k, r.Source.Good())
 		if err != nil {
 			return err
 		}
@@ -80,18 +80,22 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 	if err != nil {
 		return err
 	}
-	if other, ok := r.judged[k.Image]; ok && other != search.Older {
+	switch other, ok := r.judged[k.Image]; {
+	case ok && other == search.Older:
+		r.step(Step{Candidate: g, End: true, Verdict: Same, Why: "makes the same image as " + r.name(other), Image: k.Image})
+		return nil
+	case ok:
 		return &EndsError{fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration", g)}
 	}
 	c, _ := r.search.Next()
-	boot, known, err := r.boot(ctx, g, k, []Candidate{r.all[c.Candidate]})
+	boot, known, err := r.settled(ctx, g, k, []Candidate{r.all[c.Candidate]})
 	if err != nil {
 		return err
 	}
 	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
 	case v == search.Good:
 		r.step(Step{Candidate: g, End: true, Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
-		r.report.GoodBoot, r.judged[k.Image] = &boot, search.Older
+		r.judged[k.Image] = search.Older
 		return nil
 	case v == search.Bad:
 		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does (%s; run in %s): choose an earlier good end", g, boot.name(), boot.Dir)}

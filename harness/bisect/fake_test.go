@@ -26,6 +26,8 @@ type world struct {
 	broken map[int]bool // does not build
 	other  map[int]bool // fails in another way
 	same   map[int]int  // makes the image of an earlier one
+	slow   map[int]int  // so many first boots of it are still at work at the deadline
+	goods  int          // more good ends, that make the image of the first
 	rate   float64      // of the hang, 1 where 0
 	rng    *rand.Rand
 	files  string // where kernels are written to, "" for nowhere
@@ -45,7 +47,7 @@ type world struct {
 
 func newWorld(t *testing.T, n, guilty int) *world {
 	return &world{t: t, n: n, guilty: guilty, rate: 1, built: map[string]int{}, boots: map[string]int{},
-		broken: map[int]bool{}, other: map[int]bool{}, same: map[int]int{}}
+		broken: map[int]bool{}, other: map[int]bool{}, same: map[int]int{}, slow: map[int]int{}}
 }
 
 func id(i int) string { return fmt.Sprintf("c%03d", i) }
@@ -54,8 +56,15 @@ func (w *world) candidate(i int) bisect.Candidate {
 	return bisect.Candidate{ID: id(i), Name: id(i), About: "change " + id(i)}
 }
 
-// Good is number -1.
-func (w *world) Good() []bisect.Candidate { return []bisect.Candidate{w.candidate(-1)} }
+// Good is number -1, and those before it.
+func (w *world) Good() []bisect.Candidate {
+	out := []bisect.Candidate{w.candidate(-1)}
+	for i := range w.goods {
+		w.same[-2-i] = -1
+		out = append(out, w.candidate(-2-i))
+	}
+	return out
+}
 
 func (w *world) Candidates() []bisect.Candidate {
 	var out []bisect.Candidate
@@ -145,6 +154,9 @@ func (w *world) boot(ctx context.Context, c bisect.Candidate, k bisect.Kernel) (
 	r.Times.Started = time.Unix(int64(w.booted), 0)
 	hangs := i >= w.guilty && (w.rate == 1 || w.rng.Float64() < w.rate)
 	switch {
+	case w.slow[i] > 0:
+		w.slow[i]--
+		r.Outcome, r.Expected = scenarios.Slow, false
 	case w.other[i]:
 		r.Outcome, r.Expected = scenarios.Panicked, false
 		r.Diagnosis = &diagnose.Diagnosis{Title: "kernel panic: other", Signature: "panic-other"}

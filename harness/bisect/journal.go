@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -25,9 +28,11 @@ type entry struct {
 	Candidate   string       `json:"candidate,omitempty"`
 	Kernel      *Kernel      `json:"kernel,omitempty"`
 	Unbuildable *unbuildable `json:"unbuildable,omitempty"`
-	// Image and Boot are a boot of that image.
+	// Image and Boot are a boot of that image, On a digest of what it was made
+	// with.
 	Image string `json:"image,omitempty"`
 	Boot  *Boot  `json:"boot,omitempty"`
+	On    string `json:"on,omitempty"`
 }
 
 type unbuildable struct {
@@ -41,17 +46,28 @@ type Question struct {
 	Source   string   `json:"source"` // the repository, or the packages' pattern
 	Good     []string `json:"good"`   // the ends' IDs
 	Bad      string   `json:"bad"`
-	Scenario string   `json:"scenario"` // all that decides how a kernel is booted
-	Build    string   `json:"build,omitempty"`
-	Any      bool     `json:"any_failure,omitempty"`
+	Scenario string   `json:"scenario"` // how a kernel is booted, and what it has to reach
+	// Build is all that decides what is made of a commit: configuration, compiler.
+	Build string `json:"build,omitempty"`
+	Any   bool   `json:"any_failure,omitempty"`
 }
 
 // ErrBusy says that another process is at the same bisection.
 var ErrBusy = errors.New("another unwedge is at this bisection: wait for it, or end it")
 
+// NotOursError says that a directory has files of somebody else's.
+type NotOursError struct{ Dir string }
+
+func (e *NotOursError) Error() string {
+	return fmt.Sprintf("%s has files that are no bisection's: name a new or an empty directory with --out, as the bisection's trees and builds in it are removed in the end", e.Dir)
+}
+
 // journal is what is known already. One goroutine at a time.
 type journal struct {
 	f           *os.File
+	w           io.Writer // f
+	size        int64     // of what was written whole
+	on          string    // boots that were made with anything else are not taken
 	kernels     map[string]Kernel
 	unbuildable map[string]unbuildable
 	boots       map[string][]Boot // by image, in the order in which they were made
@@ -59,21 +75,39 @@ type journal struct {
 
 // openJournal opens or begins the journal in dir, and holds it against others
 // until it is closed. A torn last line, of a process that was killed while it
-// wrote, is dropped.
-func openJournal(dir string, q Question) (*journal, error) {
+// wrote, is dropped. Boots count that were made on what on names.
+func openJournal(dir string, q Question, on string) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	name := filepath.Join(dir, journalName)
+	if err := ours(dir, name); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j := &journal{f: f, kernels: map[string]Kernel{}, unbuildable: map[string]unbuildable{}, boots: map[string][]Boot{}}
+	j := &journal{f: f, w: f, on: on, kernels: map[string]Kernel{}, unbuildable: map[string]unbuildable{}, boots: map[string][]Boot{}}
 	if err := j.begin(name, q); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return j, nil
+}
+
+// ours refuses a directory that has something in it, and no journal.
+func ours(dir, journal string) error {
+	if _, err := os.Lstat(journal); err == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	if len(entries) > 0 {
+		return &NotOursError{dir}
+	}
+	return nil
 }
 
 func (j *journal) begin(name string, q Question) error {
@@ -88,13 +122,11 @@ func (j *journal) begin(name string, q Question) error {
 		return err
 	}
 	if asked != nil && !asked.equal(q) {
-		return fmt.Errorf("%s holds another bisection, %s: use another --out", filepath.Dir(name), asked)
+		return fmt.Errorf("%s holds another bisection, %s%s: use another --out", filepath.Dir(name), asked, q.unlike(*asked))
 	}
-	if err := j.f.Truncate(whole); err != nil {
+	j.size = whole
+	if err := j.dropTorn(); err != nil {
 		return fmt.Errorf("drop the torn end of %s: %w", name, err)
-	}
-	if _, err := j.f.Seek(whole, 0); err != nil {
-		return fmt.Errorf("append to %s: %w", name, err)
 	}
 	if asked == nil {
 		return j.add(entry{Question: &q})
@@ -136,20 +168,32 @@ func (j *journal) take(e entry) {
 		j.kernels[e.Candidate] = *e.Kernel
 	case e.Unbuildable != nil:
 		j.unbuildable[e.Candidate] = *e.Unbuildable
-	case e.Boot != nil:
+	case e.Boot != nil && e.On == j.on:
 		j.boots[e.Image] = append(j.boots[e.Image], *e.Boot)
 	}
 }
 
-// add appends one entry; it is on the disk when add returns.
+// dropTorn leaves what was written whole, and appends there.
+func (j *journal) dropTorn() error {
+	_, err := j.f.Seek(j.size, io.SeekStart)
+	return errors.Join(j.f.Truncate(j.size), err)
+}
+
+// add appends one entry; it is on the disk when add returns. Of one that could not
+// be written nothing stays: the next one begins a line.
 func (j *journal) add(e entry) error {
+	if e.Boot != nil {
+		e.On = j.on
+	}
 	line, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
-	if _, err := j.f.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("write journal: %w", err)
+	n, err := j.w.Write(append(line, '\n'))
+	if err != nil {
+		return fmt.Errorf("write journal: %w", errors.Join(err, j.dropTorn()))
 	}
+	j.size += int64(n)
 	if err := j.f.Sync(); err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
@@ -163,6 +207,25 @@ func (q Question) equal(other Question) bool { return q.key() == other.key() }
 
 func (q Question) String() string {
 	return fmt.Sprintf("of %s, good %v, bad %s", q.Source, q.Good, q.Bad)
+}
+
+// unlike says in what a Question differs that is about the same commits, "" where
+// it is about others.
+func (q Question) unlike(other Question) string {
+	if q.Source != other.Source || q.Bad != other.Bad || !slices.Equal(q.Good, other.Good) {
+		return ""
+	}
+	var of []string
+	if q.Scenario != other.Scenario {
+		of = append(of, "in another scenario")
+	}
+	if q.Build != other.Build {
+		of = append(of, "built in another way (configuration, fragments, compiler)")
+	}
+	if q.Any != other.Any {
+		of = append(of, "with another --any-failure")
+	}
+	return ", " + strings.Join(of, " and ")
 }
 
 // key is the Question as bytes.

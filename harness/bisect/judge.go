@@ -5,6 +5,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/bisect/search"
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios"
 )
 
 // Boot is what one boot showed, as far as a bisection asks.
@@ -14,6 +15,9 @@ type Boot struct {
 	Title     string        `json:"title,omitempty"`
 	Signature string        `json:"signature,omitempty"`
 	Cause     string        `json:"cause,omitempty"`
+	Sure      string        `json:"sure,omitempty"`  // of the cause: certain, likely, unsure
+	Where     string        `json:"where,omitempty"` // the cause is: kernel, ...
+	What      string        `json:"what,omitempty"`  // the diagnosis in a sentence
 	Why       string        `json:"why,omitempty"`
 	Stage     string        `json:"stage,omitempty"`
 	Started   time.Time     `json:"started"`
@@ -30,9 +34,13 @@ func BootOf(r *result.Result) Boot {
 	}
 	if d := r.Diagnosis; d != nil {
 		b.Title, b.Signature, b.Cause = d.Title, d.Signature, string(d.Cause)
+		b.Sure, b.Where, b.What = string(d.Confidence), string(d.Where), d.Summary
 	}
 	return b
 }
+
+// slow says that the boot was still at work when its time was up.
+func (b Boot) slow() bool { return b.Outcome == string(scenarios.Slow) }
 
 // same says that two boots failed in the same way: by the signature, which does
 // not differ between kernels and architectures, else by the title.

@@ -1,9 +1,11 @@
 package bisect
 
 import (
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"math"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/bisect/search"
@@ -25,7 +27,7 @@ const Same = "same"
 
 // Event is something that begins, or a Step that is done.
 type Event struct {
-	// Doing is "build", "boot" or "retry"; "" with Step.
+	// Doing is "build", "boot", "retry" or "note"; "" with Step.
 	Doing     string
 	Candidate Candidate
 	Why       string
@@ -51,6 +53,22 @@ type Step struct {
 	Left   int      `json:"left"`
 	Best   float64  `json:"best"`
 	Likely []Likely `json:"likely,omitempty"`
+	// Steps is how many boots that leaves, roughly.
+	Steps int `json:"steps_left"`
+}
+
+// Commit is what git has on the first bad commit.
+type Commit struct {
+	Author string `json:"author"` // name <address>
+	Date   string `json:"date"`   // the author's, strict ISO 8601
+	// After is the nearest tag before it, as git describe has it; "" where there is
+	// none.
+	After string `json:"after,omitempty"`
+	// Fixes is the tag that the commit which mends it carries
+	// (Documentation/process/submitting-patches.rst).
+	Fixes string `json:"fixes"`
+	// Changes is git's diffstat, cut where it is long.
+	Changes string `json:"changes,omitempty"`
 }
 
 // Report is what a bisection found.
@@ -75,10 +93,18 @@ type Report struct {
 	RateLow  float64 `json:"rate_low"`
 	RateHigh float64 `json:"rate_high"`
 	// Failure is how the bad end failed; BadBoot the first bad candidate's own
-	// failure, GoodBoot the last good boot before it.
-	Failure  Boot  `json:"failure"`
-	BadBoot  *Boot `json:"bad_boot,omitempty"`
-	GoodBoot *Boot `json:"good_boot,omitempty"`
+	// failure, GoodBoot a good boot of LastGood, which is the candidate before it
+	// where that one was booted.
+	Failure  Boot       `json:"failure"`
+	BadBoot  *Boot      `json:"bad_boot,omitempty"`
+	GoodBoot *Boot      `json:"good_boot,omitempty"`
+	LastGood *Candidate `json:"last_good,omitempty"`
+	// Said is the last line on the console of a bad boot that hung, WentOn what the
+	// good boot printed after the same line.
+	Said   string `json:"said,omitempty"`
+	WentOn string `json:"went_on,omitempty"`
+	// Commit is more on First where that is a commit.
+	Commit *Commit `json:"commit,omitempty"`
 	// Tallies are what the boots of each candidate showed, parents first.
 	Tallies []Tally `json:"tallies"`
 	Steps   []Step  `json:"steps"`
@@ -95,7 +121,9 @@ type Report struct {
 	Unused int           `json:"unused"`
 	Wasted time.Duration `json:"wasted_ns"`
 	Wall   time.Duration `json:"wall_ns"`
-	Notes  []string      `json:"notes,omitempty"`
+	// Replay is the command that has git do the same, "" where there is none.
+	Replay string   `json:"replay,omitempty"`
+	Notes  []string `json:"notes,omitempty"`
 }
 
 // step tells and keeps one step.
@@ -104,8 +132,26 @@ func (r *run) step(s Step) {
 	if len(s.Likely) > 0 {
 		s.Best = s.Likely[0].Probability
 	}
+	s.Steps = stepsLeft(r.search.Posterior(), r.search.Answer().Rate)
 	r.report.Steps = append(r.report.Steps, s)
 	r.Tell(Event{Candidate: s.Candidate, Step: &s})
+}
+
+// stepsLeft is how many boots tell one candidate from all others, roughly: the
+// bits that are not known by the bits that a boot tells. A failure that shows with a
+// rate r is a Z-channel, whose capacity that is: 1 bit at a rate of 1.
+func stepsLeft(posterior []float64, rate float64) int {
+	var unknown float64
+	for _, p := range posterior {
+		if p > 0 {
+			unknown -= p * math.Log2(p)
+		}
+	}
+	each := 1.0
+	if q := 1 - rate; q > 1e-3 && q < 1 {
+		each = math.Log2(1 + rate*math.Pow(q, q/rate))
+	}
+	return int(math.Round(unknown / each))
 }
 
 // conclude fills in the answer.
@@ -119,6 +165,7 @@ func (r *run) conclude() {
 	if len(a.Suspects) <= 1 {
 		rep.First, rep.Suspects = &r.all[a.Candidate], nil
 		r.beside(a.Candidate)
+		rep.Said, rep.WentOn = apart(*cmp.Or(rep.BadBoot, &rep.Failure), *cmp.Or(rep.GoodBoot, &Boot{}))
 	}
 	rep.Tallies = r.tallies()
 	rep.Builds, rep.Broken = r.builds.made, r.builds.broken
@@ -127,28 +174,35 @@ func (r *run) conclude() {
 }
 
 // beside finds the two boots that are worth comparing: the answer's own failure
-// and a good boot of a parent, else the latest good one.
+// and a good boot of a parent, else the latest good one. Candidates that make the
+// same image share their boots.
 func (r *run) beside(first int) {
-	parents := map[string]bool{}
-	for _, p := range r.Source.Parents()[first] {
-		parents[r.all[p].ID] = true
-	}
-	exact, image := false, ""
+	images := map[string]string{} // by candidate
 	for _, s := range r.report.Steps {
-		if s.Candidate.ID == r.all[first].ID && s.Image != "" {
-			image = s.Image
+		if s.Image != "" {
+			images[s.Candidate.ID] = s.Image
 		}
 	}
+	parents := map[string]Candidate{} // by image
+	for _, p := range r.Source.Parents()[first] {
+		if image := images[r.all[p].ID]; image != "" {
+			parents[image] = r.all[p]
+		}
+	}
+	exact := false
 	for i := range r.report.Steps {
 		s := &r.report.Steps[i]
+		if s.Boot == nil {
+			continue
+		}
+		parent, isParent := parents[s.Image]
 		switch {
-		case s.Boot == nil:
-		case s.Verdict == search.Bad.String() && s.Image == image:
+		case s.Verdict == search.Bad.String() && s.Image == images[r.all[first].ID]:
 			r.report.BadBoot = s.Boot
-		case s.Verdict == search.Good.String() && parents[s.Candidate.ID]:
-			r.report.GoodBoot, exact = s.Boot, true
-		case s.Verdict == search.Good.String() && !exact && !s.End:
-			r.report.GoodBoot = s.Boot
+		case s.Verdict == search.Good.String() && isParent:
+			r.report.GoodBoot, r.report.LastGood, exact = s.Boot, &parent, true
+		case s.Verdict == search.Good.String() && !exact && (!s.End || r.report.LastGood == nil):
+			r.report.GoodBoot, r.report.LastGood = s.Boot, &s.Candidate
 		}
 	}
 }

@@ -15,6 +15,11 @@ func TestSchema(t *testing.T) {
 	full.Notes = []string{"a note"}
 	full.Question.Build, full.Question.Any = "gcc", true
 	full.Suspects = w.Candidates()[:2]
+	full.Said, full.WentOn, full.Replay = "said", "went on", "git bisect replay log"
+	full.Commit = &bisect.Commit{Author: "a <a@b>", Date: "2026-01-02T03:04:05Z", After: "v1-2-g3", Fixes: `Fixes: 0 ("x")`, Changes: "x | 1 +"}
+	for _, b := range []*bisect.Boot{&full.Failure, full.BadBoot, full.GoodBoot} {
+		b.Why, b.Stage, b.Sure, b.Where, b.What = "why", "init", "certain", "kernel", "what"
+	}
 	s := schematest.Strict(t, bisect.JSONSchema())
 	if err := s.Validate(schematest.Encode(t, full)); err != nil {
 		t.Errorf("%v\n(a new field must be described in schema.json)", err)
