@@ -217,13 +217,16 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 	if _, ok := f.d.Last(dump.SectionDisabled); ok {
 		out.Notes = append(out.Notes, "the kernel refused a sysrq key: boot with sysrq_always_enabled")
 	}
+	if e, ok := f.d.Boot.Event(dump.EventImitation); ok {
+		out.Notes = append(out.Notes, "user space printed what looks like a report of the kernel's, and is none: "+e.Text)
+	}
 	for _, a := range f.in.Attempts {
 		if !a.Yielded && a.Detail != "" {
 			out.Notes = append(out.Notes, "sysrq-"+a.Key+" by "+a.Route+" gave nothing: "+a.Detail)
 		}
 	}
 	out.Notes = append(out.Notes, notes...)
-	if r := f.report(dump.ReportKASAN, dump.ReportLockdep, dump.ReportWarning); r != nil && r.Title != out.Title && out.Cause != CauseNone {
+	if r := f.report(dump.ReportBug, dump.ReportKASAN, dump.ReportLockdep, dump.ReportWarning); r != nil && r.Title != out.Title && out.Cause != CauseNone {
 		out.Notes = append(out.Notes, "the kernel complained: "+r.Title)
 	}
 	out.clean()
@@ -277,12 +280,14 @@ func (f *facts) inLastBoot(r *dump.Report) bool { return r.Boot == max(0, f.d.Bo
 
 // report returns the first report of a kind in the last boot.
 func (f *facts) report(kinds ...dump.ReportKind) *dump.Report {
+	return f.firstReport(func(r *dump.Report) bool { return slices.Contains(kinds, r.Kind) })
+}
+
+// firstReport returns the first report of the last boot that fits.
+func (f *facts) firstReport(fits func(*dump.Report) bool) *dump.Report {
 	for i := range f.d.Reports {
-		r := &f.d.Reports[i]
-		for _, k := range kinds {
-			if r.Kind == k && f.inLastBoot(r) {
-				return r
-			}
+		if r := &f.d.Reports[i]; f.inLastBoot(r) && fits(r) {
+			return r
 		}
 	}
 	return nil

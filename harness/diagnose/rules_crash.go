@@ -10,8 +10,16 @@ import (
 // oops: the kernel crashed in a task and went on without it. What that task
 // held stays locked.
 func oops(f *facts) *Diagnosis {
-	r := f.report(dump.ReportOops, dump.ReportBug, dump.ReportKASAN)
-	if r == nil || r.Kind == dump.ReportBug && len(r.Frames) == 0 || r.Kind == dump.ReportKASAN && !f.crashed() {
+	r := f.firstReport(func(r *dump.Report) bool {
+		switch r.Kind {
+		case dump.ReportBug:
+			return len(r.Frames) > 0 && (isCrash(r) || atomicSleep(r))
+		case dump.ReportKASAN:
+			return f.crashed()
+		}
+		return r.Kind == dump.ReportOops
+	})
+	if r == nil {
 		return nil
 	}
 	at := f.crashedIn(r)
@@ -25,10 +33,33 @@ func oops(f *facts) *Diagnosis {
 	if at != "" {
 		out.Summary = fmt.Sprintf("the kernel crashed in %s: %s", at, r.Text)
 	}
+	if atomicSleep(r) { // it has not crashed, and may have come through
+		out.Confidence = Likely
+		out.Summary = "the kernel found a bug of its own: " + r.Text
+		if at != "" {
+			out.Summary = fmt.Sprintf("the kernel found a bug of its own, a sleep in %s where none is allowed: %s", at, r.Text)
+		}
+		out.Remedy = "a kernel bug: report the trace; what it left undone, or locked, may hold the boot up"
+		out.Evidence[0].What = "the first complaint"
+	}
 	if r.Comm != "" {
 		out.Task = &Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
 	}
 	return out
+}
+
+// isCrash tells the BUGs that end what the task did (include/linux/bug.h, BUG;
+// arch/x86/kernel/traps.c, handle_stack_overflow) from those that are complaints,
+// as of a debugging option, after which the kernel goes on.
+func isCrash(r *dump.Report) bool {
+	return strings.Contains(r.Text, "ernel BUG at ") || strings.Contains(r.Text, "stack guard page was hit")
+}
+
+// atomicSleep tells the complaint after which little works: who sleeps with
+// preemption off has left something undone (kernel/sched/core.c,
+// __schedule_bug).
+func atomicSleep(r *dump.Report) bool {
+	return strings.HasPrefix(r.Text, "BUG: scheduling while atomic")
 }
 
 // crashedIn is the function that crashed. The title may blame its caller: of

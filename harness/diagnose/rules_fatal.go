@@ -325,7 +325,7 @@ func oopsPanic(f *facts) *Diagnosis {
 	if out == nil {
 		return nil
 	}
-	out.Kind, out.Confidence = KindPanic, Certain
+	out.Kind = KindPanic
 	out.Evidence = append(out.Evidence, f.reportEvidence("the panic", p))
 	return out
 }

@@ -76,6 +76,7 @@ const (
 	EventFIPSMode      EventKind = "fips-mode"        // the kernel runs in FIPS mode
 	EventModuleBad     EventKind = "module-bad"       // a module was refused
 	EventStuckFirmware EventKind = "firmware-no-boot" // firmware: no bootable device
+	EventImitation     EventKind = "imitation"        // user space prints what a kernel prints of a fault or of tasks
 )
 
 // Event is one thing that happened in a boot. Repeated ones are merged.
@@ -197,7 +198,7 @@ func (p *Parser) other(b []byte, r Record) {
 	if r.HasTime && !r.Wall {
 		bo.LastTime = r.Time
 	}
-	if bl := p.block(r.Caller); bl != nil {
+	if bl := p.block(r.Caller); bl != nil && !p.users(r) {
 		if bl.report >= 0 {
 			p.detail(bl, plain)
 		}
@@ -225,7 +226,7 @@ func (p *Parser) firmwareLine(b []byte, r Record) {
 		bo.reach(StageFirmware, b, r)
 	}
 	switch {
-	case hasPrefix(b, "SeaBIOS (version"), hasPrefix(b, "U-Boot "), hasPrefix(b, "UEFI firmware"), hasPrefix(b, "coreboot-"):
+	case isFirmwareStart(b):
 		bo.FirmwareCount++
 	case hasPrefix(b, "Starting kernel ..."):
 		bo.reach(StageLoader, b, r)

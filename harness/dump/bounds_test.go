@@ -228,7 +228,7 @@ func checkBounds(t *testing.T, d *Dump) {
 // oldest dump loses its own.
 func TestNewestDumpIsKept(t *testing.T) {
 	var b bytes.Buffer
-	one := bytes.Repeat([]byte("task:a state:Z stack:0 pid:1 ppid:1 flags:0x00000000\n"), MaxTasks/2+1)
+	one := bytes.Repeat([]byte("[    1.000000] task:a state:Z stack:0 pid:1 ppid:1 flags:0x00000000\n"), MaxTasks/2+1)
 	for range 3 {
 		b.WriteString("[    1.000000] sysrq: Show State\n")
 		b.Write(one)
@@ -292,7 +292,7 @@ func TestHugeLogs(t *testing.T) {
 	b.WriteString("[    1.000000] sysrq: Show State\n")
 	const million = 1_000_000
 	for pid := range million {
-		fmt.Fprintf(&b, "task:a state:S stack:0 pid:%d ppid:1 flags:0x00000000\n", pid)
+		fmt.Fprintf(&b, "[    1.000000] task:a state:S stack:0 pid:%d ppid:1 flags:0x00000000\n", pid)
 	}
 	d = Parse(b.Bytes())
 	checkBounds(t, d)

@@ -42,6 +42,10 @@ func (p *Parser) detail(bl *block, b []byte) {
 		} else if i := bytes.Index(b, []byte(", at: ")); i >= 0 {
 			p.noteAt(said, ipSymbol(b[i+6:]))
 		}
+	case ReportRCU:
+		if n, ok := stalledCPU(b); ok && rep.CPU < 0 {
+			rep.CPU = n
+		}
 	case ReportBug:
 		const last = "last function: "
 		if i := bytes.Index(b, []byte(last)); i >= 0 {

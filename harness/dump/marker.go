@@ -22,6 +22,7 @@ func (p *Parser) marker(b []byte, r Record) bool {
 		}
 	case 'C', 'P':
 		if c, ok := parseCPULine(b); ok {
+			p.unpark(c.cpu, r)
 			p.cpuFacts(c, r)
 			return true
 		}
@@ -44,7 +45,7 @@ func (p *Parser) marker(b []byte, r Record) bool {
 			}
 		}
 	}
-	if p.sectionEnd(b, r) || p.heldBy(b, r) {
+	if p.rcuTrace(b, r) || p.sectionEnd(b, r) || p.heldBy(b, r) {
 		return true
 	}
 	return p.report(b, r)
@@ -78,6 +79,7 @@ func (p *Parser) sectionEnd(b []byte, r Record) bool {
 }
 
 func (p *Parser) closeAll() {
+	p.parked = -1
 	p.work += len(p.open)
 	for c := range p.open {
 		p.close(c)
@@ -254,6 +256,7 @@ func (p *Parser) nmiBacktrace(b []byte, r Record) {
 	if k == 0 || bytes.Contains(b, []byte("skipped")) {
 		return
 	}
+	p.unpark(n, r)
 	bl := p.cpuBlock(n, r)
 	if bl.report >= 0 && p.d.Reports[bl.report].CPU < 0 {
 		p.d.Reports[bl.report].CPU = n

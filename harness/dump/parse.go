@@ -1,5 +1,7 @@
 package dump
 
+import "bytes"
+
 // Parse reads a whole log. The Dump keeps a reference to log for Evidence.
 func Parse(log []byte) *Dump {
 	p := NewParser()
@@ -27,6 +29,8 @@ type Parser struct {
 	lastKey Caller
 	tasks   int // kept over all sections
 
+	stamped bool           // the kernel's lines carry stamps
+	parked  int            // RCU report that waits behind the trace of its kthread, -1 for none
 	section int            // index of the open section, -1 if none
 	locks   bool           // inside a list of held locks
 	events  map[string]int // event key -> index
@@ -66,6 +70,7 @@ func NewParser() *Parser {
 		d:       &Dump{},
 		names:   make(map[string]string, 1024),
 		open:    make(map[Caller]*block),
+		parked:  -1,
 		section: -1,
 		events:  make(map[string]int),
 	}
@@ -96,6 +101,16 @@ func (p *Parser) Add(r Record) {
 			s.End = r.End
 		}
 	}
+	if r.HasTime && r.Source == SourceKernel {
+		p.stamped = true
+	}
+	if p.users(r) {
+		if p.imitates(b) {
+			p.event(Event{Kind: EventImitation}, b, r)
+		}
+		p.other(b, r)
+		return
+	}
 	// Most lines of a dump are frames, and they begin with a blank.
 	if b[0] == ' ' || b[0] == '[' || b[0] == '\t' {
 		if p.locks && p.lockLine(b, r) {
@@ -116,6 +131,22 @@ func (p *Parser) Add(r Record) {
 		return
 	}
 	p.other(b, r)
+}
+
+// users says that user space wrote a record for certain: where the kernel stamps
+// its lines, one without a stamp is none of them, nor is one with the name of a
+// program. Whatever it says of panics and tasks, the kernel did not say it.
+func (p *Parser) users(r Record) bool { return p.stamped && r.Source == SourceUserspace }
+
+// imitates tells what only a kernel can say.
+func (p *Parser) imitates(b []byte) bool {
+	if _, ok := parseHeader(b); ok || hasPrefix(b, "sysrq: ") || hasPrefix(b, "SysRq : ") {
+		return true
+	}
+	for _, x := range reportPrefixes {
+		b = bytes.TrimPrefix(b, []byte(x))
+	}
+	return len(b) >= 5 && reportKind(b) != ""
 }
 
 // block returns the open block of a caller, nil if there is none.

@@ -108,6 +108,7 @@ type splitter struct {
 	kernelSeen bool // the kernel has printed
 	stamped    bool // the kernel prints time stamps
 	userSeen   bool // user space runs
+	restarted  bool // firmware or a loader has spoken since the kernel's last stamp
 	work       int  // bytes looked at
 }
 
@@ -172,16 +173,19 @@ func (s *splitter) guess(r *Record, kind prefixKind) {
 		r.Source = SourceUserspace
 		s.userSeen = true
 	case kind == prefixKernel:
-		s.kernelSeen, s.stamped = true, true
+		s.kernelSeen, s.stamped, s.restarted = true, true, false
 		r.Source = SourceKernel
 		if isUserTag(r.Text) {
 			r.Source = SourceUserspace
 		}
-	case isKernelStart(r.Text):
-		s.kernelSeen = true
+	case isKernelStart(r.Text) && !s.quoted(r.Text):
+		s.kernelSeen, s.restarted = true, true
 		r.Source = SourceKernel
 	case !s.kernelSeen:
 		r.Source = SourceFirmware
+	case isFirmwareStart(r.Text):
+		s.restarted = true
+		r.Source = SourceUserspace
 	case s.stamped || s.userSeen:
 		r.Source = SourceUserspace
 	default:
@@ -193,12 +197,23 @@ func (s *splitter) guess(r *Record, kind prefixKind) {
 	}
 }
 
+// quoted tells the kernel's banner without a stamp, after a kernel that stamps
+// its lines and no reset: `cat /proc/version`.
+func (s *splitter) quoted(b []byte) bool {
+	return s.stamped && !s.restarted && (hasPrefix(b, "Linux version ") || hasPrefix(b, "Booting Linux on physical CPU"))
+}
+
 // isKernelStart tells the kernel's first lines, which carry no stamp.
 func isKernelStart(b []byte) bool {
 	return hasPrefix(b, "Linux version ") || hasPrefix(b, "EFI stub: ") ||
 		hasPrefix(b, "early console in ") || hasPrefix(b, "Decompressing Linux") ||
 		hasPrefix(b, "Uncompressing Linux") || hasPrefix(b, "Booting Linux on physical CPU") ||
 		hasPrefix(b, "Probing EDD (edd=off")
+}
+
+// isFirmwareStart tells the first lines of firmware.
+func isFirmwareStart(b []byte) bool {
+	return hasPrefix(b, "SeaBIOS (version") || hasPrefix(b, "U-Boot ") || hasPrefix(b, "UEFI firmware") || hasPrefix(b, "coreboot-")
 }
 
 // isUserTag tells `name[pid]: text`, which user space writes to /dev/kmsg, from

@@ -386,6 +386,7 @@ func (p *Parser) addReport(rep Report, r Record) int {
 	rep.CPU--
 	rep.Time, rep.Offset, rep.End, rep.Caller = r.Time, r.Offset, r.End, r.Caller
 	rep.Boot = max(0, p.d.Boot.KernelCount-1)
+	p.parked = -1
 	p.d.Reports = append(p.d.Reports, rep)
 	return len(p.d.Reports) - 1
 }

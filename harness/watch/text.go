@@ -2,6 +2,7 @@ package watch
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 
 	"github.com/unwedge/unwedge/scenarios"
@@ -48,10 +49,27 @@ func hasAny(line []byte, texts []string) bool {
 	return slices.ContainsFunc(texts, func(text string) bool { return bytes.Contains(line, []byte(text)) })
 }
 
-func lastWords(line []byte) (scenarios.Outcome, string) {
+// stampEnd matches the kernel's stamp, its caller's (CONFIG_PRINTK_CALLER) with it,
+// at the end of what stands before its words.
+var stampEnd = regexp.MustCompile(`\[ *\d{1,10}\.\d{1,9}\](\[[^\[\]]{1,40}\])? (\d{3}: )?(---\[ end )?$`)
+
+// stamped says that a line begins as the kernel's do.
+var stamped = regexp.MustCompile(`^\r*(<\d{1,2}>)?\[ *\d{1,10}\.\d{6}\]`)
+
+// lastWords reads the kernel's last words. Where the kernel stamps its lines,
+// words without a stamp are those of a program that shows an old log, or lies.
+func lastWords(line []byte, stamps bool) (scenarios.Outcome, string) {
 	for _, p := range finals {
-		if i := bytes.Index(line, []byte(p.text)); i >= 0 {
-			return p.outcome, "the kernel says: " + clip(line[i:])
+		for from := 0; ; {
+			i := bytes.Index(line[from:], []byte(p.text))
+			if i < 0 {
+				break
+			}
+			i += from
+			if !stamps || stampEnd.Match(line[max(0, i-80):i]) {
+				return p.outcome, "the kernel says: " + clip(line[i:])
+			}
+			from = i + len(p.text)
 		}
 	}
 	return "", ""

@@ -96,6 +96,7 @@ type Tracker struct {
 
 	progress   time.Time // the last one
 	spoke      bool      // any console byte since the last reset
+	stamps     bool      // the kernel stamps its lines
 	seen       shapes
 	rising     rising
 	job        job
@@ -132,7 +133,8 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 	if t.ending.outcome != "" {
 		t.ending.last = at
 	}
-	if o, why := lastWords(text); o != "" && t.ending.outcome == "" {
+	t.stamps = t.stamps || stamped.Match(text)
+	if o, why := lastWords(text, t.stamps); o != "" && t.ending.outcome == "" {
 		t.ending = ending{outcome: o, why: why, last: at}
 	}
 	if d := detectorLine(text); d != "" {
@@ -188,7 +190,7 @@ func (t *Tracker) Reset(at time.Time) {
 	if t.resets == 0 || at.Sub(t.reset) >= oneReset {
 		t.resets, t.reset = t.resets+1, at
 	}
-	t.spoke = false
+	t.spoke, t.stamps = false, false
 	t.seen, t.rising, t.job = shapes{}, rising{}, job{}
 	t.moved(at)
 }

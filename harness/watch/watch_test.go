@@ -413,3 +413,32 @@ func TestADetectorsTraceIsNoProgress(t *testing.T) {
 		t.Error("a line long after the report is no progress")
 	}
 }
+
+// A program may show the log of an earlier boot, or say what it likes.
+func TestOnlyTheKernelSaysThatItPanics(t *testing.T) {
+	for line, want := range map[string]scenarios.Outcome{
+		"Kernel panic - not syncing: an old log":                                          "",
+		"last boot ended with: Kernel panic - not syncing: x":                             "",
+		"reboot: Power down":                                                              "",
+		"[    2.000000] init[1]: Kernel panic - not syncing: x":                           "",
+		"[    2.000000] Kernel panic - not syncing: yes":                                  scenarios.Panicked,
+		"[    2.000000][    T1] Kernel panic - not syncing: yes":                          scenarios.Panicked,
+		"[    2.000000] ---[ end Kernel panic - not syncing: yes ]---":                    scenarios.Panicked,
+		"Starting a service...[    2.000000] Kernel panic - not syncing: yes":             scenarios.Panicked,
+		"says Kernel panic - not syncing: no[    2.000000] Kernel panic - not syncing: x": scenarios.Panicked,
+		"<0>[    2.000000] reboot: System halted":                                         scenarios.Stopped,
+	} {
+		b := newBoot()
+		b.line("[    0.000000] Linux version 6.1.0")
+		b.line("%s", line)
+		if d := b.pass(2*time.Second, 1); d.Outcome != want {
+			t.Errorf("%q: %+v, want %q", line, d, want)
+		}
+	}
+	b := newBoot() // a kernel that stamps nothing is believed
+	b.line("Linux version 6.1.0")
+	b.line("Kernel panic - not syncing: yes")
+	if d := b.pass(2*time.Second, 1); d.Outcome != scenarios.Panicked {
+		t.Errorf("without stamps: %+v", d)
+	}
+}

@@ -1,0 +1,60 @@
+package dump
+
+// The traces of an RCU stall (kernel/rcu/tree_stall.h). One of a CPU that stalled
+// itself begins with that of RCU's own thread, where that gets no CPU
+// (rcu_check_gp_kthread_starvation), and of the CPU that the thread ran on last:
+// neither need be who keeps the grace period from its end.
+const (
+	rcuThread = "RCU grace-period kthread stack dump:"
+	taskDump  = "Task dump for CPU "
+)
+
+// rcuTrace reads the lines that say whose trace follows in a report of a stall.
+func (p *Parser) rcuTrace(b []byte, r Record) bool {
+	t := b
+	if hasPrefix(t, "rcu: ") {
+		t = trim(t[len("rcu: "):])
+	}
+	switch {
+	case hasPrefix(t, rcuThread):
+		if bl := p.block(r.Caller); bl != nil && bl.want >= 0 && len(bl.frames) == 0 && p.d.Reports[bl.want].Kind == ReportRCU {
+			at := bl.want
+			p.close(r.Caller)
+			p.parked = at
+			return true
+		}
+	case hasPrefix(t, taskDump):
+		if n, k := parseDec(t[len(taskDump):]); k > 0 {
+			p.unpark(n, r)
+		}
+	}
+	return false
+}
+
+// unpark goes on with a report that waits behind the trace of RCU's thread, at
+// the trace of a CPU. That of another CPU than the one that stalled is left out.
+func (p *Parser) unpark(cpu int, r Record) {
+	if p.parked < 0 {
+		return
+	}
+	at := p.parked
+	if c := p.d.Reports[at].CPU; c >= 0 && cpu >= 0 && c != cpu {
+		p.start(r.Caller, p.newBlock()) // which belongs to nothing
+		return
+	}
+	p.start(r.Caller, p.reportBlock(at, at))
+	p.parked = -1
+}
+
+// stalledCPU reads `\t1-...!: (745 ticks this GP) idle=...`, from 4.x on, the line
+// of a CPU that stalls.
+func stalledCPU(b []byte) (cpu int, ok bool) {
+	if hasPrefix(b, "rcu: ") {
+		b = b[len("rcu: "):]
+	}
+	n, k := parseDec(trim(b))
+	if t := trim(b); k == 0 || len(t) < k+2 || t[k] != '-' || t[k+1] != '.' && t[k+1] != 'O' && t[k+1] != 'o' {
+		return 0, false
+	}
+	return n, true
+}
