@@ -96,7 +96,10 @@ func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, hurry <-chan s
 		return bisect.Kernel{}, context.Cause(ctx)
 	case errors.As(err, &broken):
 		log, err := s.keepLog(broken.Log, commit)
-		return bisect.Kernel{}, errors.Join(err, &bisect.UnbuildableError{Candidate: c, Reason: broken.Line, Log: log})
+		if err != nil { // a full disk, say: then the commit may not be to blame
+			return bisect.Kernel{}, err
+		}
+		return bisect.Kernel{}, &bisect.UnbuildableError{Candidate: c, Reason: broken.Line, Log: log}
 	case errors.As(err, new(*kbuild.ConfigError)), errors.As(err, new(*kbuild.NotATreeError)):
 		return bisect.Kernel{}, &bisect.UnbuildableError{Candidate: c, Reason: err.Error()}
 	default:
@@ -108,7 +111,8 @@ func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, hurry <-chan s
 }
 
 // check finds out once, before the first build, whether this host can build such
-// a kernel at all.
+// a kernel at all. Where it cannot, and nothing was built before, nothing is left
+// behind.
 func (s *Source) check(ctx context.Context, spec kbuild.Spec) error {
 	if s.checked {
 		return nil
@@ -118,6 +122,9 @@ func (s *Source) check(ctx context.Context, spec kbuild.Spec) error {
 		return nil // this commit's fault; the next one is checked
 	}
 	s.checked = err == nil
+	if _, built := os.Stat(spec.Output); err != nil && errors.Is(built, fs.ErrNotExist) {
+		return errors.Join(err, s.removeTree(context.WithoutCancel(ctx)))
+	}
 	return err
 }
 
@@ -130,6 +137,26 @@ func (s *Source) checkOut(ctx context.Context, c history.Commit) error {
 		s.tree = t
 	}
 	return s.tree.Checkout(ctx, c)
+}
+
+// removeTree takes the work tree away, also one that an earlier run has left.
+func (s *Source) removeTree(ctx context.Context) error {
+	dir := filepath.Join(s.Dir, treeDir)
+	if _, err := os.Lstat(dir); s.tree == nil && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if s.tree == nil {
+		t, err := s.Repo.Worktree(ctx, dir, s.Range.Bad())
+		if err != nil {
+			return err
+		}
+		s.tree = t
+	}
+	if err := s.tree.Remove(ctx); err != nil {
+		return err
+	}
+	s.tree = nil
+	return nil
 }
 
 // keep puts the kernel aside: the next build overwrites it.
@@ -227,7 +254,6 @@ func digestTree(dir string) (string, error) {
 // Log is the bisection for `git bisect replay`.
 func (s *Source) Log(r *bisect.Report) string {
 	var said []history.Said
-	var first *history.Commit
 	bad, images := map[string]bool{}, map[string]string{} // by candidate; an image's verdict, bad if any boot was
 	for _, st := range r.Steps {
 		isBad := st.Verdict == search.Bad.String()
@@ -256,12 +282,17 @@ func (s *Source) Log(r *bisect.Report) string {
 			seen[l] = true
 		}
 	}
+	answer := r.Suspects
 	if r.First != nil {
-		if c, ok := s.commit(r.First.ID); ok {
-			first = &c
+		answer = []bisect.Candidate{*r.First}
+	}
+	var first []history.Commit
+	for _, a := range answer {
+		if c, ok := s.commit(a.ID); ok {
+			first = append(first, c)
 		}
 	}
-	return history.Log(said, first)
+	return history.Log(said, first...)
 }
 
 // contains says whether first is c or one of its ancestors in the range.
@@ -282,11 +313,8 @@ func (s *Source) contains(c history.Commit, first *bisect.Candidate) bool {
 // Tidy removes the work tree, the build and all kernels but those of keep. The
 // journal and the logs stay.
 func (s *Source) Tidy(ctx context.Context, keep ...string) error {
-	if s.tree != nil {
-		if err := s.tree.Remove(ctx); err != nil {
-			return err
-		}
-		s.tree = nil
+	if err := s.removeTree(ctx); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(filepath.Join(s.Dir, buildDir)); err != nil {
 		return fmt.Errorf("tidy up: %w", err)

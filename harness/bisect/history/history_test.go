@@ -230,7 +230,7 @@ func TestLogReplays(t *testing.T) {
 		{Commit: at("add s1"), Word: history.Skip},
 		{Commit: at("merge side"), Word: history.Good, Note: "1 of 3 boots"},
 		{Commit: at("add 2"), Word: history.Good},
-	}, &first)
+	}, first)
 	file := filepath.Join(t.TempDir(), "log")
 	if err := os.WriteFile(file, []byte(log), 0o644); err != nil {
 		t.Fatal(err)

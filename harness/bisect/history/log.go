@@ -25,8 +25,9 @@ type Said struct {
 }
 
 // Log is a bisection as `git bisect log` writes it, for `git bisect replay`.
-// first is the answer, nil where there is none.
-func Log(said []Said, first *Commit) string {
+// first is the answer; where it is more than one commit, those are what is left of
+// them, hidden by others that cannot be judged.
+func Log(said []Said, first ...Commit) string {
 	var b strings.Builder
 	b.WriteString("git bisect start\n")
 	for _, s := range said {
@@ -37,8 +38,14 @@ func Log(said []Said, first *Commit) string {
 		fmt.Fprintf(&b, "# %s: [%s] %s\n", s.Word, s.Commit.Hash, s.Commit.Subject)
 		fmt.Fprintf(&b, "git bisect %s %s\n", s.Word, s.Commit.Hash)
 	}
-	if first != nil {
-		fmt.Fprintf(&b, "# first bad commit: [%s] %s\n", first.Hash, first.Subject)
+	switch {
+	case len(first) == 1:
+		fmt.Fprintf(&b, "# first bad commit: [%s] %s\n", first[0].Hash, first[0].Subject)
+	case len(first) > 1:
+		b.WriteString("# only skipped commits left to test\n")
+		for _, c := range first {
+			fmt.Fprintf(&b, "# possible first bad commit: [%s] %s\n", c.Hash, c.Subject)
+		}
 	}
 	return b.String()
 }
