@@ -224,13 +224,12 @@ func (r *run) prepare(ctx context.Context, c Candidate) (Kernel, error) {
 	return k, err
 }
 
-// settled boots until a boot comes to an end of its own. One that was still at
-// work at its deadline says as much of the host as of the kernel, unless that is
-// what is looked for; after some tries it is taken for what it is.
+// settled boots until a boot is decided; after some tries it is taken for what it
+// is.
 func (r *run) settled(ctx context.Context, c Candidate, k Kernel, then []Candidate) (boot Boot, known bool, err error) {
 	for n := 0; ; n++ {
 		boot, known, err = r.boot(ctx, c, k, then)
-		if err != nil || n >= r.retries() || !boot.slow() || r.want.Outcome != "" && boot.same(r.want) {
+		if err != nil || n >= r.retries() || !boot.Undecided(r.want) {
 			return boot, known, err
 		}
 		r.Tell(Event{Doing: "retry", Candidate: c, Why: "it was still at work at the deadline: " + boot.Why})

@@ -77,13 +77,13 @@ type journal struct {
 // until it is closed. A torn last line, of a process that was killed while it
 // wrote, is dropped. Boots count that were made on what on names.
 func openJournal(dir string, q Question, on string) (*journal, error) {
+	if err := CheckDir(dir); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	name := filepath.Join(dir, journalName)
-	if err := ours(dir, name); err != nil {
-		return nil, err
-	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
@@ -95,12 +95,16 @@ func openJournal(dir string, q Question, on string) (*journal, error) {
 	return j, nil
 }
 
-// ours refuses a directory that has something in it, and no journal.
-func ours(dir, journal string) error {
-	if _, err := os.Lstat(journal); err == nil {
+// CheckDir says with a NotOursError whether a directory cannot be a bisection's: it
+// has something in it, and no journal. One that is not there can be.
+func CheckDir(dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, journalName)); err == nil {
 		return nil
 	}
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}

@@ -42,6 +42,13 @@ func BootOf(r *result.Result) Boot {
 // slow says that the boot was still at work when its time was up.
 func (b Boot) slow() bool { return b.Outcome == string(scenarios.Slow) }
 
+// Undecided says that a boot is to be made again: it was still at work when its time
+// was up, which says as much of the host as of the kernel, unless that is the failure
+// looked for.
+func (b Boot) Undecided(want Boot) bool {
+	return b.slow() && (want.Outcome == "" || !b.same(want))
+}
+
 // same says that two boots failed in the same way: by the signature, which does
 // not differ between kernels and architectures, else by the title.
 func (b Boot) same(other Boot) bool {

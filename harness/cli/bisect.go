@@ -2,16 +2,20 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/bisect"
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
@@ -93,8 +97,14 @@ func (f *bisectFlags) check() error {
 		return usageError{errors.New("--good and --bad are needed: see `unwedge bisect --help`")}
 	case !(f.options.Confidence > 0 && f.options.Confidence < 1):
 		return usageError{fmt.Errorf("--confidence %v: use a value between 0 and 1, such as 0.99", f.options.Confidence)}
+	case f.headers != "":
+		return usageError{errors.New("--headers are one kernel's, and a bisection boots many: leave it out")}
 	case f.options.Retries < 0:
 		return usageError{fmt.Errorf("--retries %d: use 0 or more", f.options.Retries)}
+	case f.out != "":
+		if err := bisect.CheckDir(f.out); err != nil { // before anything is fetched for nothing
+			return usageError{fmt.Errorf("--out: %w", err)}
+		}
 	}
 	if f.options.Retries == 0 {
 		f.options.Retries = -1 // never
@@ -119,9 +129,9 @@ type quest struct {
 	notes  []string
 	// settle tells the source its directory; nil where it needs none.
 	settle func(dir string)
-	// finish ends the source's work; details and replay tell more of the answer.
-	// nil where there is nothing to do.
-	finish func(ctx context.Context, r *bisect.Report) (details [][2]string, replay string, err error)
+	// finish ends the source's work, and adds to the report what only it knows; nil
+	// where there is nothing to do.
+	finish func(ctx context.Context, r *bisect.Report) error
 }
 
 func (a *app) bisect(ctx context.Context, f bisectFlags) error {
@@ -162,13 +172,12 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	d.say(fmt.Sprintf("%d candidates; the journal is in %s", len(q.source.Candidates()), b.Dir))
 	rep, err := b.Run(ctx)
 	if err != nil {
-		return bisectError(err)
+		return bisectError(err, b.Dir)
 	}
-	rep.Notes = q.notes
-	found := report.Found{Report: rep}
+	rep.Notes = append(q.notes, doubts(rep)...)
 	if q.finish != nil {
-		if found.Details, found.Replay, err = q.finish(ctx, rep); err != nil {
-			return err
+		if err := q.finish(ctx, rep); err != nil {
+			return bisectError(err, b.Dir)
 		}
 	}
 	if err := writeReport(b.Dir, rep); err != nil {
@@ -179,11 +188,8 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 		if err := writeJSON(a.stdout, rep); err != nil {
 			return err
 		}
-	} else {
-		found.Diagnosis = diagnosisOf(rep)
-		if err := report.Bisect(a.stdout, found, a.style()); err != nil {
-			return err
-		}
+	} else if err := report.Bisect(a.stdout, rep, a.style()); err != nil {
+		return err
 	}
 	if rep.First == nil {
 		return errKernel
@@ -191,17 +197,30 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	return nil
 }
 
+// doubts are what a reader of the answer should know of the failure.
+func doubts(rep *bisect.Report) []string {
+	if rep.Failure.Cause == string(diagnose.CauseUnknown) {
+		return []string{"why the bad end fails is not known: every failure that shows as little, at the same stage, counts as the same"}
+	}
+	return nil
+}
+
 // bisection puts together what Run needs.
 func (a *app) bisection(ctx context.Context, p *plan.Planner, d display, q *quest, f bisectFlags) (*bisect.Bisection, error) {
+	scenario, err := json.Marshal(q.cell)
+	if err != nil {
+		return nil, err
+	}
 	conditions, err := a.conditions(ctx, p, q.cell)
 	if err != nil {
 		return nil, err
 	}
+	tell := newTeller(d.say, time.Now)
 	all := q.source.Candidates()
 	b := &bisect.Bisection{
 		Source: q.source, Options: f.options, Verdicts: bisect.Verdicts{Dir: filepath.Join(p.State, "verdicts")},
-		Question: bisect.Question{Source: q.name, Any: f.options.AnyFailure, Bad: all[len(all)-1].ID, Scenario: conditions, Build: q.build},
-		Tell:     func(e bisect.Event) { tellStep(d, e) },
+		Question:   bisect.Question{Source: q.name, Any: f.options.AnyFailure, Bad: all[len(all)-1].ID, Scenario: string(scenario), Build: q.build},
+		Conditions: conditions, Tell: tell.tell,
 	}
 	for _, g := range q.source.Good() {
 		b.Question.Good = append(b.Question.Good, g.ID)
@@ -224,18 +243,30 @@ func (a *app) bisection(ctx context.Context, p *plan.Planner, d display, q *ques
 	return b, nil
 }
 
-// conditions is all that decides how a kernel is booted, for the memory of
-// verdicts: the scenario, and what it runs on.
+// conditions is what a scenario is booted with, for the memory of verdicts. This
+// program is part of it: it holds the guest's agent, makes the machine and its
+// command line, and names failures.
 func (a *app) conditions(ctx context.Context, p *plan.Planner, sc scenarios.Scenario) (string, error) {
 	h, err := p.Host(ctx, sc.Arch)
 	if err != nil {
 		return "", err
 	}
-	b, err := json.Marshal(struct {
-		Scenario    scenarios.Scenario
-		QEMU, Accel string
-	}{sc, h.Version.String(), string(h.Accel)})
+	b, err := json.Marshal(struct{ Program, QEMU, Accel string }{a.program(), h.Version.String(), string(h.Accel)})
 	return string(b), err
+}
+
+// program tells this very program from every other build of it.
+func (a *app) program() string {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return a.version
+	}
+	defer f.Close() // only read
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return a.version
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // bootOne boots a candidate that is ready.
@@ -260,30 +291,13 @@ func (a *app) bootOne(ctx context.Context, p *plan.Planner, d display, sc scenar
 	return a.run(ctx, d, req, dir, c.Name, nil)
 }
 
-// tellStep is one line for what is done.
-func tellStep(d display, e bisect.Event) {
-	if e.Step == nil {
-		if e.Doing == "retry" {
-			d.say(fmt.Sprintf("again  %s: %s", e.Candidate.Name, console.SanitizeMax(e.Why, 300)))
-		}
-		return
-	}
-	s := e.Step
-	took := ""
-	if s.Boot != nil {
-		took = fmt.Sprintf(" in %.1f s", s.Boot.Took.Seconds())
-	}
-	if s.Known {
-		took += ", known"
-	}
-	d.say(fmt.Sprintf("%-5s  %s: %s%s  (%s)", s.Verdict, console.SanitizeMax(s.Candidate.String(), 120),
-		console.SanitizeMax(s.Why, 300), took, report.Suspects(*s)))
-}
-
-// bisectError gives an error its exit code.
-func bisectError(err error) error {
-	if errors.As(err, new(*bisect.EndsError)) {
+// bisectError gives an error its exit code, and says how to go on.
+func bisectError(err error, dir string) error {
+	switch {
+	case errors.As(err, new(*bisect.EndsError)):
 		return usageError{err}
+	case errors.Is(err, errInterrupted):
+		return fmt.Errorf("%w: the same command goes on where it was (%s)", err, dir)
 	}
 	return err
 }

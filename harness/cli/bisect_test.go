@@ -59,6 +59,9 @@ func TestBisectBadUsage(t *testing.T) {
 		{[]string{"--tree", "./nope/x", "--good", "v1", "--bad", "v2"}, []string{"no such file"}},
 		{[]string{"--packages", "./nope/*.deb", "--good", "1", "--bad", "2"}, []string{"no such file"}},
 		{[]string{"--packages", "dir:bin", "--good", "1", "--good", "2", "--bad", "3"}, []string{"one good end"}},
+		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "--headers", "x"}, []string{"--headers"}},
+		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "-s", "module"}, []string{"scenario module", "--packages"}},
+		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "-o", "bin"}, []string{"--out", "bin has files that are no bisection's"}},
 		{[]string{"something", "--tree", repo}, []string{"something"}},
 	} {
 		r := unwedge(t, "", append([]string{"bisect"}, c.args...)...)

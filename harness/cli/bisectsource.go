@@ -14,10 +14,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect/commits"
 	"github.com/unwedge/unwedge/harness/bisect/history"
 	"github.com/unwedge/unwedge/harness/bisect/packages"
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/plan"
-	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/trees"
 )
@@ -68,6 +65,9 @@ func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*q
 	if err != nil {
 		return nil, err
 	}
+	if sc.ExternalModule {
+		return nil, usageError{fmt.Errorf("scenario %s builds a module for each kernel, and the tree of one commit is gone when the next is built: use another scenario, or --packages", f.scenario)}
+	}
 	spec, build, err := f.build.specFor(ctx, p, sc)
 	if err != nil {
 		return nil, err
@@ -77,11 +77,9 @@ func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*q
 	if err := openHistory(ctx, f, src, q); err != nil {
 		return nil, err
 	}
-	q.name = "tree " + src.Repo.Dir()
+	q.name = "tree " + src.Repo.GitDir()
 	q.settle = func(dir string) { src.Dir = dir }
-	q.finish = func(ctx context.Context, r *bisect.Report) ([][2]string, string, error) {
-		return finishTree(ctx, src, r)
-	}
+	q.finish = func(ctx context.Context, r *bisect.Report) error { return finishTree(ctx, src, r) }
 	return q, nil
 }
 
@@ -152,32 +150,39 @@ func historyError(err error) error {
 
 // finishTree writes the log for git, says who made the first bad commit and what
 // it changes, and tidies up.
-func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) (details [][2]string, replay string, err error) {
+func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) error {
 	path := filepath.Join(src.Dir, bisectLog)
 	if err := os.WriteFile(path, []byte(src.Log(r)), 0o644); err != nil {
-		return nil, "", fmt.Errorf("write the log: %w", err)
+		return fmt.Errorf("write the log: %w", err)
 	}
-	var keep []string
-	if r.First != nil {
-		c, err := src.Repo.Commit(ctx, r.First.ID)
-		if err != nil {
-			return nil, "", err
-		}
-		stat, err := src.Repo.Stat(ctx, c.Hash)
-		if err != nil {
-			return nil, "", err
-		}
-		details = append(details, [2]string{"author", c.Author + ", " + c.Date})
-		if name := src.Repo.Describe(ctx, c.Hash); name != "" {
-			details = append(details, [2]string{"after", name})
-		}
-		details = append(details, [2]string{"changes", strings.TrimSpace(stat)})
-		keep = append(keep, c.Hash)
-		for _, p := range src.Parents()[indexOf(src, c.Hash)] {
-			keep = append(keep, src.Range.Commits[p].Hash)
-		}
+	r.Replay = "git bisect replay " + path
+	if r.First == nil {
+		return src.Tidy(ctx)
 	}
-	return details, "git bisect replay " + path, src.Tidy(ctx, keep...)
+	var err error
+	if r.Commit, err = aboutCommit(ctx, src.Repo, r.First.ID); err != nil {
+		return err
+	}
+	keep := []string{r.First.ID}
+	for _, p := range src.Parents()[indexOf(src, r.First.ID)] {
+		keep = append(keep, src.Range.Commits[p].Hash)
+	}
+	return src.Tidy(ctx, keep...)
+}
+
+// aboutCommit asks git for more on a commit.
+func aboutCommit(ctx context.Context, repo *history.Repo, hash string) (*bisect.Commit, error) {
+	c, err := repo.Commit(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	out := &bisect.Commit{Author: c.Author, Date: c.Date, After: repo.Describe(ctx, hash)}
+	if out.Fixes, err = repo.Fixes(ctx, c); err != nil {
+		return nil, err
+	}
+	stat, err := repo.Stat(ctx, hash)
+	out.Changes = strings.ReplaceAll(strings.TrimSpace(stat), "\n ", "\n") // git begins each line with a space
+	return out, err
 }
 
 func indexOf(src *commits.Source, hash string) int {
@@ -199,18 +204,4 @@ func writeReport(dir string, rep *bisect.Report) error {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
-}
-
-// diagnosisOf is that of the answer's own boot, else of the bad end's; nil where
-// the run's directory is gone.
-func diagnosisOf(rep *bisect.Report) *diagnose.Diagnosis {
-	boot := &rep.Failure
-	if rep.BadBoot != nil {
-		boot = rep.BadBoot
-	}
-	res, err := result.Read(filepath.Join(boot.Dir, rundir.Result))
-	if err != nil {
-		return nil
-	}
-	return res.Diagnosis
 }

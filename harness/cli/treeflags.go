@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -59,12 +60,14 @@ func (f *treeFlags) specFor(ctx context.Context, p *plan.Planner, sc scenarios.S
 	if s, err = f.spec(ctx, o, kbuild.ScenarioFragments(sc)); err != nil {
 		return s, "", err
 	}
-	identity, err = f.identity(s)
+	identity, err = f.identity(ctx, s)
 	return s, identity, err
 }
 
-// identity is all that decides what is built from a source, for a journal.
-func (f *treeFlags) identity(s kbuild.Spec) (string, error) {
+// identity is all that decides what is built from a source, for a journal: the
+// compiler and the linker too, as commits that one of them does not build another
+// one may, and the kernels of two are not to be compared.
+func (f *treeFlags) identity(ctx context.Context, s kbuild.Spec) (string, error) {
 	base := s.Config
 	switch text, err := os.ReadFile(s.Config); {
 	case err == nil:
@@ -77,6 +80,28 @@ func (f *treeFlags) identity(s kbuild.Spec) (string, error) {
 		Config    string
 		Fragments []kbuild.Fragment
 		LLVM      bool
-	}{base, s.Fragments, s.LLVM})
+		Tools     []string
+	}{base, s.Fragments, s.LLVM, toolVersions(ctx, s)})
 	return string(b), err
+}
+
+// toolVersions is what the compiler and the linker call themselves; less of it where
+// one is missing, which the check of the toolchain says better.
+func toolVersions(ctx context.Context, s kbuild.Spec) []string {
+	tools, err := s.Tools()
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, tool := range []string{tools.CC, tools.LD} {
+		cmd := exec.CommandContext(ctx, tool, "--version")
+		cmd.Env = append(os.Environ(), "LC_ALL=C")
+		b, err := cmd.Output()
+		if err != nil {
+			return out
+		}
+		line, _, _ := strings.Cut(string(b), "\n")
+		out = append(out, line)
+	}
+	return out
 }

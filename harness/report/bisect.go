@@ -9,42 +9,25 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/bisect"
-	"github.com/unwedge/unwedge/harness/diagnose"
 )
 
-// Found is a bisection's report and what else is known of its answer.
-type Found struct {
-	*bisect.Report
-	// Diagnosis is of the first bad candidate's boot, else of the bad end's; nil
-	// where its Result is gone.
-	Diagnosis *diagnose.Diagnosis
-	// Details are more lines on the answer, as name and text: author, changes.
-	Details [][2]string
-	// Replay is the command that has git do the same, "" where there is none.
-	Replay string
-}
+// found draws a bisection's report.
+type found struct{ *bisect.Report }
 
 // maxSuspects is how many suspects are listed.
 const maxSuspects = 20
 
 // Bisect writes what a bisection found: the answer, its failure beside the last
 // good boot, and each step.
-func Bisect(w io.Writer, f Found, s Style) error {
-	b := &strings.Builder{}
+func Bisect(w io.Writer, r *bisect.Report, s Style) error {
+	b, f := &strings.Builder{}, found{r}
 	f.answer(b, s)
-	for _, d := range f.Details {
-		field(b, d[0], lines(d[1]))
-	}
-	field(b, "failure", s.paint(bold, failure(f.Failure)))
-	if d := f.Diagnosis; d != nil {
-		field(b, "cause", fmt.Sprintf("%s (%s), in %s", safe(string(d.Cause)), safe(string(d.Confidence)), safe(string(d.Where))))
-		field(b, "what", safe(d.Summary))
-	}
+	f.commit(b)
+	f.failure(b, s)
 	if rate := f.rate(); rate != "" {
 		field(b, "rate", rate)
 	}
-	beside(b, "with it", f.BadBoot)
-	beside(b, "before", f.GoodBoot)
+	f.beside(b)
 	field(b, "cost", f.cost())
 	if f.Saved >= time.Second || f.Wasted >= time.Second {
 		field(b, "ready", f.ahead())
@@ -53,7 +36,7 @@ func Bisect(w io.Writer, f Found, s Style) error {
 		field(b, "note", safe(n))
 	}
 	if f.Replay != "" {
-		field(b, "replay", f.Replay)
+		field(b, "replay", safe(f.Replay))
 	}
 	field(b, "files", safe(f.Dir))
 	b.WriteByte('\n')
@@ -63,7 +46,7 @@ func Bisect(w io.Writer, f Found, s Style) error {
 	return err
 }
 
-func (f Found) answer(b *strings.Builder, s Style) {
+func (f found) answer(b *strings.Builder, s Style) {
 	sure := fmt.Sprintf("with %s confidence", share(f.Confidence))
 	if f.IfSteady-f.Confidence > 0.001 {
 		sure += fmt.Sprintf(" (%s if the failure shows in every boot; --confirm goes on)", share(f.IfSteady))
@@ -110,6 +93,37 @@ func share(p float64) string {
 	}
 }
 
+// commit is what git has on the answer.
+func (f found) commit(b *strings.Builder) {
+	c := f.Commit
+	if c == nil {
+		return
+	}
+	field(b, "author", safe(c.Author)+", "+safe(c.Date))
+	if c.After != "" {
+		field(b, "after", safe(c.After))
+	}
+	if c.Changes != "" {
+		field(b, "changes", lines(c.Changes))
+	}
+	field(b, "tag", safe(c.Fixes))
+}
+
+// failure is the answer's own, else the bad end's.
+func (f found) failure(b *strings.Builder, s Style) {
+	boot := f.Failure
+	if f.BadBoot != nil {
+		boot = *f.BadBoot
+	}
+	field(b, "failure", s.paint(bold, failure(boot)))
+	if boot.Cause != "" {
+		field(b, "cause", fmt.Sprintf("%s (%s), in %s", safe(boot.Cause), safe(boot.Sure), safe(boot.Where)))
+	}
+	if boot.What != "" {
+		field(b, "what", safe(boot.What))
+	}
+}
+
 func failure(boot bisect.Boot) string {
 	if boot.Title != "" {
 		return safe(boot.Title)
@@ -117,21 +131,40 @@ func failure(boot bisect.Boot) string {
 	return safe(boot.Outcome)
 }
 
-func beside(b *strings.Builder, name string, boot *bisect.Boot) {
-	if boot == nil {
-		return
+// beside puts the bad boot and the good one beside each other.
+func (f found) beside(b *strings.Builder) {
+	if f.BadBoot != nil {
+		field(b, "with it", boot(*f.BadBoot))
 	}
-	text := fmt.Sprintf("%s after %s", safe(boot.Outcome), seconds(boot.Took))
-	if boot.Stage != "" {
-		text += ", last stage " + safe(boot.Stage)
+	if f.GoodBoot != nil {
+		of := ""
+		if f.LastGood != nil {
+			of = candidate(*f.LastGood) + "\n"
+		}
+		field(b, "before", of+boot(*f.GoodBoot))
 	}
-	if !boot.Expected {
-		text += ": " + failure(*boot)
+	if f.Said != "" {
+		text := "ends with " + safe(f.Said)
+		if f.WentOn != "" {
+			text += "\nthe good boot's goes on with " + safe(f.WentOn)
+		}
+		field(b, "console", text)
 	}
-	field(b, name, text+"\n"+safe(boot.Dir))
 }
 
-func (f Found) cost() string {
+// boot is how a boot ended, and where its files are.
+func boot(t bisect.Boot) string {
+	text := fmt.Sprintf("%s after %s", safe(t.Outcome), seconds(t.Took))
+	if t.Stage != "" {
+		text += ", last stage " + safe(t.Stage)
+	}
+	if !t.Expected {
+		text += ": " + failure(t)
+	}
+	return text + "\n" + safe(t.Dir)
+}
+
+func (f found) cost() string {
 	s := fmt.Sprintf("%d boots for %d candidates, of which %d were made ready, in %s", f.Boots, f.Candidates, f.Builds, f.Wall.Round(time.Second))
 	if f.Broken > 0 {
 		s += fmt.Sprintf("; %d could not be made", f.Broken)
@@ -142,7 +175,7 @@ func (f Found) cost() string {
 	return s
 }
 
-func (f Found) ahead() string {
+func (f found) ahead() string {
 	s := fmt.Sprintf("%d were made, or begun, while another one booted, which saved %s", f.Ready, f.Saved.Round(time.Second))
 	if f.Unused > 0 {
 		s += fmt.Sprintf("; %d more (%s) were for nothing", f.Unused, f.Wasted.Round(time.Second))
@@ -151,7 +184,7 @@ func (f Found) ahead() string {
 }
 
 // rate says how often the failure shows, "" where it is in every boot.
-func (f Found) rate() string {
+func (f found) rate() string {
 	var with, without, failed, odd int
 	for _, t := range f.Tallies {
 		if t.HasFirst {
@@ -174,7 +207,7 @@ func (f Found) rate() string {
 
 // tallies lists how often each candidate was booted, where some were more often
 // than once.
-func (f Found) tallies(b *strings.Builder) {
+func (f found) tallies(b *strings.Builder) {
 	again := false
 	for _, t := range f.Tallies {
 		again = again || t.Good+t.Bad > 1
@@ -236,7 +269,7 @@ type row struct {
 }
 
 // rows puts repeated boots together; what is believed is that after the last.
-func (f Found) rows() []row {
+func (f found) rows() []row {
 	var out []row
 	for _, s := range f.Steps {
 		var took time.Duration
@@ -254,7 +287,7 @@ func (f Found) rows() []row {
 	return out
 }
 
-func (f Found) steps(b *strings.Builder) {
+func (f found) steps(b *strings.Builder) {
 	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "VERDICT\tCANDIDATE\tWHY\tLEFT")
 	for _, s := range f.rows() {
@@ -267,6 +300,9 @@ func (f Found) steps(b *strings.Builder) {
 		}
 		if s.Known {
 			why += " (known)"
+		}
+		if s.Log != "" {
+			why += " (" + safe(strings.TrimPrefix(s.Log, f.Dir+"/")) + ")"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", safe(s.Verdict), candidate(s.Candidate), why, Suspects(s.Step))
 	}

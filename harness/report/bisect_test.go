@@ -45,7 +45,7 @@ func TestBisectIntermittent(t *testing.T) {
 	step := func(name, verdict, why string, p ...float64) bisect.Step {
 		return bisect.Step{Candidate: commit(name), Verdict: verdict, Why: why, Boot: &bisect.Boot{Took: time.Second}, Left: len(p), Best: p[0], Likely: likely(p...)}
 	}
-	f := Found{Report: &bisect.Report{
+	f := &bisect.Report{
 		First: &first, Confidence: 0.993, IfSteady: 0.993, Rate: 0.41, RateLow: 0.25, RateHigh: 0.6,
 		Tallies: []bisect.Tally{
 			{Candidate: commit("z"), End: true, Good: 1},
@@ -56,7 +56,7 @@ func TestBisectIntermittent(t *testing.T) {
 			step("a", "good", "booted", 0.5, 0.5), step("a", "good", "booted", 0.4, 0.6), step("a", "good", "booted", 0.3, 0.7),
 			step("b", "bad", "hang: in f", 0.9),
 		},
-	}}
+	}
 	text := func() string {
 		var b strings.Builder
 		if err := Bisect(&b, f, Style{}); err != nil {
@@ -87,5 +87,51 @@ func TestBisectIntermittent(t *testing.T) {
 		if strings.Contains(got, not) {
 			t.Errorf("the report of a failure in every boot has %q:\n%s", not, got)
 		}
+	}
+}
+
+// All that a developer needs of a commit's answer: who, what it changes, the tag,
+// the failure, and the two boots beside each other with where they part.
+func TestBisectCommit(t *testing.T) {
+	first, last := commit("b"), commit("a")
+	r := &bisect.Report{
+		Dir: "/bis", First: &first, LastGood: &last, Confidence: 0.95, IfSteady: 0.99999, Rate: 1, Candidates: 8, Boots: 5, Builds: 5,
+		Failure:  bisect.Boot{Outcome: "hung", Title: "hang: of the bad end"},
+		BadBoot:  &bisect.Boot{Outcome: "hung", Title: "hang: in f", Cause: "initcall-stuck", Sure: "certain", Where: "kernel", What: "f is\x1b stuck", Took: 11 * time.Second, Dir: "/runs/1"},
+		GoodBoot: &bisect.Boot{Outcome: "booted", Expected: true, Stage: "userspace", Took: time.Second, Dir: "/runs/2"},
+		Said:     "[    0.2] two", WentOn: "[    0.3] three",
+		Commit: &bisect.Commit{Author: "A <a@b>", Date: "2026-01-02", After: "v1-3-gb", Fixes: `Fixes: b0 ("change b")`, Changes: "f.c | 1 +\n1 file changed"},
+		Replay: "git bisect replay /bis/bisect.log",
+		Steps:  []bisect.Step{{Candidate: commit("c"), Verdict: "skip", Why: "does not build: f.c:1", Log: "/bis/logs/c.log"}},
+	}
+	var b strings.Builder
+	if err := Bisect(&b, r, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	const want = `FIRST BAD  b ("change b")  with 95.0 % confidence (over 99.99 % if the failure shows in every boot; --confirm goes on)
+  author:   A <a@b>, 2026-01-02
+  after:    v1-3-gb
+  changes:  f.c | 1 +
+            1 file changed
+  tag:      Fixes: b0 ("change b")
+  failure:  hang: in f
+  cause:    initcall-stuck (certain), in kernel
+  what:     f is␛ stuck
+  with it:  hung after 11.0 s: hang: in f
+            /runs/1
+  before:   a ("change a")
+            booted after 1.0 s, last stage userspace
+            /runs/2
+  console:  ends with [    0.2] two
+            the good boot's goes on with [    0.3] three
+  cost:     5 boots for 8 candidates, of which 5 were made ready, in 0s
+  replay:   git bisect replay /bis/bisect.log
+  files:    /bis
+
+VERDICT  CANDIDATE       WHY                                 LEFT
+skip     c ("change c")  does not build: f.c:1 (logs/c.log)  0 left
+`
+	if got := b.String(); got != want {
+		t.Errorf("%s", got)
 	}
 }

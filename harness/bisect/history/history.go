@@ -86,6 +86,9 @@ func Open(ctx context.Context, dir string) (*Repo, error) {
 // Dir is the directory that the repository was opened by.
 func (r *Repo) Dir() string { return r.dir }
 
+// GitDir is the repository itself, which all its work trees and folders share.
+func (r *Repo) GitDir() string { return r.git }
+
 // Commit resolves a revision. The error is an UnknownRevisionError where there
 // is no such commit.
 func (r *Repo) Commit(ctx context.Context, rev string) (Commit, error) {
@@ -156,7 +159,18 @@ func (r *Repo) Dirty(ctx context.Context) (bool, error) {
 	return out != "", err
 }
 
-// Stat is what a commit changes, as `git show --stat` has it.
+// Stat is what a commit changes, as `git show --stat` has it: a merge what it
+// changes in its first parent. Of many files the first are named.
 func (r *Repo) Stat(ctx context.Context, hash string) (string, error) {
-	return git(ctx, r.dir, "show", "--no-show-signature", "--stat=80", "--format=", "--no-color", hash)
+	return git(ctx, r.dir, "show", "--no-show-signature", "--stat=80", "--stat-count=25", "--diff-merges=first-parent", "--format=", "--no-color", "--no-ext-diff", hash)
+}
+
+// Fixes is the tag that names a commit in the one which mends it, as
+// Documentation/process/submitting-patches.rst has it: 12 digits at least.
+func (r *Repo) Fixes(ctx context.Context, c Commit) (string, error) {
+	short, err := git(ctx, r.dir, "rev-parse", "--short=12", c.Hash)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("Fixes: %s (\"%s\")", strings.TrimSpace(short), c.Subject), nil
 }

@@ -2,6 +2,7 @@ package history_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,5 +238,40 @@ func TestLogReplays(t *testing.T) {
 	}
 	if out := run("bisect", "replay", file); !strings.Contains(run("bisect", "log"), "# first bad commit: ["+first.Hash+"]") {
 		t.Errorf("git does not conclude the same:\n%s\n%s", out, run("bisect", "log"))
+	}
+}
+
+// The tag is what the kernel's documentation has git print, and a merge, or one that
+// changes very many files, does not fill the screen.
+func TestFixesAndStat(t *testing.T) {
+	dir, run := repo(t)
+	r := open(t, dir)
+	c, err := r.Commit(t.Context(), "v3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := run("-c", "core.abbrev=12", "log", "-1", "--pretty=Fixes: %h (\"%s\")", "v3")
+	if got, err := r.Fixes(t.Context(), c); err != nil || got != want {
+		t.Errorf("%q, %v; git says %q", got, err, want)
+	}
+	for i := range 60 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("many%d", i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("add", ".")
+	run("commit", "-qm", "many")
+	for rev, words := range map[string][]string{
+		"HEAD": {"60 files changed", "..."}, "v4": {"s1", "s2", "2 files changed"}, "v3": {" 3 | 1 +", "1 file changed"},
+	} {
+		got, err := r.Stat(t.Context(), rev)
+		if err != nil || strings.Count(got, "\n") > 30 {
+			t.Errorf("%s: %d lines, %v", rev, strings.Count(got, "\n"), err)
+		}
+		for _, w := range words {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s: no %q in %s", rev, w, got)
+			}
+		}
 	}
 }
