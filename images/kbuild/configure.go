@@ -24,7 +24,10 @@ func (e *UnknownConfigError) Error() string {
 
 // configure leaves a .config in Output that has what was asked for.
 func (s Spec) configure(ctx context.Context, m *maker) error {
-	base, err := s.base(ctx, m)
+	if err := m.unstamp(); err != nil {
+		return hostFault("configure", err)
+	}
+	base, err := s.baseText(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -52,12 +55,17 @@ func (s Spec) configure(ctx context.Context, m *maker) error {
 	return &ConfigError{unmet}
 }
 
-// base is the text to start from.
-func (s Spec) base(ctx context.Context, m *maker) (string, error) {
-	config := s.Config
-	if config == "" {
-		config = "defconfig"
+// base is the file or the target to start from.
+func (s Spec) base() string {
+	if s.Config == "" {
+		return "defconfig"
 	}
+	return s.Config
+}
+
+// baseText is the text to start from.
+func (s Spec) baseText(ctx context.Context, m *maker) (string, error) {
+	config := s.base()
 	if !targetRE.MatchString(config) {
 		b, err := os.ReadFile(config)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -140,11 +140,14 @@ func Build(ctx context.Context, s Spec) (*Built, error) {
 		return nil, err
 	}
 	defer m.close()
-	if err := s.configure(ctx, m); err != nil {
-		return nil, err
-	}
-	if err := s.checkConfigured(ctx); err != nil {
-		return nil, err
+	stamped := m.configured()
+	if !stamped {
+		if err := s.configure(ctx, m); err != nil {
+			return nil, err
+		}
+		if err := s.checkConfigured(ctx); err != nil {
+			return nil, err
+		}
 	}
 	targets := s.Targets
 	if targets == nil {
@@ -155,6 +158,9 @@ func Build(ctx context.Context, s Spec) (*Built, error) {
 	}
 	if err := m.run(ctx, "build", targets...); err != nil {
 		return nil, err
+	}
+	if !stamped && s.Targets == nil {
+		m.leaveStamp(started)
 	}
 	b, err := s.built()
 	if err != nil {

@@ -25,9 +25,11 @@ defconfig:
 tinyconfig:
 	@printf 'CONFIG_64BIT=y\n' > $(O)/.config
 olddefconfig:
+	@echo >> $(O)/configured
 	@grep -w -F -f options $(O)/.config > $(O)/.config.new; mv $(O)/.config.new $(O)/.config
 %Image:
 	@mkdir -p $(O)/arch/x86/boot $(O)/arch/arm64/boot $(O)/include/config
+	@printf 'deps_config := \\\n\tlib/Kconfig \\\n\tKconfig \\\n\n\nx:\n' > $(O)/include/config/auto.conf.cmd
 	@echo 6.1.0 > $(O)/include/config/kernel.release
 	@sh ./compile
 	@: > $(O)/arch/x86/boot/bzImage; : > $(O)/arch/arm64/boot/Image; cp elf $(O)/vmlinux

@@ -128,3 +128,16 @@ func (t Tools) MakeArgs() []string {
 	}
 	return args
 }
+
+// Programs are the names of what a build may run, and Kconfig try, whether they are
+// installed or not.
+func (t Tools) Programs() []string {
+	names := []string{"make", "gcc", "ld", "as", "flex", "bison", "pahole", "rustc", "bindgen", "python3", "perl", t.CC, t.LD}
+	if t.LLVM {
+		return append(names, "llvm-ar", "llvm-nm", "llvm-objcopy", "llvm-strip", "llvm-readelf")
+	}
+	for _, n := range []string{"as", "ar", "nm", "objcopy", "strip", "readelf"} {
+		names = append(names, t.Cross+n)
+	}
+	return names
+}
