@@ -87,6 +87,7 @@ func exitCode(err error) int {
 	var unsupported *plan.UnsupportedError
 	var tree *trees.UnknownTreeError
 	var revision *trees.RevisionError
+	var branch *trees.NoBranchError
 	var git *gitError
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -96,7 +97,7 @@ func exitCode(err error) int {
 	case errors.Is(err, errKernel), errors.As(err, &nothing):
 		return exitKernel
 	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported),
-		errors.As(err, &tree), errors.As(err, &revision):
+		errors.As(err, &tree), errors.As(err, &revision), errors.As(err, &branch):
 		return exitUsage
 	case errors.Is(err, harness.ErrQEMU):
 		return exitHarness

@@ -78,6 +78,7 @@ func (a *app) listTrees(ctx context.Context, args []string, asJSON bool) error {
 	var list []listedTree
 	for _, t := range cat {
 		own := slices.DeleteFunc(slices.Clone(refs), func(r trees.Ref) bool { return r.Tree != t.Name })
+		t.URL = t.ShownURL()
 		list = append(list, listedTree{t, append([]trees.Ref{}, own...)})
 	}
 	switch {

@@ -33,6 +33,15 @@ func TestTrees(t *testing.T) {
 	if r := unwedge(t, "", "trees"); r.code != exitUsage || !strings.Contains(r.stderr, own) || !strings.Contains(r.stderr, "field ulr not found") {
 		t.Errorf("a broken file: %+v", r)
 	}
+	write(t, own, []byte("trees: [{name: ours, url: 'https://me:secret@git.example/linux', versions: v1.0}]"))
+	for _, args := range [][]string{{"trees", "ours"}, {"trees", "ours", "--json"}, {"trees", "--json"}} {
+		if r := unwedge(t, "", args...); r.code != 0 || strings.Contains(r.stdout, "secret") {
+			t.Errorf("%v: a password is shown, or the tree is not: %+v", args, r)
+		}
+	}
+	if r := unwedge(t, "", "trees", "fetch", "ours"); r.code != exitUsage || !strings.Contains(r.stderr, "no branch that is always taken: name a revision, such as v1.0") {
+		t.Errorf("no revision: %+v", r)
+	}
 	if err != nil {
 		t.Skip("git is not installed")
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -99,7 +98,14 @@ func Load(path string) (Catalogue, error) {
 		return nil, fmt.Errorf("read trees: %w", err)
 	}
 	defer f.Close()
-	c, err := Builtin().With(io.LimitReader(f, maxFile))
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("it has more than %d MiB", maxFile>>20)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read trees %s: %w", path, err)
+	}
+	c, err := Builtin().With(bytes.NewReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("read trees %s: %w", path, err)
 	}
@@ -119,13 +125,16 @@ type entry struct {
 	Reference *string `yaml:"reference"`
 }
 
+// treesFile is a whole file. Its type's name is in the errors for a reader.
+type treesFile struct {
+	Trees []entry `yaml:"trees"`
+}
+
 // With reads a file of trees and returns the catalogue with them: a tree of a
 // known name changes the fields that the file gives, any other is added. Fields
 // that are not known are errors.
 func (c Catalogue) With(r io.Reader) (Catalogue, error) {
-	var file struct {
-		Trees []entry `yaml:"trees"`
-	}
+	var file treesFile
 	dec := yaml.NewDecoder(r)
 	dec.KnownFields(true)
 	switch err := dec.Decode(&file); {
@@ -136,11 +145,17 @@ func (c Catalogue) With(r io.Reader) (Catalogue, error) {
 	case len(file.Trees) == 0:
 		return nil, errors.New("no trees in the file: it must hold a list named trees")
 	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the list named trees: a file holds one document")
+	}
 	out := slices.Clone(c)
 	seen := map[string]bool{}
 	for _, e := range file.Trees {
 		if !nameRE.MatchString(e.Name) {
 			return nil, fmt.Errorf("tree name %q: use lower-case letters, digits and dashes", e.Name)
+		}
+		if e.Name == reserved {
+			return nil, fmt.Errorf("tree name %q: that is a word of `unwedge trees`: take another", e.Name)
 		}
 		if seen[e.Name] {
 			return nil, fmt.Errorf("tree %s is there twice", e.Name)
@@ -175,6 +190,9 @@ func set[T any](to, from *T) {
 // nameRE: a tree's name is part of a ref's and of a command line.
 var nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,40}$`)
 
+// reserved cannot name a tree: `unwedge trees fetch` fetches.
+const reserved = "fetch"
+
 func (c Catalogue) check() error {
 	for _, t := range c {
 		if err := checkURL(t.URL); err != nil {
@@ -198,25 +216,6 @@ func (c Catalogue) check() error {
 		}
 	}
 	return nil
-}
-
-var scpRE = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^:\s]+$`)
-
-// transports are the ways to fetch that start no program of the URL's choice.
-var transports = []string{"https", "http", "git", "ssh", "file"}
-
-func checkURL(s string) error {
-	if s == "" {
-		return errors.New("it has no url")
-	}
-	u, err := url.Parse(s)
-	if err == nil && slices.Contains(transports, u.Scheme) && (u.Host != "" || u.Scheme == "file") && !strings.ContainsAny(s, " \t\n") {
-		return nil
-	}
-	if scpRE.MatchString(s) {
-		return nil
-	}
-	return fmt.Errorf("url %q: want %s://..., or user@host:path", s, strings.Join(transports, "://, "))
 }
 
 // Find returns the named tree, or an *UnknownTreeError.

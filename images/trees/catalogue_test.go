@@ -83,6 +83,10 @@ func TestCatalogueErrors(t *testing.T) {
 		"no url":            {"trees: [{name: a}]", "tree a: it has no url"},
 		"a program":         {"trees: [{name: a, url: 'ext::sh -c id'}]", "want https://"},
 		"an option":         {"trees: [{name: a, url: '--upload-pack=id'}]", "want https://"},
+		"a file's host":     {"trees: [{name: a, url: 'file://linux/tree'}]", "file:///path"},
+		"a command":         {"trees: [{name: fetch, url: https://x/y}]", "a word of `unwedge trees`"},
+		"two documents":     {"trees: [{name: a, url: https://x/y}]\n---\ntrees: [{name: b, url: https://x/y}]", "one document"},
+		"login in an error": {"trees: [{name: a, url: 'ftp://me:secret@x/y'}]", `url "ftp://me:***@x/y"`},
 		"no host":           {"trees: [{name: a, url: 'https:///x'}]", "want https://"},
 		"bad branch":        {"trees: [{name: a, url: https://x/y, branch: '--all'}]", `branch "--all"`},
 		"unknown base":      {"trees: [{name: a, url: https://x/y, base: b}]", `no kernel tree "b"`},
@@ -96,5 +100,39 @@ func TestCatalogueErrors(t *testing.T) {
 		if err == nil && c.check() == nil || err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want %q", name, err, tc.want)
 		}
+	}
+}
+
+// A file that is too long must not lose its last trees in silence.
+func TestLongFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trees.yaml")
+	text := "trees:\n- {name: a, url: https://x/y}\n" + strings.Repeat("# comment\n", maxFile/10+1) + "- {name: b, url: https://x/y}\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "more than 1 MiB") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestShownURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://git.example/linux.git":              "https://git.example/linux.git",
+		"https://me:secret@git.example/linux.git":    "https://***@git.example/linux.git",
+		"https://token@git.example/linux.git":        "https://***@git.example/linux.git",
+		"http://me:se@cret@git.example/linux.git":    "http://***@git.example/linux.git",
+		"ssh://git@git.example/linux.git":            "ssh://git@git.example/linux.git",
+		"ssh://git:secret@git.example:22/linux.git":  "ssh://git:***@git.example:22/linux.git",
+		"git@git.example:linux.git":                  "git@git.example:linux.git",
+		"https://git.launchpad.net/~team/a@b/+git/c": "https://git.launchpad.net/~team/a@b/+git/c",
+		"file:///home/me/linux@2":                    "file:///home/me/linux@2",
+	} {
+		if got := (Tree{URL: in}).ShownURL(); got != want {
+			t.Errorf("%s is shown as %s, want %s", in, got, want)
+		}
+	}
+	tree := Tree{URL: "https://me:secret@git.example/linux.git"}
+	if got := conceal(tree, "no 'https://me:secret@git.example/linux.git/', nor secret"); got != "no 'https://***@git.example/linux.git/', nor ***" {
+		t.Errorf("git said %q", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -38,12 +39,27 @@ func (e *FetchError) Unwrap() error { return e.Err }
 // RevisionError says that a tree has no such revision.
 type RevisionError struct {
 	Revision string
-	Trees    []string // where it was looked for
+	Trees    []string // where it was looked for; none where it cannot be one
 	Hint     string
 }
 
 func (e *RevisionError) Error() string {
+	if len(e.Trees) == 0 {
+		return fmt.Sprintf("revision %q: %s", e.Revision, e.Hint)
+	}
 	return fmt.Sprintf("revision %q is not in tree %s: %s", e.Revision, strings.Join(e.Trees, " nor in "), e.Hint)
+}
+
+// NoBranchError says that no revision was named of a tree that has no branch to
+// take then.
+type NoBranchError struct{ Tree Tree }
+
+func (e *NoBranchError) Error() string {
+	like := ""
+	if e.Tree.Versions != "" {
+		like = ", such as " + e.Tree.Versions
+	}
+	return fmt.Sprintf("tree %s has no branch that is always taken: name a revision%s", e.Tree.Name, like)
 }
 
 // revRE is what a revision may look like: the name of a branch, a tag or a
@@ -61,7 +77,7 @@ func checkRev(rev string) (name, steps string, err error) {
 		name, steps = rev[:i], rev[i:]
 	}
 	if !revRE.MatchString(name) || !stepsRE.MatchString(steps) || strings.Contains(name, "..") || strings.HasSuffix(name, ".lock") {
-		return "", "", &RevisionError{Revision: rev, Trees: []string{"any"}, Hint: "want a tag, a branch or a commit, such as v7.2, linux-6.12.y or v7.3-rc1~2"}
+		return "", "", &RevisionError{Revision: rev, Hint: "want a tag, a branch or a commit, such as v7.2, linux-6.12.y or v7.3-rc1~2"}
 	}
 	return name, steps, nil
 }
@@ -80,7 +96,7 @@ func (s *Store) Fetch(ctx context.Context, tree string, revs ...string) (*Fetche
 	}
 	if len(revs) == 0 {
 		if t.Branch == "" {
-			return nil, &RevisionError{Trees: []string{t.Name}, Hint: "the tree has no branch that is always taken: name one, such as " + t.Versions}
+			return nil, &NoBranchError{t}
 		}
 		revs = []string{t.Branch}
 	}
@@ -102,7 +118,7 @@ func (s *Store) Fetch(ctx context.Context, tree string, revs ...string) (*Fetche
 		}
 		f.out.Commits[rev] = hash
 	}
-	if t.Rebuilt {
+	if t.Rebuilt && f.moves {
 		f.out.note("the branches of tree %s are made anew from time to time: a commit found there may be gone later; its tags stay", t.Name)
 	}
 	return f.out, nil
@@ -119,6 +135,7 @@ type fetch struct {
 	store   *Store
 	remotes map[string]*remote // what servers were asked for, by tree
 	out     *Fetched
+	moves   bool // something was taken that no tag keeps
 }
 
 // revision finds a revision in a tree, or in those it is built on.
@@ -144,7 +161,7 @@ func (f *fetch) revision(ctx context.Context, t Tree, rev string) (string, error
 		}
 		missing.Trees = append(missing.Trees, at.Name)
 		if at.Base == "" {
-			missing.Hint = f.hint(t, name)
+			missing.Hint = f.hint(ctx, t, name)
 			return "", missing
 		}
 		if at, err = f.store.trees.Find(at.Base); err != nil {
@@ -166,10 +183,8 @@ func (f *fetch) inTree(ctx context.Context, t Tree, name string) (string, error)
 	}
 	r, err := f.remote(ctx, t)
 	if err != nil {
-		// An old state of a branch serves while the server is out of reach.
-		if hash, lerr := f.local(ctx, t, "heads/"+name); hash != "" && lerr == nil && ctx.Err() == nil {
-			f.out.note("branch %s of tree %s is as it was fetched last: %v", name, t.Name, err)
-			return hash, nil
+		if hash, lerr := f.offline(ctx, t, name, err); hash != "" || lerr != nil {
+			return hash, lerr
 		}
 		return "", err
 	}
@@ -186,6 +201,30 @@ func (f *fetch) inTree(ctx context.Context, t Tree, name string) (string, error)
 			return "", err
 		}
 		return f.present(ctx, name)
+	}
+	return "", nil
+}
+
+// offline finds what a name meant when a server that cannot be reached now, for
+// why, was: the state of a branch, or a tag of the trees that the tree is built on.
+func (f *fetch) offline(ctx context.Context, t Tree, name string, why error) (string, error) {
+	if ctx.Err() != nil {
+		return "", why
+	}
+	if hash, err := f.local(ctx, t, "heads/"+name); hash != "" || err != nil {
+		f.moves = true
+		f.out.note("branch %s of tree %s is as it was fetched last: %v", name, t.Name, why)
+		return hash, err
+	}
+	for at := t; at.Base != ""; {
+		var err error
+		if at, err = f.store.trees.Find(at.Base); err != nil {
+			return "", err
+		}
+		if hash, err := f.local(ctx, at, "tags/"+name); hash != "" || err != nil {
+			f.out.note("tag %s is that of tree %s, on which %s is built: %v", name, at.Name, t.Name, why)
+			return hash, err
+		}
 	}
 	return "", nil
 }
@@ -213,9 +252,18 @@ func (f *fetch) get(ctx context.Context, t Tree, r *remote, name, hash string) (
 	if strings.HasPrefix(name, "commits/") {
 		want = hash
 	}
+	f.moves = f.moves || !strings.HasPrefix(name, "tags/")
 	refs, err := f.store.Refs(ctx)
 	if err != nil {
 		return "", err
+	}
+	if err := f.makeWay(ctx, t, name, refs); err != nil {
+		return "", err
+	}
+	if got, err := f.local(ctx, t, name); err != nil {
+		return "", err
+	} else if got == "" {
+		refs = nil // it was, and its objects are gone
 	}
 	if i := slices.IndexFunc(refs, func(x Ref) bool { return x.Tree == t.Name && x.Name == name && x.Hash == r.commitOf(want, hash) }); i >= 0 {
 		return refs[i].Hash, nil // a branch that has not moved
@@ -235,10 +283,34 @@ func (f *fetch) get(ctx context.Context, t Tree, r *remote, name, hash string) (
 	return f.local(ctx, t, name)
 }
 
+// makeWay removes branches that were and that are in the place of one that is: git
+// keeps no branch for-next beside one for-next/core.
+func (f *fetch) makeWay(ctx context.Context, t Tree, name string, refs []Ref) error {
+	for _, r := range refs {
+		if r.Tree != t.Name || !strings.HasPrefix(r.Name, name+"/") && !strings.HasPrefix(name, r.Name+"/") {
+			continue
+		}
+		if _, err := git(ctx, command{dir: f.store.GitDir(), args: []string{"update-ref", "-d", refsBelow + t.Name + "/" + r.Name}}); err != nil {
+			return fmt.Errorf("forget branch %s of tree %s: %w", r.Name, t.Name, err)
+		}
+	}
+	return nil
+}
+
 // pull runs one git fetch.
-func (f *fetch) pull(ctx context.Context, t Tree, label, want, name string) error {
+func (f *fetch) pull(ctx context.Context, t Tree, label, want, name string) (err error) {
+	before := f.store.partial()
+	defer func() {
+		if err != nil { // a full disk has no room for half a pack
+			for _, path := range f.store.partial() {
+				if !slices.Contains(before, path) {
+					_ = os.Remove(path) // the next fetch tries again
+				}
+			}
+		}
+	}()
 	task := progress.From(ctx).Task(fmt.Sprintf("fetch %s of tree %s", label, t.Name), 0)
-	_, err := git(ctx, command{dir: f.store.GitDir(), progress: &meter{task: task}, args: []string{
+	_, err = git(ctx, command{dir: f.store.GitDir(), silence: f.store.silence, progress: &meter{task: task}, args: []string{
 		"-c", "fetch.writeCommitGraph=true", "fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
 		t.Name, "+" + want + ":" + refsBelow + t.Name + "/" + name,
 	}})
@@ -277,17 +349,18 @@ func (f *fetch) failed(ctx context.Context, t Tree, err error) error {
 	if !errors.As(err, &g) {
 		return fmt.Errorf("fetch tree %s: %w", t.Name, err)
 	}
-	return &FetchError{Tree: t.Name, URL: t.URL, Reason: g.Error(), Next: nextStep(t, g.Error()), Err: err}
+	return &FetchError{Tree: t.Name, URL: t.ShownURL(), Reason: conceal(t, g.Error()), Next: f.store.nextStep(t, g.Error()), Err: err}
 }
 
-// local returns the commit of something fetched before, "" where it was not.
+// local returns the commit of something fetched before, "" where it was not, or is
+// no longer here: it may have been a local clone's.
 func (f *fetch) local(ctx context.Context, t Tree, name string) (string, error) {
 	refs, err := f.store.Refs(ctx)
 	if err != nil {
 		return "", err
 	}
 	if i := slices.IndexFunc(refs, func(r Ref) bool { return r.Tree == t.Name && r.Name == name }); i >= 0 {
-		return refs[i].Hash, nil
+		return f.present(ctx, refs[i].Hash)
 	}
 	return "", nil
 }
@@ -305,7 +378,7 @@ func (f *fetch) walk(ctx context.Context, rev, hash, steps string) (string, erro
 	}
 	got, err := f.ask(ctx, hash+steps+"^{commit}")
 	if err == nil && got == "" {
-		err = &RevisionError{Revision: rev, Trees: []string{"the store"}, Hint: "the history does not go back that far"}
+		err = &RevisionError{Revision: rev, Hint: "the history does not go back that far"}
 	}
 	return got, err
 }

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,30 +22,42 @@ type command struct {
 	dir      string
 	objects  string    // reads this object directory instead of the repository's own
 	progress io.Writer // receives what git says besides
-	args     []string
+	// silence, where not 0, is for how long git may say nothing: it waits for a
+	// server then.
+	silence time.Duration
+	args    []string
 }
 
 // always holds for every run: nothing in the background, no hook, no question
-// asked, and a connection that has gone dead ends after a minute.
+// asked, and over http a connection that has gone dead ends. A server that counts
+// objects sends some bytes only, for minutes.
 var always = []string{
 	"--no-pager", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.askPass=",
-	"-c", "fetch.prune=false", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60",
+	"-c", "fetch.prune=false", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=240",
 }
 
-// git runs git and returns what it printed. The error is a *gitError.
+// git runs git and returns what it printed. The error is a *gitError, or says why
+// the context ended. git ends with this program.
 func git(ctx context.Context, c command) (string, error) {
+	hung := &gitError{verb: c.args[0], said: fmt.Sprintf("the server has said nothing for %s: it hangs, or the network does", c.silence), err: context.DeadlineExceeded}
+	ctx, heard, stop := listen(ctx, c.silence, hung)
+	defer stop()
 	cmd := exec.CommandContext(ctx, "git", append(append([]string{"-C", c.dir}, always...), c.args...)...)
 	cmd.Env = environment(c.objects)
 	// A session of its own: ssh finds no terminal to ask on, and git's helpers
 	// end with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &capped{b: &out}, &limited{b: &said}
+	cmd.Stdout, cmd.Stderr = &capped{b: &out}, io.MultiWriter(&limited{b: &said}, heard)
 	if c.progress != nil {
 		cmd.Stderr = io.MultiWriter(cmd.Stderr, c.progress)
 	}
+	// Pdeathsig is sent when the thread that started the child ends (prctl(2)), so
+	// this goroutine keeps its thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	switch {
 	case err == nil:
@@ -56,8 +70,31 @@ func git(ctx context.Context, c command) (string, error) {
 	return "", &gitError{verb: c.args[0], said: complaint(said.String()), err: err}
 }
 
+// listen ends a context with hung as its cause when nothing is written to heard
+// for that long; never where silence is 0.
+func listen(ctx context.Context, silence time.Duration, hung error) (_ context.Context, heard io.Writer, stop func()) {
+	if silence == 0 {
+		return ctx, io.Discard, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(silence, func() { cancel(hung) })
+	return ctx, ear{timer, silence}, func() { timer.Stop(); cancel(nil) }
+}
+
+// ear starts its timer anew at each word.
+type ear struct {
+	timer   *time.Timer
+	silence time.Duration
+}
+
+func (e ear) Write(p []byte) (int, error) {
+	e.timer.Reset(e.silence)
+	return len(p), nil
+}
+
 // environment is the process's own without what points git elsewhere or lets it
-// ask. The user's configuration holds: it may name a proxy or a mirror.
+// ask. The configuration of the user and of the host holds: it may name a proxy or a
+// mirror.
 func environment(objects string) []string {
 	var out []string
 	for _, v := range os.Environ() {
@@ -70,7 +107,7 @@ func environment(objects string) []string {
 			out = append(out, v)
 		}
 	}
-	out = append(out, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL="+strings.Join(transports, ":"))
+	out = append(out, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL="+strings.Join(transports, ":"))
 	if objects != "" {
 		out = append(out, "GIT_OBJECT_DIRECTORY="+objects)
 	}
@@ -93,25 +130,44 @@ func (e *gitError) Error() string {
 
 func (e *gitError) Unwrap() error { return e.err }
 
-// complaint picks git's last "fatal:" or "error:" line, and what the server
-// said.
+// besides are lines that say what followed from a failure, or that are no failure.
+var besides = []string{
+	"Could not read from remote", "fetch-pack: ", "index-pack failed", "early EOF", "some local refs could not be updated",
+	"does not point to a valid object", "object directory ",
+}
+
+// complaint picks git's first line that says what failed, and what the server said.
 func complaint(text string) string {
-	var last, remote string
+	var first, other, remote string
 	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
 		for _, prefix := range []string{"fatal: ", "error: ", "ssh: "} {
-			if rest, ok := strings.CutPrefix(line, prefix); ok && !strings.HasPrefix(rest, "Could not read from remote") {
-				last = strings.TrimSpace(accessRE.ReplaceAllString(rest, ""))
+			if rest, ok := strings.CutPrefix(line, prefix); ok {
+				rest = strings.TrimSpace(accessRE.ReplaceAllString(rest, ""))
+				if slices.ContainsFunc(besides, func(s string) bool { return strings.HasPrefix(rest, s) || strings.Contains(rest, " "+s) }) {
+					other = rest
+				} else if first == "" {
+					first = rest
+				}
 			}
+		}
+		if loginLineRE.MatchString(line) && first == "" {
+			first = strings.TrimSpace(line)
 		}
 		if rest, ok := strings.CutPrefix(line, "remote: "); ok && !strings.Contains(rest, "objects") && !strings.HasPrefix(rest, "Total ") {
 			remote = strings.TrimSpace(rest)
 		}
 	}
-	if remote != "" && last != "" && !strings.Contains(last, remote) {
-		last += " (" + remote + ")"
+	if first == "" {
+		first = other
 	}
-	return clean(last)
+	if remote != "" && first != "" && !strings.Contains(first, remote) {
+		first += " (" + remote + ")"
+	}
+	return clean(first)
 }
+
+// loginLineRE is what ssh says without a name before it.
+var loginLineRE = regexp.MustCompile(`^(\S+: Permission denied \(|Host key verification failed)`)
 
 // accessRE is what git says before the reason, with a URL that the reader has
 // been told.

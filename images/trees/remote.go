@@ -32,7 +32,7 @@ func (f *fetch) remote(ctx context.Context, t Tree) (*remote, error) {
 		return r, nil
 	}
 	task := progress.From(ctx).Task("look at tree "+t.Name, 0)
-	out, err := git(ctx, command{dir: f.store.GitDir(), args: []string{"ls-remote", "--quiet", "--heads", "--tags", t.Name}})
+	out, err := git(ctx, command{dir: f.store.GitDir(), silence: f.store.silence, args: []string{"ls-remote", "--quiet", "--heads", "--tags", t.Name}})
 	task.Done(err)
 	if err := f.failed(ctx, t, err); err != nil {
 		return nil, err
@@ -48,6 +48,10 @@ func (f *fetch) remote(ctx context.Context, t Tree) (*remote, error) {
 		} else {
 			r.refs[ref] = hash
 		}
+	}
+	if len(r.refs) == 0 { // a page that asks for a login looks like that
+		return nil, &FetchError{Tree: t.Name, URL: t.ShownURL(), Reason: "it shows no branch and no tag",
+			Next: fmt.Sprintf("is that the url of a git repository? give tree %s another one in %s", t.Name, userFile())}
 	}
 	f.remotes[t.Name] = r
 	return r, nil
@@ -106,26 +110,31 @@ func compareReleases(a, b string) int {
 	return cmp.Or(cmp.Compare(a1, b1), cmp.Compare(a2, b2))
 }
 
-// nextStep says what a user can do about what git said.
-func nextStep(t Tree, said string) string {
-	file := userFileName
+// userFile is UserFile for a reader.
+func userFile() string {
 	if path, err := UserFile(); err == nil {
-		file = path
+		return path
 	}
+	return userFileName
+}
+
+// nextStep says what a user can do about what git said.
+func (s *Store) nextStep(t Tree, said string) string {
+	file := userFile()
 	has := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(said), strings.ToLower(w)) })
 	}
 	switch {
-	case has("Could not resolve", "unable to connect", "Connection refused", "timed out", "unreachable", "Failed to connect", "unable to look up", "transfer closed", "early EOF", "hung up", "Connection reset", "Operation too slow"):
-		return fmt.Sprintf("check the network and git's http.proxy and try again, what has come is kept; or give tree %s another url, or a local clone as its reference, in %s", t.Name, file)
-	case has("No space left", "disk full", "unable to write", "write error"):
+	case has("No space left", "Out of diskspace", "disk full", "Disk quota exceeded"):
 		return "free some space in the cache, or set UNWEDGE_CACHE to a bigger disk, and try again"
-	case has("could not read Username", "Authentication failed", "Permission denied", "403", "terminal prompts disabled"):
+	case has("Could not resolve", "said nothing for", "unable to connect", "Connection refused", "timed out", "unreachable", "Failed to connect", "unable to look up", "transfer closed", "early EOF", "hung up", "Connection reset", "Operation too slow"):
+		return fmt.Sprintf("check the network and git's http.proxy and try again, what has come is kept; or give tree %s another url, or a local clone as its reference, in %s", t.Name, file)
+	case has("could not read Username", "Authentication failed", "Permission denied", "error: 403", "terminal prompts disabled", "Host key verification failed"):
 		return fmt.Sprintf("the server wants a login: set up a credential helper or key for git, or give tree %s another url in %s", t.Name, file)
-	case has("not found", "does not exist", "does not appear to be a git repository", "404"):
+	case has("not found", "does not exist", "does not appear to be a git repository", "is this a git repository", "error: 404"):
 		return fmt.Sprintf("has the tree moved? give tree %s its new url in %s", t.Name, file)
 	default:
-		return fmt.Sprintf("try again, what has come is kept; `git ls-remote %s` shows whether git can reach it", t.URL)
+		return fmt.Sprintf("try again, what has come is kept; `git -C %s ls-remote %s` shows whether git can reach it", s.GitDir(), t.Name)
 	}
 }
 
@@ -135,8 +144,12 @@ func notOffered(said string) bool {
 }
 
 // hint helps with a name that is nowhere: what is called alike.
-func (f *fetch) hint(t Tree, name string) string {
+func (f *fetch) hint(ctx context.Context, t Tree, name string) string {
 	if shortRE.MatchString(name) {
+		same, err := git(ctx, command{dir: f.store.probe(), objects: f.store.objects(), args: []string{"rev-parse", "--disambiguate=" + name}})
+		if n := strings.Count(same, "\n"); err == nil && n > 1 {
+			return fmt.Sprintf("%d hashes begin like that: give more of it", n)
+		}
 		return "the beginning of a commit's hash only finds what was fetched: give the whole hash"
 	}
 	var near []string

@@ -27,8 +27,9 @@ import (
 //
 // A Store is safe for several goroutines and processes: one fetches at a time.
 type Store struct {
-	dir   string
-	trees Catalogue
+	dir     string
+	trees   Catalogue
+	silence time.Duration // a server that says nothing for that long is given up
 }
 
 // Default opens the store in unwedge's cache, for the trees of a catalogue.
@@ -49,7 +50,7 @@ func Open(dir string, c Catalogue) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open tree store: %w", err)
 	}
-	return &Store{dir: dir, trees: c}, nil
+	return &Store{dir: dir, trees: c, silence: 5 * time.Minute}, nil
 }
 
 // GitDir is the bare repository.
@@ -72,6 +73,9 @@ func (s *Store) prepare(ctx context.Context, t Tree) error {
 			return fmt.Errorf("make tree store: %w", err)
 		}
 	}
+	if err := s.sweep(); err != nil {
+		return err
+	}
 	remote := "remote." + t.Name + "."
 	for _, kv := range [][2]string{
 		{remote + "url", t.URL}, {remote + "promisor", "true"}, {remote + "partialclonefilter", "blob:none"}, {remote + "tagOpt", "--no-tags"},
@@ -84,10 +88,7 @@ func (s *Store) prepare(ctx context.Context, t Tree) error {
 			return fmt.Errorf("prepare tree %s: %w", t.Name, err)
 		}
 	}
-	if err := s.refer(ctx, t); err != nil {
-		return err
-	}
-	return s.sweep()
+	return s.refer(ctx, t)
 }
 
 // create makes a bare repository in one step: an interrupted one is not taken
@@ -101,53 +102,57 @@ func (s *Store) create(ctx context.Context, dir string) error {
 	if _, err := git(ctx, command{dir: tmp, args: []string{"init", "--quiet", "--bare", "--template=", "--initial-branch=none", "git"}}); err != nil {
 		return err
 	}
+	if err := os.Chmod(filepath.Join(tmp, "git", "config"), 0o600); err != nil { // a URL may hold a login
+		return err
+	}
 	return os.Rename(filepath.Join(tmp, "git"), dir)
 }
 
-// refer lets the store read the objects of a local clone.
+// refer lets the store read the objects of a local clone, and forgets clones that
+// are gone.
 func (s *Store) refer(ctx context.Context, t Tree) error {
-	if t.Reference == "" {
-		return nil
+	objects := ""
+	if t.Reference != "" {
+		out, err := git(ctx, command{dir: t.Reference, args: []string{"rev-parse", "--is-shallow-repository", "--path-format=absolute", "--git-path", "objects"}})
+		if err != nil {
+			return fmt.Errorf("tree %s: reference %s: %w", t.Name, t.Reference, err)
+		}
+		shallow, path, _ := strings.Cut(strings.TrimSpace(out), "\n")
+		if shallow == "true" {
+			return fmt.Errorf("tree %s: reference %s is a shallow clone, which lacks history: run `git fetch --unshallow` there, or leave it out", t.Name, t.Reference)
+		}
+		objects = path
 	}
-	out, err := git(ctx, command{dir: t.Reference, args: []string{"rev-parse", "--path-format=absolute", "--git-path", "objects"}})
-	if err != nil {
-		return fmt.Errorf("tree %s: reference %s: %w", t.Name, t.Reference, err)
-	}
-	objects := strings.TrimSpace(out)
 	path := filepath.Join(s.objects(), "info", "alternates")
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("tree %s: reference: %w", t.Name, err)
 	}
-	if slices.Contains(strings.Split(string(old), "\n"), objects) {
+	var keep []string
+	for dir := range strings.Lines(string(old)) {
+		if st, err := os.Stat(strings.TrimSpace(dir)); err == nil && st.IsDir() {
+			keep = append(keep, strings.TrimSpace(dir))
+		}
+	}
+	if objects != "" && !slices.Contains(keep, objects) {
+		keep = append(keep, objects)
+	}
+	text := ""
+	for _, dir := range keep {
+		text += dir + "\n"
+	}
+	if text == string(old) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("tree %s: reference: %w", t.Name, err)
 	}
-	if err := os.WriteFile(path, append(old, objects+"\n"...), 0o644); err != nil {
+	tmp := path + ".new" // the caller holds the store's lock
+	if err := os.WriteFile(tmp, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("tree %s: reference: %w", t.Name, err)
 	}
-	return nil
-}
-
-// sweep removes what killed fetches have left.
-func (s *Store) sweep() error {
-	left, err := filepath.Glob(filepath.Join(s.objects(), "pack", "tmp_*"))
-	if err != nil {
-		return err
-	}
-	news, err := filepath.Glob(filepath.Join(s.dir, "new-*"))
-	if err != nil {
-		return err
-	}
-	for _, path := range append(left, news...) {
-		// A checkout elsewhere may be fetching files at this moment.
-		if st, err := os.Stat(path); err == nil && time.Since(st.ModTime()) > 24*time.Hour {
-			if err := os.RemoveAll(path); err != nil {
-				return fmt.Errorf("clean tree store: %w", err)
-			}
-		}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("tree %s: reference: %w", t.Name, err)
 	}
 	return nil
 }
