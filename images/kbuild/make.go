@@ -179,8 +179,14 @@ func step(group int, yield, over <-chan struct{}) {
 	}
 }
 
-// runGroup runs a command in a process group of its own, which is killed as a whole
-// when the context ends, or the program that started it.
+// grace is how long a build that is to end may take to remove what it has written
+// half; then it is killed.
+const grace = 30 * time.Second
+
+// runGroup runs a command in a process group of its own, which ends as a whole when
+// the context does, or the program that started it. make and the compilers are asked
+// to end: they take half-written files away, which the next build would take for
+// whole ones, as they are newer than their source.
 func runGroup(ctx context.Context, cmd *exec.Cmd, yield <-chan struct{}) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
@@ -200,13 +206,22 @@ func runGroup(ctx context.Context, cmd *exec.Cmd, yield <-chan struct{}) error {
 		go step(cmd.Process.Pid, yield, over)
 	}
 	stop := context.AfterFunc(ctx, func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // gone already is as good
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // gone already is as good
+		select {
+		case <-over:
+		case <-time.After(grace):
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
 	})
 	defer stop()
-	if err := cmd.Wait(); !errors.Is(err, exec.ErrWaitDelay) { // a daemon of ccache's may keep the output open
-		return err
+	err := cmd.Wait()
+	if ctx.Err() != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what did not end with make
 	}
-	return nil
+	if errors.Is(err, exec.ErrWaitDelay) { // a daemon of ccache's may keep the output open
+		return nil
+	}
+	return err
 }
 
 // environ is what make runs in.

@@ -20,6 +20,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect/search"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kbuild"
+	"github.com/unwedge/unwedge/images/progress"
 )
 
 // The folders below Source.Dir.
@@ -79,11 +80,18 @@ func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, hurry <-chan s
 	if !ok {
 		return bisect.Kernel{}, fmt.Errorf("build %s: it is not in the range", c.Name)
 	}
+	ctx = progress.With(ctx, of{progress.From(ctx), commit, hurry != nil})
+	output := filepath.Join(s.Dir, buildDir)
+	// A build that outlived its unwedge would compile what is checked out now, and
+	// leave objects that are newer than their source and not of it.
+	if err := kbuild.Settle(ctx, output); err != nil {
+		return bisect.Kernel{}, err
+	}
 	if err := s.checkOut(ctx, commit); err != nil {
 		return bisect.Kernel{}, err
 	}
 	spec := s.Spec
-	spec.Source, spec.Output = s.tree.Dir(), filepath.Join(s.Dir, buildDir)
+	spec.Source, spec.Output = s.tree.Dir(), output
 	spec.Yield = hurry
 	if err := s.check(ctx, spec); err != nil {
 		return bisect.Kernel{}, err
@@ -108,6 +116,22 @@ func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, hurry <-chan s
 	k, err := s.keep(ctx, commit, built)
 	k.Took = built.Elapsed
 	return k, err
+}
+
+// of names the commit in what its build reports.
+type of struct {
+	progress.Reporter
+	commit history.Commit
+	ahead  bool
+}
+
+// Task implements progress.Reporter.
+func (o of) Task(name string, total int64) progress.Task {
+	when := ""
+	if o.ahead {
+		when = ", ahead"
+	}
+	return o.Reporter.Task(o.commit.Short()+when+": "+name, total)
 }
 
 // check finds out once, before the first build, whether this host can build such
@@ -165,14 +189,13 @@ func (s *Source) keep(ctx context.Context, c history.Commit, b *kbuild.Built) (b
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return bisect.Kernel{}, fmt.Errorf("keep kernel: %w", err)
 	}
-	k := bisect.Kernel{Arg: filepath.Join(dir, filepath.Base(b.Image)), Image: b.BuildID}
+	k := bisect.Kernel{Arg: filepath.Join(dir, filepath.Base(b.Image))}
 	sum, err := copyFile(b.Image, k.Arg)
 	if err != nil {
 		return bisect.Kernel{}, fmt.Errorf("keep kernel: %w", err)
 	}
-	if k.Image == "" {
-		k.Image = "sha256:" + sum
-	}
+	// Not vmlinux's build ID: what unpacks it, and runs before it, is not in that.
+	k.Image = "sha256:" + sum
 	if b.Modules == "" {
 		return k, nil
 	}
