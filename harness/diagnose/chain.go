@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/unwedge/unwedge/harness/dump"
@@ -14,10 +15,14 @@ type chain struct {
 	tasks []*dump.Task
 	waits []wait
 	notes []string
-	// cycle says that the chain came back to a task in it: a deadlock.
-	cycle bool
+	// ring is how many tasks at its end wait for each other, because the chain
+	// came back to the first of them: a deadlock; 0 for none.
+	ring int
 	// fromInit says that it starts at PID 1.
 	fromInit bool
+	// assumed says that some link of it is a guess by descent: nothing but that
+	// one is the other's child, and blocked, shows that it is waited for.
+	assumed bool
 	// torn says that the tasks are known to be incomplete.
 	torn bool
 }
@@ -44,7 +49,7 @@ func follow(s *taskSet, d *dump.Dump) *chain {
 	seen := map[int]bool{}
 	for t != nil && len(c.tasks) < maxLinks {
 		if seen[t.PID] {
-			c.cycle = true
+			c.ring = len(c.tasks) - slices.IndexFunc(c.tasks, func(o *dump.Task) bool { return o.PID == t.PID })
 			break
 		}
 		seen[t.PID] = true
@@ -53,13 +58,45 @@ func follow(s *taskSet, d *dump.Dump) *chain {
 			w = classify(t)
 		}
 		c.tasks, c.waits = append(c.tasks, t), append(c.waits, w)
-		next, note := s.next(t, w, d)
-		if note != "" {
-			c.notes = append(c.notes, note)
+		if len(t.Frames) > 0 && !slices.ContainsFunc(t.Frames, func(f dump.Frame) bool { return f.Reliable }) {
+			c.notes = append(c.notes, "the stack of "+t.String()+" has no frame that is sure")
 		}
-		t = next
+		next := s.next(t, w, d)
+		if next.note != "" {
+			c.notes = append(c.notes, next.note)
+		}
+		c.assumed = c.assumed || next.to != nil && next.assumed
+		t = next.to
+	}
+	if rival := s.rival(c); rival != nil {
+		c.notes = append(c.notes, rival.String()+" is blocked as well, in "+orUnknown(s.waits[rival].fn)+": which of them the boot waits for is not known")
 	}
 	return c
+}
+
+// rival is a task of user space that is blocked elsewhere, where the chain came to
+// its end by a guess; nil for none. Who waits in the same function waits for the
+// same, as likely as not.
+func (s *taskSet) rival(c *chain) *dump.Task {
+	end, w := c.end()
+	if !c.assumed || end == nil {
+		return nil
+	}
+	for _, t := range s.all {
+		o := s.waits[t]
+		if t.KernelThread || t.PID == 0 || o.hard < 60 || o.fn == w.fn || slices.Contains(c.tasks, t) || isThread(t, s.process(end)) {
+			continue
+		}
+		return t
+	}
+	return nil
+}
+
+// step is how a chain goes on.
+type step struct {
+	to      *dump.Task // nil: it ends
+	note    string     // where it had to choose
+	assumed bool       // see chain
 }
 
 // hardest is the task of a dump without PID 1 (sysrq-w, hung tasks, torn) that

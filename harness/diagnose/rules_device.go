@@ -21,15 +21,9 @@ func rootDevice(f *facts) *Diagnosis {
 		out.Evidence = append([]Evidence{f.eventEvidence("the kernel waits", e)}, out.Evidence...)
 		return out
 	}
-	dev, ev := f.missingDevice()
-	if len(ev) == 0 {
+	dev, ev, conf := f.missingDevice()
+	if len(ev) == 0 || f.blockedElsewhere() {
 		return nil
-	}
-	conf := Likely
-	for _, k := range []dump.EventKind{dump.EventDracutTimeout, dump.EventTimedOut, dump.EventNoDevice, dump.EventEmergency} {
-		if f.hasEvent(k) {
-			conf = Certain
-		}
 	}
 	out := &Diagnosis{Kind: KindHang, Cause: CauseRootDevice, Where: WhereInitramfs, Confidence: conf, Evidence: ev}
 	if b.Stage.Rank() >= dump.StageSystem.Rank() {
@@ -65,19 +59,53 @@ func (f *facts) rootPath() string {
 	return r
 }
 
-// missingDevice finds what user space says of a device that is not there.
-func (f *facts) missingDevice() (dev string, ev []Evidence) {
+// isRoot says that a device is the one that root= names.
+func (f *facts) isRoot(dev string) bool { return dev != "" && dev == f.rootPath() }
+
+// lasts says that the boot came no further since an event: what was printed
+// before that did not hold it up.
+func (f *facts) lasts(e dump.Event) bool { return e.Offset >= f.d.Boot.StageOffset && f.latestJob(e) }
+
+// blockedElsewhere says that the boot is known to wait for something that is no
+// device: a lock, a FIFO, the kernel.
+func (f *facts) blockedElsewhere() bool {
+	if f.end == nil || !f.chain.fromInit || f.chain.assumed {
+		return false
+	}
+	switch f.wait.mech {
+	case onFileLock, onFifo, onFuse, onNetFS, onStop, onVfork, onTTYWrite:
+		return true
+	}
+	return f.end.State == "D" && f.wait.hard >= 80
+}
+
+// missingDevice finds what user space says of a device that is not there, as far
+// as it is what holds the boot up: many a program misses some device, and goes on.
+func (f *facts) missingDevice() (dev string, ev []Evidence, conf Confidence) {
 	b := &f.d.Boot
-	for _, e := range b.All(dump.EventNoDevice) {
-		dev = e.Subject
-		ev = append(ev, f.eventEvidence("the device is not there", e))
+	conf = Likely
+	timeout, gaveUp := b.Event(dump.EventDracutTimeout)
+	gaveUp = gaveUp && f.lasts(timeout)
+	if e, ok := b.Event(dump.EventEmergency); ok && f.lasts(e) {
+		gaveUp = true
 	}
-	for _, e := range b.All(dump.EventTimedOut) {
-		dev = strings.TrimPrefix(e.Subject, "device ")
-		ev = append(ev, f.eventEvidence("systemd gave up waiting for the device", e))
+	for _, k := range []dump.EventKind{dump.EventNoDevice, dump.EventTimedOut} {
+		what := "the device is not there"
+		if k == dump.EventTimedOut {
+			what = "systemd gave up waiting for the device"
+		}
+		for _, e := range b.All(k) {
+			name := strings.TrimPrefix(e.Subject, "device ")
+			if !gaveUp && (!f.lasts(e) || !f.isRoot(name) && !strings.Contains(e.Text, "ALERT!")) {
+				continue
+			}
+			dev, conf = name, Certain
+			ev = append(ev, f.eventEvidence(what, e))
+		}
 	}
-	if e, ok := b.Event(dump.EventDracutTimeout); ok {
-		ev = append(ev, f.eventEvidence("the initramfs gave up waiting", e))
+	if timeout.Count > 0 && f.lasts(timeout) {
+		conf = Certain
+		ev = append(ev, f.eventEvidence("the initramfs gave up waiting", timeout))
 	}
 	for _, e := range b.All(dump.EventStartJob) {
 		if n, ok := deviceJob(e.Subject); ok && (f.latestJob(e) || len(ev) > 0) {
@@ -85,13 +113,14 @@ func (f *facts) missingDevice() (dev string, ev []Evidence) {
 			ev = append(ev, f.eventEvidence("systemd waits for the device"+times(e), e))
 		}
 	}
-	return dev, ev
+	return dev, ev, conf
 }
 
-// latestJob says whether a start job is among the last things printed.
+// latestJob says whether an event, such as a start job, is among the last things
+// printed: no target was reached after it but those of a boot that has failed.
 func (f *facts) latestJob(e dump.Event) bool {
 	for _, o := range f.d.Boot.All(dump.EventTarget) {
-		if o.Offset > e.Offset {
+		if o.Offset > e.Offset && !strings.Contains(o.Subject, "mergency") && !strings.Contains(o.Subject, "escue") {
 			return false
 		}
 	}

@@ -15,6 +15,8 @@ const (
 
 const entropyRemedy = "give the guest an entropy source: add a virtio-rng device (-device virtio-rng-pci) and put virtio_rng into the initramfs, or boot with random.trust_cpu=on / random.trust_bootloader=on"
 
+const neverSeeded = ": the kernel's random number generator was never seeded"
+
 // entropy: the boot waits for the random number generator to be seeded. It
 // rests on the stack of the task at the end of the wait chain and on nothing
 // else: a warning about uninitialised reads is no hang.
@@ -41,7 +43,13 @@ func entropy(f *facts) *Diagnosis {
 	} else if out.Syscall == "" {
 		syscall = call
 	}
-	out.Summary = f.who() + verb + syscall + " → " + out.Function + ": the kernel's random number generator was never seeded"
+	out.Summary = f.who() + verb + syscall + " → " + out.Function + neverSeeded
+	if !f.end.Has("wait_for_random_bytes", "try_to_generate_entropy") { // drivers/char/random.c before 5.6
+		out.Summary = strings.TrimSuffix(out.Summary, neverSeeded) + ": /dev/random has too little entropy to give, of which it keeps an account of its own on this kernel"
+	}
+	if f.end.State == "R" { // the kernel gathers what it needs, and may come to an end
+		out.Confidence = Likely
+	}
 	out.Remedy = entropyRemedy
 	out.References = entropyReferences(f.d.Boot.Release())
 	f.entropySources(out)

@@ -363,8 +363,8 @@ func orUnknown(s string) string {
 // pid1Crashed: systemd caught its own crash and stays there.
 func pid1Crashed(f *facts) *Diagnosis {
 	e, ok := f.d.Boot.Event(dump.EventFreezing)
-	if !ok {
-		return nil
+	if t := f.tasks.byPID[1]; !ok || t != nil && f.tasks.waits[t].mech == onPoll {
+		return nil // one that waits for events is not frozen
 	}
 	return &Diagnosis{
 		Kind: KindHalted, Cause: CauseSystemdFreezes, Where: WhereUserspace, Confidence: Certain,

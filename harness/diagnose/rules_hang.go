@@ -16,6 +16,8 @@ func stateWord(t *dump.Task) string {
 		return "runs"
 	case "T", "t":
 		return "is stopped"
+	case "?", "":
+		return "is nowhere to be seen"
 	}
 	return "sleeps"
 }
@@ -37,19 +39,22 @@ func (f *facts) where() string {
 
 // deadlock: the chain of owners comes back to where it was.
 func deadlock(f *facts) *Diagnosis {
-	if !f.chain.cycle || f.end == nil || !isLockWait(f.wait.mech) {
+	if f.chain.ring == 0 || f.end == nil || !isLockWait(f.wait.mech) {
 		return nil
 	}
 	out := f.hang(CauseDeadlock, WhereKernel, Certain)
-	names := make([]string, 0, len(f.chain.tasks))
-	funcs := make([]string, 0, len(f.chain.tasks))
-	for i, t := range f.chain.tasks {
-		if isLockWait(f.chain.waits[i].mech) {
-			names = append(names, t.String())
-			funcs = append(funcs, f.chain.waits[i].fn)
-			if t != f.end && i > 0 {
-				out.Evidence = append(out.Evidence, f.taskEvidence(t))
-			}
+	var names, funcs []string
+	first := len(f.chain.tasks) - f.chain.ring
+	for i, t := range f.chain.tasks[first:] {
+		w := f.chain.waits[first+i]
+		names = append(names, t.String())
+		if isLockWait(w.mech) {
+			funcs = append(funcs, w.fn)
+		} else {
+			out.Confidence = asConfidence(!f.chain.assumed)
+		}
+		if t != f.end && first+i > 0 {
+			out.Evidence = append(out.Evidence, f.taskEvidence(t))
 		}
 	}
 	out.Title = "hang: deadlock: " + strings.Join(funcs, ", ")

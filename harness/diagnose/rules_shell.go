@@ -17,6 +17,11 @@ func shellInstead(f *facts) *Diagnosis {
 	if len(failed) == 0 || f.end == nil || f.end.PID != 1 || !slices.Contains(shells, f.end.Comm) {
 		return nil
 	}
+	switch f.wait.mech {
+	case onTTY, onPoll: // bash waits with select
+	default:
+		return nil // it does something else
+	}
 	where := WhereInitramfs
 	if f.d.Boot.Stage.Rank() >= dump.StageSwitchRoot.Rank() {
 		where = WhereUserspace

@@ -10,7 +10,7 @@ import (
 // emergency: user space gave up and waits for a person.
 func emergency(f *facts) *Diagnosis {
 	e, ok := f.d.Boot.Event(dump.EventEmergency)
-	if !ok {
+	if !ok || !f.lasts(e) { // somebody has left the shell, and the boot went on
 		return nil
 	}
 	out := &Diagnosis{
@@ -81,7 +81,7 @@ func userWait(f *facts) *Diagnosis {
 		out.Evidence = append(out.Evidence, f.eventEvidence("systemd's start job"+times(job), job))
 	}
 	if w.mech == onFileLock && f.end.State != "D" {
-		out.Confidence = Certain
+		out.Confidence = asConfidence(!f.chain.assumed)
 		f.lockHolders(out)
 	}
 	return out

@@ -81,6 +81,9 @@ func (s *taskSet) parent(t *dump.Task) int {
 	if t.PPID == 0 && t.PID > 2 {
 		return 1
 	}
+	if p := s.byPID[t.PPID]; p != nil && p.TGID != 0 {
+		return p.TGID // the parent may be any thread of the process
+	}
 	return t.PPID
 }
 
@@ -113,62 +116,84 @@ func (s *taskSet) scoreAt(t *dump.Task, depth int) int {
 	return best
 }
 
-// next finds what the task waits for among the tasks, nil if the chain ends
-// here. note says when it had to choose.
-func (s *taskSet) next(t *dump.Task, w wait, d *dump.Dump) (to *dump.Task, note string) {
+// next finds what the task waits for among the tasks.
+func (s *taskSet) next(t *dump.Task, w wait, d *dump.Dump) step {
 	if to, known := s.holder(t, w); known {
-		return to, ""
+		return step{to: to}
 	}
 	switch w.mech {
 	case onMutex, onRWSem, onSemaphore:
-		return s.owner(t, d), ""
-	case onHelper:
-		return s.only(func(c *dump.Task) bool {
-			return c != t && !c.KernelThread && (c.Comm == "modprobe" || c.Comm == "kmod" || c.Comm == "(modprobe)" || strings.HasPrefix(c.Comm, "kworker/u") && s.waits[c].hard >= 80)
-		})
-	case onDevtmpfs:
-		return s.only(func(c *dump.Task) bool { return c != t && c.Comm == "kdevtmpfs" })
+		return s.owner(t, w, d)
+	case onHelper, onDevtmpfs, onIdempotent:
+		to, note := s.only(func(c *dump.Task) bool { return c != t && s.helps(c, w.mech) })
+		return step{to: to, note: note}
 	case onAsync, onProbes, onFlush:
-		return s.only(func(c *dump.Task) bool { // an idle worker has no work item on its stack
-			return c != t && c.KernelThread && c.Has("process_one_work", "async_run_entry_fn", "process_scheduled_works")
-		})
+		return s.worker(t, w)
 	case onCompletion:
-		blocked := func(c *dump.Task) bool { return c != t && c.KernelThread && c.State == "D" && s.waits[c].hard >= 80 }
-		if w.module != "" { // a driver's own threads are likelier than others
-			c, note := s.only(func(c *dump.Task) bool { return blocked(c) && s.waits[c].module == w.module })
-			if c != nil && note == "" {
-				note = c.String() + " is the only other thread in module " + w.module + " that is blocked, so " + t.String() + " likely waits for it"
-			}
-			if c != nil {
-				return c, note
-			}
-		}
-		c, note := s.only(blocked)
-		if c == nil || note != "" { // of several, none is known to be the one
-			return nil, ""
-		}
-		return c, c.String() + " is the only other kernel thread that is blocked, so " + t.String() + " likely waits for it"
-	case onIdempotent:
-		return s.only(func(c *dump.Task) bool {
-			return c != t && s.waits[c].inModule && s.waits[c].mech != onIdempotent
-		})
+		return s.completer(t, w)
 	case onChild, onVfork:
 		if c := s.childByArg(t); c != nil {
-			return c, ""
+			return step{to: c}
 		}
-		return s.bestChild(t, 0)
+		return s.bestChild(t, w, 0)
 	case onPoll:
 		if t.PID == 1 {
-			return s.bestChild(t, 12)
+			return s.bestChild(t, w, 12)
 		}
-		return s.bestChild(t, 60)
+		return s.bestChild(t, w, 60)
 	case onPipe, onSocket, onFutex, onSignal, onFifo:
-		return s.bestChild(t, 15)
+		return s.bestChild(t, w, 15)
 	}
-	return nil, ""
+	return step{}
 }
 
-// childByArg follows wait4's and waitid's own argument, where x86 printed it.
+// helps says that a task is of the kind that others wait for in that way.
+func (s *taskSet) helps(c *dump.Task, m mechanism) bool {
+	switch m {
+	case onHelper:
+		return !c.KernelThread && (c.Comm == "modprobe" || c.Comm == "kmod" || c.Comm == "(modprobe)" || strings.HasPrefix(c.Comm, "kworker/u") && s.waits[c].hard >= 80)
+	case onDevtmpfs:
+		return c.Comm == "kdevtmpfs"
+	}
+	return s.waits[c].inModule && s.waits[c].mech != onIdempotent
+}
+
+// worker finds the worker whose work item a task waits for: an idle one has none
+// on its stack. That of asynchronous work and of probes is known by what it runs;
+// of any other, that it is the only one tells no more than that.
+func (s *taskSet) worker(t *dump.Task, w wait) step {
+	to, note := s.only(func(c *dump.Task) bool {
+		return c != t && c.KernelThread && c.Has("process_one_work", "async_run_entry_fn", "process_scheduled_works")
+	})
+	known := to != nil && (w.mech == onAsync && to.Has("async_run_entry_fn") || w.mech == onProbes && s.waits[to].inProbe)
+	if to != nil && note == "" && !known {
+		note = to.String() + " is the only worker that has work, so " + t.String() + " likely waits for it"
+	}
+	return step{to: to, note: note}
+}
+
+// completer finds the kernel's thread that a completion is likely waited for of.
+func (s *taskSet) completer(t *dump.Task, w wait) step {
+	blocked := func(c *dump.Task) bool { return c != t && c.KernelThread && c.State == "D" && s.waits[c].hard >= 80 }
+	if w.module != "" { // a driver's own threads are likelier than others
+		c, note := s.only(func(c *dump.Task) bool { return blocked(c) && s.waits[c].module == w.module })
+		if c != nil && note == "" {
+			note = c.String() + " is the only other thread in module " + w.module + " that is blocked, so " + t.String() + " likely waits for it"
+		}
+		if c != nil {
+			return step{to: c, note: note}
+		}
+	}
+	c, note := s.only(blocked)
+	if c == nil || note != "" { // of several, none is known to be the one
+		return step{}
+	}
+	return step{to: c, note: c.String() + " is the only other kernel thread that is blocked, so " + t.String() + " likely waits for it"}
+}
+
+// childByArg follows wait4's and waitid's own argument, where x86 printed it. In a
+// PID namespace the number is another one than that of the task: so it counts only
+// for a child of the process.
 func (s *taskSet) childByArg(t *dump.Task) *dump.Task {
 	sc := t.Syscall
 	if sc == nil || len(sc.Args) < 2 {
@@ -186,23 +211,59 @@ func (s *taskSet) childByArg(t *dump.Task) *dump.Task {
 	if pid <= 0 || pid == t.PID {
 		return nil
 	}
-	return s.byPID[pid]
+	c := s.byPID[pid]
+	if c == nil || s.parent(c) != s.process(t) || isThread(c, s.process(t)) {
+		return nil
+	}
+	return c
 }
 
-// owner finds the holder of the lock that t waits for: named by khungtaskd, or
-// by lockdep as the only other holder of the same lock.
-func (s *taskSet) owner(t *dump.Task, d *dump.Dump) *dump.Task {
+// owner finds the holder of the lock that t waits for: named by memory or by
+// khungtaskd, the latest word first, or by lockdep as the only other holder of the
+// same lock. What was said of another boot, of another lock, or of others that had
+// the same PIDs does not count.
+func (s *taskSet) owner(t *dump.Task, w wait, d *dump.Dump) step {
+	from := bootStart(d)
 	for i := len(d.Owners) - 1; i >= 0; i-- {
-		if o := d.Owners[i]; o.WaiterPID == t.PID && o.OwnerPID > 0 {
-			if c := s.byPID[o.OwnerPID]; c != nil {
-				return c
-			}
-			return &dump.Task{Comm: o.OwnerComm, PID: o.OwnerPID, State: "?", CPU: -1}
+		o := &d.Owners[i]
+		if o.WaiterPID != t.PID || o.WaiterComm != "" && o.WaiterComm != t.Comm || o.End > 0 && o.Offset < from || !ownsSuch(o, w.mech) {
+			continue
 		}
+		if o.OwnerPID == 0 {
+			break // the kernel does not know, whatever it said before
+		}
+		out := step{to: s.byPID[o.OwnerPID]}
+		if out.to == nil || o.OwnerComm != "" && out.to.Comm != o.OwnerComm {
+			out.to = &dump.Task{Comm: o.OwnerComm, PID: o.OwnerPID, State: "?", CPU: -1}
+		}
+		switch {
+		case w.mech == onSemaphore:
+			out.note = "a semaphore does not say who holds it: " + out.to.String() + " is the last that took it"
+		case o.End > 0 && out.to.State != "D": // one that sleeps so has not let go since
+			out.note = "the kernel says that " + out.to.String() + " likely owns what " + t.String() + " waits for"
+		}
+		return out
 	}
+	return step{to: s.lockdepOwner(t, d, from)}
+}
+
+// ownsSuch says that an Ownership is of the kind of lock that is waited for.
+func ownsSuch(o *dump.Ownership, m mechanism) bool {
+	switch o.Lock {
+	case "mutex":
+		return m == onMutex
+	case "semaphore":
+		return m == onSemaphore
+	case "rw-semaphore":
+		return m == onRWSem
+	}
+	return true
+}
+
+func (s *taskSet) lockdepOwner(t *dump.Task, d *dump.Dump, from int64) *dump.Task {
 	var want string
 	for i := len(d.Held) - 1; i >= 0; i-- {
-		if h := d.Held[i]; h.PID == t.PID && len(h.Locks) > 0 {
+		if h := d.Held[i]; h.PID == t.PID && h.Comm == t.Comm && h.Offset >= from && len(h.Locks) > 0 {
 			want = h.Locks[len(h.Locks)-1].Addr
 			break
 		}
@@ -213,7 +274,7 @@ func (s *taskSet) owner(t *dump.Task, d *dump.Dump) *dump.Task {
 	var found *dump.Task
 	for i := len(d.Held) - 1; i >= 0; i-- {
 		h := d.Held[i]
-		if h.PID == t.PID {
+		if h.PID == t.PID || h.Offset < from {
 			continue
 		}
 		for j, l := range h.Locks {
@@ -221,7 +282,7 @@ func (s *taskSet) owner(t *dump.Task, d *dump.Dump) *dump.Task {
 				continue
 			}
 			c := s.byPID[h.PID]
-			if c == nil || j == len(h.Locks)-1 && isLockWait(s.waits[c].mech) {
+			if c == nil || c.Comm != h.Comm || j == len(h.Locks)-1 && isLockWait(s.waits[c].mech) {
 				continue // it waits for the lock as well
 			}
 			if found != nil && found.PID != c.PID {
@@ -255,19 +316,22 @@ func (s *taskSet) only(fits func(*dump.Task) bool) (*dump.Task, string) {
 	return best, ""
 }
 
-// bestChild returns the child (or thread) under which something waits hardest,
-// if that is at least least.
-func (s *taskSet) bestChild(t *dump.Task, least int) (*dump.Task, string) {
+// bestChild returns the child (or thread, but of those nobody waits as for a child)
+// under which something waits hardest, if that is at least least. It is known to be
+// waited for only where it is the one child that wait4 can mean.
+func (s *taskSet) bestChild(t *dump.Task, w wait, least int) step {
 	var best *dump.Task
-	bestScore, same := -1, 0
-	for _, c := range s.children[t.PID] {
-		w := s.waits[c]
-		if c == t || c.KernelThread || w.mech == onNothing {
+	bestScore, same, n := -1, 0, 0
+	waits := w.mech == onChild || w.mech == onVfork
+	for _, c := range s.children[s.process(t)] {
+		cw := s.waits[c]
+		if c == t || c.KernelThread || cw.mech == onNothing {
 			continue
 		}
-		if isThread(c, t.PID) && w.hard < 60 {
+		if isThread(c, s.process(t)) && (waits || cw.hard < 60) {
 			continue // idle worker threads are no children
 		}
+		n++
 		v := s.score(c)
 		if v >= 12 && s.jobMatches(c.Comm) {
 			v += 50
@@ -280,12 +344,13 @@ func (s *taskSet) bestChild(t *dump.Task, least int) (*dump.Task, string) {
 		}
 	}
 	if best == nil || bestScore < least {
-		return nil, ""
+		return step{}
 	}
+	out := step{to: best, assumed: !(waits && n == 1) && !s.jobMatches(best.Comm)}
 	if same > 0 {
-		return best, plural(same, "other child waits", "other children wait") + " as hard as " + best.String()
+		out.note = plural(same, "other child waits", "other children wait") + " as hard as " + best.String()
 	}
-	return best, ""
+	return out
 }
 
 // jobMatches says whether a start job on the console goes with a process name.

@@ -185,9 +185,11 @@ func classify(t *dump.Task) wait {
 	w := wait{mech: onOther, what: "unknown"}
 	best, at := len(waitRules), -1
 	for i, f := range chain {
-		if r, ok := waitIndex[f.Base()]; ok && r < best && !(t.State == "D" && interruptible(waitRules[r].mech)) {
-			best, at = r, i
+		r, ok := waitIndex[f.Base()]
+		if !ok || r >= best || t.State == "D" && interruptible(waitRules[r].mech) || waitRules[r].mech == onEntropy && !seeding(t, chain, i) {
+			continue
 		}
+		best, at = r, i
 	}
 	for _, f := range chain {
 		if b := f.Base(); !dump.IsGeneric(b) {
@@ -241,6 +243,24 @@ func classify(t *dump.Task) wait {
 		w.why = "the hardware random number generator"
 	}
 	return w
+}
+
+// seeding says that the frame at i waits for the generator to be seeded: a read of
+// /dev/random may as well compute, or wait for the memory that it writes to.
+func seeding(t *dump.Task, chain []dump.Frame, i int) bool {
+	switch b := chain[i].Base(); {
+	case b == "wait_for_random_bytes" || b == "try_to_generate_entropy":
+		return true
+	case t.State == "R":
+		return t.Has("wait_for_random_bytes", "try_to_generate_entropy")
+	}
+	for _, f := range chain[:i] {
+		r, ok := waitIndex[f.Base()]
+		if !dump.IsGeneric(f.Base()) && !(ok && waitRules[r].mech == onEntropy) {
+			return t.Has("wait_for_random_bytes")
+		}
+	}
+	return true
 }
 
 // ranOn says that a task runs on another CPU than the one that printed it: arm64

@@ -43,6 +43,12 @@ func (s *taskSet) holder(t *dump.Task, w wait) (to *dump.Task, known bool) {
 	}
 	least := 0
 	switch w.mech {
+	case onChild:
+		if len(f.Holders) != 1 || f.More > 0 {
+			return nil, false
+		}
+		c := s.byPID[f.Holders[0].PID]
+		return c, c != nil && s.waits[c].mech != onNothing
 	case onCompletion, onFlush, onVfork: // these do not end otherwise
 	case onPipe, onSocket, onFutex:
 		least = leastAtEnd

@@ -1,6 +1,9 @@
 package dump
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Parse reads a whole log. The Dump keeps a reference to log for Evidence.
 func Parse(log []byte) *Dump {
@@ -255,6 +258,9 @@ func (p *Parser) close(c Caller) {
 		if !t.KernelThread && t.TaskFlags == 0 && t.PID != 1 && t.Syscall == nil && len(frames) > 0 && isKthreadStack(frames) {
 			t.KernelThread = true
 		}
+		if t.KernelThread && t.TaskFlags == 0 && t.PID != 2 && fromUser(frames) {
+			t.KernelThread = false // a program that the kernel started: kthreadd is its parent, too
+		}
 		p.keep(*t, bl.dest)
 	}
 	if bl.report >= 0 && bl.report < len(p.d.Reports) {
@@ -300,6 +306,18 @@ var stateNames = func() (out [128]string) {
 	}
 	return out
 }()
+
+// fromUser says that a stack ends where user space came into the kernel.
+func fromUser(frames []Frame) bool {
+	if !EndsStack(frames) {
+		return false
+	}
+	switch b := frames[len(frames)-1].Base(); {
+	case b == "kthread", strings.HasPrefix(b, "ret_from_fork"), strings.Contains(b, "startup_64"), b == "kernel_thread_helper":
+		return false
+	}
+	return frames[len(frames)-1].Reliable
+}
 
 func isKthreadStack(frames []Frame) bool {
 	for _, f := range frames {

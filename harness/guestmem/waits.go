@@ -66,8 +66,12 @@ func (w *walker) lock(t *tasks.Task, kind locks.Kind) {
 	wait := dump.Wait{PID: t.PID, Comm: t.Comm, Kind: string(kind), Object: w.objects.Name(lock.Addr), Addr: lock.Addr}
 	if holder := w.list.Find(lock.Owner); holder != nil {
 		o.OwnerComm, o.OwnerPID = holder.Comm, holder.PID
-		wait.Hold(dump.Holder{PID: holder.PID, Comm: holder.Comm, State: holder.State, Role: "holds it"})
-	} else if gone, err := w.k.tasks.At(w.found, lock.Owner); lock.Owner != 0 && err == nil {
+		role := "holds it"
+		if kind == locks.Semaphore { // anybody may release one (include/linux/semaphore.h)
+			role = "is the last that took it"
+		}
+		wait.Hold(dump.Holder{PID: holder.PID, Comm: holder.Comm, State: holder.State, Role: role})
+	} else if gone, err := w.k.tasks.At(w.found, lock.Owner); lock.Owner != 0 && err == nil && gone.Dead() {
 		o.OwnerComm, o.OwnerPID = gone.Comm, gone.PID
 		wait.Hold(dump.Holder{PID: gone.PID, Comm: gone.Comm, State: gone.State, Role: "held it when it ended"})
 	}

@@ -45,6 +45,10 @@ const (
 // Kthread says that it is a kernel thread.
 func (t *Task) Kthread() bool { return t.Flags&flagKthread != 0 }
 
+// Dead says that the task has ended. What is left of one that nobody waits for any
+// more says so until its memory is used again.
+func (t *Task) Dead() bool { return t.State == "Z" || t.State == "X" }
+
 // Holds says whether an address lies in the task's kernel stack.
 func (t *Task) Holds(addr uint64) bool {
 	return t.Stack != 0 && addr >= t.Stack && addr-t.Stack < t.StackSize

@@ -1,0 +1,111 @@
+package diagnose
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
+
+// Stacks of tasks that wait, from outside in the functions that say for what.
+const (
+	inFlock     = asleep + "locks_lock_inode_wait __do_sys_flock __x64_sys_flock" + syscall
+	inWait4     = asleep + "do_wait kernel_wait4 __do_sys_wait4" + syscall
+	inEpoll     = asleep + "ep_poll do_epoll_wait __x64_sys_epoll_wait" + syscall
+	inGetrandom = asleep + "wait_for_random_bytes __x64_sys_getrandom" + syscall
+	inNanosleep = asleep + "do_nanosleep hrtimer_nanosleep __x64_sys_nanosleep" + syscall
+	inDisk      = asleep + "io_schedule folio_wait_bit_common ext4_fill_super get_tree_bdev vfs_get_tree path_mount __x64_sys_mount" + syscall
+	inMutex     = asleep + "schedule_preempt_disabled __mutex_lock mutex_lock take_it vfs_read ksys_read" + syscall
+)
+
+func thread(t dump.Task, tgid int) dump.Task {
+	t.TGID, t.PPID = tgid, 0
+	return t
+}
+
+func under(t dump.Task, ppid int) dump.Task {
+	t.PPID = ppid
+	return t
+}
+
+func withArgs(t dump.Task, name string, args ...uint64) dump.Task {
+	t.Syscall = &dump.Syscall{Name: name, Args: args}
+	return t
+}
+
+const toInit = "[    0.000000] Linux version 6.1.0 (gcc)\n[    0.000001] Kernel command line: root=/dev/vda1\n[    0.500000] smp: Brought up 1 node, 1 CPU\n[    1.000000] Run /init as init process\n"
+
+// What a program says on the console, and what merely waits beside the boot, is
+// not taken for what holds it up.
+func TestWhatMisleads(t *testing.T) {
+	init, locker := blocked(1, "init", "S", inWait4), blocked(60, "locker", "S", inFlock)
+	both := []dump.Task{init, locker}
+	systemd := blocked(1, "systemd", "S", inEpoll)
+	complaint := "[    1.100000] BUG: sleeping function called from invalid context at kernel/locking/mutex.c:580\n[    1.100001] CPU: 0 PID: 7 Comm: kworker/0:1 Not tainted\n[    1.100002] Call Trace:\n[    1.100003]  <TASK>\n[    1.100004]  __might_resched+0x1/0x2\n[    1.100005]  foo_work+0x1/0x2\n[    1.100006]  </TASK>\n"
+	for _, tc := range []struct {
+		name       string
+		log        string
+		tasks      []dump.Task
+		owners     []dump.Ownership
+		cause      Cause
+		confidence Confidence
+		task       int
+	}{
+		{"nothing beside", "", both, nil, CauseUserLock, Certain, 60},
+		{"a program misses a device, and goes on", "hwclock: /dev/rtc0 does not exist\n", both, nil, CauseUserLock, Certain, 60},
+		{"a device that was not necessary", "[ TIME ] Timed out waiting for device /dev/sdb1.\n", both, nil, CauseUserLock, Certain, 60},
+		{"the root device was missed before a lock", "dracut-initqueue[99]: Warning: /dev/vda1 does not exist\n", both, nil, CauseUserLock, Certain, 60},
+		{"the root device is missed", "dracut-initqueue[99]: Warning: /dev/vda1 does not exist\n", []dump.Task{systemd, blocked(60, "dracut-initqueu", "S", inNanosleep)}, nil, CauseRootDevice, Certain, 0},
+		{"a daemon refuses", "mydaemon: Refusing to continue\n", both, nil, CauseUserLock, Certain, 60},
+		{"something freezes", "container: Freezing execution.\n", both, nil, CauseUserLock, Certain, 60},
+		{"PID 1 does not freeze", "[    2.000000] systemd[1]: Freezing execution.\n", []dump.Task{systemd, locker}, nil, CauseUserLock, Likely, 60},
+		{"a library fails its own FIPS check", "openssl: FIPS integrity check failed\n", both, nil, CauseUserLock, Certain, 60},
+		{"an emergency shell that was left", "You are in emergency mode\n[    3.000000] systemd[1]: Switching root.\n", []dump.Task{systemd}, nil, CauseUnknown, NotConfident, 1},
+		{"a panic that a program prints", "Kernel panic - not syncing: Attempted to kill init!\n", both, nil, CauseUserLock, Certain, 60},
+		{"a dump that a program prints", "sysrq: Show State\ntask:init            state:D stack:0     pid:1     ppid:0      flags:0x00000002\nCall Trace:\n wait_for_random_bytes+0x1/0x2\nSched Debug Version\n", nil, nil, CauseUnknown, NotConfident, 0},
+		{"a complaint of a debugging option", complaint, both, nil, CauseUserLock, Certain, 60},
+		{"a complaint, and nothing else", complaint, []dump.Task{systemd}, nil, CauseUnknown, NotConfident, 1},
+
+		{"a thread of its own is no child", "", []dump.Task{init, thread(blocked(5, "init", "S", inFlock), 1), under(blocked(60, "napper", "S", inNanosleep), 1)}, nil, CauseUserService, Likely, 60},
+		{"the child of a thread", "", []dump.Task{init, thread(blocked(5, "init", "S", inNanosleep), 1), under(locker, 5)}, nil, CauseUserLock, Certain, 60},
+		{"of two children, either", "", []dump.Task{init, locker, blocked(61, "other", "S", inNanosleep)}, nil, CauseUserLock, Likely, 60},
+		{"wait4 for a PID of another namespace", "", []dump.Task{init, blocked(50, "jail", "S", inWait4), under(withArgs(blocked(51, "jail-init", "S", inWait4), "wait4", 2), 50), under(locker, 51), blocked(2, "kthreadd", "S", asleep+"kthreadd ret_from_fork")}, nil, CauseUserLock, Certain, 60},
+		{"a daemon beside a service, both blocked", "", []dump.Task{systemd, blocked(60, "daemon", "S", inGetrandom), blocked(61, "service", "D", inDisk)}, nil, CauseEntropy, Likely, 60},
+		{"one blocked in the kernel, and nothing else", "", []dump.Task{systemd, blocked(61, "mount", "D", inDisk)}, nil, CauseMount, Certain, 61},
+		{"a daemon that waits for a lock", "", []dump.Task{systemd, locker}, nil, CauseUserLock, Likely, 60},
+
+		{"it reads random numbers, and gets them", "", []dump.Task{init, blocked(60, "dd", "R", asleep+"__cond_resched get_random_bytes_user random_read_iter vfs_read ksys_read"+syscall)}, nil, CauseUserService, Likely, 60},
+		{"it waits for the memory it reads them to", "", []dump.Task{init, blocked(60, "dd", "D", asleep+"io_schedule folio_wait_bit_common filemap_fault handle_mm_fault random_read_iter vfs_read ksys_read"+syscall)}, nil, CauseIO, Certain, 60},
+		{"the kernel gathers what it needs", "", []dump.Task{init, blocked(60, "seeder", "R", "try_to_generate_entropy wait_for_random_bytes __x64_sys_getrandom"+syscall)}, nil, CauseEntropy, Likely, 60},
+
+		{"an owner of another kind of lock", "", []dump.Task{blocked(1, "init", "D", inMutex), blocked(60, "innocent", "S", inNanosleep)}, []dump.Ownership{{WaiterComm: "init", WaiterPID: 1, Lock: "rw-semaphore", OwnerComm: "innocent", OwnerPID: 60}}, CauseMutex, Certain, 1},
+		{"an owner whose PID another has", "", []dump.Task{blocked(1, "init", "D", inMutex), blocked(60, "innocent", "S", inNanosleep)}, []dump.Ownership{{WaiterComm: "init", WaiterPID: 1, Lock: "mutex", OwnerComm: "guilty", OwnerPID: 60}}, CauseMutex, Certain, 60},
+		{"the last word on an owner", "", []dump.Task{blocked(1, "init", "D", inMutex), blocked(60, "innocent", "S", inNanosleep)}, []dump.Ownership{{WaiterComm: "init", WaiterPID: 1, Lock: "mutex", OwnerComm: "innocent", OwnerPID: 60}, {WaiterComm: "init", WaiterPID: 1, Lock: "mutex"}}, CauseMutex, Certain, 1},
+		{"the last to take a semaphore", "", []dump.Task{blocked(1, "init", "D", asleep+"schedule_timeout ___down_common __down down take_it vfs_read"+syscall), blocked(60, "last", "S", inNanosleep)}, []dump.Ownership{{WaiterComm: "init", WaiterPID: 1, Lock: "semaphore", OwnerComm: "last", OwnerPID: 60}}, CauseSemaphore, Likely, 60},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := Diagnose(Input{Log: []byte(toInit + tc.log), Memory: tc.tasks, Owners: tc.owners, Ending: EndingSilent})
+			pid := 0
+			if d.Task != nil {
+				pid = d.Task.PID
+			}
+			if d.Cause != tc.cause || d.Confidence != tc.confidence || pid != tc.task {
+				t.Errorf("%s (%s), PID %d, want %s (%s), PID %d\n%s: %s\n%q", d.Cause, d.Confidence, pid, tc.cause, tc.confidence, tc.task, d.Title, d.Summary, d.Notes)
+			}
+			if strings.Contains(d.Summary, "the owner sleeps") && strings.Contains(d.Summary, "guilty") {
+				t.Errorf("the state of another is told: %s", d.Summary)
+			}
+			check(t, d)
+		})
+	}
+}
+
+// A read of /dev/random could block on a seeded generator before 5.6.
+func TestAnOldDevRandomIsNotSaidToBeUnseeded(t *testing.T) {
+	log := strings.Replace(toInit, "6.1.0", "4.19.0", 1)
+	old := blocked(60, "gpg", "S", asleep+"_random_read random_read vfs_read ksys_read"+syscall)
+	d := Diagnose(Input{Log: []byte(log), Memory: []dump.Task{blocked(1, "init", "S", inWait4), old}, Ending: EndingSilent})
+	if d.Cause != CauseEntropy || strings.Contains(d.Summary, "never seeded") || !strings.Contains(d.Summary, "/dev/random has too little entropy") {
+		t.Errorf("%s: %s", d.Cause, d.Summary)
+	}
+}
