@@ -102,6 +102,7 @@ type run struct {
 	want    Boot           // how the bad end failed
 	used    map[string]int // boots of each image that were taken from what is known
 	judged  map[string]int // an image and the candidate that was judged by it
+	goods   int            // good boots of the good ends
 	forgot  bool           // that verdicts cannot be remembered was told
 	report  *Report
 	begun   time.Time
@@ -109,6 +110,9 @@ type run struct {
 
 func (b Bisection) newRun(j *journal) (*run, error) {
 	o := search.Options{Confidence: b.Options.Confidence, Intermittent: b.Options.Intermittent, SwitchCost: b.Options.BuildCost}
+	if o.Intermittent {
+		o.OlderPrior = olderPrior
+	}
 	if b.Options.Confirm && !o.Intermittent {
 		o.Steady = search.DoubtedSteady
 	}
@@ -135,9 +139,16 @@ func (r *run) run(ctx context.Context) error {
 		if done {
 			break
 		}
-		if err := r.judge(ctx, c); err != nil {
+		judge := r.judge
+		if c.Candidate == search.Older {
+			judge = r.goodAgain
+		}
+		if err := judge(ctx, c); err != nil {
 			return err
 		}
+	}
+	if err := r.notOlder(); err != nil {
+		return err
 	}
 	r.builds.stop()
 	r.conclude()

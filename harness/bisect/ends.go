@@ -87,21 +87,69 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 	case ok:
 		return &EndsError{fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration", g)}
 	}
-	c, _ := r.search.Next()
-	boot, known, err := r.settled(ctx, g, k, []Candidate{r.all[c.Candidate]})
+	r.judged[k.Image] = search.Older
+	return r.goodOnce(ctx, g, k)
+}
+
+// olderPrior is how probable it is, before the first boot, that a good end has an
+// intermittent failure all the same: a few boots that went well are what made
+// somebody call it good.
+const olderPrior = 0.05
+
+// goodAgain boots the good ends, in turn, as often as the search asks.
+func (r *run) goodAgain(ctx context.Context, choice search.Choice) error {
+	ends := r.Source.Good()
+	for range max(1, choice.Boots) {
+		g := ends[r.goods%len(ends)]
+		k, err := r.prepare(ctx, g)
+		if err != nil {
+			return err
+		}
+		if err := r.goodOnce(ctx, g, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goodOnce boots a good end one time. Anything but a good boot ends the bisection.
+func (r *run) goodOnce(ctx context.Context, g Candidate, k Kernel) error {
+	var then []Candidate
+	if c, _ := r.search.Next(); c.Candidate != search.Older {
+		then = append(then, r.all[c.Candidate])
+	}
+	boot, known, err := r.settled(ctx, g, k, then)
 	if err != nil {
 		return err
 	}
-	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
-	case v == search.Good:
-		r.step(Step{Candidate: g, End: true, Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
-		r.judged[k.Image] = search.Older
-		return nil
-	case v == search.Bad:
-		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does (%s; run in %s): choose an earlier good end", g, boot.name(), boot.Dir)}
-	default:
-		return &EndsError{fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end (%s; run in %s): choose another good end or scenario", g, boot.name(), boot.Dir)}
+	before := ""
+	if r.goods > 0 && r.Options.Intermittent {
+		before = fmt.Sprintf(", after %d boots of good ends that went well", r.goods)
 	}
+	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
+	case v == search.Bad:
+		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir)}
+	case v != search.Good:
+		return &EndsError{fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
+	default:
+		r.goods++
+		if r.Options.Intermittent {
+			if err := r.search.Observe(search.Older, v); err != nil {
+				return err
+			}
+		}
+		r.step(Step{Candidate: g, End: true, Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
+		return nil
+	}
+}
+
+// notOlder ends a bisection whose likeliest answer is none of the candidates.
+func (r *run) notOlder() error {
+	a := r.search.Answer()
+	if a.Candidate != search.Older {
+		return nil
+	}
+	return &EndsError{fmt.Sprintf("the failure was there before the good end, with a probability of %.0f %%, though %d boots of it went well: choose an earlier good end", a.Older*100, r.goods)}
 }
 
 // end prepares an end, which must build.

@@ -28,6 +28,16 @@ type Tally struct {
 	Probability float64 `json:"probability"`
 }
 
+// Contradicted returns the first Tally of a candidate that was seen both to fail
+// and not to: the failure shows in some boots only.
+func (r *Report) Contradicted() (t Tally, ok bool) {
+	i := slices.IndexFunc(r.Tallies, func(t Tally) bool { return t.Good > 0 && t.Bad > 0 })
+	if i < 0 {
+		return Tally{}, false
+	}
+	return r.Tallies[i], true
+}
+
 // mostLikely is how many Likely a Step has.
 const mostLikely = 3
 

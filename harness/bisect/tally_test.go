@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/bisect"
@@ -114,5 +115,30 @@ func TestBeliefNarrows(t *testing.T) {
 	}
 	if !(r.RateLow <= r.Rate && r.Rate <= r.RateHigh && r.RateLow <= w.rate && w.rate <= r.RateHigh) {
 		t.Errorf("rate %v, %v to %v; it is %v", r.Rate, r.RateLow, r.RateHigh, w.rate)
+	}
+}
+
+// A good end that has the intermittent failure all the same, and boots well at
+// first: no candidate is blamed for it.
+func TestGoodEndIsNot(t *testing.T) {
+	blamed, noticed := 0, 0
+	for seed := range 40 {
+		w := newWorld(t, 16, -1)
+		w.rate, w.rng = 0.4, rand.New(rand.NewPCG(uint64(seed), 9))
+		b := w.bisection(t.TempDir())
+		b.Options.Intermittent = true
+		r, err := b.Run(t.Context())
+		switch {
+		case err == nil:
+			t.Logf("seed %d: %s is blamed, with %v", seed, r.First, r.Confidence)
+			blamed++
+		case !errors.As(err, new(*bisect.EndsError)) || !strings.Contains(err.Error(), "choose an earlier good end"):
+			t.Errorf("seed %d: %v", seed, err)
+		case strings.Contains(err.Error(), "that went well"):
+			noticed++
+		}
+	}
+	if blamed > 2 || noticed == 0 {
+		t.Errorf("a candidate was blamed %d times; %d times the good end failed after it had gone well", blamed, noticed)
 	}
 }

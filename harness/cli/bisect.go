@@ -174,7 +174,7 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	if err != nil {
 		return bisectError(err, b.Dir)
 	}
-	rep.Notes = append(q.notes, doubts(rep)...)
+	rep.Notes = append(q.notes, doubts(rep, f.options)...)
 	if q.finish != nil {
 		if err := q.finish(ctx, rep); err != nil {
 			return bisectError(err, b.Dir)
@@ -198,11 +198,15 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 }
 
 // doubts are what a reader of the answer should know of the failure.
-func doubts(rep *bisect.Report) []string {
-	if rep.Failure.Cause == string(diagnose.CauseUnknown) {
-		return []string{"why the bad end fails is not known: every failure that shows as little, at the same stage, counts as the same"}
+func doubts(rep *bisect.Report, asked bisect.Options) (notes []string) {
+	if t, ok := rep.Contradicted(); ok && !asked.Intermittent {
+		notes = append(notes, fmt.Sprintf("the failure shows in some boots only: %s failed in %d of %d; with --intermittent the search takes that into account from the start, and the boots that were made count",
+			t.Candidate.Name, t.Bad, t.Good+t.Bad))
 	}
-	return nil
+	if rep.Failure.Cause == string(diagnose.CauseUnknown) {
+		notes = append(notes, "why the bad end fails is not known: every failure that shows as little, at the same stage, counts as the same")
+	}
+	return notes
 }
 
 // bisection puts together what Run needs.
