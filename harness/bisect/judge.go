@@ -10,18 +10,21 @@ import (
 
 // Boot is what one boot showed, as far as a bisection asks.
 type Boot struct {
-	Outcome   string        `json:"outcome"`
-	Expected  bool          `json:"expected"`
-	Title     string        `json:"title,omitempty"`
-	Signature string        `json:"signature,omitempty"`
-	Cause     string        `json:"cause,omitempty"`
-	Sure      string        `json:"sure,omitempty"`  // of the cause: certain, likely, unsure
-	Where     string        `json:"where,omitempty"` // the cause is: kernel, ...
-	What      string        `json:"what,omitempty"`  // the diagnosis in a sentence
-	Why       string        `json:"why,omitempty"`
-	Stage     string        `json:"stage,omitempty"`
-	Started   time.Time     `json:"started"`
-	Took      time.Duration `json:"took_ns"`
+	Outcome   string `json:"outcome"`
+	Expected  bool   `json:"expected"`
+	Title     string `json:"title,omitempty"`
+	Signature string `json:"signature,omitempty"`
+	Cause     string `json:"cause,omitempty"`
+	Sure      string `json:"sure,omitempty"`  // of the cause: certain, likely, unsure
+	Where     string `json:"where,omitempty"` // the cause is: kernel, ...
+	What      string `json:"what,omitempty"`  // the diagnosis in a sentence
+	// Stack is where a CPU ran, innermost first, for a failure by which place it was
+	// met in says little.
+	Stack   []string      `json:"stack,omitempty"`
+	Why     string        `json:"why,omitempty"`
+	Stage   string        `json:"stage,omitempty"`
+	Started time.Time     `json:"started"`
+	Took    time.Duration `json:"took_ns"`
 	// Dir is the run's directory.
 	Dir string `json:"dir"`
 }
@@ -35,6 +38,7 @@ func BootOf(r *result.Result) Boot {
 	if d := r.Diagnosis; d != nil {
 		b.Title, b.Signature, b.Cause = d.Title, d.Signature, string(d.Cause)
 		b.Sure, b.Where, b.What = string(d.Confidence), string(d.Where), d.Summary
+		b.Stack = stackOf(d)
 	}
 	return b
 }
@@ -50,10 +54,11 @@ func (b Boot) Undecided(want Boot) bool {
 }
 
 // same says that two boots failed in the same way: by the signature, which does
-// not differ between kernels and architectures, else by the title.
+// not differ between kernels and architectures, else by the title. A loop is the same
+// wherever it was met.
 func (b Boot) same(other Boot) bool {
 	if b.Signature != "" || other.Signature != "" {
-		return b.Signature == other.Signature
+		return b.Signature == other.Signature || sameLoop(b, other)
 	}
 	return b.Outcome == other.Outcome && b.Title == other.Title
 }

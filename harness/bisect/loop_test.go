@@ -1,0 +1,57 @@
+package bisect
+
+import (
+	"testing"
+
+	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// spins is a boot with a CPU in a loop, met in a function, and the stack below it.
+func spins(cause diagnose.Cause, fn string, stack ...string) Boot {
+	lines := []string{"task:swapper/0       state:R  running task     stack:0     pid:1", "Call Trace:", " ? chance+0x1/0x2"}
+	for i, f := range stack {
+		stamp := ""
+		if i%2 == 1 {
+			stamp = "[    1.234567] "
+		}
+		lines = append(lines, stamp+" "+f+"+0x64/0x26c")
+	}
+	return BootOf(&result.Result{Outcome: "hung", Diagnosis: &diagnose.Diagnosis{
+		Kind: diagnose.KindLockup, Cause: cause, Title: "a virtual CPU spins in " + fn, Signature: "lockup/" + string(cause) + "/" + fn, Function: fn,
+		Evidence: []diagnose.Evidence{{What: "the virtual CPUs", Lines: []string{"CPU 0: pc 0xffff8000093b6464, x+0x8/0x44, 100 % busy"}}, {What: "the stack", Lines: lines}},
+	}})
+}
+
+// A loop is met in any of its functions; another loop is another failure, though much
+// of the way there is the same.
+func TestSameLoop(t *testing.T) {
+	start := []string{"do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork"}
+	below := func(fns ...string) []string { return append(fns, start...) }
+	probe := []string{"really_probe", "driver_probe_device", "__driver_attach", "bus_for_each_dev"}
+	work := []string{"deferred_probe_work_func", "process_one_work", "worker_thread", "kthread", "ret_from_fork"}
+	want := spins(diagnose.CauseSpin, "step", below("step.isra.0", "my_init")...)
+	for _, c := range []struct {
+		name string
+		want Boot
+		got  Boot
+		same bool
+	}{
+		{"the same place", want, want, true},
+		{"another function that the loop calls", want, spins(diagnose.CauseSpin, "other_step", below("other_step", "my_init")...), true},
+		{"the loop itself", want, spins(diagnose.CauseSpin, "my_init", below()...), true},
+		{"deeper", want, spins(diagnose.CauseSpin, "read_it", below("read_it", "other_step", "my_init")...), true},
+		{"another initcall", want, spins(diagnose.CauseSpin, "step2", below("step2", "your_init")...), false},
+		{"nothing but the way of all initcalls", spins(diagnose.CauseSpin, "a_init", below()...), spins(diagnose.CauseSpin, "b_init", below()...), false},
+		{"another cause", want, spins(diagnose.CauseSoftLockup, "other_step", below("other_step", "my_init")...), false},
+		{"another driver's probe", spins(diagnose.CauseSpin, "a_probe", append(probe, work...)...), spins(diagnose.CauseSpin, "b_probe", append(probe, work...)...), false},
+		{"no stack", want, Boot{Outcome: "hung", Cause: want.Cause, Signature: "lockup/cpu-spin/x"}, false},
+		{"a cause that has its place", spins(diagnose.CauseMutex, "a", below("a", "my_init")...), spins(diagnose.CauseMutex, "b", below("b", "my_init")...), false},
+	} {
+		wanted := map[bool]search.Verdict{true: search.Bad, false: search.Skip}[c.same]
+		if v, why := Judge(c.got, c.want, false); v != wanted {
+			t.Errorf("%s: %s (%s), want %s; stacks %q and %q", c.name, v, why, wanted, c.want.Stack, c.got.Stack)
+		}
+	}
+}
