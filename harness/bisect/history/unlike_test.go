@@ -192,3 +192,52 @@ func wait(t *testing.T, what string, done func() bool) {
 		}
 	}
 }
+
+// A repository that may not be written to, somebody else's or on a disk that is
+// read-only, gives its commits all the same. That it may not is shown by a file where
+// git wants a directory: the super-user may write anywhere.
+func TestReadOnlyRepository(t *testing.T) {
+	dir, run := repo(t)
+	if err := os.WriteFile(filepath.Join(dir, ".git", "worktrees"), nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, dir)
+	g, err := r.Between(t.Context(), []string{"v0"}, "v5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := run("for-each-ref")
+	place := filepath.Join(t.TempDir(), "tree")
+	for range 2 { // the second takes over what the first has left
+		w, err := r.Worktree(t.Context(), place, g.Bad())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range g.Commits {
+			if err := w.Checkout(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			if want := run("ls-tree", "--name-only", c.Hash); want == "" {
+				t.Fatalf("%s has no files", c)
+			}
+			for name := range strings.Lines(run("ls-tree", "--name-only", c.Hash)) {
+				if _, err := os.Stat(filepath.Join(place, strings.TrimSpace(name))); err != nil {
+					t.Errorf("%s: %v", c, err)
+				}
+			}
+		}
+	}
+	w, err := r.Worktree(t.Context(), place, g.Bad())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Remove(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(place); !os.IsNotExist(err) {
+		t.Errorf("the work tree is still there: %v", err)
+	}
+	if after := run("for-each-ref"); after != before {
+		t.Errorf("references %q, were %q", after, before)
+	}
+}

@@ -16,11 +16,15 @@ type Worktree struct {
 	repo *Repo
 	dir  string
 	at   string // the commit checked out, "" where unknown
+	// alone says that it has a repository of its own, which borrows the objects of
+	// the user's: that one may not be written to.
+	alone bool
 }
 
 // Worktree makes the work tree, or takes the one that an interrupted run has
-// left. The repository's `git worktree list` shows it. It is empty until the first
-// Checkout; at is any commit, which a repository without a HEAD needs.
+// left. The repository's `git worktree list` shows it, but where that may not be
+// written to. It is empty until the first Checkout; at is any commit, which a
+// repository without a HEAD needs.
 func (r *Repo) Worktree(ctx context.Context, dir string, at Commit) (*Worktree, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -39,15 +43,49 @@ func (r *Repo) Worktree(ctx context.Context, dir string, at Commit) (*Worktree, 
 	// Not `git worktree prune`: the user's own may be on a disk that is away. Forced,
 	// git takes the place of one that has gone from here.
 	if _, err := git(ctx, r.dir, "worktree", "add", "--force", "--force", "--detach", "--no-checkout", dir, at.Hash); err != nil {
-		return nil, fmt.Errorf("make work tree %s: %w", dir, err)
+		if ctx.Err() != nil || w.borrow(ctx) != nil {
+			return nil, fmt.Errorf("make work tree %s: %w", dir, err)
+		}
 	}
 	return w, nil
 }
+
+// borrow makes a repository of the work tree's own, with the objects of the user's
+// (gitrepository-layout(5), objects/info/alternates) and its cut where it is shallow.
+func (w *Worktree) borrow(ctx context.Context) error {
+	if err := os.RemoveAll(w.dir); err != nil {
+		return err
+	}
+	if _, err := git(ctx, w.repo.git, "init", "--quiet", w.dir); err != nil {
+		return err
+	}
+	own := filepath.Join(w.dir, ".git")
+	if err := os.WriteFile(filepath.Join(own, alternates), []byte(filepath.Join(w.repo.git, "objects")+"\n"), 0o644); err != nil {
+		return err
+	}
+	cut, err := os.ReadFile(filepath.Join(w.repo.git, "shallow"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(own, "shallow"), cut, 0o644)
+	}
+	w.alone = err == nil || errors.Is(err, os.ErrNotExist)
+	if !w.alone {
+		return err
+	}
+	return nil
+}
+
+// alternates is the file that names the objects that a repository borrows.
+const alternates = "objects/info/alternates"
 
 // usable says whether the directory is a work tree of this very repository.
 func (w *Worktree) usable(ctx context.Context) bool {
 	if _, err := os.Stat(filepath.Join(w.dir, ".git")); err != nil {
 		return false
+	}
+	borrowed, err := os.ReadFile(filepath.Join(w.dir, ".git", alternates))
+	if err == nil && string(borrowed) == filepath.Join(w.repo.git, "objects")+"\n" {
+		w.alone = true
+		return true
 	}
 	out, err := git(ctx, w.dir, "rev-parse", "--path-format=absolute", "--git-common-dir")
 	return err == nil && strings.TrimSpace(out) == w.repo.git
@@ -97,6 +135,12 @@ func (r *Repo) later(ctx context.Context) string {
 
 // Remove takes the work tree away again, from the disk and from git's list.
 func (w *Worktree) Remove(ctx context.Context) error {
+	if w.alone {
+		if err := os.RemoveAll(w.dir); err != nil {
+			return fmt.Errorf("remove work tree: %w", err)
+		}
+		return nil
+	}
 	if _, err := git(ctx, w.repo.dir, "worktree", "remove", "--force", "--force", w.dir); err != nil {
 		return fmt.Errorf("remove work tree %s: %w", w.dir, err)
 	}
