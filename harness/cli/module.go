@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -128,6 +129,13 @@ func (a *app) moduleFacts(ctx context.Context, arg string, f moduleFlags, depend
 func headersFor(ctx context.Context, p *plan.Planner, c *candidate.Candidate, dir string) (string, error) {
 	if dir != "" {
 		dir, err := filepath.Abs(dir)
+		if err != nil {
+			return "", usageError{fmt.Errorf("--headers: %w", err)}
+		}
+		st, err := os.Stat(dir)
+		if err == nil && !st.IsDir() {
+			err = fmt.Errorf("%s is not a directory", dir)
+		}
 		if err != nil {
 			return "", usageError{fmt.Errorf("--headers: %w", err)}
 		}

@@ -65,6 +65,8 @@ func TestModuleCheck(t *testing.T) {
 		{[]string{"good.ko"}, []string{"accepts 2 arg(s)", "see `unwedge module check --help`"}},
 		{[]string{"good.ko", k, "--arch", "aarch64"}, []string{"x86_64 kernel"}},
 		{[]string{"good.ko", k, "--modules-dir", "."}, []string{"--modules-dir"}},
+		{[]string{"good.ko", k, "--headers", "nowhere"}, []string{"--headers", "no such file"}},
+		{[]string{"good.ko", k, "--headers", "good.ko"}, []string{"--headers", "not a directory"}},
 	} {
 		r := unwedge(t, "", append([]string{"module", "check"}, tt.args...)...)
 		if r.code != exitUsage || r.stdout != "" {

@@ -22,6 +22,7 @@ const (
 	RefusedSymbol    Verdict = "refused-unknown-symbol" // a symbol is not exported, or not to this module
 	RefusedNamespace Verdict = "refused-namespace"      // a symbol's namespace is not imported
 	RefusedBlocked   Verdict = "refused-blocked"        // the command line names it in module_blacklist
+	RefusedAll       Verdict = "refused-all"            // the kernel was built without modules
 )
 
 // Prediction is what a kernel will do with a module, and say of it.
@@ -66,7 +67,7 @@ func (p *Prediction) note(format string, args ...any) {
 func Check(m *Module, f *Facts) Prediction {
 	p := Prediction{Module: m.Name, Verdict: Loads, Sources: f.Sources, Notes: slices.Clone(f.Notes)}
 	for _, step := range []func(*Module, *Facts, *Prediction){
-		checkSignature, checkFormat, checkBlocked, checkLayout, checkVermagic, checkSymbols,
+		checkModules, checkSignature, checkFormat, checkBlocked, checkLayout, checkVermagic, checkSymbols, checkBTF,
 	} {
 		if step(m, f, &p); !p.Loads() {
 			return p
@@ -79,20 +80,24 @@ func Check(m *Module, f *Facts) Prediction {
 	return p
 }
 
+// checkModules: without CONFIG_MODULES the kernel has no such system call
+// (kernel/sys_ni.c).
+func checkModules(_ *Module, f *Facts, p *Prediction) {
+	if f.Config.Get("CONFIG_MODULES") == "n" {
+		p.refuse(RefusedAll, "ENOSYS", "this kernel is built without modules (CONFIG_MODULES)")
+	}
+}
+
 // checkSignature is module_sig_check. The signature itself is not verified here.
 func checkSignature(m *Module, f *Facts, p *Prediction) {
-	if f.Config != nil && f.Config.Get("CONFIG_MODULE_SIG") != "y" {
+	if f.Config.Get("CONFIG_MODULE_SIG") == "n" {
 		return
 	}
 	enforce := f.Config.Get("CONFIG_MODULE_SIG_FORCE") == "y"
-	if v, ok := f.word("module.sig_enforce"); ok && v != "0" && v != "n" && v != "N" {
+	if v, ok := f.word("module.sig_enforce"); ok && isTrue(v) {
 		enforce = true
 	}
-	locked := f.Config.Get("CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY") == "y" || f.Config.Get("CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY") == "y"
-	if v, ok := f.word("lockdown"); ok && (v == "integrity" || v == "confidentiality") {
-		locked = true
-	}
-	switch {
+	switch locked := isLocked(f); {
 	case !enforce && !locked:
 	case m.Signed:
 		p.note("it is signed, and the kernel insists on that; whether it knows the key is not checked here")
@@ -101,6 +106,28 @@ func checkSignature(m *Module, f *Facts, p *Prediction) {
 	default:
 		p.refuse(RefusedSignature, "EPERM", "it is not signed, and the kernel is locked down", "unsigned module loading is restricted; see man kernel_lockdown.7")
 	}
+}
+
+// isTrue is kstrtobool, for a parameter that may stand without a value.
+func isTrue(v string) bool {
+	v = strings.ToLower(v)
+	return v == "" || v[0] == 'y' || v[0] == 't' || v[0] == '1' || strings.HasPrefix(v, "on")
+}
+
+// isLocked says that lockdown holds from the boot on (security/lockdown): the LSM is
+// there, is among those that are used, and is told so.
+func isLocked(f *Facts) bool {
+	lsms, named := f.word("lsm")
+	switch {
+	case f.Config.Get("CONFIG_SECURITY_LOCKDOWN_LSM") == "n":
+		return false
+	case named && f.Config.Get("CONFIG_SECURITY_LOCKDOWN_LSM_EARLY") != "y" && !slices.Contains(strings.Split(lsms, ","), "lockdown"):
+		return false
+	}
+	if v, ok := f.word("lockdown"); ok && (v == "integrity" || v == "confidentiality") {
+		return true
+	}
+	return f.Config.Get("CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY") == "y" || f.Config.Get("CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY") == "y"
 }
 
 // checkFormat is what the kernel asks of the ELF file. Since 6.4 the module's part
@@ -151,7 +178,7 @@ func checkLayout(m *Module, f *Facts, p *Prediction) {
 			p.refuse(RefusedCRC, "ENOEXEC", "it was built without CRCs, and this kernel wants them")
 			return
 		}
-		p.note("it was built without CRCs: the kernel takes it all the same, where it has CONFIG_MODULE_FORCE_LOAD, and is tainted")
+		p.forced(f, "it was built without CRCs")
 	}
 }
 
@@ -175,7 +202,7 @@ func checkVermagic(m *Module, f *Facts, p *Prediction) {
 		if f.Config.Get("CONFIG_MODULE_FORCE_LOAD") == "n" {
 			p.refuse(RefusedVermagic, "ENOEXEC", "it has no vermagic")
 		} else {
-			p.note("it has no vermagic: the kernel takes it all the same, where it has CONFIG_MODULE_FORCE_LOAD, and is tainted")
+			p.forced(f, "it has no vermagic")
 		}
 		return
 	}
@@ -230,6 +257,26 @@ func checkSymbols(m *Module, f *Facts, p *Prediction) {
 	if more > 0 {
 		p.Why += fmt.Sprintf("; %d symbols more are refused", more)
 	}
+}
+
+// checkBTF tells what is not compared: a kernel that reads the type information of
+// modules refuses what does not fit its own, unless it was told to take it
+// (kernel/bpf/btf.c, btf_module_notify; the option is of 5.18). Since 6.11 a module
+// may bring what its types refer to.
+func checkBTF(m *Module, f *Facts, p *Prediction) {
+	if !m.BTF || m.BTFBase && f.atLeast(6, 11) || f.Config.Get("CONFIG_DEBUG_INFO_BTF_MODULES") != "y" || f.Config.Get("CONFIG_MODULE_ALLOW_BTF_MISMATCH") == "y" {
+		return
+	}
+	p.note("its type information (.BTF) is not compared: if it was built against another build of this kernel, it is refused with EINVAL and 'failed to validate module [%s] BTF'", p.Module)
+}
+
+// forced says how a module without what the kernel wants is taken.
+func (p *Prediction) forced(f *Facts, lacks string) {
+	where := ""
+	if f.Config == nil {
+		where = ", where it has CONFIG_MODULE_FORCE_LOAD,"
+	}
+	p.note("%s: the kernel takes it all the same%s and is tainted", lacks, where)
 }
 
 // maxLines bounds Prediction.Lines, which a module with 65,536 unknown symbols

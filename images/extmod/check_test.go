@@ -51,7 +51,13 @@ func facts() *extmod.Facts {
 	}
 }
 
+// config is the configuration of a kernel with modules.
 func config(t *testing.T, lines ...string) *kernel.Config {
+	t.Helper()
+	return bare(t, append(lines, "CONFIG_MODULES=y")...)
+}
+
+func bare(t *testing.T, lines ...string) *kernel.Config {
 	t.Helper()
 	c, err := kernel.ParseConfig(strings.NewReader(strings.Join(lines, "\n")))
 	if err != nil {
@@ -239,7 +245,7 @@ func TestCheck(t *testing.T) {
 		{
 			name: "unsigned, where the kernel knows no signatures",
 			facts: func(f *extmod.Facts) {
-				f.Config, f.Cmdline = config(t, "CONFIG_HZ=250"), []string{"module.sig_enforce"}
+				f.Config, f.Cmdline = config(t), []string{"module.sig_enforce"}
 			},
 			want: extmod.Prediction{Verdict: extmod.Loads},
 		},
@@ -247,6 +253,39 @@ func TestCheck(t *testing.T) {
 			name:  "unsigned, locked down",
 			facts: func(f *extmod.Facts) { f.Cmdline = []string{"lockdown=integrity"} },
 			want:  extmod.Prediction{Verdict: extmod.RefusedSignature, Errno: "EPERM", Lines: []string{"unsigned module loading is restricted; see man kernel_lockdown.7"}},
+		},
+		{
+			name: "unsigned, locked down in vain",
+			facts: func(f *extmod.Facts) {
+				f.Config, f.Cmdline = config(t, "CONFIG_MODULE_SIG=y"), []string{"lockdown=integrity"}
+			},
+			want: extmod.Prediction{Verdict: extmod.Loads},
+		},
+		{
+			name: "unsigned, locked down by an LSM that is left out",
+			facts: func(f *extmod.Facts) {
+				f.Config = config(t, "CONFIG_MODULE_SIG=y", "CONFIG_SECURITY_LOCKDOWN_LSM=y")
+				f.Cmdline = []string{"lockdown=integrity", "lsm=yama,apparmor"}
+			},
+			want: extmod.Prediction{Verdict: extmod.Loads},
+		},
+		{
+			name: "unsigned, locked down early",
+			facts: func(f *extmod.Facts) {
+				f.Config = config(t, "CONFIG_MODULE_SIG=y", "CONFIG_SECURITY_LOCKDOWN_LSM=y", "CONFIG_SECURITY_LOCKDOWN_LSM_EARLY=y")
+				f.Cmdline = []string{"lockdown=integrity", "lsm=yama,apparmor"}
+			},
+			want: extmod.Prediction{Verdict: extmod.RefusedSignature, Errno: "EPERM", Lines: []string{"unsigned module loading is restricted; see man kernel_lockdown.7"}},
+		},
+		{
+			name:  "unsigned, which the command line allows",
+			facts: func(f *extmod.Facts) { f.Cmdline = []string{"module.sig_enforce=off"} },
+			want:  extmod.Prediction{Verdict: extmod.Loads},
+		},
+		{
+			name:  "of a kernel without modules",
+			facts: func(f *extmod.Facts) { f.Config, f.Exports, f.Vermagic = bare(t, "CONFIG_HZ=250"), nil, "" },
+			want:  extmod.Prediction{Verdict: extmod.RefusedAll, Errno: "ENOSYS"},
 		},
 		{
 			name:  "blocked",
@@ -292,6 +331,35 @@ func TestSigned(t *testing.T) {
 	}
 	if p := extmod.Check(m, f); !p.Loads() || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "not checked here") {
 		t.Errorf("%+v", p)
+	}
+}
+
+// What is not compared is told, where it may decide.
+func TestUncomparedBTF(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		release string
+		config  []string
+		base    bool
+		notes   int
+	}{
+		{"a kernel that compares", "6.1.0", []string{"CONFIG_DEBUG_INFO_BTF_MODULES=y"}, false, 1},
+		{"one that takes any", "6.1.0", []string{"CONFIG_DEBUG_INFO_BTF_MODULES=y", "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y"}, false, 0},
+		{"one that does not read it", "6.1.0", nil, false, 0},
+		{"a module with its base", "6.12.0", []string{"CONFIG_DEBUG_INFO_BTF_MODULES=y"}, true, 0},
+		{"a base that is not understood", "6.10.0", []string{"CONFIG_DEBUG_INFO_BTF_MODULES=y"}, true, 1},
+	} {
+		f := facts()
+		f.Release, f.StructSize, f.Config = tt.release, 1024, config(t, tt.config...)
+		m := good()
+		m.BTF, m.BTFBase = true, tt.base
+		parsed, err := extmod.Parse(m.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := extmod.Check(parsed, f); !p.Loads() || len(p.Notes) != tt.notes || tt.notes > 0 && !strings.Contains(p.Notes[0], "failed to validate module [probe] BTF") {
+			t.Errorf("%s: %+v", tt.name, p)
+		}
 	}
 }
 
@@ -486,6 +554,11 @@ func TestGather(t *testing.T) {
 	}
 	if len(f.Notes) != 1 || !strings.Contains(f.Notes[0], "the headers are of another kernel") || !strings.Contains(f.Notes[0], "_printk") {
 		t.Errorf("notes %q", f.Notes)
+	}
+	// a_b is none of the kernel's modules, but its symbols are known; nowhere is not.
+	f, err = extmod.Gather(t.Context(), extmod.Source{Kernel: k, Headers: headers, ModulesDir: modulesDir}, "dep", "nowhere", "a_b")
+	if err != nil || len(f.Notes) != 2 || !strings.Contains(f.Notes[1], "it depends on nowhere, which is not") {
+		t.Errorf("notes %q, %v", f.Notes, err)
 	}
 	if _, err := extmod.Gather(t.Context(), extmod.Source{Kernel: k, Headers: t.TempDir()}); err != nil {
 		t.Errorf("headers without symbols: %v", err)

@@ -185,9 +185,12 @@ func (f *Facts) fromModules(dir string, names []string) error {
 	if all := set.Names(); len(names) == 0 && len(all) > 0 {
 		names = all[:1]
 	}
-	load, _, err := set.Load(names...)
+	load, missing, err := set.Load(names...)
 	if err != nil {
 		return err
+	}
+	if missing = slices.DeleteFunc(missing, f.owns); len(missing) > 0 {
+		f.note("it depends on %s, which is not among the kernel's modules: symbols from there are taken for missing", strings.Join(missing, ", "))
 	}
 	for _, file := range load {
 		b, err := set.Read(file)
@@ -217,6 +220,16 @@ func (f *Facts) fromModules(dir string, names []string) error {
 		f.source("symbols of "+m.Name, "the packaged module")
 	}
 	return nil
+}
+
+// owns says whether a module's symbols are known.
+func (f *Facts) owns(module string) bool {
+	for _, x := range f.Exports {
+		if x.Owner == module {
+			return true
+		}
+	}
+	return false
 }
 
 // Modversions says that the kernel compares CRCs (CONFIG_MODVERSIONS).

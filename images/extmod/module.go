@@ -33,6 +33,9 @@ type Module struct {
 	StructSize uint64
 	// Signed says that a signature is appended.
 	Signed bool
+	// BTF says that it has type information, which refers to that of the very
+	// kernel that it was built for; BTFBase that it has what to find that again with.
+	BTF, BTFBase bool
 	// crcs and extCRCs are Versions and Extended by symbol, the first of each.
 	crcs, extCRCs map[string]uint32
 	// lacks names what the file must have and has not, "" if nothing.
@@ -74,6 +77,7 @@ func Parse(b []byte) (*Module, error) {
 		return nil, fmt.Errorf("read module: an ELF file of type %d, not an object file: not a kernel module", f.Type)
 	}
 	m := &Module{Machine: f.Machine, Info: map[string][]string{}, Signed: bytes.HasSuffix(b, []byte(signatureMarker))}
+	m.BTF, m.BTFBase = hasData(f, ".BTF"), hasData(f, ".BTF.base")
 	if err := m.readInfo(f); err != nil {
 		return nil, fmt.Errorf("read module: %w", err)
 	}
@@ -86,6 +90,11 @@ func Parse(b []byte) (*Module, error) {
 		return nil, fmt.Errorf("read module %s: %w", m.Name, err)
 	}
 	return m, nil
+}
+
+func hasData(f *elf64.File, name string) bool {
+	sec, ok := f.Section(name)
+	return ok && sec.Size > 0
 }
 
 func (m *Module) readInfo(f *elf64.File) error {

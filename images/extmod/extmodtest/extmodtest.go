@@ -23,6 +23,8 @@ type Module struct {
 	// Uses and Weak are undefined symbols, Exports has those it exports.
 	Uses, Weak []string
 	Exports    map[string]uint32
+	// BTF and BTFBase are type information, which is no matter here.
+	BTF, BTFBase bool
 	// NoSymbols and NoThis leave out what a module must have.
 	NoSymbols, NoThis bool
 }
@@ -40,6 +42,12 @@ func (m Module) Bytes() []byte {
 		this := make([]byte, 1024)
 		copy(this[24:], "probe")
 		add(".gnu.linkonce.this_module", progbits, this)
+	}
+	if m.BTF {
+		add(".BTF", progbits, make([]byte, 24))
+	}
+	if m.BTFBase {
+		add(".BTF.base", progbits, make([]byte, 24))
 	}
 	if m.Versions != nil {
 		add("__versions", progbits, versions(m.Versions))
