@@ -73,9 +73,13 @@ func Check(m *Module, f *Facts) Prediction {
 			return p
 		}
 	}
-	p.Why = "vermagic and symbols are as this kernel has them"
-	if f.Modversions() {
+	switch {
+	case f.Vermagic == "" || f.Exports == nil:
+		p.Why = "nothing that is known of this kernel speaks against it"
+	case f.Modversions():
 		p.Why = "vermagic, symbols and their CRCs are as this kernel has them"
+	default:
+		p.Why = "vermagic and symbols are as this kernel has them"
 	}
 	return p
 }
@@ -83,8 +87,11 @@ func Check(m *Module, f *Facts) Prediction {
 // checkModules: without CONFIG_MODULES the kernel has no such system call
 // (kernel/sys_ni.c).
 func checkModules(_ *Module, f *Facts, p *Prediction) {
-	if f.Config.Get("CONFIG_MODULES") == "n" {
+	switch {
+	case f.Config.Get("CONFIG_MODULES") == "n":
 		p.refuse(RefusedAll, "ENOSYS", "this kernel is built without modules (CONFIG_MODULES)")
+	case f.NoModules && f.Config == nil:
+		p.refuse(RefusedAll, "ENOSYS", "this kernel is built without modules: its image has neither a vermagic nor exported symbols")
 	}
 }
 

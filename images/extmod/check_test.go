@@ -288,6 +288,11 @@ func TestCheck(t *testing.T) {
 			want:  extmod.Prediction{Verdict: extmod.RefusedAll, Errno: "ENOSYS"},
 		},
 		{
+			name:  "of a kernel whose image has nothing for modules",
+			facts: func(f *extmod.Facts) { f.NoModules, f.Exports, f.Vermagic = true, nil, "" },
+			want:  extmod.Prediction{Verdict: extmod.RefusedAll, Errno: "ENOSYS"},
+		},
+		{
 			name:  "blocked",
 			facts: func(f *extmod.Facts) { f.Cmdline = []string{"module_blacklist=a,probe"} },
 			want:  extmod.Prediction{Verdict: extmod.RefusedBlocked, Errno: "EPERM", Lines: []string{"Module probe is blacklisted"}},
@@ -559,6 +564,20 @@ func TestGather(t *testing.T) {
 	f, err = extmod.Gather(t.Context(), extmod.Source{Kernel: k, Headers: headers, ModulesDir: modulesDir}, "dep", "nowhere", "a_b")
 	if err != nil || len(f.Notes) != 2 || !strings.Contains(f.Notes[1], "it depends on nowhere, which is not") {
 		t.Errorf("notes %q, %v", f.Notes, err)
+	}
+	if f.NoModules {
+		t.Error("the kernel has modules")
+	}
+	path := filepath.Join(t.TempDir(), "vmlinux")
+	if err := os.WriteFile(path, kerneltest.Vmlinux(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	none, err := kernel.Identify(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err = extmod.Gather(t.Context(), extmod.Source{Kernel: none}); err != nil || !f.NoModules {
+		t.Errorf("a kernel without modules: %+v, %v", f, err)
 	}
 	if _, err := extmod.Gather(t.Context(), extmod.Source{Kernel: k, Headers: t.TempDir()}); err != nil {
 		t.Errorf("headers without symbols: %v", err)

@@ -32,6 +32,8 @@ type Facts struct {
 	// StructSize is the size of the kernel's struct module, in bytes; 0 where it is
 	// not known.
 	StructSize uint64
+	// NoModules says that the image has none of what a kernel with modules has.
+	NoModules bool
 	// Config is the kernel's configuration; nil where it is not known.
 	Config *kernel.Config
 	// Cmdline are the words of the kernel command line.
@@ -87,7 +89,11 @@ func Gather(ctx context.Context, s Source, depends ...string) (*Facts, error) {
 	if err := f.fromHeaders(s.Headers); err != nil {
 		return nil, err
 	}
-	return f, f.fromModules(s.ModulesDir, depends)
+	if err := f.fromModules(s.ModulesDir, depends); err != nil {
+		return nil, err
+	}
+	f.NoModules = f.Vermagic == "" && f.Exports == nil
+	return f, nil
 }
 
 func (f *Facts) source(what, where string) {
