@@ -156,6 +156,19 @@ func TestToldOnTheWay(t *testing.T) {
 	}
 }
 
+// One candidate needs no search: it is the bad end.
+func TestFew(t *testing.T) {
+	for _, n := range []int{1, 2} {
+		for guilty := range n {
+			w := newWorld(t, n, guilty)
+			r := must(t, w.bisection(t.TempDir()))
+			if found(t, w, r); r.Boots != n+1 || r.LastGood == nil {
+				t.Errorf("%d candidates: %d boots, last good %v", n, r.Boots, r.LastGood)
+			}
+		}
+	}
+}
+
 // What does not build and what fails in another way says nothing.
 func TestSkips(t *testing.T) {
 	w := newWorld(t, 64, 40)

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// errNotNow cancels a build in the background that another one must not wait for.
-var errNotNow = errors.New("another candidate is wanted first")
+// ErrNotNow is why a build in the background was ended that another one must not
+// wait for. It goes on where it was when it is wanted.
+var ErrNotNow = errors.New("another candidate is wanted first")
 
 // builds prepares candidates, one at a time: the one that is asked for, and,
 // while that one boots, those that are likely to be asked for next. What is
@@ -75,7 +76,7 @@ func (b *builds) ahead(ctx context.Context, cs []Candidate) {
 		return
 	}
 	if b.cancel != nil && !slices.ContainsFunc(cs, func(c Candidate) bool { return c.ID == b.at }) {
-		b.cancel(errNotNow)
+		b.cancel(ErrNotNow)
 	}
 }
 
@@ -93,7 +94,7 @@ func (b *builds) background(ctx context.Context) {
 		switch {
 		case err == nil:
 			b.early[c.ID] = time.Since(start)
-		case context.Cause(ctx) != errNotNow: //nolint:errorlint // it is set here, unwrapped
+		case context.Cause(ctx) != ErrNotNow: //nolint:errorlint // it is set here, unwrapped
 			b.want = nil // get will meet the same error, and tell it
 		}
 		b.mu.Unlock()
@@ -125,7 +126,7 @@ func (b *builds) leave(wanted string) {
 	switch {
 	case b.cancel == nil:
 	case b.at != wanted:
-		b.cancel(errNotNow)
+		b.cancel(ErrNotNow)
 	case b.hurry != nil:
 		close(b.hurry)
 		b.hurry = nil

@@ -131,7 +131,7 @@ type quest struct {
 	settle func(dir string)
 	// finish ends the source's work, and adds to the report what only it knows; nil
 	// where there is nothing to do.
-	finish func(ctx context.Context, r *bisect.Report) error
+	finish func(ctx context.Context, r *bisect.Report)
 }
 
 func (a *app) bisect(ctx context.Context, f bisectFlags) error {
@@ -176,9 +176,7 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	}
 	rep.Notes = append(q.notes, doubts(rep, f.options)...)
 	if q.finish != nil {
-		if err := q.finish(ctx, rep); err != nil {
-			return bisectError(err, b.Dir)
-		}
+		q.finish(ctx, rep)
 	}
 	if err := writeReport(b.Dir, rep); err != nil {
 		return err

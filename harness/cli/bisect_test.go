@@ -1,10 +1,16 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/bisect"
+	"github.com/unwedge/unwedge/harness/bisect/commits"
+	"github.com/unwedge/unwedge/harness/bisect/history"
 )
 
 // gitRepo makes a repository with tags v1 and v2 and a change that is not
@@ -69,6 +75,42 @@ func TestBisectBadUsage(t *testing.T) {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", c.args, r.code, r.stdout, r.stderr)
 		}
 		onlyLine(t, r, c.words...)
+	}
+}
+
+// An answer that took a night is told, whatever fails after it; and what git has on the
+// commit is in the report, for --json too.
+func TestAnswerIsToldWhateverFails(t *testing.T) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip("git is not installed")
+	}
+	repo, err := history.Open(t.Context(), gitRepo(t, git))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := repo.Between(t.Context(), []string{"v1"}, "v2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &commits.Source{Repo: repo, Range: r, Dir: t.TempDir()}
+	first := src.Candidates()[0]
+	rep := &bisect.Report{First: &first}
+	finishTree(t.Context(), src, rep)
+	if c := rep.Commit; c == nil || c.Author != "a <a@b>" || c.Fixes != fmt.Sprintf("Fixes: %s (\"two\")", first.ID[:12]) || c.After != "v2" || len(rep.Notes) > 0 {
+		t.Errorf("commit %+v, notes %q", c, rep.Notes)
+	}
+	if !strings.HasSuffix(rep.Replay, bisectLog) {
+		t.Errorf("replay %q", rep.Replay)
+	}
+
+	src.Dir = filepath.Join(t.TempDir(), "gone", "file")
+	first.ID = strings.Repeat("0", 40) // a commit that is gone
+	rep = &bisect.Report{First: &first}
+	src.Range.Commits[0].Hash = first.ID
+	finishTree(t.Context(), src, rep)
+	if len(rep.Notes) != 2 || rep.Replay != "" || rep.First == nil {
+		t.Errorf("notes %q", rep.Notes)
 	}
 }
 

@@ -79,7 +79,7 @@ func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*q
 	}
 	q.name = "tree " + src.Repo.GitDir()
 	q.settle = func(dir string) { src.Dir = dir }
-	q.finish = func(ctx context.Context, r *bisect.Report) error { return finishTree(ctx, src, r) }
+	q.finish = func(ctx context.Context, r *bisect.Report) { finishTree(ctx, src, r) }
 	return q, nil
 }
 
@@ -149,25 +149,30 @@ func historyError(err error) error {
 }
 
 // finishTree writes the log for git, says who made the first bad commit and what
-// it changes, and tidies up.
-func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) error {
+// it changes, and tidies up. The answer is told where that fails, too.
+func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) {
+	note := func(what string, err error) {
+		if err != nil {
+			r.Notes = append(r.Notes, what+": "+oneLine(err))
+		}
+	}
 	path := filepath.Join(src.Dir, bisectLog)
 	if err := os.WriteFile(path, []byte(src.Log(r)), 0o644); err != nil {
-		return fmt.Errorf("write the log: %w", err)
+		note("the log for git could not be written", err)
+	} else {
+		r.Replay = "git bisect replay " + path
 	}
-	r.Replay = "git bisect replay " + path
-	if r.First == nil {
-		return src.Tidy(ctx)
+	var keep []string
+	if r.First != nil {
+		var err error
+		r.Commit, err = aboutCommit(ctx, src.Repo, r.First.ID)
+		note("git does not tell more of the commit", err)
+		keep = append(keep, r.First.ID)
+		for _, p := range src.Parents()[indexOf(src, r.First.ID)] {
+			keep = append(keep, src.Range.Commits[p].Hash)
+		}
 	}
-	var err error
-	if r.Commit, err = aboutCommit(ctx, src.Repo, r.First.ID); err != nil {
-		return err
-	}
-	keep := []string{r.First.ID}
-	for _, p := range src.Parents()[indexOf(src, r.First.ID)] {
-		keep = append(keep, src.Range.Commits[p].Hash)
-	}
-	return src.Tidy(ctx, keep...)
+	note("not all could be tidied up", src.Tidy(ctx, keep...))
 }
 
 // aboutCommit asks git for more on a commit.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/console"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/progress"
@@ -224,9 +226,14 @@ func (t *plainTask) Add(int64)   {}
 func (t *plainTask) Note(string) {}
 func (t *plainTask) Done(err error) {
 	took := time.Since(t.started).Round(100 * time.Millisecond)
-	if err != nil {
-		t.p.say(fmt.Sprintf("%s: failed after %s", t.name, took))
-		return
+	how := "done in"
+	switch {
+	case errors.Is(err, bisect.ErrNotNow):
+		how = "put off after"
+	case errors.Is(err, errInterrupted):
+		how = "interrupted after"
+	case err != nil:
+		how = "failed after"
 	}
-	t.p.say(fmt.Sprintf("%s: done in %s", t.name, took))
+	t.p.say(fmt.Sprintf("%s: %s %s", t.name, how, took))
 }
