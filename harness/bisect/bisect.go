@@ -131,6 +131,9 @@ func (b Bisection) newRun(j *journal) (*run, error) {
 }
 
 func (r *run) run(ctx context.Context) error {
+	if n := r.journal.others; n > 0 && len(r.journal.boots) == 0 {
+		r.Tell(Event{Doing: "note", Why: fmt.Sprintf("the boots so far, %d, were made with another unwedge, QEMU or accelerator, and are made again; kernels are not", n)})
+	}
 	if err := r.ends(ctx); err != nil {
 		return err
 	}

@@ -88,7 +88,11 @@ func TestOtherConditions(t *testing.T) {
 	found(t, w, must(t, b))
 	booted := w.booted
 	b.Conditions = "unwedge 2"
+	w.events = nil
 	r := must(t, b)
+	if e := w.events[0]; e.Doing != "note" || !strings.Contains(e.Why, "another unwedge") {
+		t.Errorf("told first: %+v", e)
+	}
 	if found(t, w, r); w.booted != 2*booted || r.Reused != 0 {
 		t.Errorf("%d boots with another unwedge, want %d anew; %d reused", w.booted-booted, booted, r.Reused)
 	}

@@ -68,6 +68,7 @@ type journal struct {
 	w           io.Writer // f
 	size        int64     // of what was written whole
 	on          string    // boots that were made with anything else are not taken
+	others      int       // those
 	kernels     map[string]Kernel
 	unbuildable map[string]unbuildable
 	boots       map[string][]Boot // by image, in the order in which they were made
@@ -174,6 +175,8 @@ func (j *journal) take(e entry) {
 		j.unbuildable[e.Candidate] = *e.Unbuildable
 	case e.Boot != nil && e.On == j.on:
 		j.boots[e.Image] = append(j.boots[e.Image], *e.Boot)
+	case e.Boot != nil:
+		j.others++
 	}
 }
 

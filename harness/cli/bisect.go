@@ -169,7 +169,11 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	for _, n := range q.notes {
 		d.say("note: " + n)
 	}
-	d.say(fmt.Sprintf("%d candidates; the journal is in %s", len(q.source.Candidates()), b.Dir))
+	if n := len(q.source.Candidates()); n == 1 {
+		d.say("1 candidate; the journal is in " + b.Dir)
+	} else {
+		d.say(fmt.Sprintf("%d candidates; the journal is in %s", n, b.Dir))
+	}
 	rep, err := b.Run(ctx)
 	if err != nil {
 		return bisectError(err, b.Dir)
