@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/unwedge/unwedge/images/kbuild/toolchain"
 )
 
 // targetRE is what a configuration target of a tree looks like.
@@ -52,7 +54,24 @@ func (s Spec) configure(ctx context.Context, m *maker) error {
 		return nil
 	}
 	explain(unmet, s.Source, s.Arch, have)
-	return &ConfigError{unmet}
+	return unmetError(unmet)
+}
+
+// unmetError blames the host where only its programs keep the options from being
+// set.
+func unmetError(unmet []Unmet) error {
+	err := &ConfigError{unmet}
+	var tools []string
+	for _, u := range unmet {
+		if u.tool == "" {
+			return err
+		}
+		tools = append(tools, u.tool)
+	}
+	return &HostError{
+		Kind: ErrToolchain, Step: "configure", Line: strings.TrimPrefix(err.Error(), "configure kernel: "),
+		Advice: asCommand(toolchain.InstallCommand(tools...)),
+	}
 }
 
 // base is the file or the target to start from.

@@ -75,6 +75,8 @@ type Unmet struct {
 	Got string
 	// Why says what Kconfig has against it, as far as that is known.
 	Why string
+
+	tool string // the program of this host that is too old for it, or missing
 }
 
 // ConfigError says that options which were wanted did not survive make

@@ -141,6 +141,34 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
+// An option that only an old or missing program keeps from being set is the host's
+// fault: in a bisection, every commit would be skipped for it.
+func TestAnOptionThatLacksAProgram(t *testing.T) {
+	for _, tc := range []struct {
+		name, options, have string
+		host                bool
+		want                string
+	}{
+		{"missing", "CONFIG_64BIT\nCONFIG_PAHOLE_VERSION\n", "0", true, "BTF=y is n: it depends on PAHOLE_VERSION >= 122, and pahole is not installed (lib/Kconfig:1): "},
+		{"old", "CONFIG_64BIT\nCONFIG_PAHOLE_VERSION\n", "121", true, "BTF=y is n: it depends on PAHOLE_VERSION >= 122, and here it is 121 (lib/Kconfig:1)"},
+		{"other reasons too", "CONFIG_PAHOLE_VERSION\n", "0", false, "it depends on 64BIT && PAHOLE_VERSION >= 122, of which 64BIT"},
+		{"new enough", "CONFIG_64BIT\nCONFIG_PAHOLE_VERSION\n", "124", false, "see lib/Kconfig:1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := fakeTree(t, tc.options, "")
+			kconfig := "config BTF\n\tbool \"Types\"\n\tdepends on 64BIT && PAHOLE_VERSION >= 122\n"
+			if err := os.WriteFile(filepath.Join(s.Source, "lib/Kconfig"), []byte(kconfig), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			s.Fragments = []Fragment{{Settings: []Setting{{Name: "CONFIG_BTF", Value: "y"}, {Name: "CONFIG_PAHOLE_VERSION", Value: tc.have, Optional: true}}}}
+			err := s.Configure(t.Context())
+			if errors.Is(err, ErrToolchain) != tc.host || err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v\nwant %q, the host's: %v", err, tc.want, tc.host)
+			}
+		})
+	}
+}
+
 func TestForeignKeysAreLeftOut(t *testing.T) {
 	s := fakeTree(t, "CONFIG_64BIT\nCONFIG_SYSTEM_TRUSTED_KEYS\nCONFIG_LOCALVERSION\n", "")
 	s.Config = filepath.Join(t.TempDir(), "config")

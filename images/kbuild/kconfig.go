@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -37,7 +38,11 @@ func explain(unmet []Unmet, source string, a arch.Arch, have map[string]string) 
 	found := findOptions(source, a, names)
 	for i := range unmet {
 		u := &unmet[i]
-		u.Why = why(found[strings.TrimPrefix(u.Name, "CONFIG_")], u, have)
+		defs := found[strings.TrimPrefix(u.Name, "CONFIG_")]
+		if u.Why, u.tool = oldTool(defs, have); u.tool != "" {
+			continue
+		}
+		u.Why = why(defs, u, have)
 	}
 }
 
@@ -68,6 +73,47 @@ func why(defs []option, u *Unmet, have map[string]string) string {
 	}
 }
 
+// toolOptions are options that hold the version of a program of this host.
+var toolOptions = map[string]string{
+	"PAHOLE_VERSION": "pahole", "GCC_VERSION": "gcc", "CLANG_VERSION": "clang", "LLD_VERSION": "ld.lld",
+	"AS_VERSION": "the assembler", "LD_VERSION": "the linker", "RUSTC_VERSION": "rustc",
+}
+
+// atLeastRE is such a version, held against a number.
+var atLeastRE = regexp.MustCompile(`^([A-Z]+_VERSION) >= (\d+)$`)
+
+// oldTool names the program of this host that is too old for an option, or is not
+// there, and says which version it asks for; "" where that is not what the option
+// lacks: all of its conditions but versions have to hold. Only plain conjunctions are
+// understood.
+func oldTool(defs []option, have map[string]string) (why, tool string) {
+	for _, o := range defs {
+		for _, d := range o.depends {
+			for e := range strings.SplitSeq(d, " && ") {
+				e = strings.TrimSpace(e)
+				m := atLeastRE.FindStringSubmatch(e)
+				if m == nil || toolOptions[m[1]] == "" {
+					if symbolRE.MatchString(e) && value(have, e) == "n" {
+						return "", "" // that is missing, whatever the versions are
+					}
+					continue
+				}
+				least, errLeast := strconv.Atoi(m[2])
+				is, errIs := strconv.Atoi(value(have, m[1]))
+				if errLeast != nil || errIs != nil || is >= least {
+					continue
+				}
+				tool = toolOptions[m[1]]
+				why = fmt.Sprintf("it depends on %s, and here it is %d (%s:%d)", e, is, o.file, o.line)
+				if is == 0 {
+					why = fmt.Sprintf("it depends on %s, and %s is not installed (%s:%d)", e, tool, o.file, o.line)
+				}
+			}
+		}
+	}
+	return why, tool
+}
+
 func areOf(names []string) string {
 	if len(names) == 1 {
 		return names[0] + " is"
@@ -83,7 +129,8 @@ func value(have map[string]string, sym string) string {
 }
 
 var (
-	symbolsRE = regexp.MustCompile(`\b[A-Z][A-Z0-9_]*\b`)
+	symbolRE  = regexp.MustCompile(`^[0-9]*[A-Z][A-Z0-9_]*$`)
+	symbolsRE = regexp.MustCompile(`\b[0-9]*[A-Z][A-Z0-9_]*\b`)
 	defRE     = regexp.MustCompile(`^(?:menu)?config\s+([A-Za-z0-9_]+)`)
 	typeRE    = regexp.MustCompile(`^(?:bool|tristate|string|int|hex|prompt)\s+"`)
 )

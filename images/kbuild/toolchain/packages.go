@@ -81,3 +81,13 @@ func (t Tools) holders(a arch.Arch, tool string) where {
 func install(p ...hostpkg.Packages) string {
 	return hostpkg.Command(hostpkg.Detect(exec.LookPath), os.Geteuid() == 0, p...)
 }
+
+// InstallCommand is the command that installs some programs here, "" where it is not
+// known.
+func InstallCommand(tools ...string) string {
+	var p []hostpkg.Packages
+	for _, tool := range tools {
+		p = append(p, packages[tool].packages)
+	}
+	return install(p...)
+}
