@@ -1,6 +1,7 @@
 package kbuild
 
 import (
+	"cmp"
 	"context"
 	"debug/elf"
 	"errors"
@@ -44,7 +45,7 @@ func compareELF(first, second, name string) ([]Difference, error) {
 			differ(s.Name, "only the first build has it")
 			continue
 		case s.Size != o.Size:
-			differ(s.Name, "%d bytes in the first build, %d in the second", s.Size, o.Size)
+			differ(s.Name, "%d bytes in the first build, %d in the second%s", s.Size, o.Size, symbolOfOne(a, s, b, o))
 			continue
 		case s.Addr != o.Addr:
 			differ(s.Name, "at %#x in the first build, at %#x in the second", s.Addr, o.Addr)
@@ -71,10 +72,16 @@ func compareELF(first, second, name string) ([]Difference, error) {
 // maxObjects bounds the list of objects: one header may change them all.
 const maxObjects = 10
 
+// bootCode is where the objects are that unpack the kernel: they hold it, its
+// addresses and its size.
+const bootCode = "arch/x86/boot/"
+
 // compareObjects finds the object files that differ between two builds. The programs
-// that the build makes for this host are not looked at.
+// that the build makes for this host are not looked at. Objects of which only tables
+// and debug information differ, and boot code, are told where there are no others.
+// Boot code is compiled without the options that keep its place out, and stripped.
 func compareObjects(ctx context.Context, first, second string) ([]Difference, error) {
-	var out []Difference
+	var out, tables []Difference
 	objects := 0
 	err := filepath.WalkDir(first, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || ctx.Err() != nil {
@@ -94,34 +101,75 @@ func compareObjects(ctx context.Context, first, second string) ([]Difference, er
 		} else if err != nil {
 			return err
 		}
-		if objects++; objects > maxObjects {
-			out = append(out, Difference{File: "…", What: "more objects differ"})
-			return fs.SkipAll
-		}
 		found, err := compareELF(first, second, name)
 		if err != nil { // not ELF: LLVM's bitcode, with CONFIG_LTO_CLANG
 			found = []Difference{{File: name, What: "the objects differ"}}
 		}
-		out = append(out, meaningful(found)...)
+		telling := slices.DeleteFunc(slices.Clone(found), follows)
+		if len(telling) == 0 || strings.HasPrefix(name, bootCode) {
+			if len(tables) < maxObjects {
+				tables = append(tables, found...)
+			}
+			return nil
+		}
+		if objects++; objects > maxObjects {
+			out = append(out, Difference{File: "…", What: "more objects differ"})
+			return fs.SkipAll
+		}
+		out = append(out, telling...)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("compare builds: %w", err)
 	}
+	if len(out) == 0 {
+		return tables, nil
+	}
 	return out, nil
 }
 
-// meaningful leaves out the tables of an object that only follow what else differs
-// in it, unless there is nothing else.
-func meaningful(all []Difference) []Difference {
-	follows := func(d Difference) bool {
-		return strings.HasPrefix(d.Section, ".rel") || strings.HasPrefix(d.Section, ".debug") ||
-			slices.Contains([]string{".symtab", ".strtab", ".shstrtab", ".orc_unwind", ".orc_unwind_ip", ".note.gnu.build-id", ".comment"}, d.Section)
+// follows says that a section only follows what else differs in its file, or does
+// not get into the kernel.
+func follows(d Difference) bool {
+	return strings.HasPrefix(d.Section, ".rel") || strings.HasPrefix(d.Section, ".debug") ||
+		slices.Contains([]string{".symtab", ".strtab", ".shstrtab", ".orc_unwind", ".orc_unwind_ip", ".comment"}, d.Section)
+}
+
+// symbolOfOne names the first symbol of a section that the other file's does not have,
+// or that has another size there.
+func symbolOfOne(a *elf.File, s *elf.Section, b *elf.File, o *elf.Section) string {
+	first, second := symbolsIn(a, s), symbolsIn(b, o)
+	for i, one := range [][]elf.Symbol{first, second} {
+		other := [][]elf.Symbol{second, first}[i]
+		sizes := map[string]uint64{}
+		for _, y := range other {
+			sizes[y.Name] = y.Size
+		}
+		for _, y := range one {
+			switch size, ok := sizes[y.Name]; {
+			case !ok:
+				return fmt.Sprintf(", %s in the %s only", y.Name, [...]string{"first", "second"}[i])
+			case size != y.Size && i == 0:
+				return fmt.Sprintf(", %s has %d and %d", y.Name, y.Size, size)
+			}
+		}
 	}
-	if out := slices.DeleteFunc(slices.Clone(all), follows); len(out) > 0 {
-		return out
+	return ""
+}
+
+// symbolsIn are the functions and objects of a section, by address.
+func symbolsIn(f *elf.File, s *elf.Section) []elf.Symbol {
+	symbols, err := f.Symbols()
+	if err != nil {
+		return nil
 	}
-	return all
+	index := elf.SectionIndex(slices.Index(f.Sections, s)) //nolint:gosec // an ELF file has fewer
+	symbols = slices.DeleteFunc(symbols, func(y elf.Symbol) bool {
+		kind := elf.ST_TYPE(y.Info)
+		return y.Section != index || kind != elf.STT_FUNC && kind != elf.STT_OBJECT
+	})
+	slices.SortStableFunc(symbols, func(x, y elf.Symbol) int { return cmp.Compare(x.Value, y.Value) })
+	return symbols
 }
 
 // symbolAt names the symbol that an offset of a section is in, and shows the text

@@ -67,13 +67,13 @@ func TestTwiceSaysWhatDiffers(t *testing.T) {
 }
 
 // compileObject compiles a text in a fake tree.
-func compileObject(t *testing.T, dir, name, text string) {
+func compileObject(t *testing.T, dir, name, text string, flags ...string) {
 	t.Helper()
 	src := filepath.Join(dir, name+".c")
 	if err := os.WriteFile(src, []byte(text+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), "gcc", "-c", src, "-o", filepath.Join(dir, name+".o")).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "gcc", append(flags, "-c", src, "-o", filepath.Join(dir, name+".o"))...).CombinedOutput(); err != nil {
 		t.Skipf("gcc: %s", out)
 	}
 }
@@ -86,6 +86,23 @@ func TestCompareObjects(t *testing.T) {
 	compileObject(t, b, "x", strings.Replace(text, "WHICH", "9", 1))
 	got, err := compareObjects(t.Context(), a, b)
 	if err != nil || len(got) != 1 || got[0].File != "x.o" || got[0].Section != ".text" || !strings.Contains(got[0].What, "in second+") {
+		t.Errorf("differences %+v, %v", got, err)
+	}
+	compileObject(t, b, "x", strings.Replace(text, "WHICH", "9", 1)+" int third(int x) { return x * 77 + 12345; }")
+	got, err = compareObjects(t.Context(), a, b)
+	if err != nil || len(got) == 0 || got[0].Section != ".text" || !strings.Contains(got[0].What, ", third in the second only") {
+		t.Errorf("differences %+v, %v", got, err)
+	}
+	// What only debug information differs in is not the reason.
+	compileObject(t, a, "boot", "int boot;", "-g", "-fdebug-prefix-map="+a+"=/one")
+	compileObject(t, b, "boot", "int boot;", "-g", "-fdebug-prefix-map="+b+"=/another")
+	if got, err := compareObjects(t.Context(), a, b); err != nil || len(got) == 0 || got[len(got)-1].File != "x.o" {
+		t.Errorf("differences %+v, %v", got, err)
+	}
+	if err := os.Remove(filepath.Join(a, "x.o")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := compareObjects(t.Context(), a, b); err != nil || len(got) == 0 || got[0].File != "boot.o" {
 		t.Errorf("differences %+v, %v", got, err)
 	}
 	for i := range maxObjects + 3 {
