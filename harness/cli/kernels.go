@@ -28,7 +28,7 @@ func (a *app) kernelsCmd() *cobra.Command {
   deb:NAME[@SUITE,...]  packages of the Debian archive. NAME may have wildcards, or
                         be a metapackage, for all kernels of its flavour. Without
                         suites, all that hold kernels are looked through.
-  DIRECTORY             packages and kernel files that were kept
+  DIRECTORY             packages, kernel files and build trees that were kept
   './*.deb'             files`,
 		Example: `  unwedge kernels deb:linux-image-cloud-amd64
   unwedge kernels 'deb:linux-image-6.1*-arm64@bookworm,bookworm-security'

@@ -55,7 +55,7 @@ func parseSpec(s string, want arch.Arch) (archiveSpec, error) {
 	named := archOfPackage(spec.pkg)
 	switch {
 	case spec.arch == "" && named == "":
-		return bad("the package's name does not tell its architecture: name one with the architecture option")
+		return bad("the package's name does not tell its architecture: name one with --arch")
 	case spec.arch == "":
 		spec.arch = named
 	case named != "" && named != spec.arch:

@@ -73,7 +73,7 @@ const listUsage = "want deb:NAME[@SUITE,...] where NAME may have wildcards, dir:
 //	                      wildcards, or be a metapackage, which stands for all
 //	                      packages of its flavour. Without suites, all that are
 //	                      known to hold kernels.
-//	dir:DIR, or a directory  packages and kernel files in it
+//	dir:DIR, or a directory  packages, kernel files and build trees in it
 //	PATTERN               files, with wildcards: ./*.deb
 //
 // Metapackages, debug packages and unsigned copies are left out, and so are
@@ -112,7 +112,7 @@ func (l *Listing) files(ctx context.Context, pattern string, opts Options) error
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		p, err := describeFile(ctx, path, opts.Cache)
+		p, err := describeFile(ctx, path, opts)
 		switch {
 		case errors.Is(err, errNoImage):
 			continue
@@ -187,5 +187,7 @@ func flavourOf(release string) string {
 
 // LacksModules says whether the kernel's modules are known to be gone.
 func (p PackageVersion) LacksModules() bool {
-	return slices.ContainsFunc(p.Lacks, func(name string) bool { return strings.HasPrefix(name, "linux-modules-") })
+	return slices.ContainsFunc(p.Lacks, func(name string) bool {
+		return strings.HasPrefix(name, "linux-modules-") || strings.HasSuffix(name, rpmModules[0])
+	})
 }

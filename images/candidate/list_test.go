@@ -19,9 +19,9 @@ func TestUpstreamOrder(t *testing.T) {
 	// as packages.
 	ordered := []string{
 		"5.10.262-1", "6.1.176-1", "6.9-1", "6.12~rc3-1~exp1", "6.12.0-rc4-00012-gdeadbeef", "6.12-1", "6.12.9-1", "6.12.43+deb13-cloud-amd64",
-		"6.12.44-rc1", "6.12.44", "7.3.4-1~bpo13+1", "7.4~rc1-1", "7.4.0-rc2-next-20261101", "7.4",
+		"6.12.44-rc1", "6.12.44", "7.3.4-1~bpo13+1", "7.4~rc1-1", "7.4.0-rc2-next-20261101", "7.4.0-0.rc3.20261108git0123456789ab.24.fc45", "7.4.0-0.rc10.64.fc45", "7.4",
 	}
-	want := []string{"5.10.262", "6.1.176", "6.9", "6.12-rc3", "6.12-rc4", "6.12", "6.12.9", "6.12.43", "6.12.44-rc1", "6.12.44", "7.3.4", "7.4-rc1", "7.4-rc2", "7.4"}
+	want := []string{"5.10.262", "6.1.176", "6.9", "6.12-rc3", "6.12-rc4", "6.12", "6.12.9", "6.12.43", "6.12.44-rc1", "6.12.44", "7.3.4", "7.4-rc1", "7.4-rc2", "7.4-rc3", "7.4-rc10", "7.4"}
 	var last Upstream
 	for i, s := range ordered {
 		u, ok := ParseUpstream(s)
@@ -176,7 +176,7 @@ func TestListErrors(t *testing.T) {
 		"deb:linux-image-7.2*-amd64@trixie-backports": "the package with the kernel is gone",
 		"deb:linux-image-*-amd64=6.1@trixie":          "a version names one kernel",
 		"deb:linux-image-[-amd64@trixie":              "broken pattern",
-		"deb:linux-image-*":                           "does not tell its architecture",
+		"deb:linux-image-*":                           `kernel "deb:linux-image-*": the package's name does not tell its architecture: name one with --arch`,
 		"deb:linux-image-*-amd64@":                    "not a suite",
 		"dir:/nonexistent":                            "not a directory",
 		"/nonexistent/*.deb":                          "no such file",
@@ -259,17 +259,77 @@ func TestListDirectory(t *testing.T) {
 	}
 }
 
+// A set of Fedora's packages is one kernel with its modules.
 func TestListRPM(t *testing.T) {
 	dir := t.TempDir()
-	for _, nvr := range []string{"kernel-core-6.12.5-200.fc41", "kernel-modules-core-6.12.5-200.fc41"} {
-		b := rpm(t, "zstd", fedora(t)...)
+	all := fedora(t)
+	modules := "./lib/modules/" + release + "/kernel/"
+	for nvr, members := range map[string][]entry{
+		"kernel-core-6.12.5-200.fc41":         all[:4],
+		"kernel-modules-core-6.12.5-200.fc41": all[4:5],
+		"kernel-modules-6.12.5-200.fc41":      {{name: modules + "net/b.ko", body: "b"}},
+		"kernel-modules-6.12.4-200.fc41":      {{name: modules + "net/c.ko", body: "c"}},
+		"kernel-core-6.12.3-200.fc41":         all[:4],
+		"kernel-modules-core-6.12.3-999.fc41": all[4:5],
+		"kernel-default-6.12.2-1":             all,
+	} {
+		b := rpm(t, "zstd", members...)
 		copy(b[10:76], nvr)
-		write(t, filepath.Join(dir, nvr+".rpm"), b)
+		write(t, filepath.Join(dir, strings.Replace(nvr, "-999", "-200", 1)+".x86_64.rpm"), b)
 	}
-	l, err := ListPackages(t.Context(), dir, Options{Cache: store(t)})
+	opts := Options{Cache: store(t)}
+	l, err := ListPackages(t.Context(), dir, opts)
 	check(t, err)
-	if len(l.Packages) != 1 || l.Packages[0].Package != "kernel-core" || l.Packages[0].Version != "6.12.5-200.fc41" || l.Packages[0].Release != release {
+	var got []string
+	for _, p := range l.Packages {
+		got = append(got, fmt.Sprint(p.Package, " ", p.Version, " ", p.Release, " ", p.Lacks, " ", p.LacksModules()))
+	}
+	if d := cmp.Diff([]string{
+		"kernel-default 6.12.2-1 " + release + " [] false",
+		"kernel-core 6.12.3-200.fc41 " + release + " [kernel-modules-core] true", // what lies beside it is of another build
+		"kernel-core 6.12.5-200.fc41 " + release + " [] false",
+	}, got); d != "" {
+		t.Error(d)
+	}
+	c, err := Resolve(t.Context(), l.Packages[2].Arg, opts)
+	check(t, err)
+	for _, name := range []string{"fs/a.ko", "net/b.ko"} {
+		if firstFile(filepath.Join(c.ModulesDir, "kernel", name)) == "" {
+			t.Errorf("%s lacks %s", c.ModulesDir, name)
+		}
+	}
+	if firstFile(filepath.Join(c.ModulesDir, "kernel/net/c.ko")) != "" {
+		t.Error("a module of another version")
+	}
+	var size int64
+	for _, name := range []string{"core", "modules-core", "modules"} {
+		st, err := os.Stat(filepath.Join(dir, "kernel-"+name+"-6.12.5-200.fc41.x86_64.rpm"))
+		check(t, err)
+		size += st.Size()
+	}
+	if l.Packages[2].Size != size {
+		t.Errorf("size %d, want %d", l.Packages[2].Size, size)
+	}
+}
+
+// Trees that kernels were built in are kernels that were kept.
+func TestListTrees(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "good", "arch/x86/boot/bzImage"), []byte(image(t)))
+	write(t, filepath.Join(dir, "good", "vmlinux"), kerneltest.Vmlinux())
+	write(t, filepath.Join(dir, "broken", "arch/x86/boot/bzImage"), []byte("half"))
+	write(t, filepath.Join(dir, "source", "Makefile"), []byte("VERSION = 6"))
+	opts := Options{Cache: store(t)}
+	l, err := ListPackages(t.Context(), dir, opts)
+	check(t, err)
+	if len(l.Packages) != 1 || l.Packages[0].Arg != filepath.Join(dir, "good") || l.Packages[0].Release != release || l.Packages[0].Size == 0 {
 		t.Errorf("packages %+v", l.Packages)
+	}
+	if len(l.Notes) != 1 || !strings.HasPrefix(l.Notes[0], "broken is left out: ") {
+		t.Errorf("notes %q", l.Notes)
+	}
+	if c, err := Resolve(t.Context(), l.Packages[0].Arg, opts); err != nil || c.Kernel.Release != release {
+		t.Errorf("candidate %+v, %v", c, err)
 	}
 }
 

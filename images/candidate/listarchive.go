@@ -31,6 +31,10 @@ func (l *Listing) archive(ctx context.Context, text string, opts Options) error 
 	var specs []archiveSpec
 	for _, suite := range suites {
 		spec, err := parseSpec(name+"@"+suite, opts.Arch)
+		var bad *NotFoundError
+		if errors.As(err, &bad) {
+			return &NotFoundError{l.Pattern, bad.Reason} // as the user wrote it
+		}
 		if err != nil {
 			return err
 		}

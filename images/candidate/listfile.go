@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
@@ -24,8 +25,8 @@ var errNoImage = errors.New("not a kernel image")
 var besideKernels = regexp.MustCompile(`^(config|System\.map|initrd|initramfs|vmlinux-gdb)\b|\.(json|txt|log|md|yaml|config|dsc|changes|buildinfo|hmac|modules|tar|gz|xz|zst|asc|sig)$|^\.`)
 
 // describeFile says which released kernel a file is: a package, by what it says
-// of itself, or a kernel, by its bytes.
-func describeFile(ctx context.Context, path string, store *cache.Store) (PackageVersion, error) {
+// of itself, a kernel, by its bytes, or a directory that one was built in.
+func describeFile(ctx context.Context, path string, opts Options) (PackageVersion, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return PackageVersion{}, fmt.Errorf("open kernel: %w", err)
@@ -33,15 +34,20 @@ func describeFile(ctx context.Context, path string, store *cache.Store) (Package
 	if path, err = filepath.Abs(path); err != nil {
 		return PackageVersion{}, fmt.Errorf("open kernel: %w", err)
 	}
-	if !st.Mode().IsRegular() || besideKernels.MatchString(filepath.Base(path)) {
+	if !st.IsDir() && (!st.Mode().IsRegular() || besideKernels.MatchString(filepath.Base(path))) {
 		return PackageVersion{}, errNoImage
 	}
 	var head [8]byte
-	if err := readHead(path, head[:]); err != nil {
+	if !st.IsDir() {
+		err = readHead(path, head[:])
+	}
+	if err != nil {
 		return PackageVersion{}, fmt.Errorf("open kernel: %w", err)
 	}
-	p := PackageVersion{Arg: path, Size: st.Size()}
+	p, store := PackageVersion{Arg: path, Size: st.Size()}, opts.Cache
 	switch {
+	case st.IsDir():
+		err = p.fromTree(ctx, path, opts)
 	case string(head[:]) == arMagic:
 		err = p.fromDeb(ctx, path)
 	case bytes.HasPrefix(head[:], []byte(rpmMagic)):
@@ -84,13 +90,9 @@ func (p *PackageVersion) fromDeb(ctx context.Context, path string) error {
 	if len(parts.gone) > 0 {
 		return fmt.Errorf("its kernel is not beside it: %s", some(parts.gone))
 	}
-	p.Size, p.Lacks = 0, parts.lacks
-	for _, f := range parts.files {
-		st, err := os.Stat(f)
-		if err != nil {
-			return fmt.Errorf("open package: %w", err)
-		}
-		p.Size += st.Size()
+	p.Lacks = parts.lacks
+	if err := p.sizeOf(parts.files); err != nil {
+		return err
 	}
 	for _, a := range arch.All() {
 		if a.Facts().Debian == debArch {
@@ -108,17 +110,12 @@ func (p *PackageVersion) fromDeb(ctx context.Context, path string) error {
 // its flavours', SUSE's kernel-default, and what `make rpm-pkg` makes.
 var rpmKernel = regexp.MustCompile(`^kernel((-[a-z0-9]+)*-core|-default|-vanilla)?$`)
 
-// fromRPM takes name and version from the package's lead, the 66 bytes at 10
-// (RPM's "Package format" document), and the rest from the kernel in it.
+// fromRPM takes name and version from the package's lead, and the rest from the
+// kernel in it.
 func (p *PackageVersion) fromRPM(ctx context.Context, path string, store *cache.Store) error {
-	var lead [rpmLead]byte
-	if err := readHead(path, lead[:]); err != nil {
-		return fmt.Errorf("open package: %w", err)
-	}
-	full, _, _ := bytes.Cut(lead[10:76], []byte{0})
-	name, version, ok := splitRPMName(string(full))
-	if !ok {
-		return errors.New("its lead names no package and version")
+	name, version, err := rpmName(path)
+	if err != nil {
+		return err
 	}
 	if !rpmKernel.MatchString(name) || strings.Contains(name, "-modules") {
 		return errNoImage
@@ -127,21 +124,40 @@ func (p *PackageVersion) fromRPM(ctx context.Context, path string, store *cache.
 	if err != nil {
 		return err
 	}
-	p.Package, p.Version, p.Release, p.Arch = name, version, c.Kernel.Release, c.Kernel.Arch
+	p.Package, p.Version, p.Release, p.Arch, p.Lacks = name, version, c.Kernel.Release, c.Kernel.Arch, c.Lacks
+	return p.sizeOf(withRPMParts(path).files)
+}
+
+// sizeOf adds the files up.
+func (p *PackageVersion) sizeOf(files []string) error {
+	p.Size = 0
+	for _, f := range files {
+		st, err := os.Stat(f)
+		if err != nil {
+			return fmt.Errorf("open package: %w", err)
+		}
+		p.Size += st.Size()
+	}
 	return nil
 }
 
-// splitRPMName splits NAME-VERSION-RELEASE.
-func splitRPMName(s string) (name, version string, ok bool) {
-	i := strings.LastIndexByte(s, '-')
-	if i <= 0 {
-		return "", "", false
+// fromTree is for a tree that a kernel was built in.
+func (p *PackageVersion) fromTree(ctx context.Context, dir string, opts Options) error {
+	if !slices.ContainsFunc(treeKernels, func(name string) bool {
+		return strings.Contains(name, "/") && firstFile(filepath.Join(dir, name)) != ""
+	}) {
+		return errNoImage
 	}
-	j := strings.LastIndexByte(s[:i], '-')
-	if j <= 0 {
-		return "", "", false
+	k, err := treeKernel(ctx, dir, opts)
+	var bad *kernel.BadKernelError
+	switch {
+	case errors.As(err, &bad):
+		return errors.New(bad.Reason)
+	case err != nil:
+		return err
 	}
-	return s[:j], s[j+1:], true
+	p.Package, p.Version, p.Release, p.Arch = filepath.Base(dir), k.Release, k.Release, k.Arch
+	return p.sizeOf([]string{k.Path})
 }
 
 // debianBanner is the package's version in a Debian kernel's banner.

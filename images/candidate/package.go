@@ -39,6 +39,9 @@ func (e *PackageError) Unwrap() error { return e.Err }
 
 func resolvePackage(ctx context.Context, path string, extract extractor, opts Options) (*Candidate, error) {
 	parts := withParts(ctx, path)
+	if _, _, err := rpmName(path); err == nil {
+		parts = withRPMParts(path)
+	}
 	key := cache.Key{Kind: "kernel", Inputs: []string{"package v1"}}
 	for _, f := range parts.files {
 		sum, err := kernel.HashFile(f)
@@ -65,7 +68,7 @@ func resolvePackage(ctx context.Context, path string, extract extractor, opts Op
 	if err != nil {
 		return nil, err
 	}
-	c.Origin, c.Lacks = path, parts.lacks
+	c.Origin, c.Lacks = path, append(parts.lacks, lackingRPM(path, c)...)
 	return c, nil
 }
 

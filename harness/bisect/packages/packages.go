@@ -24,7 +24,9 @@ import (
 // Selection says what to search. A version is given as any of: the kernel
 // version (6.12.43, v6.12.43, 7.4-rc2) or its beginning (6.12), the package's
 // version (6.12.43-1), its name, the release that `uname -r` prints, or the
-// argument that boots it. It must fit one kernel.
+// argument that boots it. Of several released kernels that it fits the good end is
+// the oldest and the bad end the newest: what is looked for is between these, too.
+// Kept files must be told apart.
 type Selection struct {
 	Good, Bad string
 	// Flavour is cloud-amd64, rt-amd64, ...; "" means the only one there is,
@@ -79,11 +81,11 @@ func Select(l *candidate.Listing, s Selection) (*Range, error) {
 		return nil, err
 	}
 	all = r.withoutRebuilds(all, s)
-	good, err := find(all, "good", s.Good)
+	good, err := r.find(all, l.Pattern, "good", s.Good)
 	if err != nil {
 		return nil, err
 	}
-	bad, err := find(all, "bad", s.Bad)
+	bad, err := r.find(all, l.Pattern, "bad", s.Bad)
 	if err != nil {
 		return nil, err
 	}
@@ -204,9 +206,9 @@ func exact(p candidate.PackageVersion, selector string) bool {
 	}, selector)
 }
 
-// find returns the one kernel that a selector fits: by its whole name, else by
-// the whole kernel version, else by the beginning of a version.
-func find(all []candidate.PackageVersion, end, selector string) (int, error) {
+// find returns the kernel that a selector fits: by its whole name, else by the
+// whole kernel version, else by the beginning of a version.
+func (r *Range) find(all []candidate.PackageVersion, pattern, end, selector string) (int, error) {
 	plain := selector
 	if len(plain) > 1 && plain[0] == 'v' && plain[1] >= '0' && plain[1] <= '9' {
 		plain = plain[1:]
@@ -220,21 +222,41 @@ func find(all []candidate.PackageVersion, end, selector string) (int, error) {
 			return begins(p.Upstream.String(), plain) || begins(p.Version, plain)
 		},
 	} {
-		var found []candidate.PackageVersion
-		at := -1
+		var found []int
 		for i, p := range all {
 			if fits(p) {
-				found, at = append(found, p), i
+				found = append(found, i)
 			}
 		}
 		switch {
 		case len(found) == 1:
-			return at, nil
+			return found[0], nil
 		case len(found) > 1:
-			return 0, refuse("the %s version %q fits %d kernels: name one of %s", end, selector, len(found), versions(found))
+			return r.outermost(all, found, end, selector)
 		}
 	}
-	return 0, refuse("the %s version %q fits no kernel: there are %s", end, selector, versions(all))
+	elsewhere := ""
+	if strings.HasPrefix(pattern, "deb:") && strings.Contains(pattern, "@") {
+		elsewhere = "; other suites may have it: name them behind the @ too, or none to look through all"
+	}
+	return 0, refuse("the %s version %q fits no kernel: there are %s%s", end, selector, versions(all), elsewhere)
+}
+
+// outermost takes the one of several kernels that makes the range the widest.
+func (r *Range) outermost(all []candidate.PackageVersion, found []int, end, selector string) (int, error) {
+	var fit []candidate.PackageVersion
+	for _, i := range found {
+		fit = append(fit, all[i])
+	}
+	if slices.ContainsFunc(fit, func(p candidate.PackageVersion) bool { return p.Suite == "" }) {
+		return 0, refuse("the %s version %q fits %d kernels: name one of %s", end, selector, len(fit), versions(fit))
+	}
+	at, which := found[0], "oldest"
+	if end == "bad" {
+		at, which = found[len(found)-1], "newest"
+	}
+	r.note("the %s version %q fits %d kernels: the %s is taken, %s", end, selector, len(fit), which, label(all[at]))
+	return at, nil
 }
 
 var wholeRE = regexp.MustCompile(`^[0-9.]+([~-]rc[0-9]+)?$`)

@@ -3,6 +3,7 @@ package packages
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +96,25 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
+// A series names its outermost kernel: the range then holds every other choice.
+func TestSeriesAsEnds(t *testing.T) {
+	r, err := Select(released(t), Selection{Good: "6.12", Bad: "7.3"})
+	if err != nil || r.Good.Version != "6.12.9-1" || r.Bad().Version != "7.3.4-1~bpo13+1" {
+		t.Fatalf("range %+v, %v", r, err)
+	}
+	for _, want := range []string{
+		`the good version "6.12" fits 3 kernels: the oldest is taken, 6.12.9-1`,
+		`the bad version "7.3" fits 2 kernels: the newest is taken, 7.3.4-1~bpo13+1`,
+	} {
+		if !slices.Contains(r.Notes, want) {
+			t.Errorf("notes %q, want %q", r.Notes, want)
+		}
+	}
+	if r, err = Select(released(t), Selection{Good: "6.12.9", Bad: "6.12"}); err != nil || r.Good.Version != "6.12.9-1" || len(r.Candidates) != 2 {
+		t.Errorf("within a series: %+v, %v", r, err)
+	}
+}
+
 func TestOneSeriesNeedsNoWarning(t *testing.T) {
 	r, err := Select(released(t), Selection{Good: "6.12.9-1", Bad: "6.12.9-2", Flavour: "amd64"})
 	if err != nil || len(r.Candidates) != 1 {
@@ -114,8 +134,7 @@ func TestSelectionErrors(t *testing.T) {
 	}{
 		"unknown":   {Selection{Good: "6.13", Bad: "7.3.4"}, `the good version "6.13" fits no kernel: there are 6.1.172-1, 6.12.9-1, 6.12.9-2, `},
 		"no prefix": {Selection{Good: "6.1.17", Bad: "7.3.4"}, "fits no kernel"},
-		"ambiguous": {Selection{Good: "6.12.9", Bad: "7.3.4"}, `the good version "6.12.9" fits 2 kernels: name one of 6.12.9-1, 6.12.9-2`},
-		"rc too":    {Selection{Good: "6.1", Bad: "7.3"}, `the bad version "7.3" fits 2 kernels: name one of 7.3~rc2-1~exp1, 7.3.4-1~bpo13+1`},
+		"suites":    {Selection{Good: "6.13", Bad: "7.3.4"}, "other suites may have it: name them behind the @ too, or none"},
 		"swapped":   {Selection{Good: "7.3.4", Bad: "6.1"}, "the good version 7.3.4-1~bpo13+1 is newer than the bad one 6.1.172-1: are they swapped?"},
 		"same":      {Selection{Good: "7.3.4", Bad: "7.3.4"}, "are the same kernel"},
 		"no good":   {Selection{Bad: "7.3.4"}, "both a good and a bad version are needed"},
