@@ -108,6 +108,34 @@ func TestWaitsAreVerified(t *testing.T) {
 	}
 }
 
+// In a PID namespace a number is another task's than elsewhere.
+func TestNumbersOfANamespace(t *testing.T) {
+	const ns, other, pids = 0x84000, 0x84100, 0x84200
+	g := fake.Waiting("futex") // whose word says 2
+	g.InNamespace(fake.TaskInit, pids, 1, ns)
+	if got, want := waitOf(look(t, g, fake.IdleRegisters())), "futex 0x500000"; got != want {
+		t.Errorf("nobody is called 2 there: %q, want %q", got, want)
+	}
+	g.InNamespace(fake.TaskKthreadd, pids+0x40, 2, other)
+	g.InNamespace(fake.TaskThread, pids+0x80, 2, ns)
+	if got, want := waitOf(look(t, g, fake.IdleRegisters())), "futex 0x500000 (a PI futex): worker ?[2J (PID 3, state D) owns it"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A pipe's other end may be where nobody looks, as in a message on its way.
+func TestAnEndThatIsNotFound(t *testing.T) {
+	g := fake.Waiting("pipe")
+	g.Put32(fake.FarFile+fake.Offset("file", "f_mode"), 1) // kthreadd reads, too
+	if got, want := waitOf(look(t, g, fake.IdleRegisters())), "pipe:[42] (reads; nobody is at the other end)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	g.Put32(fake.Object+fake.Offset("pipe_inode_info", "writers"), 1)
+	if got, want := waitOf(look(t, g, fake.IdleRegisters())), "pipe:[42] (reads; who has the other end was not found)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // FuzzWaits overwrites the memory of a guest whose PID 1 waits for something, and
 // looks at all there is: tasks, stacks, what they wait for, and user space. It
 // must end, within its bounds, and not panic.

@@ -98,7 +98,7 @@ var structs = merged(map[string]layout{
 		{"thread_info", 16}, {"__state", 4}, {"flags", 4}, {"stack", 8}, {"on_cpu", 4}, {"pid", 4}, {"tgid", 4},
 		{"exit_state", 4}, {"tasks", 16}, {"thread_node", 16}, {"mm", 8}, {"active_mm", 8}, {"real_parent", 8},
 		{"signal", 8}, {"comm", 16}, {"thread", 8}, {"nvcsw", 8}, {"nivcsw", 8}, {"files", 8}, {"vfork_done", 8},
-		{"worker_private", 8},
+		{"worker_private", 8}, {"thread_pid", 8},
 	},
 	"printk_ringbuffer": {{"desc_ring", 40}, {"text_data_ring", 16}},
 	"timer_list":        {{"entry", 16}, {"expires", 8}, {"function", 8}, {"flags", 8}},

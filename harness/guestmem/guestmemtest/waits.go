@@ -12,7 +12,9 @@ var waitStructs = map[string]layout{
 	"dentry":               {{"d_parent", 8}, {"d_name", 16}},
 	"qstr":                 {{"hash", 8}, {"name", 8}},
 	"vm_area_struct":       {{"vm_start", 8}, {"vm_end", 8}, {"vm_flags", 8}, {"vm_pgoff", 8}, {"vm_file", 8}, {"vm_next", 8}},
-	"pipe_inode_info":      {{"rd_wait", 24}, {"wr_wait", 24}},
+	"pipe_inode_info":      {{"rd_wait", 24}, {"wr_wait", 24}, {"readers", 4}, {"writers", 4}},
+	"pid":                  {{"count", 4}, {"level", 4}, {"numbers", 16}},
+	"upid":                 {{"nr", 4}, {"pad", 4}, {"ns", 8}},
 	"file_lock_context":    {{"flc_flock", 16}, {"flc_posix", 16}},
 	"file_lock":            {{"fl_blocker", 8}, {"fl_list", 16}, {"fl_blocked_requests", 16}, {"fl_blocked_member", 16}, {"fl_pid", 4}, {"pad", 4}, {"fl_file", 8}},
 	"swait_queue":          {{"task", 8}, {"task_list", 16}},
@@ -74,6 +76,16 @@ const (
 	nrFutex, nrEpollWait = 202, 232
 	nrOpenat             = 257
 )
+
+// InNamespace puts a task into the PID namespace of that address, one below the
+// first, where it has a number of its own.
+func (g Guest) InNamespace(task, pid uint64, nr uint32, ns uint64) {
+	g.put("task_struct", task, "thread_pid", Direct+pid)
+	g.Put32(pid+Offset("pid", "level"), 1)
+	at := pid + Offset("pid", "numbers") + 16
+	g.Put32(at, uint64(nr))
+	g.Put(at+8, Direct+ns)
+}
 
 // Waits names what Waiting knows.
 func Waits() []string {

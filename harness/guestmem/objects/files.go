@@ -139,9 +139,9 @@ func (g *Guest) pipe(w *dump.Wait, t *tasks.Task, fd uint64, qs []queued, writes
 	if !ok1 || !ok2 || !ok3 || pipe != private {
 		return false
 	}
-	queue, end, other, can := "pipe_inode_info.rd_wait", "reads", uint64(modeWrite), "can write"
+	queue, end, other, can, count := "pipe_inode_info.rd_wait", "reads", uint64(modeWrite), "can write", "pipe_inode_info.writers"
 	if writes {
-		queue, end, other, can = "pipe_inode_info.wr_wait", "writes", modeRead, "can read"
+		queue, end, other, can, count = "pipe_inode_info.wr_wait", "writes", modeRead, "can read", "pipe_inode_info.readers"
 	}
 	if !g.l.has(queue) || !on(qs, pipe+g.l.off(queue)) {
 		return false
@@ -149,12 +149,20 @@ func (g *Guest) pipe(w *dump.Wait, t *tasks.Task, fd uint64, qs []queued, writes
 	w.Kind, w.Addr = "pipe", pipe
 	w.Object, _ = g.describe(file)
 	w.Detail = end
-	g.ends(w, inode, other, can)
+	if !g.ends(w, inode, other, can) {
+		// It may be on its way in a message, or a descriptor beyond those
+		// that are looked at: the pipe itself keeps count.
+		none := "; who has the other end was not found"
+		if n, ok := g.word(pipe, count); ok && n == 0 {
+			none = "; nobody is at the other end"
+		}
+		w.Detail += none
+	}
 	return true
 }
 
-// ends adds who has an inode open in a mode.
-func (g *Guest) ends(w *dump.Wait, inode, mode uint64, role string) {
+// ends adds who has an inode open in a mode; false where nobody was found.
+func (g *Guest) ends(w *dump.Wait, inode, mode uint64, role string) bool {
 	seen := map[int]bool{}
 	for _, o := range g.open().inodes[inode] {
 		if m, ok := g.word(o.file, "file.f_mode"); ok && m&mode != 0 && !seen[o.t.TGID] {
@@ -162,9 +170,7 @@ func (g *Guest) ends(w *dump.Wait, inode, mode uint64, role string) {
 			w.Hold(holder(o.t, fmt.Sprintf("%s (fd %d)", role, o.fd)))
 		}
 	}
-	if len(seen) == 0 {
-		w.Detail += "; nobody is at the other end"
-	}
+	return len(seen) > 0
 }
 
 // socket says which socket a task is in, and who is at the other end of a

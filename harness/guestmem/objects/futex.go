@@ -41,13 +41,13 @@ func (g *Guest) futex(w *dump.Wait, t *tasks.Task, call *dump.Syscall) bool {
 	word := binary.LittleEndian.Uint32(b)
 	switch op {
 	case futexLockPI, futexLockPI2, futexRequeuePI:
-		if o := g.byPID[int(word&futexTID)]; o != nil && word != 0 {
+		if o := g.called(t, int(word&futexTID)); o != nil && word != 0 {
 			w.Detail = "a PI futex"
 			w.Hold(holder(o, "owns it"))
 		}
 	case futexWait, futexWaitBitset:
 		const contended = 2
-		owner := g.byPID[int(int32(binary.LittleEndian.Uint32(b[8:])))]
+		owner := g.called(t, int(int32(binary.LittleEndian.Uint32(b[8:]))))
 		w.Detail = fmt.Sprintf("its word is %d", word)
 		if word == contended && owner != nil && owner.PID > 0 && g.shares(t, owner) {
 			w.Detail = "glibc's mutex, by its __owner"

@@ -48,6 +48,50 @@ func (l *Layout) Guest(k *locate.Kernel, m physmem.Reader, tl *tasks.Layout, lis
 	return g
 }
 
+// number is what a task is called in the PID namespace of that level (struct upid
+// of its struct pid), and which namespace that is; ok is false where it has none.
+func (g *Guest) number(t *tasks.Task, level uint64) (nr int, ns uint64, ok bool) {
+	const upid, most = 16, 32 // the size of a struct upid, MAX_PID_NS_LEVEL
+	own, ok := g.level(t)
+	if !ok || level > own || level > most {
+		return 0, 0, false
+	}
+	pid, _ := g.pointer(t.Addr, "task_struct.thread_pid") // as in level
+	at := pid + g.l.off("pid.numbers") + upid*level
+	n, ok1 := g.word(at, "upid.nr")
+	ns, ok2 := g.pointer(at, "upid.ns")
+	return int(int32(n)), ns, ok1 && ok2
+}
+
+// level is how deep the PID namespace of a task is nested, 0 for the first.
+func (g *Guest) level(t *tasks.Task) (uint64, bool) {
+	if !g.l.has("task_struct.thread_pid", "pid.level", "pid.numbers", "upid.nr", "upid.ns") {
+		return 0, false
+	}
+	pid, ok := g.pointer(t.Addr, "task_struct.thread_pid")
+	if !ok {
+		return 0, false
+	}
+	return g.word(pid, "pid.level")
+}
+
+// called returns the task that another calls by that number: in a PID namespace of
+// its own that is not the one that has the number elsewhere. nil for none.
+func (g *Guest) called(by *tasks.Task, nr int) *tasks.Task {
+	level, ok := g.level(by)
+	if !ok || level == 0 {
+		return g.byPID[nr]
+	}
+	_, here, ok := g.number(by, level)
+	for i := range g.list.Tasks {
+		t := &g.list.Tasks[i]
+		if n, ns, has := g.number(t, level); ok && has && n == nr && ns == here {
+			return t
+		}
+	}
+	return nil
+}
+
 // childrenOf lists the processes that are children of any thread of a process.
 func (g *Guest) childrenOf(tgid int) []*tasks.Task {
 	if g.children == nil {

@@ -60,7 +60,8 @@ var wanted = strings.Fields(`
 	rb_node.rb_left rb_node.rb_right epitem.rbn epitem.event
 	epitem.file=epitem.ffd.file epitem.fd=epitem.ffd.fd
 	socket.sk sock.sk_family=sock.__sk_common.skc_family sock.sk_socket sock.sk_peer_pid
-	unix_sock.peer socket.file pid.numbers upid.nr`)
+	unix_sock.peer socket.file
+	task_struct.thread_pid pid.level pid.numbers upid.nr upid.ns`)
 
 // NewLayout reads the image's types.
 func NewLayout(img *kimage.Image) *Layout {

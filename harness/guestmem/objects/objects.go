@@ -165,6 +165,9 @@ func (s *sleeper) child() bool {
 		pid = int(int32(s.call.Args[1]))
 	}
 	if pid > 0 {
+		if c := s.called(s.t, pid); c != nil {
+			pid = c.PID
+		}
 		s.w.Object = "PID " + decimal(pid)
 	}
 	n := 0
