@@ -128,7 +128,7 @@ func (a *agreement) task(m, p *dump.Task) {
 	switch {
 	case m.Comm != p.Comm:
 		what, is, printed = "task", m.Comm, p.Comm
-	case m.State != p.State:
+	case m.State != p.State && m.State != "?":
 		what, is, printed = "state", m.State, p.State
 	case p.Torn || len(stack) == 0 || len(other) == 0:
 		// One of them has no stack that could be compared.

@@ -14,7 +14,9 @@ func rootDevice(f *facts) *Diagnosis {
 		if f.end != nil && !f.end.Has("prepare_namespace", "wait_for_root", "kernel_init_freeable", "mount_root") {
 			return nil
 		}
-		out := f.hang(CauseRootDevice, WhereKernel, Certain)
+		// Of a device that was found later the kernel says nothing: only the
+		// stack, or that nothing followed, shows that it still waits.
+		out := f.hang(CauseRootDevice, WhereKernel, asConfidence(f.end != nil || b.LastOffset == e.Offset))
 		out.Title = "hang: the kernel waits for the root device " + e.Subject
 		out.Summary = "the kernel waits for the root device " + e.Subject + " (rootwait), and no driver has found it"
 		out.Remedy = "check that the machine has the device, that its driver is built into the kernel or comes with an initramfs, and that root= names it right"

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/unwedge/unwedge/harness/dump"
 )
@@ -12,6 +13,9 @@ import (
 const (
 	bombProcesses = 400
 	bombShare     = 0.8
+	// bombMakers is how many of them have made others: a server that starts its
+	// workers is one.
+	bombMakers = 20
 )
 
 // forkBomb: one program fills the process table. The guest works, and all its
@@ -46,7 +50,7 @@ func forkBomb(f *facts) *Diagnosis {
 			continue
 		}
 		t := first[comm]
-		return &Diagnosis{
+		out := &Diagnosis{
 			Kind: KindHang, Cause: CauseForkBomb, Where: WhereUserspace, Confidence: Certain,
 			Title:    "hang: fork bomb: " + stableComm(t) + " fills the process table",
 			Summary:  fmt.Sprintf("%d of the %d processes are called %s: it makes others of itself without end", n, users, comm),
@@ -54,6 +58,28 @@ func forkBomb(f *facts) *Diagnosis {
 			Remedy:   "look at what starts " + comm + ", the first of them " + t.String() + "; a limit on PIDs (TasksMax=, ulimit -u) keeps the rest of the system alive",
 			Evidence: []Evidence{evidence("the first of them", t)},
 		}
+		if makers(tasks, comm) < bombMakers {
+			if slices.ContainsFunc(tasks, func(c dump.Task) bool { return c.Comm == comm && c.TGID == 0 }) {
+				return nil // not printed: they may be the threads of one
+			}
+			out.Confidence = Likely
+			out.Summary = fmt.Sprintf("%d of the %d processes are called %s, and one program starts them", n, users, comm)
+		}
+		return out
 	}
 	return nil
+}
+
+// makers counts the processes of a name that have children of the same name.
+func makers(tasks []dump.Task, comm string) int {
+	named, with := map[int]bool{}, map[int]bool{}
+	for i := range tasks {
+		named[tasks[i].PID] = named[tasks[i].PID] || tasks[i].Comm == comm
+	}
+	for i := range tasks {
+		if t := &tasks[i]; t.Comm == comm && named[t.PPID] {
+			with[t.PPID] = true
+		}
+	}
+	return len(with)
 }

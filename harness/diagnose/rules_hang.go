@@ -17,7 +17,9 @@ func stateWord(t *dump.Task) string {
 	case "T", "t":
 		return "is stopped"
 	case "?", "":
-		return "is nowhere to be seen"
+		if len(t.Frames) == 0 {
+			return "is nowhere to be seen"
+		}
 	}
 	return "sleeps"
 }
@@ -178,6 +180,11 @@ func moduleLoad(f *facts) *Diagnosis {
 	if f.wait.mech == onIdempotent {
 		out.Confidence = Likely
 		out.Notes = append(out.Notes, "the same module is being loaded by another task that is not in the dump")
+	}
+	if f.wait.mech == onFirmware {
+		out.Confidence = Likely
+		out.Summary += "; it waits for user space to hand over a firmware file, and gives up after 60 s"
+		out.Remedy = "put the firmware that the driver asks for into the initramfs, or boot a kernel without CONFIG_FW_LOADER_USER_HELPER_FALLBACK (firmware_config.force_sysfs_fallback=0)"
 	}
 	if f.end.State == "R" || f.wait.mech == onHelper {
 		out.Confidence = Likely // it may be on its way

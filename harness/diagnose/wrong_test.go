@@ -78,6 +78,8 @@ func TestWhatMisleads(t *testing.T) {
 		{"it waits for the memory it reads them to", "", []dump.Task{init, blocked(60, "dd", "D", asleep+"io_schedule folio_wait_bit_common filemap_fault handle_mm_fault random_read_iter vfs_read ksys_read"+syscall)}, nil, CauseIO, Certain, 60},
 		{"the kernel gathers what it needs", "", []dump.Task{init, blocked(60, "seeder", "R", "try_to_generate_entropy wait_for_random_bytes __x64_sys_getrandom"+syscall)}, nil, CauseEntropy, Likely, 60},
 
+		{"a driver waits for firmware", "", []dump.Task{init, blocked(60, "modprobe", "D", timed+"__wait_for_common wait_for_completion_killable_timeout fw_load_sysfs_fallback fw_load_from_user_helper firmware_fallback_sysfs _request_firmware chip_probe@chip really_probe do_one_initcall do_init_module __x64_sys_finit_module"+syscall)}, nil, CauseProbe, Likely, 60},
+
 		{"an owner of another kind of lock", "", []dump.Task{blocked(1, "init", "D", inMutex), blocked(60, "innocent", "S", inNanosleep)}, []dump.Ownership{{WaiterComm: "init", WaiterPID: 1, Lock: "rw-semaphore", OwnerComm: "innocent", OwnerPID: 60}}, CauseMutex, Certain, 1},
 		{"an owner whose PID another has", "", []dump.Task{blocked(1, "init", "D", inMutex), blocked(60, "innocent", "S", inNanosleep)}, []dump.Ownership{{WaiterComm: "init", WaiterPID: 1, Lock: "mutex", OwnerComm: "guilty", OwnerPID: 60}}, CauseMutex, Certain, 60},
 		{"the last word on an owner", "", []dump.Task{blocked(1, "init", "D", inMutex), blocked(60, "innocent", "S", inNanosleep)}, []dump.Ownership{{WaiterComm: "init", WaiterPID: 1, Lock: "mutex", OwnerComm: "innocent", OwnerPID: 60}, {WaiterComm: "init", WaiterPID: 1, Lock: "mutex"}}, CauseMutex, Certain, 1},
@@ -97,6 +99,46 @@ func TestWhatMisleads(t *testing.T) {
 			}
 			check(t, d)
 		})
+	}
+}
+
+// What the kernel waited for may have come: it does not say so.
+func TestARootDeviceThatMayHaveCome(t *testing.T) {
+	log := "[    0.000000] Linux version 6.1.0 (gcc)\n[    1.100000] Waiting for root device /dev/vda1...\n"
+	for more, want := range map[string]Confidence{"": Certain, "[    1.200000] EXT4-fs (vda1): mounted filesystem\n": Likely} {
+		if d := Explain([]byte(log + more)); d.Cause != CauseRootDevice || d.Confidence != want {
+			t.Errorf("after %q: %s (%s), want %s", more, d.Cause, d.Confidence, want)
+		}
+	}
+}
+
+// The processes that a server starts are no fork bomb, nor are threads.
+func TestManyOfAName(t *testing.T) {
+	many := func(parent func(i int) int, tgid func(i int) int) []dump.Task {
+		tasks := []dump.Task{blocked(1, "init", "S", inWait4), blocked(100, "httpd", "S", inEpoll)}
+		for i := range 600 {
+			c := under(blocked(200+i, "httpd", "S", inEpoll), parent(i))
+			c.TGID = tgid(200 + i)
+			tasks = append(tasks, c)
+		}
+		return tasks
+	}
+	self, none := func(pid int) int { return pid }, func(int) int { return 0 }
+	for _, tc := range []struct {
+		name       string
+		tasks      []dump.Task
+		bomb       bool
+		confidence Confidence
+	}{
+		{"each makes others", many(func(i int) int { return max(100, 200+i/2-1) }, self), true, Certain},
+		{"one starts all", many(func(int) int { return 100 }, self), true, Likely},
+		{"threads, whose process was not printed", many(func(int) int { return 1 }, none), false, ""},
+		{"threads", many(func(int) int { return 1 }, func(int) int { return 100 }), false, ""},
+	} {
+		d := Diagnose(Input{Log: []byte(toInit), Memory: tc.tasks, Ending: EndingSilent})
+		if bomb := d.Cause == CauseForkBomb; bomb != tc.bomb || bomb && d.Confidence != tc.confidence {
+			t.Errorf("%s: %s (%s): %s", tc.name, d.Cause, d.Confidence, d.Summary)
+		}
 	}
 }
 
