@@ -102,6 +102,16 @@ func TestWhatMisleads(t *testing.T) {
 	}
 }
 
+// Of a kernel without types memory shows the stack of PID 1 and nothing else.
+func TestAStateThatIsNotKnown(t *testing.T) {
+	one := blocked(1, "swapper/0", "?", "__switch_to "+timed+"msleep stuck_init"+initcalls)
+	d := Diagnose(Input{Log: []byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.500000] smp: Brought up 1 node, 1 CPU\n"), Memory: []dump.Task{one}, MemoryPartial: true, Ending: EndingSilent})
+	if d.Cause != CauseInitcall || d.Confidence != Likely || d.Title != "hang: initcall stuck_init does not return: blocked in stuck_init" || !strings.Contains(d.Summary, "sleeps in the initcall") {
+		t.Errorf("%s (%s) %q: %s", d.Cause, d.Confidence, d.Title, d.Summary)
+	}
+	check(t, d)
+}
+
 // What the kernel waited for may have come: it does not say so.
 func TestARootDeviceThatMayHaveCome(t *testing.T) {
 	log := "[    0.000000] Linux version 6.1.0 (gcc)\n[    1.100000] Waiting for root device /dev/vda1...\n"

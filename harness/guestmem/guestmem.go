@@ -15,6 +15,7 @@
 //	objects  what else a task waits for, and who could end that
 //	printk   the kernel's log
 //	user     user-space stacks
+//	startup  the stack of PID 1 in a kernel whose image has no types
 //
 // The guest is hostile, and it may run while it is read: every loop and
 // allocation is bounded, and what cannot be read is told in View.Problems.
@@ -33,6 +34,7 @@ import (
 	"github.com/unwedge/unwedge/harness/guestmem/objects"
 	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/guestmem/printk"
+	"github.com/unwedge/unwedge/harness/guestmem/startup"
 	"github.com/unwedge/unwedge/harness/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/guestmem/timers"
 	"github.com/unwedge/unwedge/harness/guestmem/user"
@@ -55,13 +57,18 @@ type Kernel struct {
 	timers *timers.Layout // nil: what will wake a task cannot be read
 	user   *user.Layout   // nil: user space cannot be read
 	noUser error
+	start  *startup.Finder // the image has no types, and only this can be found
 }
 
 // LoadKernel reads the image: payload is what kernel.Kernel.Payload gives, table
 // its symbols. Both are kept and must not change. A kernel without BTF gives an
-// error that is kimage.ErrNoBTF.
+// error that is kimage.ErrNoBTF, but for one of aarch64 with all its symbols: of
+// that the stack of PID 1 can be found while it starts the kernel up.
 func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, error) {
 	img, err := kimage.Load(payload, a, table)
+	if errors.Is(err, kimage.ErrNoBTF) {
+		return loadUntyped(payload, a, table)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +164,9 @@ func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []VCPU) (*V
 	found, err := k.finder.Find(ctx, m)
 	if err != nil {
 		return nil, err
+	}
+	if k.start != nil {
+		return k.lookUntyped(ctx, found, m, vcpus)
 	}
 	v := &View{Offset: found.Offset, PhysBase: found.Phys}
 	if !found.Tables {

@@ -9,22 +9,29 @@ import (
 // maxCode bounds how much of a function is read, in bytes.
 const maxCode = 64 << 10
 
+// Code returns a function's link-time address and its code, of which there is at
+// most maxCode.
+func (img *Image) Code(function string) (addr uint64, code []byte, ok bool) {
+	addr, ok = img.Symbols.Lookup(function)
+	if !ok {
+		return 0, nil, false
+	}
+	size, ok := img.Symbols.Size(addr)
+	if !ok {
+		return 0, nil, false
+	}
+	code, ok = img.Bytes(addr, min(size, maxCode)&^3)
+	return addr, code, ok
+}
+
 // Refs returns the addresses in the kernel's image that a function's code
 // makes, in the order of the code: what it takes the address of, loads or
 // stores. It is how data without a symbol is found. aarch64 only: ADRP and what
 // follows from it by ADD, LDR and STR (Arm ARM, C4.1); compilers address many
 // variables from one of them (-fsection-anchors).
 func (img *Image) Refs(function string) []uint64 {
-	addr, ok := img.Symbols.Lookup(function)
+	addr, code, ok := img.Code(function)
 	if !ok || img.Arch != arch.AArch64 {
-		return nil
-	}
-	size, ok := img.Symbols.Size(addr)
-	if !ok {
-		return nil
-	}
-	code, ok := img.Bytes(addr, min(size, maxCode)&^3)
-	if !ok {
 		return nil
 	}
 	var out []uint64

@@ -32,6 +32,22 @@ type Image struct {
 // Load reads the image's types. payload is what kernel.Kernel.Payload gives,
 // table its symbols; both are kept and must not change.
 func Load(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, error) {
+	img, err := LoadUntyped(payload, a, table)
+	if err != nil {
+		return nil, err
+	}
+	raw, ok := img.btf()
+	if !ok {
+		return nil, fmt.Errorf("read kernel image: %w", ErrNoBTF)
+	}
+	if img.Types, err = newTypes(raw); err != nil {
+		return nil, err
+	}
+	return img, nil
+}
+
+// LoadUntyped is Load for a kernel without types: Types is nil.
+func LoadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, error) {
 	if !a.Valid() {
 		return nil, fmt.Errorf("read kernel image: unknown architecture %q", a)
 	}
@@ -40,14 +56,6 @@ func Load(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, error) {
 		return nil, err
 	}
 	img.exports = img.findExports(wanted(a))
-	raw, ok := img.btf()
-	if !ok {
-		return nil, fmt.Errorf("read kernel image: %w", ErrNoBTF)
-	}
-	var err error
-	if img.Types, err = newTypes(raw); err != nil {
-		return nil, err
-	}
 	return img, nil
 }
 

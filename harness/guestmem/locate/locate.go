@@ -50,6 +50,9 @@ type Finder struct {
 	link   uint64 // what init_task.stack holds in the image
 	root   uint64 // of the kernel's top page table, 0 where not known
 	pgd    uint64 // of init_mm.pgd, 0 where not known
+	mapped uint64 // what the page tables must have where it was found
+
+	voffset uint64 // of kimage_voffset, for an image without types; else 0
 }
 
 // New reads the image.
@@ -57,6 +60,9 @@ func New(img *kimage.Image) (*Finder, error) {
 	addr, text, ok := img.Banner()
 	if !ok {
 		return nil, errors.New("find the kernel: its image has no banner")
+	}
+	if img.Types == nil {
+		return untyped(img, text, addr-img.Start)
 	}
 	task, ok := img.Lookup("init_task")
 	if !ok {
@@ -75,9 +81,20 @@ func New(img *kimage.Image) (*Finder, error) {
 		return nil, errors.New("find the kernel: its image does not say where init_task's stack is")
 	}
 	f := &Finder{img: img, banner: text, at: addr - img.Start, task: task - img.Start, link: link}
-	f.comm, f.stack = f.task+comm.Off, f.task+stack.Off
+	f.comm, f.stack, f.mapped = f.task+comm.Off, f.task+stack.Off, f.task
 	f.findRoot(task)
 	return f, nil
+}
+
+// untyped makes the Finder of an image without types, of aarch64 only: that says
+// itself where it was loaded and where its page tables are.
+func untyped(img *kimage.Image, banner []byte, at uint64) (*Finder, error) {
+	v, ok1 := img.Lookup("kimage_voffset")
+	root, ok2 := img.Symbols.Lookup("swapper_pg_dir")
+	if img.Arch != arch.AArch64 || !ok1 || !ok2 {
+		return nil, fmt.Errorf("find the kernel: %w", kimage.ErrNoBTF)
+	}
+	return &Finder{img: img, banner: banner, at: at, mapped: at, voffset: v - img.Start, root: root - img.Start}, nil
 }
 
 // Find locates the kernel. The context bounds the search.
@@ -119,7 +136,7 @@ func (p *Finder) scan(ctx context.Context, m physmem.Reader) (uint64, error) {
 				if left--; left&0xff == 0 && ctx.Err() != nil {
 					return 0, ctx.Err()
 				}
-				if m.ReadPhys(base+p.at, got) == nil && bytes.Equal(got, p.banner) && p.swapper(m, base) {
+				if m.ReadPhys(base+p.at, got) == nil && bytes.Equal(got, p.banner) && (p.voffset != 0 || p.swapper(m, base)) {
 					return base, nil
 				}
 			}
@@ -139,6 +156,13 @@ func (p *Finder) swapper(m physmem.Reader, base uint64) bool {
 // image, never changes, and is relocated with the rest.
 func (p *Finder) offset(m physmem.Reader, phys uint64) (uint64, error) {
 	img := p.img
+	if p.voffset != 0 {
+		voffset, err := word(m, phys+p.voffset)
+		if err != nil || voffset == 0 {
+			return 0, ErrEarly
+		}
+		return moved(img, phys+voffset-img.Start)
+	}
 	now, err := word(m, phys+p.stack)
 	if err != nil {
 		return 0, err
@@ -152,7 +176,11 @@ func (p *Finder) offset(m physmem.Reader, phys uint64) (uint64, error) {
 			return 0, ErrEarly
 		}
 	}
-	off := now - p.link
+	return moved(img, now-p.link)
+}
+
+// moved checks how far a kernel was moved.
+func moved(img *kimage.Image, off uint64) (uint64, error) {
 	if start := img.Start + off; start&0xffff != 0 || start>>47 != 1<<17-1 || start+(img.End-img.Start) < start {
 		return 0, fmt.Errorf("the kernel seems to run at %#x, which cannot be", start)
 	}
@@ -173,7 +201,7 @@ func (p *Finder) tables(m physmem.Reader, k *Kernel) mmu.Tables {
 	}
 	for _, root := range roots {
 		for _, t := range p.shapes(root) {
-			if pa, _, err := t.Walk(m, p.img.Start+p.task+k.Offset); err == nil && pa == k.Phys+p.task {
+			if pa, _, err := t.Walk(m, p.img.Start+p.mapped+k.Offset); err == nil && pa == k.Phys+p.mapped {
 				return t
 			}
 		}
