@@ -235,6 +235,9 @@ func TestEnds(t *testing.T) {
 			w := newWorld(t, 8, 4)
 			c.set(w)
 			_, err := w.bisection(t.TempDir()).Run(t.Context())
+			if ends := new(bisect.EndsError); errors.As(err, &ends) && ends.Good != (c.name == "good end hangs") {
+				t.Errorf("%s: a good end fails: %v", err, ends.Good)
+			}
 			if !errors.As(err, new(*bisect.EndsError)) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v; want %q", err, c.says)
 			}

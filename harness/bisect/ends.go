@@ -17,7 +17,11 @@ const (
 )
 
 // EndsError says that an end is not what it was said to be.
-type EndsError struct{ Reason string }
+type EndsError struct {
+	Reason string
+	// Good says that a good end fails.
+	Good bool
+}
 
 func (e *EndsError) Error() string { return e.Reason }
 
@@ -38,7 +42,7 @@ func (r *run) ends(ctx context.Context) error {
 	var passed []Boot
 	for r.want.Outcome == "" {
 		if len(passed) == tries {
-			return &EndsError{fmt.Sprintf("the bad end %s boots as it should, %d times of %d: it is not bad in this scenario%s", r.all[bad], tries, tries, r.advice())}
+			return &EndsError{Reason: fmt.Sprintf("the bad end %s boots as it should, %d times of %d: it is not bad in this scenario%s", r.all[bad], tries, tries, r.advice())}
 		}
 		boot, known, err := r.settled(ctx, r.all[bad], k, r.Source.Good())
 		if err != nil {
@@ -85,7 +89,7 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 		r.step(Step{Candidate: g, End: true, Verdict: Same, Why: "makes the same image as " + r.name(other), Image: k.Image})
 		return nil
 	case ok:
-		return &EndsError{fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration", g)}
+		return &EndsError{Reason: fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration", g)}
 	}
 	r.judged[k.Image] = search.Older
 	return r.goodOnce(ctx, g, k)
@@ -128,9 +132,9 @@ func (r *run) goodOnce(ctx context.Context, g Candidate, k Kernel) error {
 	}
 	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
 	case v == search.Bad:
-		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir)}
+		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir), true}
 	case v != search.Good:
-		return &EndsError{fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
+		return &EndsError{Reason: fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
 	default:
 		r.goods++
 		if r.Options.Intermittent {
@@ -149,7 +153,7 @@ func (r *run) notOlder() error {
 	if a.Candidate != search.Older {
 		return nil
 	}
-	return &EndsError{fmt.Sprintf("the failure was there before the good end, with a probability of %.0f %%, though %d boots of it went well: choose an earlier good end", a.Older*100, r.goods)}
+	return &EndsError{Reason: fmt.Sprintf("the failure was there before the good end, with a probability of %.0f %%, though %d boots of it went well: choose an earlier good end", a.Older*100, r.goods)}
 }
 
 // end prepares an end, which must build.
@@ -160,7 +164,7 @@ func (r *run) end(ctx context.Context, c Candidate, word string) (Kernel, error)
 		if (*bad).Log != "" {
 			reason += " (" + (*bad).Log + ")"
 		}
-		return Kernel{}, &EndsError{reason}
+		return Kernel{}, &EndsError{Reason: reason}
 	}
 	return k, err
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,7 +80,7 @@ Exit codes: 0 the first bad one was found, 1 it could not be told apart from oth
 	fs.BoolVar(&f.options.Intermittent, "intermittent", false, "the failure is known to show in some boots only")
 	fs.BoolVar(&f.options.Confirm, "confirm", false, "boot more often, until the answer is that sure even if one failure in ten is intermittent")
 	fs.Float64Var(&f.options.Confidence, "confidence", 0.99, "how sure the answer must be")
-	fs.IntVar(&f.options.Retries, "retries", 2, "how often to try again when a boot fails in the harness")
+	fs.IntVar(&f.options.Retries, "retries", 2, "how often to try again when a boot fails in the harness, or is still at work at its deadline")
 	fs.BoolVar(&f.options.Alone, "no-ahead", false, "make nothing ready while a guest runs")
 	fs.BoolVar(&f.fresh, "fresh", false, "use no verdicts of earlier bisections")
 	fs.StringVarP(&f.out, "out", "o", "", "directory of this bisection (default: one below $XDG_STATE_HOME/unwedge, found again by what is asked)")
@@ -127,6 +128,8 @@ type quest struct {
 	build  string // all that decides how candidates are made, "" where nothing does
 	cell   scenarios.Scenario
 	notes  []string
+	// bases are the good revisions that merge bases stand for.
+	bases []string
 	// settle tells the source its directory; nil where it needs none.
 	settle func(dir string)
 	// finish ends the source's work, and adds to the report what only it knows; nil
@@ -176,7 +179,7 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	}
 	rep, err := b.Run(ctx)
 	if err != nil {
-		return bisectError(err, b.Dir)
+		return bisectError(ofBases(err, q.bases), b.Dir)
 	}
 	rep.Notes = append(q.notes, doubts(rep, f.options)...)
 	if q.finish != nil {
@@ -197,6 +200,16 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 		return errKernel
 	}
 	return nil
+}
+
+// ofBases says of a good end that fails whom it stands for, where that is not what the
+// user named.
+func ofBases(err error, revs []string) error {
+	var ends *bisect.EndsError
+	if len(revs) == 0 || !errors.As(err, &ends) || !ends.Good {
+		return err
+	}
+	return fmt.Errorf("%w: it is a merge base, and stands for %s, on the way to which the failure was mended", err, strings.Join(revs, ", "))
 }
 
 // doubts are what a reader of the answer should know of the failure.

@@ -131,3 +131,40 @@ func TestBisectRunSaysNoVerdictByMistake(t *testing.T) {
 		onlyLine(t, r)
 	}
 }
+
+// A host under load makes a boot slow, which git bisect run must not be told of as a
+// bad commit; a commit that makes every boot slow is.
+func TestSlowBootsAreMadeAgain(t *testing.T) {
+	slow, good := bisect.Boot{Outcome: "slow"}, bisect.Boot{Outcome: "booted", Expected: true}
+	for _, c := range []struct {
+		name        string
+		want        bisect.Boot
+		boots       []bisect.Boot
+		made        int
+		wantOutcome string
+	}{
+		{"good at once", bisect.Boot{}, []bisect.Boot{good}, 1, "booted"},
+		{"slow, then good", bisect.Boot{}, []bisect.Boot{slow, good}, 2, "booted"},
+		{"always slow", bisect.Boot{Outcome: "hung", Signature: "x"}, []bisect.Boot{slow, slow, slow, good}, 3, "slow"},
+		{"slowness is looked for", slow, []bisect.Boot{slow, good}, 1, "slow"},
+	} {
+		made := 0
+		b, err := decided(c.want, func() (bisect.Boot, error) { made++; return c.boots[made-1], nil })
+		if err != nil || made != c.made || b.Outcome != c.wantOutcome {
+			t.Errorf("%s: %d boots, %s, %v", c.name, made, b.Outcome, err)
+		}
+	}
+}
+
+func TestAMergeBaseFails(t *testing.T) {
+	good, bad := &bisect.EndsError{Reason: "it fails", Good: true}, &bisect.EndsError{Reason: "it boots"}
+	if got := ofBases(good, []string{"v6.1.9"}).Error(); !strings.Contains(got, "stands for v6.1.9") || exitCode(bisectError(ofBases(good, []string{"x"}), "d")) != exitUsage {
+		t.Error(got)
+	}
+	if ofBases(good, nil).Error() != good.Reason || ofBases(bad, []string{"v1"}).Error() != bad.Reason {
+		t.Error("a merge base is named where there is none, or the bad end is to blame")
+	}
+	if err := bisectError(errInterrupted, "/bis"); exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "the same command goes on where it was (/bis)") {
+		t.Error(err)
+	}
+}

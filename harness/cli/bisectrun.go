@@ -162,16 +162,28 @@ func (a *app) buildHere(ctx context.Context, p *plan.Planner, dir string, sc sce
 // slowTries is how often a boot is made again that was still at work at its deadline.
 const slowTries = 2
 
+// decided boots once, and again while that decides nothing.
+func decided(want bisect.Boot, boot func() (bisect.Boot, error)) (b bisect.Boot, err error) {
+	for range 1 + slowTries {
+		if b, err = boot(); err != nil || !b.Undecided(want) {
+			break
+		}
+	}
+	return b, err
+}
+
 // judgeOnce boots once, and again where that decides nothing.
 func (a *app) judgeOnce(ctx context.Context, p *plan.Planner, d display, sc scenarios.Scenario, built *kbuild.Built, want bisect.Boot, any bool) (search.Verdict, string, error) {
 	name := built.Release
-	var b bisect.Boot
-	for n := 0; n == 0 || n <= slowTries && b.Undecided(want); n++ {
+	b, err := decided(want, func() (bisect.Boot, error) {
 		res, err := a.bootOne(ctx, p, d, sc, bisect.Candidate{ID: name, Name: name}, bisect.Kernel{Arg: filepath.Dir(built.Vmlinux)})
 		if err != nil {
-			return 0, "", err
+			return bisect.Boot{}, err
 		}
-		b = bisect.BootOf(res)
+		return bisect.BootOf(res), nil
+	})
+	if err != nil {
+		return 0, "", err
 	}
 	v, why := bisect.Judge(b, want, any)
 	if !b.Expected {

@@ -106,7 +106,7 @@ func openHistory(ctx context.Context, f bisectFlags, src *commits.Source, q *que
 	if err != nil {
 		return historyError(err)
 	}
-	src.Repo, src.Range = repo, r
+	src.Repo, src.Range, q.bases = repo, r, r.Bases
 	for _, rev := range r.Bases {
 		q.notes = append(q.notes, fmt.Sprintf("%s is no ancestor of %s: a merge base of both is taken as the good end, and booted", rev, f.bad))
 	}
