@@ -17,7 +17,7 @@ type Upstream struct {
 // The version leads a package's version or a kernel's release: 6.12.43-1,
 // 7.4~rc3-1~exp1, 6.12.0-rc3-00012-gdeadbeef, 7.3.4+deb13-cloud-amd64. Debian
 // writes ~rc and Fedora -0.rc, so that it sorts before the release.
-var upstreamRE = regexp.MustCompile(`^(?:\d+:)?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,6})(?:\.\d+)*)?(?:(?:[~-]|-0\.)rc(\d{1,3}))?(?:[^0-9A-Za-z.].*)?$`)
+var upstreamRE = regexp.MustCompile(`^(?:\d+:)?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,6})(?:\.\d+)*)?(?:[~-]rc(\d{1,3})|-0\.rc(\d{1,3})(?:\.\S*)?)?(?:[^0-9A-Za-z.].*)?$`)
 
 // ParseUpstream reads the kernel version that a package's version or a
 // kernel's release starts with; ok is false where there is none.
@@ -30,7 +30,7 @@ func ParseUpstream(s string) (u Upstream, ok bool) {
 		n, _ := strconv.Atoi(s) // the expression bounds it; "" is 0
 		return n
 	}
-	return Upstream{number(m[1]), number(m[2]), number(m[3]), number(m[4])}, true
+	return Upstream{number(m[1]), number(m[2]), number(m[3]), number(m[4] + m[5])}, true
 }
 
 // Compare orders versions as they were released, stable series by series:
