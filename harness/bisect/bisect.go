@@ -102,10 +102,22 @@ type run struct {
 	want    Boot           // how the bad end failed
 	used    map[string]int // boots of each image that were taken from what is known
 	judged  map[string]int // an image and the candidate that was judged by it
-	goods   int            // good boots of the good ends
-	forgot  bool           // that verdicts cannot be remembered was told
+	shown   map[string]*shows
+	goods   int  // good boots of the good ends
+	forgot  bool // that verdicts cannot be remembered was told
 	report  *Report
 	begun   time.Time
+}
+
+// shows counts the boots of an image: those that were judged, and those that failed
+// otherwise and were not counted.
+type shows struct{ judged, odd int }
+
+// mayBeChance says whether another failure may be one that shows in some boots only:
+// where the candidate was judged as often, or where the one that is looked for is
+// such a failure itself, once.
+func (s *shows) mayBeChance(intermittent bool) bool {
+	return s.odd < s.judged || intermittent && s.odd == 0
 }
 
 func (b Bisection) newRun(j *journal) (*run, error) {
@@ -125,7 +137,7 @@ func (b Bisection) newRun(j *journal) (*run, error) {
 	}
 	return &run{
 		Bisection: b, journal: j, builds: newBuilds(b.Source, j), search: s, all: b.Source.Candidates(),
-		used: map[string]int{}, judged: map[string]int{}, begun: time.Now(),
+		used: map[string]int{}, judged: map[string]int{}, shown: map[string]*shows{}, begun: time.Now(),
 		report: &Report{Schema: Schema, Question: b.Question, Dir: b.Dir, Candidates: len(b.Source.Candidates())},
 	}, nil
 }
@@ -177,7 +189,9 @@ func (r *run) judge(ctx context.Context, choice search.Choice) error {
 		r.step(Step{Candidate: c, Verdict: Same, Why: "makes the same image as " + r.name(other), Image: k.Image})
 		return nil
 	}
-	r.judged[k.Image] = choice.Candidate
+	if r.judged[k.Image] = choice.Candidate; r.shown[k.Image] == nil {
+		r.shown[k.Image] = &shows{}
+	}
 	for range max(1, choice.Boots) {
 		v, err := r.once(ctx, choice.Candidate, k)
 		if err != nil {
@@ -205,8 +219,16 @@ func (r *run) once(ctx context.Context, i int, k Kernel) (search.Verdict, error)
 		return 0, err
 	}
 	v, why := Judge(boot, r.want, r.Options.AnyFailure)
-	if err := r.search.Observe(i, v); err != nil {
-		return 0, err
+	if n := r.shown[k.Image]; v == search.Skip && n.mayBeChance(r.Options.Intermittent) {
+		n.odd++
+		why += "; it may be by chance"
+	} else {
+		if v != search.Skip {
+			n.judged++
+		}
+		if err := r.search.Observe(i, v); err != nil {
+			return 0, err
+		}
 	}
 	r.step(Step{Candidate: r.all[i], Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
 	return v, nil

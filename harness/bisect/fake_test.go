@@ -29,6 +29,7 @@ type world struct {
 	slow   map[int]int  // so many first boots of it are still at work at the deadline
 	goods  int          // more good ends, that make the image of the first
 	rate   float64      // of the hang, 1 where 0
+	chance float64      // of another failure, in any boot
 	rng    *rand.Rand
 	files  string // where kernels are written to, "" for nowhere
 	fail   error  // of the harness, at the boots that fails says
@@ -157,7 +158,7 @@ func (w *world) boot(ctx context.Context, c bisect.Candidate, k bisect.Kernel) (
 	case w.slow[i] > 0:
 		w.slow[i]--
 		r.Outcome, r.Expected = scenarios.Slow, false
-	case w.other[i]:
+	case w.other[i], w.chance > 0 && w.rng.Float64() < w.chance:
 		r.Outcome, r.Expected = scenarios.Panicked, false
 		r.Diagnosis = &diagnose.Diagnosis{Title: "kernel panic: other", Signature: "panic-other"}
 	case hangs:

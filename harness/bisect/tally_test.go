@@ -142,3 +142,30 @@ func TestGoodEndIsNot(t *testing.T) {
 		t.Errorf("a candidate was blamed %d times; %d times the good end failed after it had gone well", blamed, noticed)
 	}
 }
+
+// Another failure that shows by chance, on a busy host for example, does not make
+// the search leave a candidate alone that was judged before.
+func TestAnotherFailureByChance(t *testing.T) {
+	told, all := 0, 0
+	for seed := range 40 {
+		w := newWorld(t, 16, 6)
+		w.rate, w.chance, w.rng = 0.4, 0.05, rand.New(rand.NewPCG(uint64(seed), 11))
+		b := w.bisection(t.TempDir())
+		b.Options.Intermittent = true
+		r, err := b.Run(t.Context())
+		if errors.As(err, new(*bisect.EndsError)) || err == nil && r.Failure.Signature != "hang-f" {
+			continue // it showed in an end
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all++
+		if r.First != nil && r.First.ID == id(w.guilty) {
+			told++
+		}
+	}
+	if all < 20 || told < all*9/10 {
+		t.Errorf("%d of %d told", told, all)
+	}
+	t.Logf("%d of %d told", told, all)
+}
