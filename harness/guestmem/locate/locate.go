@@ -89,12 +89,15 @@ func New(img *kimage.Image) (*Finder, error) {
 // untyped makes the Finder of an image without types, of aarch64 only: that says
 // itself where it was loaded and where its page tables are.
 func untyped(img *kimage.Image, banner []byte, at uint64) (*Finder, error) {
-	v, ok1 := img.Lookup("kimage_voffset")
-	root, ok2 := img.Symbols.Lookup("swapper_pg_dir")
-	if img.Arch != arch.AArch64 || !ok1 || !ok2 {
+	v, ok := img.Lookup("kimage_voffset")
+	if img.Arch != arch.AArch64 || !ok {
 		return nil, fmt.Errorf("find the kernel: %w", kimage.ErrNoBTF)
 	}
-	return &Finder{img: img, banner: banner, at: at, mapped: at, voffset: v - img.Start, root: root - img.Start}, nil
+	f := &Finder{img: img, banner: banner, at: at, mapped: at, voffset: v - img.Start}
+	if root, ok := img.Symbols.Lookup("swapper_pg_dir"); ok {
+		f.root = root - img.Start
+	}
+	return f, nil
 }
 
 // Find locates the kernel. The context bounds the search.
@@ -199,14 +202,52 @@ func (p *Finder) tables(m physmem.Reader, k *Kernel) mmu.Tables {
 	if p.root != 0 {
 		roots = append(roots, k.Phys+p.root)
 	}
+	if len(roots) == 0 && p.voffset != 0 {
+		return p.search(m, k)
+	}
 	for _, root := range roots {
-		for _, t := range p.shapes(root) {
-			if pa, _, err := t.Walk(m, p.img.Start+p.mapped+k.Offset); err == nil && pa == k.Phys+p.mapped {
-				return t
-			}
+		if t := p.maps(m, k, root); t != nil {
+			return t
 		}
 	}
 	return nil
+}
+
+// maps returns the page tables with this root that have the kernel where it was
+// found; nil for none.
+func (p *Finder) maps(m physmem.Reader, k *Kernel, root uint64) mmu.Tables {
+	for _, t := range p.shapes(root) {
+		if pa, _, err := t.Walk(m, p.img.Start+p.mapped+k.Offset); err == nil && pa == k.Phys+p.mapped {
+			return t
+		}
+	}
+	return nil
+}
+
+// search finds the page tables among the pages of the image, where arm64 has its
+// top table. Of several that have the kernel where it was found, the fullest is it:
+// the first of the boot has the kernel and nothing else (arch/arm64/mm/mmu.c).
+func (p *Finder) search(m physmem.Reader, k *Kernel) (best mmu.Tables) {
+	most := 0
+	page := make([]byte, 1<<p.img.PageShift())
+	for at := k.Phys; at-k.Phys < p.img.End-p.img.Start; at += uint64(len(page)) {
+		if m.ReadPhys(at, page) != nil {
+			continue
+		}
+		n := 0
+		for i := 0; i < len(page); i += 8 {
+			if binary.LittleEndian.Uint64(page[i:])&3 == 3 { // a table
+				n++
+			}
+		}
+		if n <= most {
+			continue
+		}
+		if t := p.maps(m, k, at); t != nil {
+			best, most = t, n
+		}
+	}
+	return best
 }
 
 // shapes are what page tables with this root may be. How many bits an address
