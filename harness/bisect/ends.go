@@ -76,7 +76,7 @@ func (r *run) advice() string {
 	if r.Options.Intermittent {
 		return ": choose another scenario, or a later bad end"
 	}
-	return ": choose another scenario, swap --good and --bad if the good end hangs, or say --intermittent"
+	return ": choose another scenario or a later bad end, or say --intermittent if it fails in some boots only"
 }
 
 func (r *run) goodEnd(ctx context.Context, g Candidate) error {

@@ -62,6 +62,18 @@ func (e *NotOursError) Error() string {
 	return fmt.Sprintf("%s has files that are no bisection's: name a new or an empty directory with --out, as the bisection's trees and builds in it are removed in the end", e.Dir)
 }
 
+// JournalError says that a directory's journal is another bisection's, or none.
+type JournalError struct {
+	Dir, Reason string
+}
+
+func (e *JournalError) Error() string { return e.Dir + " " + e.Reason }
+
+func notAJournal(name, why string) error {
+	dir, base := filepath.Split(name)
+	return &JournalError{filepath.Clean(dir), fmt.Sprintf("has a %s that is not this unwedge's: %s: use another --out, or remove the directory to begin anew", base, why)}
+}
+
 // journal is what is known already. One goroutine at a time.
 type journal struct {
 	f           *os.File
@@ -127,7 +139,7 @@ func (j *journal) begin(name string, q Question) error {
 		return err
 	}
 	if asked != nil && !asked.equal(q) {
-		return fmt.Errorf("%s holds another bisection, %s%s: use another --out", filepath.Dir(name), asked, q.unlike(*asked))
+		return &JournalError{filepath.Dir(name), fmt.Sprintf("holds another bisection, %s%s: use another --out", asked, q.unlike(*asked))}
 	}
 	j.size = whole
 	if err := j.dropTorn(); err != nil {
@@ -145,7 +157,7 @@ func (j *journal) read(name string) (whole int64, q *Question, err error) {
 	for n := 1; ; n++ {
 		line, err := r.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			return 0, nil, fmt.Errorf("read %s: line %d is longer than %d bytes: it is not a journal of unwedge's: remove it to begin anew", name, n, maxLine)
+			return 0, nil, notAJournal(name, fmt.Sprintf("line %d is longer than %d bytes", n, maxLine))
 		}
 		if err != nil { // the end, or a torn line
 			return whole, q, nil
@@ -154,10 +166,10 @@ func (j *journal) read(name string) (whole int64, q *Question, err error) {
 		dec := json.NewDecoder(bytes.NewReader(line))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&e); err != nil {
-			return 0, nil, fmt.Errorf("read %s: line %d: %w: remove it to begin anew", name, n, err)
+			return 0, nil, notAJournal(name, fmt.Sprintf("line %d: %v", n, err))
 		}
 		if n == 1 && e.Question == nil {
-			return 0, nil, fmt.Errorf("read %s: line 1 does not say which bisection it is: remove it to begin anew", name)
+			return 0, nil, notAJournal(name, "line 1 does not say which bisection it is")
 		}
 		if e.Question != nil {
 			q = e.Question

@@ -132,6 +132,9 @@ type quest struct {
 	bases []string
 	// settle tells the source its directory; nil where it needs none.
 	settle func(dir string)
+	// abandon leaves as little as can be behind of a bisection without an answer;
+	// nil where there is nothing to do.
+	abandon func(ctx context.Context) error
 	// finish ends the source's work, and adds to the report what only it knows; nil
 	// where there is nothing to do.
 	finish func(ctx context.Context, r *bisect.Report)
@@ -179,7 +182,11 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	}
 	rep, err := b.Run(ctx)
 	if err != nil {
-		return bisectError(ofBases(err, q.bases), b.Dir)
+		err = bisectError(ofBases(err, q.bases), b.Dir)
+		if errors.As(err, new(*bisect.EndsError)) && q.abandon != nil { // it is over: the next one has other ends
+			err = errors.Join(err, q.abandon(ctx))
+		}
+		return err
 	}
 	rep.Notes = append(q.notes, doubts(rep, f.options)...)
 	if q.finish != nil {
@@ -313,7 +320,7 @@ func (a *app) bootOne(ctx context.Context, p *plan.Planner, d display, sc scenar
 // bisectError gives an error its exit code, and says how to go on.
 func bisectError(err error, dir string) error {
 	switch {
-	case errors.As(err, new(*bisect.EndsError)):
+	case errors.As(err, new(*bisect.EndsError)), errors.As(err, new(*bisect.NotOursError)), errors.As(err, new(*bisect.JournalError)):
 		return usageError{err}
 	case errors.Is(err, errInterrupted):
 		return fmt.Errorf("%w: the same command goes on where it was (%s)", err, dir)

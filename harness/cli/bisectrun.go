@@ -120,6 +120,9 @@ func (a *app) bisectRun(ctx context.Context, dir string, f bisectRunFlags) error
 	d := a.newDisplay()
 	defer d.close()
 	ctx = progress.With(ctx, d)
+	if _, err := p.Host(ctx, ar); err != nil { // no QEMU: then there is no use in a build
+		return err
+	}
 	built, err := a.buildHere(ctx, p, dir, sc, f)
 	if err != nil {
 		return err
@@ -152,6 +155,9 @@ func (a *app) buildHere(ctx context.Context, p *plan.Planner, dir string, sc sce
 	}
 	sum := sha256.Sum256([]byte(dir + "\x00" + identity))
 	spec.Source, spec.Output = dir, filepath.Join(p.State, "bisect-run", hex.EncodeToString(sum[:8]))
+	if err := kbuild.Check(ctx, spec); err != nil {
+		return nil, err
+	}
 	built, err := kbuild.Build(ctx, spec)
 	if errors.As(err, new(*kbuild.TreeError)) || errors.As(err, new(*kbuild.ConfigError)) {
 		return nil, &gitError{gitSkip, err}

@@ -79,6 +79,13 @@ func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*q
 	}
 	q.name = "tree " + src.Repo.GitDir()
 	q.settle = func(dir string) { src.Dir = dir }
+	q.abandon = func(ctx context.Context) error {
+		keep := []string{src.Range.Bad().Hash}
+		for _, g := range src.Range.Good {
+			keep = append(keep, g.Hash)
+		}
+		return src.Tidy(ctx, keep...)
+	}
 	q.finish = func(ctx context.Context, r *bisect.Report) { finishTree(ctx, src, r) }
 	return q, nil
 }

@@ -19,6 +19,14 @@ func Check(ctx context.Context, s Spec) error {
 	return broken(findings, err)
 }
 
+// CheckHost is the part of Check that needs no source, so that a compiler that is
+// missing is told before one is fetched or checked out.
+func CheckHost(ctx context.Context, s Spec) error {
+	r := s.request()
+	r.Source, r.Config = "", ""
+	return broken(toolchain.Check(ctx, r))
+}
+
 func (s Spec) request() toolchain.Request {
 	return toolchain.Request{
 		Arch: s.Arch, LLVM: s.LLVM, Cross: s.Cross, NoCcache: s.NoCcache,

@@ -23,7 +23,7 @@ type hostPattern struct {
 // hostPatterns, the more particular first. Each is bound to the form of a program's
 // own message, so that a source's text does not match.
 var hostPatterns = []hostPattern{
-	{regexp.MustCompile(`: '?No space left on device\b|^\S*: (?:final close|write) failed.*No space|Disk quota exceeded$`), ErrNoSpace, "make room, then start again: what was built is kept"},
+	{regexp.MustCompile(`: '?No space left on device\b|^\S*: (?:final close|write) failed.*No space|Disk quota exceeded$`), ErrNoSpace, "make room, then run the same command again: what was built is kept"},
 	{regexp.MustCompile(`cannot open linker script file ldscripts/`), ErrToolchain,
 		"the linker lacks the script of an emulation that it says it has: its package is broken; install binutils anew or another version"},
 	{regexp.MustCompile(`unrecogni[sz]ed emulation mode|unrecogni[sz]ed emulation\b`), ErrToolchain, "the linker is not for this architecture: install the cross binutils"},
@@ -37,7 +37,7 @@ var hostPatterns = []hostPattern{
 	{regexp.MustCompile(`^BTF: \S+: pahole .*(?:not available|is too old)|^BTF: .*pahole version`), ErrToolchain, "install pahole (the package dwarves), or set CONFIG_DEBUG_INFO_BTF=n"},
 	{regexp.MustCompile(`\*\*\* (?:C |Rust )?[Cc]ompiler.* (?:is )?too old|\*\*\* (?:Assembler|Linker) is too old|Compiler is too old|\*\*\* Compiler lacks asm-goto|\*\*\* unknown (?:compiler|linker|assembler)|\*\*\* C compiler '.*' not found`), ErrToolchain, "install a newer one: see Documentation/process/changes.rst of the tree"},
 	{regexp.MustCompile(`unrecognized command[- ]line option '-m(?:abi=lp64|little-endian|no-red-zone|cmodel=kernel)'`), ErrToolchain, "the compiler is not for this architecture: install the cross compiler"},
-	{regexp.MustCompile(`[Tt]he source tree is not clean`), ErrNotClean, "run `make mrproper` in it, or bisect a clone: git worktree add"},
+	{regexp.MustCompile(`[Tt]he source tree is not clean`), ErrNotClean, ""},
 	{regexp.MustCompile(`: (?:Read-only file system|Input/output error|Too many open files(?: in system)?|Resource temporarily unavailable|Exec format error|Structure needs cleaning)$|(?:cannot create|can't create|cannot open output file|opening dependency file|opening output file)\b.*: Permission denied$`), ErrHost, ""},
 }
 
@@ -58,6 +58,9 @@ func (m *maker) judge(step string, s *scanner, err error) error {
 	log := m.log.Name()
 	var exit *exec.ExitError
 	switch {
+	case s.host != nil && s.host.kind == ErrNotClean:
+		return &HostError{Kind: ErrNotClean, Step: step, Line: m.spec.Source + " holds a build of its own", Log: log,
+			Advice: fmt.Sprintf("run `make -C %[1]s mrproper`, which removes that one with its .config, or use a clean copy: `git -C %[1]s worktree add --detach DIR`", m.spec.Source)}
 	case s.host != nil:
 		return &HostError{Kind: s.host.kind, Step: step, Line: s.hostAt, Log: log, Advice: s.host.advice}
 	case errors.Is(err, exec.ErrNotFound):

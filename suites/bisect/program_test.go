@@ -24,10 +24,17 @@ var _ = AfterSuite(gexec.CleanupBuildArtifacts)
 // start runs unwedge; it does not outlive the spec.
 func start(dir string, args ...string) *gexec.Session {
 	GinkgoHelper()
+	return startWith(nil, dir, args...)
+}
+
+// startWith runs unwedge with more in its environment.
+func startWith(env []string, dir string, args ...string) *gexec.Session {
+	GinkgoHelper()
 	path, err := program()
 	Expect(err).NotTo(HaveOccurred())
 	cmd := exec.Command(path, args...)
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
 	s, err := gexec.Start(cmd, GinkgoWriter, GinkgoWriter)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { s.Kill().Wait("1m") })

@@ -80,6 +80,11 @@ func (s *Source) Prepare(ctx context.Context, c bisect.Candidate, hurry <-chan s
 	if !ok {
 		return bisect.Kernel{}, fmt.Errorf("build %s: it is not in the range", c.Name)
 	}
+	if !s.checked {
+		if err := kbuild.CheckHost(ctx, s.Spec); err != nil {
+			return bisect.Kernel{}, err
+		}
+	}
 	ctx = progress.With(ctx, of{progress.From(ctx), commit, hurry != nil})
 	output := filepath.Join(s.Dir, buildDir)
 	// A build that outlived its unwedge would compile what is checked out now, and
@@ -135,8 +140,7 @@ func (o of) Task(name string, total int64) progress.Task {
 }
 
 // check finds out once, before the first build, whether this host can build such
-// a kernel at all. Where it cannot, and nothing was built before, nothing is left
-// behind.
+// a source. Where it cannot, and nothing was built before, nothing is left behind.
 func (s *Source) check(ctx context.Context, spec kbuild.Spec) error {
 	if s.checked {
 		return nil

@@ -119,23 +119,25 @@ func TestHostFaultsStop(t *testing.T) {
 // Nothing is left in the user's repository where nothing was built.
 func TestNoCompiler(t *testing.T) {
 	w := newWorld(t)
-	w.commit("0", kernelFiles("0"))
-	w.commit("1", kernelFiles("1"))
+	asks := files{"Documentation/process/changes.rst": "GNU C                  13.1             gcc --version\n"}
+	w.commit("0", kernelFiles("0").with(asks))
+	w.commit("1", kernelFiles("1").with(asks))
 	list := w.git("worktree", "list")
 	s := w.source(t.TempDir())
 	if err := os.Remove(filepath.Join(w.path, "gcc")); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
+	for _, says := range []string{"gcc: not installed", "gcc: version 12.2.0 is too old: this tree needs 13.1"} {
 		_, err := w.prepare(s, "1")
-		if !errors.Is(err, kbuild.ErrToolchain) || errors.As(err, new(*bisect.UnbuildableError)) || !strings.Contains(err.Error(), "gcc: not installed") {
-			t.Fatalf("no compiler: %v", err)
+		if !errors.Is(err, kbuild.ErrToolchain) || errors.As(err, new(*bisect.UnbuildableError)) || !strings.Contains(err.Error(), says) {
+			t.Fatalf("error %v, want %q", err, says)
 		}
 		if now := w.git("worktree", "list"); now != list {
 			t.Errorf("work trees %q, were %q", now, list)
 		}
+		w.install("gcc", "echo 'gcc (Debian) 12.2.0'")
 	}
-	w.install("gcc", "exit 0")
+	w.install("gcc", "echo 'gcc (Debian) 13.1.0'")
 	w.must(s, "1")
 	// It is looked at once: what is built shows the rest.
 	if err := os.Remove(filepath.Join(w.path, "bc")); err != nil {

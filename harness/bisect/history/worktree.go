@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -113,7 +115,11 @@ func (w *Worktree) Checkout(ctx context.Context, c Commit) error {
 	task := progress.From(ctx).Task("check out "+c.Short(), 0)
 	_, err = git(ctx, w.dir, "checkout", "--quiet", "--force", "--detach", c.Hash)
 	task.Done(err)
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.As(err, new(*GitError)) && full(w.dir): // git tells the file, and not why
+		return fmt.Errorf("check out %s into %s: %w (%w): make room there, then run the same command again", c.Short(), w.dir, unix.ENOSPC, err)
+	default:
 		return fmt.Errorf("check out %s into %s: %w%s", c.Short(), w.dir, err, w.repo.later(ctx))
 	}
 	// What a build may have put beside the source, and files of other commits.
@@ -122,6 +128,13 @@ func (w *Worktree) Checkout(ctx context.Context, c Commit) error {
 	}
 	w.at = c.Hash
 	return nil
+}
+
+// full says that next to nothing is free where dir is.
+func full(dir string) bool {
+	const least = 4 << 20 // bytes
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && st.Bavail*uint64(st.Bsize) < least
 }
 
 // later says where the files of a commit come from that are not here yet, "" where
