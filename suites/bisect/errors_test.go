@@ -21,7 +21,7 @@ import (
 	. "github.com/unwedge/unwedge/suites/unwedgetest"
 )
 
-var _ = Describe("what a person gets wrong", Label("errors"), Ordered, func() {
+var _ = Describe("what a person gets wrong", Label("errors"), Ordered, ContinueOnFailure, func() {
 	var u *user
 	BeforeAll(func(ctx SpecContext) { u = newUser(ctx) })
 
@@ -59,7 +59,7 @@ var _ = Describe("what a person gets wrong", Label("errors"), Ordered, func() {
 			s := startWith(env, "", append([]string{"bisect"}, u.bisect(dir, "good", "hang", c.flags...)...)...)
 			u.refused(ctx, s, 3, c.words...)
 			Expect(u.trees()).To(BeEmpty())
-			Expect(filepath.Glob(filepath.Join(dir, "*"))).To(HaveEach(HaveSuffix("journal.jsonl")))
+			Expect(filepath.Glob(filepath.Join(dir, "*"))).To(Or(BeEmpty(), HaveExactElements(HaveSuffix("journal.jsonl"))))
 			if c.without[0] != "git" && c.flags == nil {
 				u.refused(ctx, startWith(env, u.tree, append([]string{"bisect", "run"}, u.small()...)...), 128, c.words...)
 			}
@@ -192,7 +192,7 @@ var _ = Describe("what happens to a bisection", Label("errors"), Ordered, func()
 })
 
 // Of three kernels the oldest and the newest hang.
-var _ = Describe("ends of released kernels", Label("errors"), Ordered, func() {
+var _ = Describe("ends of released kernels", Label("errors"), Ordered, ContinueOnFailure, func() {
 	var kernels [3]packageset.Kernel
 	var dir string
 	BeforeAll(func(ctx SpecContext) {
