@@ -2,8 +2,8 @@
 // an aarch64 kernel whose image has symbols and no types: the list of tasks cannot
 // be read then, but a stack that begins in kernel_init can be told from all others.
 //
-// What is told is verified. Where a task that sleeps goes on is one address, the one
-// behind the call in __switch_to; the code says where that, the stack pointer and the
+// What is told is verified. Where a task that sleeps goes on is one address, or one of
+// few: that behind the call in __switch_to; the code says where that, the stack pointer and the
 // frame pointer are saved (struct cpu_context). From there the frame records lead to
 // the first function of the thread, or the place is none; and of those that begin in
 // kernel_init there must be one alone.
@@ -28,7 +28,12 @@ import (
 var ErrNotFound = errors.New("the stack of the kernel's start-up was not found")
 
 // Finder is what an image tells. It may be used by many goroutines.
-type Finder struct{ back uint64 } // where a task goes on, link-time
+type Finder struct {
+	backs []uint64 // where a task goes on, link-time
+}
+
+// maxBacks bounds the calls of one function that are taken for a switch.
+const maxBacks = 4
 
 // The instructions at which cpu_switch_to saves x29, the stack pointer (in x9) and
 // the return address, one behind the other (arch/arm64/kernel/entry.S).
@@ -56,13 +61,10 @@ func New(img *kimage.Image) (*Finder, error) {
 		if in>>26 != 0x25 || at+uint64(int64(in)<<38>>36) != to { // BL
 			continue
 		}
-		if f.back != 0 {
-			return nil, fmt.Errorf("find the stack of the start-up: __switch_to calls twice: %w", kimage.ErrNoBTF)
-		}
-		f.back = at + 4
+		f.backs = append(f.backs, at+4)
 	}
-	if f.back == 0 {
-		return nil, fmt.Errorf("find the stack of the start-up: __switch_to does not call: %w", kimage.ErrNoBTF)
+	if n := len(f.backs); n == 0 || n > maxBacks {
+		return nil, fmt.Errorf("find the stack of the start-up: __switch_to switches at %d places: %w", n, kimage.ErrNoBTF)
 	}
 	return f, nil
 }
@@ -78,9 +80,7 @@ const (
 // Find unwinds the stack of the start-up. The guest's vCPUs must be known to run
 // something else: what is saved of a task that runs is old.
 func (f *Finder) Find(ctx context.Context, k *locate.Kernel, m physmem.Reader, u *unwind.Unwinder) (unwind.Trace, error) {
-	want := binary.LittleEndian.AppendUint64(nil, k.Run(f.back))
-	seen, tries := map[uint64]bool{}, 0 // by the stack pointer
-	var found unwind.Trace
+	h := &hunt{m: m, u: u, seen: map[uint64]bool{}}
 	b := make([]byte, piece)
 	for _, r := range m.Ranges() {
 		for off := uint64(0); off < r.Size; off += piece {
@@ -91,42 +91,60 @@ func (f *Finder) Find(ctx context.Context, k *locate.Kernel, m physmem.Reader, u
 			if m.ReadPhys(r.Phys+off, p) != nil {
 				continue
 			}
-			for at := 0; ; at += 8 {
-				i := bytes.Index(p[at:], want)
-				if i < 0 {
-					break
-				}
-				at = (at + i) &^ 7
-				if !bytes.HasPrefix(p[at:], want) {
-					continue
-				}
-				if tries++; tries > maxTries {
-					return unwind.Trace{}, fmt.Errorf("%w: too many places look like one", ErrNotFound)
-				}
-				if sp, t, ok := f.at(m, u, k.Run(f.back), r.Phys+off+uint64(at)); ok {
-					seen[sp], found = true, t
-				}
+			for _, back := range f.backs {
+				h.piece(p, r.Phys+off, k.Run(back))
 			}
 		}
 	}
-	if len(seen) != 1 {
-		return unwind.Trace{}, fmt.Errorf("%w: there are %d", ErrNotFound, len(seen))
+	switch {
+	case h.tries > maxTries:
+		return unwind.Trace{}, fmt.Errorf("%w: too many places look like one", ErrNotFound)
+	case len(h.seen) != 1:
+		return unwind.Trace{}, fmt.Errorf("%w: there are %d", ErrNotFound, len(h.seen))
 	}
-	return found, nil
+	return h.found, nil
+}
+
+// hunt is one search.
+type hunt struct {
+	m     physmem.Reader
+	u     *unwind.Unwinder
+	tries int
+	seen  map[uint64]bool // by the stack pointer
+	found unwind.Trace
+}
+
+// piece looks at the places of a piece of memory where a task may have left off at
+// that address.
+func (h *hunt) piece(p []byte, phys, pc uint64) {
+	want := binary.LittleEndian.AppendUint64(nil, pc)
+	for at := 0; h.tries <= maxTries; at += 8 {
+		i := bytes.Index(p[at:], want)
+		if i < 0 {
+			return
+		}
+		if at = (at + i) &^ 7; !bytes.HasPrefix(p[at:], want) {
+			continue
+		}
+		h.tries++
+		if sp, t, ok := h.at(phys+uint64(at), pc); ok {
+			h.seen[sp], h.found = true, t
+		}
+	}
 }
 
 // at unwinds from the saved registers whose last is at a physical address; false
 // where there are none, or of another thread.
-func (f *Finder) at(m physmem.Reader, u *unwind.Unwinder, pc, at uint64) (sp uint64, t unwind.Trace, ok bool) {
+func (h *hunt) at(at, pc uint64) (sp uint64, t unwind.Trace, ok bool) {
 	var b [16]byte
-	if at < 16 || m.ReadPhys(at-16, b[:]) != nil {
+	if at < 16 || h.m.ReadPhys(at-16, b[:]) != nil {
 		return 0, t, false
 	}
 	fp, sp := binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])
 	if sp>>55&1 == 0 || sp&15 != 0 || fp&7 != 0 || fp < sp || fp-sp > maxStack {
 		return 0, t, false
 	}
-	t = u.Sleeping(unwind.Saved{SP: sp, FP: fp, PC: pc})
+	t = h.u.Sleeping(unwind.Saved{SP: sp, FP: fp, PC: pc})
 	return sp, t, isStartUp(t, sp)
 }
 
