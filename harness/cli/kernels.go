@@ -69,8 +69,11 @@ func (a *app) listKernels(ctx context.Context, pattern string, f kernelsFlags) e
 	fmt.Fprintln(w, "KERNEL\tFLAVOUR\tSIZE\tMODULES\tARGUMENT")
 	for _, k := range l.Packages {
 		modules := "yes"
-		if k.LacksModules() {
+		switch {
+		case k.LacksModules():
 			modules = "gone"
+		case k.Bare:
+			modules = "none"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Upstream, console.Sanitize(k.Flavour), mebibytes(k.Size), modules, console.Sanitize(k.Arg))
 	}

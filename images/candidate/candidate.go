@@ -115,12 +115,17 @@ func resolve(ctx context.Context, arg string, opts Options) (*Candidate, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Candidate{Kernel: k, Origin: arg}
-	c.beside(filepath.Dir(arg))
+	return fileCandidate(arg, k), nil
+}
+
+// fileCandidate is a kernel file with what lies beside it.
+func fileCandidate(path string, k *kernel.Kernel) *Candidate {
+	c := &Candidate{Kernel: k, Origin: path}
+	c.beside(filepath.Dir(path))
 	if c.ModulesDir == "" {
-		c.ModulesDir = modulesOf(arg)
+		c.ModulesDir = modulesOf(path)
 	}
-	return c, nil
+	return c
 }
 
 // beside looks for what an installed kernel has next to it: /boot has

@@ -37,6 +37,8 @@ type PackageVersion struct {
 	// Lacks are packages with its modules or configuration that are not there:
 	// it boots, with nothing that needs modules.
 	Lacks []string `json:"lacks,omitempty"`
+	// Bare says that a file has no modules beside it.
+	Bare bool `json:"bare,omitempty"`
 	// Size of all files to fetch or read, in bytes.
 	Size int64 `json:"size"`
 }

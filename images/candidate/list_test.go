@@ -217,10 +217,17 @@ func TestListDirectory(t *testing.T) {
 	save("linux-image-6.18.5-cloud-amd64", "6.18.5-1", "linux-base-6.18.5-cloud-amd64 (= 6.18.5-1)", all[0])
 	write(t, filepath.Join(dir, "kept"), []byte(image(t)))
 	write(t, filepath.Join(dir, "kept.truth.json"), []byte("{}"))
-	check(t, os.Mkdir(filepath.Join(dir, "kept.modules"), 0o755))
+	check(t, os.MkdirAll(filepath.Join(dir, "kept.modules", "kernel"), 0o755))
+	bare := t.TempDir()
+	write(t, filepath.Join(bare, "kept"), []byte(image(t)))
 	write(t, filepath.Join(dir, "notes"), []byte("not a kernel"))
 
 	opts := Options{Cache: store(t)}
+	for place, want := range map[string]bool{dir: false, bare: true} {
+		if l, err := ListPackages(t.Context(), filepath.Join(place, "kept"), opts); err != nil || l.Packages[0].Bare != want {
+			t.Errorf("%s: %+v, %v, want %v", place, l, err, want)
+		}
+	}
 	for _, pattern := range []string{"dir:" + dir, dir, dir + "/*"} {
 		l, err := ListPackages(t.Context(), pattern, opts)
 		check(t, err)

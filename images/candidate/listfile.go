@@ -157,6 +157,11 @@ func (p *PackageVersion) fromTree(ctx context.Context, dir string, opts Options)
 		return err
 	}
 	p.Package, p.Version, p.Release, p.Arch = filepath.Base(dir), k.Release, k.Release, k.Arch
+	order, err := modulesOrder(dir)
+	if err != nil {
+		return err
+	}
+	p.Bare = len(order) == 0
 	return p.sizeOf([]string{k.Path})
 }
 
@@ -173,6 +178,7 @@ func (p *PackageVersion) fromKernel(ctx context.Context, path string, store *cac
 		return err
 	}
 	p.Package, p.Version, p.Release, p.Arch = filepath.Base(path), k.Release, k.Release, k.Arch
+	p.Bare = fileCandidate(path, k).ModulesDir == ""
 	if m := debianBanner.FindStringSubmatch(k.Banner); m != nil {
 		p.Version = m[1]
 	}
