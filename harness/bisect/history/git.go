@@ -29,8 +29,10 @@ var fixed = []string{
 func git(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, fixed, args)...)
 	cmd.Env = append(environment(), "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it removes its lock files then
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}    // as it does then
+	// A session of its own: what git fetches files with ends with it, and ssh finds no
+	// terminal to ask on. git removes its lock files when it is told to end.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint

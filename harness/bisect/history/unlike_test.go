@@ -1,6 +1,8 @@
 package history_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -178,10 +180,43 @@ func TestGitEndsWithItsProgram(t *testing.T) {
 	}
 	_ = program.Wait()
 	defer syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it should be gone
-	wait(t, "git to end", func() bool {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		return err != nil || strings.Contains(string(b), ") Z ")
+	wait(t, "git to end", func() bool { return gone(pid) })
+}
+
+// What git has started ends with it when a bisection is interrupted.
+func TestGitEndsWhole(t *testing.T) {
+	place := t.TempDir()
+	started := filepath.Join(place, "started")
+	fake := "#!/bin/sh\nsleep 60 &\necho $! > " + started + ".new && mv " + started + ".new " + started + "\nwait\n"
+	if err := os.WriteFile(filepath.Join(place, "git"), []byte(fake), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", place+":"+os.Getenv("PATH"))
+	stop := errors.New("stopped")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := history.Open(ctx, place)
+		ended <- err
+	}()
+	pid := 0
+	wait(t, "git to start", func() bool {
+		b, err := os.ReadFile(started)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+		return err == nil && pid > 0
 	})
+	defer syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it should be gone
+	cancel(stop)
+	if err := <-ended; !errors.Is(err, stop) {
+		t.Errorf("error %v", err)
+	}
+	wait(t, "git's child to end", func() bool { return gone(pid) })
+}
+
+// gone says whether a process has ended.
+func gone(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err != nil || strings.Contains(string(b), ") Z ")
 }
 
 func wait(t *testing.T, what string, done func() bool) {
