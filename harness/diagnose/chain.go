@@ -46,6 +46,9 @@ func follow(s *taskSet, d *dump.Dump) *chain {
 	} else if t = s.hardest(c); t == nil {
 		return c
 	}
+	if s.old && s.source == sourceState {
+		c.notes = append(c.notes, "the task dump is of an earlier look: that of the last one did not come")
+	}
 	seen := map[int]bool{}
 	for t != nil && len(c.tasks) < maxLinks {
 		if seen[t.PID] {

@@ -248,6 +248,12 @@ func (f *facts) compare(out *Diagnosis) {
 			before = s
 		}
 	}
+	if f.changedLater(now) {
+		out.Notes = append(out.Notes, "a later, torn task dump shows another state of affairs: the boot moved between the two")
+		if out.Confidence == Certain {
+			out.Confidence = Likely
+		}
+	}
 	if before == nil {
 		return
 	}
@@ -266,6 +272,23 @@ func (f *facts) compare(out *Diagnosis) {
 	if out.Confidence == Certain {
 		out.Confidence = Likely
 	}
+}
+
+// changedLater says that a dump behind the one that is used, because it is whole,
+// shows another stack of the blocked task.
+func (f *facts) changedLater(now *dump.Section) bool {
+	for i := range f.d.Sections {
+		s := &f.d.Sections[i]
+		if s.Kind != dump.SectionState || s.Offset <= now.Offset {
+			continue
+		}
+		for j := range s.Tasks {
+			if t := &s.Tasks[j]; t.PID == f.end.PID && len(t.Frames) > 0 && !sameStack(t, f.end) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // sameStack compares the functions of two call chains.

@@ -1,6 +1,11 @@
 package diagnose
 
-import "github.com/unwedge/unwedge/harness/dump"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/unwedge/unwedge/harness/dump"
+)
 
 // collect picks the tasks to reason on. Memory leads where its list is whole:
 // it is read at one moment, and shows what no kernel prints. A sysrq-t fills in
@@ -16,12 +21,17 @@ func collect(d *dump.Dump, in Input) *taskSet {
 		s.facts[in.Waits[i].PID] = &in.Waits[i]
 	}
 	from := bootStart(d)
-	sec, ok := d.Last(dump.SectionState)
-	if ok = ok && sec.Offset >= from; ok {
+	sec, ok := latest(d, dump.SectionState, max(from, in.Asked))
+	if in.Asked > from && (!ok || len(sec.Tasks) == 0) {
+		if old, found := latest(d, dump.SectionState, from); found && len(old.Tasks) > 0 {
+			sec, ok, s.old = old, true, true
+		}
+	}
+	if ok {
 		s.swallowed = len(sec.Tasks) == 0
 		ok = !s.swallowed
 	}
-	if ok && sec.Offset >= in.Asked {
+	if ok && !s.old {
 		s.setPrinted(sec)
 	}
 	whole := ok && sec.Complete
@@ -56,6 +66,14 @@ func collect(d *dump.Dump, in Input) *taskSet {
 		s.children[s.parent(t)] = append(s.children[s.parent(t)], t)
 	}
 	return s
+}
+
+// latest is the last whole section of a kind from an offset on, else the last that
+// has any task, else the last.
+func latest(d *dump.Dump, kind dump.SectionKind, from int64) (*dump.Section, bool) {
+	i, _ := slices.BinarySearchFunc(d.Sections, from, func(s dump.Section, from int64) int { return cmp.Compare(s.Offset, from) })
+	part := dump.Dump{Sections: d.Sections[i:]}
+	return part.Last(kind)
 }
 
 func (s *taskSet) setPrinted(sec *dump.Section) {

@@ -35,6 +35,8 @@ type taskSet struct {
 	printed   *dump.Section
 	asPrinted map[int]*dump.Task
 	torn      bool
+	// old says that the dump is of a look before the last keys were sent.
+	old bool
 	// swallowed says that a dump was asked for and its tasks did not come.
 	swallowed bool
 }

@@ -102,6 +102,30 @@ func TestWhatMisleads(t *testing.T) {
 	}
 }
 
+// A dump of an earlier look, or one that a later one contradicts, is not the hang.
+func TestAnOldDumpIsNoHang(t *testing.T) {
+	dumped := func(at, fn string) string {
+		return strings.ReplaceAll("[    @.000000] sysrq: Show State\n[    @.000100] task:init            state:D stack:0     pid:1     tgid:1     ppid:0      flags:0x00000002\n[    @.000200] Call Trace:\n[    @.000300]  <TASK>\n[    @.000400]  __schedule+0x34d/0x9e0\n[    @.000500]  schedule+0x5a/0xd0\n[    @.000600]  wait_for_random_bytes+0x34d/0x400\n[    @.000700]  "+fn+"+0x1a/0x300\n[    @.000800]  entry_SYSCALL_64_after_hwframe+0x6e/0xd8\n[    @.000900]  </TASK>\n", "@", at)
+	}
+	const end = "[    9.900000] Sched Debug Version: v0.11, 6.1.0 #1\n"
+	log := toInit + dumped("9", "one") + end + "[   20.000000] a line\n"
+	for _, tc := range []struct {
+		name  string
+		log   string
+		asked int64
+		want  Confidence
+	}{
+		{"the last look", log, 0, Certain},
+		{"an earlier look", log, int64(len(log)) - 10, Likely},
+		{"the later one is torn, and other", log + dumped("21", "two"), 0, Likely},
+		{"the later one is torn, and the same", log + dumped("21", "one"), 0, Certain},
+	} {
+		if d := Diagnose(Input{Log: []byte(tc.log), Asked: tc.asked, Ending: EndingSilent}); d.Cause != CauseEntropy || d.Confidence != tc.want {
+			t.Errorf("%s: %s (%s), want %s; %q", tc.name, d.Cause, d.Confidence, tc.want, d.Notes)
+		}
+	}
+}
+
 // Of a kernel without types memory shows the stack of PID 1 and nothing else.
 func TestAStateThatIsNotKnown(t *testing.T) {
 	one := blocked(1, "swapper/0", "?", "__switch_to "+timed+"msleep stuck_init"+initcalls)
