@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -324,6 +325,9 @@ func bisectError(err error, dir string) error {
 		return usageError{err}
 	case errors.Is(err, errInterrupted):
 		return fmt.Errorf("%w: the same command goes on where it was (%s)", err, dir)
+	case errors.As(err, new(*bisect.HarnessError)): // it says how to go on
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: make room, then run the same command again", err)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/bisect"
@@ -166,5 +167,27 @@ func TestAMergeBaseFails(t *testing.T) {
 	}
 	if err := bisectError(errInterrupted, "/bis"); exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "the same command goes on where it was (/bis)") {
 		t.Error(err)
+	}
+}
+
+// Each error of a bisection has its exit code, and says once what to do.
+func TestBisectErrors(t *testing.T) {
+	full := fmt.Errorf("write journal: %w", syscall.ENOSPC)
+	for _, c := range []struct {
+		err  error
+		code int
+		says string
+	}{
+		{&bisect.EndsError{Reason: "it boots"}, exitUsage, "it boots"},
+		{&bisect.NotOursError{Dir: "/d"}, exitUsage, "--out"},
+		{&bisect.JournalError{Dir: "/d", Reason: "holds another bisection"}, exitUsage, "/d holds another bisection"},
+		{bisect.ErrBusy, exitHarness, "wait for it"},
+		{full, exitHarness, "write journal: no space left on device: make room, then run the same command again"},
+		{&bisect.HarnessError{Err: full}, exitHarness, "run the same command again"},
+	} {
+		err := bisectError(c.err, "/bis")
+		if exitCode(err) != c.code || !strings.Contains(err.Error(), c.says) || strings.Count(err.Error(), "run the same command") > 1 {
+			t.Errorf("exit code %d, %v; want %d, %q", exitCode(err), err, c.code, c.says)
+		}
 	}
 }

@@ -20,15 +20,21 @@ type hostPattern struct {
 	advice string
 }
 
+// What to do about what a build ran out of.
+const (
+	makeRoom   = "make room, then run the same command again: what was built is kept"
+	moreMemory = "use fewer jobs (-j), or a host with more memory"
+)
+
 // hostPatterns, the more particular first. Each is bound to the form of a program's
 // own message, so that a source's text does not match.
 var hostPatterns = []hostPattern{
-	{regexp.MustCompile(`: '?No space left on device\b|^\S*: (?:final close|write) failed.*No space|Disk quota exceeded$`), ErrNoSpace, "make room, then run the same command again: what was built is kept"},
+	{regexp.MustCompile(`: '?No space left on device\b|^\S*: (?:final close|write) failed.*No space|Disk quota exceeded$`), ErrNoSpace, makeRoom},
 	{regexp.MustCompile(`cannot open linker script file ldscripts/`), ErrToolchain,
 		"the linker lacks the script of an emulation that it says it has: its package is broken; install binutils anew or another version"},
 	{regexp.MustCompile(`unrecogni[sz]ed emulation mode|unrecogni[sz]ed emulation\b`), ErrToolchain, "the linker is not for this architecture: install the cross binutils"},
-	{regexp.MustCompile(`[Kk]illed (?:signal terminated program|\(program )|Error 137$`), ErrMemory, "use fewer jobs (-j), or a host with more memory"},
-	{regexp.MustCompile(`^(?:virtual memory exhausted|\S+: out of memory allocating |\S+: memory exhausted|fork: Cannot allocate memory)|: Cannot allocate memory$|LLVM ERROR: out of memory`), ErrMemory, "use fewer jobs (-j), or a host with more memory"},
+	{regexp.MustCompile(`[Kk]illed (?:signal terminated program|\(program )|Error 137$`), ErrMemory, moreMemory},
+	{regexp.MustCompile(`^(?:virtual memory exhausted|\S+: out of memory allocating |\S+: memory exhausted|fork: Cannot allocate memory)|: Cannot allocate memory$|LLVM ERROR: out of memory`), ErrMemory, moreMemory},
 	{regexp.MustCompile(`^(?:/bin/)?(?:ba|da)?sh: (?:line )?\d+: [^/\s]+: (?:command )?not found$|^[^/\s]+: command not found$|^(?:/usr/bin/)?env: .*: No such file or directory$`), ErrToolchain, "install the program"},
 	{regexp.MustCompile(`^make(?:\[\d+\])?: [\w.+-]+: No such file or directory$`), ErrToolchain, "install the program"},
 	{regexp.MustCompile(`fatal error: '?(?:libelf|gelf|elf|openssl/\w+|ncurses|zlib|gmp|mpc|dwarf|elfutils/\w+)\.h'?(?:: No such file or directory| file not found)`), ErrToolchain, "install the headers"},
@@ -107,9 +113,9 @@ func hostFault(step string, err error) error {
 	e := &HostError{Kind: ErrHost, Step: step, Line: err.Error()}
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		e.Kind = ErrNoSpace
+		e.Kind, e.Advice = ErrNoSpace, makeRoom
 	case errors.Is(err, unix.ENOMEM):
-		e.Kind = ErrMemory
+		e.Kind, e.Advice = ErrMemory, moreMemory
 	case errors.Is(err, os.ErrPermission):
 		e.Advice = fmt.Sprintf("the user %d may not write there", os.Getuid())
 	}

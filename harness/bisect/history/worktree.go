@@ -118,7 +118,7 @@ func (w *Worktree) Checkout(ctx context.Context, c Commit) error {
 	switch {
 	case err == nil:
 	case errors.As(err, new(*GitError)) && full(w.dir): // git tells the file, and not why
-		return fmt.Errorf("check out %s into %s: %w (%w): make room there, then run the same command again", c.Short(), w.dir, unix.ENOSPC, err)
+		return fmt.Errorf("check out %s into %s: %w (%w)", c.Short(), w.dir, unix.ENOSPC, err)
 	default:
 		return fmt.Errorf("check out %s into %s: %w%s", c.Short(), w.dir, err, w.repo.later(ctx))
 	}
