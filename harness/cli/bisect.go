@@ -139,6 +139,8 @@ type quest struct {
 	// finish ends the source's work, and adds to the report what only it knows; nil
 	// where there is nothing to do.
 	finish func(ctx context.Context, r *bisect.Report)
+	// tidy removes what is of no use once the answer is told; nil for nothing.
+	tidy func(ctx context.Context, r *bisect.Report) error
 }
 
 func (a *app) bisect(ctx context.Context, f bisectFlags) error {
@@ -196,13 +198,17 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	if err := writeReport(b.Dir, rep); err != nil {
 		return err
 	}
-	d.close()
 	if f.json {
 		if err := writeJSON(a.stdout, rep); err != nil {
 			return err
 		}
 	} else if err := report.Bisect(a.stdout, rep, a.style()); err != nil {
 		return err
+	}
+	if q.tidy != nil { // the answer does not wait for that
+		if err := q.tidy(ctx, rep); err != nil {
+			d.say("note: not all could be tidied up: " + oneLine(err))
+		}
 	}
 	if rep.First == nil {
 		return errKernel

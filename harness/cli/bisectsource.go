@@ -87,6 +87,7 @@ func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*q
 		return src.Tidy(ctx, keep...)
 	}
 	q.finish = func(ctx context.Context, r *bisect.Report) { finishTree(ctx, src, r) }
+	q.tidy = func(ctx context.Context, r *bisect.Report) error { return tidyTree(ctx, src, r) }
 	return q, nil
 }
 
@@ -155,8 +156,8 @@ func historyError(err error) error {
 	return err
 }
 
-// finishTree writes the log for git, says who made the first bad commit and what
-// it changes, and tidies up. The answer is told where that fails, too.
+// finishTree writes the log for git, and says who made the first bad commit and
+// what it changes. The answer is told where that fails, too.
 func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) {
 	note := func(what string, err error) {
 		if err != nil {
@@ -169,17 +170,24 @@ func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) {
 	} else {
 		r.Replay = "git bisect replay " + path
 	}
-	var keep []string
 	if r.First != nil {
 		var err error
 		r.Commit, err = aboutCommit(ctx, src.Repo, r.First.ID)
 		note("git does not tell more of the commit", err)
+	}
+}
+
+// tidyTree removes the work tree, the build, and all kernels but the answer's and its
+// parents'.
+func tidyTree(ctx context.Context, src *commits.Source, r *bisect.Report) error {
+	var keep []string
+	if r.First != nil {
 		keep = append(keep, r.First.ID)
 		for _, p := range src.Parents()[indexOf(src, r.First.ID)] {
 			keep = append(keep, src.Range.Commits[p].Hash)
 		}
 	}
-	note("not all could be tidied up", src.Tidy(ctx, keep...))
+	return src.Tidy(ctx, keep...)
 }
 
 // aboutCommit asks git for more on a commit.
