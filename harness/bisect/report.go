@@ -49,9 +49,11 @@ type Step struct {
 	Log string `json:"log,omitempty"`
 	// What is believed after this step. Left is the number of candidates that hold
 	// the first bad one with the confidence that is asked for; Likely are up to
-	// three of them, likeliest first, and Best is the first one's probability.
+	// three of them, likeliest first; Best is the first one's probability, and Tied
+	// how many have the same.
 	Left   int      `json:"left"`
 	Best   float64  `json:"best"`
+	Tied   int      `json:"tied"`
 	Likely []Likely `json:"likely,omitempty"`
 	// Steps is how many boots that leaves, roughly.
 	Steps int `json:"steps_left"`
@@ -128,7 +130,7 @@ type Report struct {
 
 // step tells and keeps one step.
 func (r *run) step(s Step) {
-	s.Left, s.Likely = r.belief()
+	s.Left, s.Tied, s.Likely = r.belief()
 	if len(s.Likely) > 0 {
 		s.Best = s.Likely[0].Probability
 	}

@@ -43,8 +43,8 @@ const mostLikely = 3
 
 // belief sums the posterior up: the size of the smallest set of candidates that
 // holds the first bad one with the confidence that is asked for, with all that are
-// as likely as its last, and the likeliest few.
-func (r *run) belief() (left int, likely []Likely) {
+// as likely as its last, how many are as likely as the likeliest, and the likeliest few.
+func (r *run) belief() (left, tied int, likely []Likely) {
 	post := r.search.Posterior()
 	order := make([]int, len(post))
 	for i := range order {
@@ -58,11 +58,14 @@ func (r *run) belief() (left int, likely []Likely) {
 		}
 		sum += post[i]
 		left++
+		if post[i] >= post[order[0]]*(1-1e-9) {
+			tied++
+		}
 		if n < mostLikely {
 			likely = append(likely, Likely{r.all[i], post[i]})
 		}
 	}
-	return left, likely
+	return left, tied, likely
 }
 
 // confidence is what is asked for.

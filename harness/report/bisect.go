@@ -231,22 +231,37 @@ func (f found) tallies(b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
-// Suspects says in a few words who may be the first bad one after a step: how
-// many, and those that stand out among them.
+// Suspects says in a few words who may be the first bad one after a step: how many
+// are as likely as any, or the names of the few that stand out, and what is left for
+// the others.
 func Suspects(s bisect.Step) string {
-	text := fmt.Sprintf("%d left", s.Left)
-	if len(s.Likely) == 0 {
-		return text
+	switch {
+	case len(s.Likely) == 0:
+		return fmt.Sprintf("%d left", s.Left)
+	case s.Tied >= s.Left && s.Left > len(s.Likely):
+		return fmt.Sprintf("%d left, each %s", s.Left, brief(s.Best))
 	}
-	// Where all are equally likely, none is worth a name.
-	if s.Left > len(s.Likely) && s.Likely[0].Probability*float64(s.Left) < 1.5 {
-		return fmt.Sprintf("%s, each %s", text, brief(s.Best))
+	named, sum := 0, 0.0
+	var parts []string
+	if s.Tied > len(s.Likely) {
+		named, sum = s.Tied, float64(s.Tied)*s.Best
+		parts = append(parts, fmt.Sprintf("%d at %s each", named, brief(s.Best)))
+	} else {
+		for _, l := range s.Likely {
+			if l.Probability < s.Best/10 {
+				break
+			}
+			named, sum = named+1, sum+l.Probability
+			parts = append(parts, fmt.Sprintf("%s %s", safe(l.Candidate.Name), brief(l.Probability)))
+		}
 	}
-	var names []string
-	for _, l := range s.Likely[:min(s.Left, len(s.Likely))] {
-		names = append(names, fmt.Sprintf("%s %s", safe(l.Candidate.Name), brief(l.Probability)))
+	switch n := s.Left - named; {
+	case n == 1:
+		parts = append(parts, "one other "+brief(1-sum))
+	case n > 1:
+		parts = append(parts, fmt.Sprintf("%d others %s", n, brief(1-sum)))
 	}
-	return text + ": " + strings.Join(names, ", ")
+	return strings.Join(parts, ", ")
 }
 
 // brief is a probability in percent for a line of several.

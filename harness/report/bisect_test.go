@@ -26,11 +26,13 @@ func TestSuspects(t *testing.T) {
 		want string
 	}{
 		{bisect.Step{}, "0 left"},
-		{bisect.Step{Left: 70, Best: 1. / 70, Likely: likely(1./70, 1./70, 1./70)}, "70 left, each 1.4 %"},
-		{bisect.Step{Left: 2, Best: 0.5, Likely: likely(0.5, 0.5)}, "2 left: a 50 %, b 50 %"},
-		{bisect.Step{Left: 9, Best: 0.416, Likely: likely(0.416, 0.2, 0.034)}, "9 left: a 41 %, b 20 %, c 3.4 %"},
-		{bisect.Step{Left: 1, Best: 0.998, Likely: likely(0.998)}, "1 left: a 99 %"},
-		{bisect.Step{Left: 1, Best: 0.99999, Likely: likely(0.99999)}, "1 left: a over 99.9 %"},
+		{bisect.Step{Left: 70, Tied: 70, Best: 1. / 70, Likely: likely(1./70, 1./70, 1./70)}, "70 left, each 1.4 %"},
+		{bisect.Step{Left: 24, Tied: 12, Best: 0.08, Likely: likely(0.08, 0.08, 0.08)}, "12 at 8.0 % each, 12 others 4.0 %"},
+		{bisect.Step{Left: 2, Tied: 2, Best: 0.5, Likely: likely(0.5, 0.5)}, "a 50 %, b 50 %"},
+		{bisect.Step{Left: 24, Tied: 2, Best: 0.4, Likely: likely(0.4, 0.4, 0.02)}, "a 40 %, b 40 %, 22 others 19 %"},
+		{bisect.Step{Left: 4, Tied: 1, Best: 0.5, Likely: likely(0.5, 0.25, 0.125)}, "a 50 %, b 25 %, c 12 %, one other 12 %"},
+		{bisect.Step{Left: 1, Tied: 1, Best: 0.998, Likely: likely(0.998)}, "a 99 %"},
+		{bisect.Step{Left: 1, Tied: 1, Best: 0.99999, Likely: likely(0.99999)}, "a over 99.9 %"},
 	} {
 		if got := Suspects(c.step); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
@@ -43,7 +45,7 @@ func TestSuspects(t *testing.T) {
 func TestBisectIntermittent(t *testing.T) {
 	first := commit("b")
 	step := func(name, verdict, why string, p ...float64) bisect.Step {
-		return bisect.Step{Candidate: commit(name), Verdict: verdict, Why: why, Boot: &bisect.Boot{Took: time.Second}, Left: len(p), Best: p[0], Likely: likely(p...)}
+		return bisect.Step{Candidate: commit(name), Verdict: verdict, Why: why, Boot: &bisect.Boot{Took: time.Second}, Left: len(p), Tied: 1, Best: p[0], Likely: likely(p...)}
 	}
 	f := &bisect.Report{
 		First: &first, Confidence: 0.993, IfSteady: 0.993, Rate: 0.41, RateLow: 0.25, RateHigh: 0.6,
@@ -53,7 +55,7 @@ func TestBisectIntermittent(t *testing.T) {
 			{Candidate: first, Good: 3, Bad: 2, HasFirst: true, Probability: 0.993},
 		},
 		Steps: []bisect.Step{
-			step("a", "good", "booted", 0.5, 0.5), step("a", "good", "booted", 0.4, 0.6), step("a", "good", "booted", 0.3, 0.7),
+			step("a", "good", "booted", 0.5, 0.5), step("a", "good", "booted", 0.6, 0.4), step("a", "good", "booted", 0.7, 0.3),
 			step("b", "bad", "hang: in f", 0.9),
 		},
 	}
@@ -70,8 +72,8 @@ func TestBisectIntermittent(t *testing.T) {
 		"rate:     fails in about 41 % of boots (25 to 60 %): 2 of 5 with this change, 0 of 13 without it\n",
 		"b (\"change b\")        3     2    99.30 %  <== the answer\n",
 		"z (\"change z\")        1     0    the good end\n",
-		"good     a (\"change a\")  booted, 3 times in 3.0 s  2 left: a 30 %, b 70 %\n",
-		"bad      b (\"change b\")  hang: in f in 1.0 s       1 left: a 90 %\n",
+		"good     a (\"change a\")  booted, 3 times in 3.0 s  a 70 %, b 30 %\n",
+		"bad      b (\"change b\")  hang: in f in 1.0 s       a 90 %\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the report lacks %q:\n%s", want, got)
