@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/unwedge/unwedge/images/child"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -146,10 +147,9 @@ func (a *apt) run(ctx context.Context, dir, name string, args ...string) ([]byte
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "APT_CONFIG="+filepath.Join(a.dir, "apt.conf"), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
-	cmd.WaitDelay = 5 * time.Second
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
+	err := child.Run(cmd) // apt that is left holds the lists' lock
 	switch {
 	case err == nil:
 		return out.Bytes(), nil

@@ -10,11 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/unwedge/unwedge/images/child"
 )
 
 // command is one run of git.
@@ -44,21 +44,12 @@ func git(ctx context.Context, c command) (string, error) {
 	defer stop()
 	cmd := exec.CommandContext(ctx, "git", append(append([]string{"-C", c.dir}, always...), c.args...)...)
 	cmd.Env = environment(c.objects)
-	// A session of its own: ssh finds no terminal to ask on, and git's helpers
-	// end with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &capped{b: &out}, io.MultiWriter(&limited{b: &said}, heard)
 	if c.progress != nil {
 		cmd.Stderr = io.MultiWriter(cmd.Stderr, c.progress)
 	}
-	// Pdeathsig is sent when the thread that started the child ends (prctl(2)), so
-	// this goroutine keeps its thread.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := cmd.Run()
+	err := child.Run(cmd)
 	switch {
 	case err == nil:
 		return out.String(), nil

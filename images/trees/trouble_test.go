@@ -7,9 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -269,49 +267,5 @@ func TestBaseOffline(t *testing.T) {
 	}
 	if _, err := s.Fetch(t.Context(), "next", "v1.1"); !errors.As(err, new(*FetchError)) {
 		t.Errorf("a tag that was never here: %v", err)
-	}
-}
-
-// git must not outlive the program that runs it, or the next one meets it in the
-// store.
-func TestGitEndsWithItsProgram(t *testing.T) {
-	if dir := os.Getenv("TREES_TEST_DIR"); dir != "" {
-		_, _ = git(t.Context(), command{dir: dir, args: []string{"fetch"}})
-		return
-	}
-	dir := t.TempDir()
-	started := filepath.Join(dir, "started")
-	fake := "#!/bin/sh\necho $$ > " + started + ".new && mv " + started + ".new " + started + "\nexec sleep 60\n"
-	if err := os.WriteFile(filepath.Join(dir, "git"), []byte(fake), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	program := exec.Command(os.Args[0], "-test.run=^TestGitEndsWithItsProgram$")
-	program.Env = append(os.Environ(), "TREES_TEST_DIR="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
-	if err := program.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	wait(t, "git to start", func() bool {
-		b, err := os.ReadFile(started)
-		pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
-		return err == nil && pid > 0
-	})
-	if err := program.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = program.Wait()
-	defer syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it should be gone
-	wait(t, "git to end", func() bool {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		return err != nil || strings.Contains(string(b), ") Z ")
-	})
-}
-
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }

@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/unwedge/unwedge/images/child"
 )
 
 // fixed holds for every run: no hook, nothing in the background, and files as the
@@ -29,18 +28,9 @@ var fixed = []string{
 func git(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, fixed, args)...)
 	cmd.Env = append(environment(), "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")
-	// A session of its own: what git fetches files with ends with it, and ssh finds no
-	// terminal to ask on. git removes its lock files when it is told to end.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	// Pdeathsig is sent when the thread that started the child ends (prctl(2)), so
-	// this goroutine keeps its thread.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := cmd.Run()
+	err := child.Run(cmd)
 	switch {
 	case err == nil:
 		return out.String(), nil

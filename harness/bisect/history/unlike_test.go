@@ -1,16 +1,11 @@
 package history_test
 
 import (
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/unwedge/unwedge/harness/bisect/history"
 )
@@ -147,132 +142,5 @@ func TestCheckoutOfPartialClone(t *testing.T) {
 	err = w.Checkout(t.Context(), c)
 	if err == nil || !strings.Contains(err.Error(), "run the same command again") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("files that cannot be fetched: %v", err)
-	}
-}
-
-// git must not outlive the program that runs it: a bisection that is killed and
-// started again uses the same work tree.
-func TestGitEndsWithItsProgram(t *testing.T) {
-	if place := os.Getenv("HISTORY_TEST_OPEN"); place != "" {
-		_, _ = history.Open(t.Context(), place)
-		return
-	}
-	place := t.TempDir()
-	started := filepath.Join(place, "started")
-	// The fake leaves its number and waits, as a long checkout does.
-	fake := "#!/bin/sh\necho $$ > " + started + ".new && mv " + started + ".new " + started + "\nexec sleep 60\n"
-	if err := os.WriteFile(filepath.Join(place, "git"), []byte(fake), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	program := exec.Command(os.Args[0], "-test.run=^TestGitEndsWithItsProgram$")
-	program.Env = append(os.Environ(), "HISTORY_TEST_OPEN="+place, "PATH="+place+":"+os.Getenv("PATH"))
-	if err := program.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	wait(t, "git to start", func() bool {
-		b, err := os.ReadFile(started)
-		pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
-		return err == nil && pid > 0
-	})
-	if err := program.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = program.Wait()
-	defer syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it should be gone
-	wait(t, "git to end", func() bool { return gone(pid) })
-}
-
-// What git has started ends with it when a bisection is interrupted.
-func TestGitEndsWhole(t *testing.T) {
-	place := t.TempDir()
-	started := filepath.Join(place, "started")
-	fake := "#!/bin/sh\nsleep 60 &\necho $! > " + started + ".new && mv " + started + ".new " + started + "\nwait\n"
-	if err := os.WriteFile(filepath.Join(place, "git"), []byte(fake), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", place+":"+os.Getenv("PATH"))
-	stop := errors.New("stopped")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := history.Open(ctx, place)
-		ended <- err
-	}()
-	pid := 0
-	wait(t, "git to start", func() bool {
-		b, err := os.ReadFile(started)
-		pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
-		return err == nil && pid > 0
-	})
-	defer syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it should be gone
-	cancel(stop)
-	if err := <-ended; !errors.Is(err, stop) {
-		t.Errorf("error %v", err)
-	}
-	wait(t, "git's child to end", func() bool { return gone(pid) })
-}
-
-// gone says whether a process has ended.
-func gone(pid int) bool {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	return err != nil || strings.Contains(string(b), ") Z ")
-}
-
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
-// A repository that may not be written to, somebody else's or on a disk that is
-// read-only, gives its commits all the same. That it may not is shown by a file where
-// git wants a directory: the super-user may write anywhere.
-func TestReadOnlyRepository(t *testing.T) {
-	dir, run := repo(t)
-	if err := os.WriteFile(filepath.Join(dir, ".git", "worktrees"), nil, 0o444); err != nil {
-		t.Fatal(err)
-	}
-	r := open(t, dir)
-	g, err := r.Between(t.Context(), []string{"v0"}, "v5")
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := run("for-each-ref")
-	place := filepath.Join(t.TempDir(), "tree")
-	for range 2 { // the second takes over what the first has left
-		w, err := r.Worktree(t.Context(), place, g.Bad())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range g.Commits {
-			if err := w.Checkout(t.Context(), c); err != nil {
-				t.Fatal(err)
-			}
-			if want := run("ls-tree", "--name-only", c.Hash); want == "" {
-				t.Fatalf("%s has no files", c)
-			}
-			for name := range strings.Lines(run("ls-tree", "--name-only", c.Hash)) {
-				if _, err := os.Stat(filepath.Join(place, strings.TrimSpace(name))); err != nil {
-					t.Errorf("%s: %v", c, err)
-				}
-			}
-		}
-	}
-	w, err := r.Worktree(t.Context(), place, g.Bad())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Remove(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(place); !os.IsNotExist(err) {
-		t.Errorf("the work tree is still there: %v", err)
-	}
-	if after := run("for-each-ref"); after != before {
-		t.Errorf("references %q, were %q", after, before)
 	}
 }
