@@ -217,6 +217,9 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 	if _, ok := f.d.Last(dump.SectionDisabled); ok {
 		out.Notes = append(out.Notes, "the kernel refused a sysrq key: boot with sysrq_always_enabled")
 	}
+	if r := f.report(dump.ReportSoft, dump.ReportHard); r != nil && f.allRest() && r.Title != out.Title {
+		out.Notes = append(out.Notes, "a CPU was locked up before, and rests now: "+r.Title)
+	}
 	if e, ok := f.d.Boot.Event(dump.EventImitation); ok {
 		out.Notes = append(out.Notes, "user space printed what looks like a report of the kernel's, and is none: "+e.Text)
 	}

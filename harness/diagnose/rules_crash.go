@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
@@ -102,18 +103,24 @@ func (f *facts) crashesAgain(r *dump.Report) string {
 func (f *facts) crashed() bool { return f.panicReport() != nil }
 
 // lockupReport is the first report of a CPU that did not come back. One that was
-// printed before the boot came to its last stage is over: it would be repeated.
+// printed before the boot came to its last stage is over: it would be repeated. So
+// is a lockup of CPUs that are all at rest.
 func (f *facts) lockupReport() *dump.Report {
-	for i := range f.d.Reports {
-		r := &f.d.Reports[i]
+	return f.firstReport(func(r *dump.Report) bool {
 		switch r.Kind {
-		case dump.ReportHard, dump.ReportSoft, dump.ReportRCU:
-			if f.inLastBoot(r) && r.Offset >= f.d.Boot.StageOffset {
-				return r
-			}
+		case dump.ReportHard, dump.ReportSoft:
+			return r.Offset >= f.d.Boot.StageOffset && !f.allRest()
+		case dump.ReportRCU:
+			return r.Offset >= f.d.Boot.StageOffset
 		}
-	}
-	return nil
+		return false
+	})
+}
+
+// allRest says that the registers show every virtual CPU of a silent guest at rest:
+// one that did not come back for a while has come back.
+func (f *facts) allRest() bool {
+	return f.in.Ending == EndingSilent && len(f.in.VCPUs) > 0 && !slices.ContainsFunc(f.in.VCPUs, func(c VCPU) bool { return !c.Idle || c.User })
 }
 
 // lockup: the kernel's own detectors found a CPU that does not come back. The

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
@@ -237,9 +236,8 @@ func silent(f *facts) *Diagnosis {
 // its boot console may merely speak elsewhere.
 func startUpSleeps(f *facts) *Diagnosis {
 	b, in := &f.d.Boot, &f.in
-	idle := len(in.VCPUs) > 0 && !slices.ContainsFunc(in.VCPUs, func(c VCPU) bool { return !c.Idle || c.User })
 	early := b.Stage == dump.StageEarly || b.Stage == dump.StageInitcalls
-	if in.Ending != EndingSilent || !idle || !early || len(in.Agent) > 0 || f.end != nil || strings.Contains(b.LastText, "bootconsole") {
+	if !f.allRest() || !early || len(in.Agent) > 0 || f.end != nil || strings.Contains(b.LastText, "bootconsole") {
 		return nil
 	}
 	return &Diagnosis{

@@ -327,7 +327,21 @@ func oopsPanic(f *facts) *Diagnosis {
 	}
 	out.Kind = KindPanic
 	out.Evidence = append(out.Evidence, f.reportEvidence("the panic", p))
+	if r := f.lastCrash(p.Offset); r != nil && out.Task != nil && r.Comm != "" && (r.PID != out.Task.PID || r.Comm != out.Task.Comm) {
+		out.Confidence = Likely // the first crash is the cause of a later one, or has nothing to do with it
+		out.Notes = append(out.Notes, fmt.Sprintf("what ended in the panic is a later crash, of %s (PID %d): %s", r.Comm, r.PID, r.Title))
+	}
 	return out
+}
+
+// lastCrash is the last crash of the last boot before an offset.
+func (f *facts) lastCrash(before int64) (last *dump.Report) {
+	for i := range f.d.Reports {
+		if r := &f.d.Reports[i]; f.inLastBoot(r) && r.Offset < before && (r.Kind == dump.ReportOops || r.Kind == dump.ReportBug && isCrash(r)) {
+			last = r
+		}
+	}
+	return last
 }
 
 // plainPanic: any other panic.

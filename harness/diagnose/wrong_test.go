@@ -102,6 +102,40 @@ func TestWhatMisleads(t *testing.T) {
 	}
 }
 
+// A CPU that rests is not locked up any more, as after a host that was slow.
+func TestALockupThatIsOver(t *testing.T) {
+	log := []byte(toInit + "[   30.000000] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [modprobe:50]\n[   30.000001] CPU: 0 PID: 50 Comm: modprobe Not tainted\n[   30.000002] RIP: 0010:slow_thing+0x5/0x10\n")
+	in := Input{Log: log, Memory: []dump.Task{blocked(1, "init", "S", inWait4), blocked(60, "locker", "S", inFlock)}, Ending: EndingSilent}
+	for _, tc := range []struct {
+		cpu  VCPU
+		want Cause
+	}{{VCPU{Idle: true, Symbol: "default_idle+0x5/0x20"}, CauseUserLock}, {VCPU{Symbol: "slow_thing+0x5/0x10", BusyFraction: 1}, CauseSoftLockup}} {
+		in.VCPUs = []VCPU{tc.cpu}
+		d := Diagnose(in)
+		if d.Cause != tc.want {
+			t.Errorf("%+v: %s, want %s", tc.cpu, d.Cause, tc.want)
+		}
+		if over := strings.Contains(strings.Join(d.Notes, "\n"), "rests now"); over != tc.cpu.Idle {
+			t.Errorf("%+v: notes %q", tc.cpu, d.Notes)
+		}
+	}
+}
+
+// The crash that ends in a panic need not be the first.
+func TestWhichCrashPanicked(t *testing.T) {
+	crash := func(at, fn, comm, pid string) string {
+		return strings.ReplaceAll("[   @.000000] BUG: kernel NULL pointer dereference, address: 0\n[   @.000001] CPU: 0 PID: "+pid+" Comm: "+comm+" Not tainted 6.1.0 #1\n[   @.000002] RIP: 0010:"+fn+"+0x5/0x10\n[   @.000003] Call Trace:\n[   @.000004]  <TASK>\n[   @.000005]  "+fn+"_caller+0x5/0x10\n[   @.000006]  </TASK>\n", "@", at)
+	}
+	const panic = "[   40.000000] Kernel panic - not syncing: Fatal exception in interrupt\n"
+	one, two := crash("20", "first", "a", "50"), crash("30", "second", "b", "60")
+	if d := Explain([]byte(toInit + one + panic)); d.Kind != KindPanic || d.Function != "first" || d.Confidence != Certain {
+		t.Errorf("one crash: %s in %s (%s)", d.Kind, d.Function, d.Confidence)
+	}
+	if d := Explain([]byte(toInit + one + two + panic)); d.Function != "first" || d.Confidence != Likely || !strings.Contains(strings.Join(d.Notes, "\n"), "a later crash, of b (PID 60)") {
+		t.Errorf("two: %s (%s), %q", d.Function, d.Confidence, d.Notes)
+	}
+}
+
 // A dump of an earlier look, or one that a later one contradicts, is not the hang.
 func TestAnOldDumpIsNoHang(t *testing.T) {
 	dumped := func(at, fn string) string {

@@ -33,6 +33,7 @@ type Parser struct {
 	tasks   int // kept over all sections
 
 	stamped bool           // the kernel's lines carry stamps
+	seen    int            // lines with a stamp, in a log without a banner
 	parked  int            // RCU report that waits behind the trace of its kthread, -1 for none
 	section int            // index of the open section, -1 if none
 	locks   bool           // inside a list of held locks
@@ -104,9 +105,7 @@ func (p *Parser) Add(r Record) {
 			s.End = r.End
 		}
 	}
-	if r.HasTime && r.Source == SourceKernel {
-		p.stamped = true
-	}
+	p.stamps(r)
 	if p.users(r) {
 		if p.imitates(b) {
 			p.event(Event{Kind: EventImitation}, b, r)
@@ -136,6 +135,22 @@ func (p *Parser) Add(r Record) {
 	p.other(b, r)
 }
 
+// enoughStamps is how many lines with a stamp show, in a piece of a log, that the
+// kernel stamps its lines: a program may print something alike.
+const enoughStamps = 8
+
+// stamps finds out whether the kernel stamps its lines: its banner tells.
+func (p *Parser) stamps(r Record) {
+	switch {
+	case r.Source != SourceKernel:
+	case hasPrefix(r.Text, "Linux version "):
+		p.stamped = r.HasTime
+	case r.HasTime && p.d.Boot.KernelCount == 0:
+		p.seen++
+		p.stamped = p.seen >= enoughStamps
+	}
+}
+
 // users says that user space wrote a record for certain: where the kernel stamps
 // its lines, one without a stamp is none of them, nor is one with the name of a
 // program. Whatever it says of panics and tasks, the kernel did not say it.
@@ -149,7 +164,14 @@ func (p *Parser) imitates(b []byte) bool {
 	for _, x := range reportPrefixes {
 		b = bytes.TrimPrefix(b, []byte(x))
 	}
-	return len(b) >= 5 && reportKind(b) != ""
+	if len(b) < 5 {
+		return false
+	}
+	switch reportKind(b) {
+	case ReportPanic, ReportOops, ReportBug, ReportSoft, ReportHard:
+		return true
+	}
+	return false // "WARNING: " is anybody's word
 }
 
 // block returns the open block of a caller, nil if there is none.

@@ -108,6 +108,7 @@ type splitter struct {
 	kernelSeen bool // the kernel has printed
 	stamped    bool // the kernel prints time stamps
 	userSeen   bool // user space runs
+	plain      bool // a banner of the kernel's had no stamp
 	restarted  bool // firmware or a loader has spoken since the kernel's last stamp
 	work       int  // bytes looked at
 }
@@ -179,6 +180,7 @@ func (s *splitter) guess(r *Record, kind prefixKind) {
 			r.Source = SourceUserspace
 		}
 	case isKernelStart(r.Text) && !s.quoted(r.Text):
+		s.plain = s.plain || hasPrefix(r.Text, "Linux version ")
 		s.kernelSeen, s.restarted = true, true
 		r.Source = SourceKernel
 	case !s.kernelSeen:
@@ -200,7 +202,7 @@ func (s *splitter) guess(r *Record, kind prefixKind) {
 // quoted tells the kernel's banner without a stamp, after a kernel that stamps
 // its lines and no reset: `cat /proc/version`.
 func (s *splitter) quoted(b []byte) bool {
-	return s.stamped && !s.restarted && (hasPrefix(b, "Linux version ") || hasPrefix(b, "Booting Linux on physical CPU"))
+	return s.stamped && !s.plain && !s.restarted && (hasPrefix(b, "Linux version ") || hasPrefix(b, "Booting Linux on physical CPU"))
 }
 
 // isKernelStart tells the kernel's first lines, which carry no stamp.

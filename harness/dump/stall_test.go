@@ -76,6 +76,14 @@ func TestUserSpaceIsNoKernel(t *testing.T) {
 	if d := Parse([]byte("Linux version 6.1.0 (gcc)\nRun /init as init process\nKernel panic - not syncing: yes\n")); len(d.Reports) != 1 {
 		t.Errorf("without stamps: %+v", d.Reports)
 	}
+	// Though a program prints stamps of its own.
+	if d := Parse([]byte("Linux version 6.1.0 (gcc)\nRun /init as init process\n[    12.345678] (II) a server\nKernel panic - not syncing: yes\n")); len(d.Reports) != 1 {
+		t.Errorf("stamps of a program: %+v", d.Reports)
+	}
+	// A warning is anybody's word, and no kernel's here.
+	if d := Parse([]byte(kernel + "WARNING: Failed to connect\n")); len(d.Reports)+len(d.Boot.Events) > 0 {
+		t.Errorf("a warning: %+v, %+v", d.Reports, d.Boot.Events)
+	}
 	// After a reset another kernel may not.
 	if d := Parse([]byte(kernel + "SeaBIOS (version 1.16)\nLinux version 6.2.0 (gcc)\n")); d.Boot.KernelCount != 2 {
 		t.Errorf("%d kernels after a reset", d.Boot.KernelCount)

@@ -56,6 +56,31 @@ var stampEnd = regexp.MustCompile(`\[ *\d{1,10}\.\d{1,9}\](\[[^\[\]]{1,40}\])? (
 // stamped says that a line begins as the kernel's do.
 var stamped = regexp.MustCompile(`^\r*(<\d{1,2}>)?\[ *\d{1,10}\.\d{6}\]`)
 
+// enoughStamps is how many lines with a stamp show that the kernel has them, where
+// its banner was not seen: a program may print something alike.
+const enoughStamps = 8
+
+// stamps finds out whether the kernel stamps its lines.
+type stamps struct {
+	banner, certain bool
+	seen            int
+}
+
+func (s *stamps) line(text []byte) {
+	if s.certain || s.banner {
+		return
+	}
+	has := stamped.Match(text)
+	if s.banner = bytes.Contains(text, []byte("Linux version ")); s.banner {
+		s.certain = has
+		return
+	}
+	if has {
+		s.seen++
+	}
+	s.certain = s.seen >= enoughStamps
+}
+
 // lastWords reads the kernel's last words. Where the kernel stamps its lines,
 // words without a stamp are those of a program that shows an old log, or lies.
 func lastWords(line []byte, stamps bool) (scenarios.Outcome, string) {

@@ -96,7 +96,7 @@ type Tracker struct {
 
 	progress   time.Time // the last one
 	spoke      bool      // any console byte since the last reset
-	stamps     bool      // the kernel stamps its lines
+	stamps     stamps    // does the kernel stamp its lines?
 	seen       shapes
 	rising     rising
 	job        job
@@ -133,8 +133,8 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 	if t.ending.outcome != "" {
 		t.ending.last = at
 	}
-	t.stamps = t.stamps || stamped.Match(text)
-	if o, why := lastWords(text, t.stamps); o != "" && t.ending.outcome == "" {
+	t.stamps.line(text)
+	if o, why := lastWords(text, t.stamps.certain); o != "" && t.ending.outcome == "" {
 		t.ending = ending{outcome: o, why: why, last: at}
 	}
 	if d := detectorLine(text); d != "" {
@@ -190,7 +190,7 @@ func (t *Tracker) Reset(at time.Time) {
 	if t.resets == 0 || at.Sub(t.reset) >= oneReset {
 		t.resets, t.reset = t.resets+1, at
 	}
-	t.spoke, t.stamps = false, false
+	t.spoke, t.stamps = false, stamps{}
 	t.seen, t.rising, t.job = shapes{}, rising{}, job{}
 	t.moved(at)
 }

@@ -435,8 +435,9 @@ func TestOnlyTheKernelSaysThatItPanics(t *testing.T) {
 			t.Errorf("%q: %+v, want %q", line, d, want)
 		}
 	}
-	b := newBoot() // a kernel that stamps nothing is believed
+	b := newBoot() // a kernel that stamps nothing is believed, whatever else has stamps
 	b.line("Linux version 6.1.0")
+	b.line("[    12.345678] (II) a server")
 	b.line("Kernel panic - not syncing: yes")
 	if d := b.pass(2*time.Second, 1); d.Outcome != scenarios.Panicked {
 		t.Errorf("without stamps: %+v", d)
