@@ -87,7 +87,7 @@ func (l *layout) expand(b []byte) ([]Symbol, bool) {
 	syms := make([]Symbol, l.count)
 	start := 0
 	for i, end := range ends {
-		if !letter(all[start]) {
+		if c := all[start]; !letter(c) && c != unknownType {
 			return nil, false
 		}
 		syms[i] = Symbol{Type: all[start], Name: all[start+1 : end]}
@@ -95,6 +95,10 @@ func (l *layout) expand(b []byte) ([]Symbol, bool) {
 	}
 	return syms, true
 }
+
+// unknownType is the type of a symbol whose section nm knows nothing of (nm(1));
+// a kernel that is built with little has some.
+const unknownType = '?'
 
 func letter(c byte) bool { c |= 0x20; return c >= 'a' && c <= 'z' }
 
