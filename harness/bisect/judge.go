@@ -18,9 +18,10 @@ type Boot struct {
 	Sure      string `json:"sure,omitempty"`  // of the cause: certain, likely, unsure
 	Where     string `json:"where,omitempty"` // the cause is: kernel, ...
 	What      string `json:"what,omitempty"`  // the diagnosis in a sentence
-	// Stack is where a CPU ran, innermost first, for a failure by which place it was
-	// met in says little.
+	// Of a CPU that runs, where that is the failure: Stack is the way to where it was
+	// met, innermost first, Met are all functions that it was met in.
 	Stack   []string      `json:"stack,omitempty"`
+	Met     []string      `json:"met,omitempty"`
 	Why     string        `json:"why,omitempty"`
 	Stage   string        `json:"stage,omitempty"`
 	Started time.Time     `json:"started"`
@@ -38,7 +39,7 @@ func BootOf(r *result.Result) Boot {
 	if d := r.Diagnosis; d != nil {
 		b.Title, b.Signature, b.Cause = d.Title, d.Signature, string(d.Cause)
 		b.Sure, b.Where, b.What = string(d.Confidence), string(d.Where), d.Summary
-		b.Stack = stackOf(d)
+		b.Stack, b.Met = stackOf(d), metIn(r)
 	}
 	return b
 }

@@ -3,9 +3,11 @@ package bisect
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // A CPU that runs round a loop is met in one function of it at one boot and in
@@ -39,17 +41,34 @@ func stackOf(d *diagnose.Diagnosis) []string {
 	return out
 }
 
+// metIn are the functions that busy CPUs were met in during the stall that a boot
+// ended in, where its cause is a sampled one.
+func metIn(r *result.Result) []string {
+	if len(r.Stalls) == 0 || !slices.Contains(sampled, string(r.Diagnosis.Cause)) {
+		return nil
+	}
+	var out []string
+	for _, s := range r.Stalls[len(r.Stalls)-1].Registers {
+		fn, _, _ := strings.Cut(s.Symbol, "+")
+		if fn = dump.PlainName(fn); fn != "" && !s.Halted && !slices.Contains(out, fn) {
+			out = append(out, fn)
+		}
+	}
+	return out
+}
+
 // frameRE is a frame that is certain, with or without a time before it.
 var frameRE = regexp.MustCompile(`^(?:\[[^]]*\])?\s+([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+`)
 
 // sameLoop says that two boots were met in the same loop: they came there by the
-// same way, as far as that says anything, or one was met on the other's way.
+// same way, as far as that says anything, or one was met on the other's way or in
+// another of the places where the other was met.
 func sameLoop(a, b Boot) bool {
 	if a.Cause != b.Cause || len(a.Stack) == 0 || len(b.Stack) == 0 {
 		return false
 	}
 	for _, pair := range [][2]Boot{{a, b}, {b, a}} {
-		if at := pair[0].Stack[0]; !plumbing(at) && slices.Contains(pair[1].Stack, at) {
+		if at := pair[0].Stack[0]; !plumbing(at) && (slices.Contains(pair[1].Stack, at) || slices.Contains(pair[1].Met, at)) {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect/search"
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/vcpu"
 )
 
 // spins is a boot with a CPU in a loop, met in a function, and the stack below it.
@@ -22,6 +23,17 @@ func spins(cause diagnose.Cause, fn string, stack ...string) Boot {
 		Kind: diagnose.KindLockup, Cause: cause, Title: "a virtual CPU spins in " + fn, Signature: "lockup/" + string(cause) + "/" + fn, Function: fn,
 		Evidence: []diagnose.Evidence{{What: "the virtual CPUs", Lines: []string{"CPU 0: pc 0xffff8000093b6464, x+0x8/0x44, 100 % busy"}}, {What: "the stack", Lines: lines}},
 	}})
+}
+
+// met is a boot whose CPU was met in several functions, and no stack was read.
+func met(fn string, others ...string) Boot {
+	r := &result.Result{Outcome: "hung", Diagnosis: &diagnose.Diagnosis{
+		Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Signature: "lockup/cpu-spin/" + fn, Function: fn,
+	}, Stalls: []result.Stall{{Registers: []vcpu.Sample{{Symbol: "too_early+0x1/0x2"}}}, {}}}
+	for _, o := range others {
+		r.Stalls[1].Registers = append(r.Stalls[1].Registers, vcpu.Sample{Symbol: o + "+0x5/0x19"}, vcpu.Sample{Symbol: "idle+0x1/0x2", Halted: true})
+	}
+	return BootOf(r)
 }
 
 // A loop is met in any of its functions; another loop is another failure, though much
@@ -46,6 +58,9 @@ func TestSameLoop(t *testing.T) {
 		{"nothing but the way of all initcalls", spins(diagnose.CauseSpin, "a_init", below()...), spins(diagnose.CauseSpin, "b_init", below()...), false},
 		{"another cause", want, spins(diagnose.CauseSoftLockup, "other_step", below("other_step", "my_init")...), false},
 		{"another driver's probe", spins(diagnose.CauseSpin, "a_probe", append(probe, work...)...), spins(diagnose.CauseSpin, "b_probe", append(probe, work...)...), false},
+		{"no stack, both functions met", met("turn", "turn", "apic", "mix"), met("mix", "mix", "turn"), true},
+		{"no stack, met by one of the two", met("turn", "turn"), met("mix", "mix", "turn"), true},
+		{"no stack, another loop", met("turn", "turn", "too_early", "idle"), met("mix", "mix", "idle"), false},
 		{"no stack", want, Boot{Outcome: "hung", Cause: want.Cause, Signature: "lockup/cpu-spin/x"}, false},
 		{"a cause that has its place", spins(diagnose.CauseMutex, "a", below("a", "my_init")...), spins(diagnose.CauseMutex, "b", below("b", "my_init")...), false},
 	} {

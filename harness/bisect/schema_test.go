@@ -18,7 +18,7 @@ func TestSchema(t *testing.T) {
 	full.Said, full.WentOn, full.Replay = "said", "went on", "git bisect replay log"
 	full.Commit = &bisect.Commit{Author: "a <a@b>", Date: "2026-01-02T03:04:05Z", After: "v1-2-g3", Fixes: `Fixes: 0 ("x")`, Changes: "x | 1 +"}
 	for _, b := range []*bisect.Boot{&full.Failure, full.BadBoot, full.GoodBoot} {
-		b.Why, b.Stage, b.Sure, b.Where, b.What, b.Stack = "why", "init", "certain", "kernel", "what", []string{"f"}
+		b.Why, b.Stage, b.Sure, b.Where, b.What, b.Stack, b.Met = "why", "init", "certain", "kernel", "what", []string{"f"}, []string{"g"}
 	}
 	s := schematest.Strict(t, bisect.JSONSchema())
 	if err := s.Validate(schematest.Encode(t, full)); err != nil {
