@@ -242,7 +242,7 @@ func (s *source) look(ctx context.Context) (*inspect.Report, error) {
 		}
 		return nil, nothingError{err}
 	}
-	if errors.Is(err, locate.ErrEarly) {
+	if errors.Is(err, locate.ErrEarly) || errors.Is(err, kimage.ErrNoBTF) {
 		return nil, nothingError{err}
 	}
 	if err != nil {

@@ -64,9 +64,13 @@ func (f *facts) rootPath() string {
 // isRoot says that a device is the one that root= names.
 func (f *facts) isRoot(dev string) bool { return dev != "" && dev == f.rootPath() }
 
-// lasts says that the boot came no further since an event: what was printed
-// before that did not hold it up.
-func (f *facts) lasts(e dump.Event) bool { return e.Offset >= f.d.Boot.StageOffset && f.latestJob(e) }
+// lasts says that the boot came no further since an event: what was printed before
+// that did not hold it up. That it is in the initramfs may be seen late, by the
+// prompt of its shell.
+func (f *facts) lasts(e dump.Event) bool {
+	b := &f.d.Boot
+	return (e.Offset >= b.StageOffset || b.Stage.Rank() <= dump.StageInitramfs.Rank()) && f.latestJob(e)
+}
 
 // blockedElsewhere says that the boot is known to wait for something that is no
 // device: a lock, a FIFO, the kernel.

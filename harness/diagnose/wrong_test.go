@@ -61,6 +61,7 @@ func TestWhatMisleads(t *testing.T) {
 		{"PID 1 does not freeze", "[    2.000000] systemd[1]: Freezing execution.\n", []dump.Task{systemd, locker}, nil, CauseUserLock, Likely, 60},
 		{"a library fails its own FIPS check", "openssl: FIPS integrity check failed\n", both, nil, CauseUserLock, Certain, 60},
 		{"an emergency shell that was left", "You are in emergency mode\n[    3.000000] systemd[1]: Switching root.\n", []dump.Task{systemd}, nil, CauseUnknown, NotConfident, 1},
+		{"an emergency shell by its prompt", "Entering emergency mode. Exit the shell to continue.\ndracut:/# \n", []dump.Task{blocked(1, "systemd", "S", inEpoll)}, nil, CauseEmergency, Certain, 0},
 		{"a panic that a program prints", "Kernel panic - not syncing: Attempted to kill init!\n", both, nil, CauseUserLock, Certain, 60},
 		{"a dump that a program prints", "sysrq: Show State\ntask:init            state:D stack:0     pid:1     ppid:0      flags:0x00000002\nCall Trace:\n wait_for_random_bytes+0x1/0x2\nSched Debug Version\n", nil, nil, CauseUnknown, NotConfident, 0},
 		{"a complaint of a debugging option", complaint, both, nil, CauseUserLock, Certain, 60},
