@@ -49,7 +49,7 @@ test: setup ## Run all tests: unit, then the suites on real guests
 
 .PHONY: test-bisect
 test-bisect: setup ## Bisect real kernels: a source's commits, which are built, and released packages
-	@ci/compilers.sh flex bison bc git xz-utils libelf-dev libssl-dev
+	@ci/compilers.sh flex bison bc git xz-utils libelf-dev libssl-dev openssl clang lld llvm ccache dwarves
 	$(GO) tool ginkgo -v --no-color --timeout=6h ./suites/bisect
 
 .PHONY: unit
