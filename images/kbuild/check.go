@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/unwedge/unwedge/images/kbuild/toolchain"
 )
@@ -49,7 +50,20 @@ func broken(findings []toolchain.Finding, err error) error {
 	if !errors.As(err, &b) {
 		return err
 	}
-	return &HostError{Kind: ErrToolchain, Step: "check", Line: b.Error(), Advice: asCommand(b.Command)}
+	return &HostError{Kind: ErrToolchain, Step: "check", Line: b.Error(), Advice: advice(b)}
+}
+
+// advice says how to get what was found to be missing, broken or too old.
+func advice(b *toolchain.BrokenError) string {
+	command := asCommand(b.Command)
+	if !slices.ContainsFunc(b.Findings, func(f toolchain.Finding) bool { return f.Installed == toolchain.Old }) {
+		return command
+	}
+	const newer = "what is too old has to come in a newer version than is installed, such as a later release of the distribution has"
+	if command == "" {
+		return newer
+	}
+	return newer + "; " + command
 }
 
 // asCommand puts an installation into words.

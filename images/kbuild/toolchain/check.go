@@ -22,7 +22,21 @@ type Finding struct {
 	Problem, Use string
 	// Packages hold it, where that is known.
 	Packages hostpkg.Packages
+	// Installed says that they are there: only another version of them, or the same
+	// once more, helps.
+	Installed Installed
 }
+
+// Installed is why a package that is installed does not do.
+type Installed int
+
+// NotInstalled: the package is missing. Old: a newer version is needed than the
+// package manager has given. Broken: files of it are missing.
+const (
+	NotInstalled Installed = iota
+	Old
+	Broken
+)
 
 func (f Finding) String() string {
 	s := f.Tool + ": " + f.Problem
@@ -54,10 +68,18 @@ func Err(findings []Finding) error {
 		return nil
 	}
 	var p []hostpkg.Packages
+	broken := false
 	for _, f := range findings {
-		p = append(p, f.Packages)
+		if f.Installed != Old {
+			p = append(p, f.Packages)
+		}
+		broken = broken || f.Installed == Broken
 	}
-	return &BrokenError{findings, install(p...)}
+	command := install(p...)
+	if broken { // apt-get leaves alone what is installed
+		command = strings.Replace(command, "apt-get install", "apt-get install --reinstall", 1)
+	}
+	return &BrokenError{findings, command}
 }
 
 // toolTime bounds each program that is tried.
@@ -116,6 +138,12 @@ func CheckConfig(ctx context.Context, r Request) ([]Finding, error) {
 func (c *checker) found(tool, problem string) {
 	w := c.tools.holders(c.Arch, tool)
 	c.findings = append(c.findings, Finding{Tool: tool, Problem: problem, Use: w.use, Packages: w.packages})
+}
+
+// foundAs is found of what is installed.
+func (c *checker) foundAs(as Installed, tool, problem string) {
+	c.found(tool, problem)
+	c.findings[len(c.findings)-1].Installed = as
 }
 
 func (c *checker) isFound(tool string) bool {

@@ -77,7 +77,7 @@ func (c *checker) pahole(ctx context.Context, needed bool) error {
 	out, err := c.run(ctx, "pahole", "--version")
 	want, known := wants["pahole"]
 	if have := versionIn(out); err == nil && known && have != "" && older(have, want.minimum) {
-		c.found("pahole", fmt.Sprintf("version %s is too old: this tree needs %s or later (%s)", have, want.minimum, want.where))
+		c.foundAs(Old, "pahole", fmt.Sprintf("version %s is too old: this tree needs %s or later (%s)", have, want.minimum, want.where))
 	}
 	return nil
 }

@@ -82,11 +82,11 @@ func (c *checker) tryLinks(ctx context.Context, name, object string) {
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		problem := fmt.Sprintf("a %s link for %s fails: %s", l.name, name, first(out, err))
 		if strings.Contains(out, "cannot open linker script file") {
-			problem = fmt.Sprintf("the script of its emulation %s is missing, so its package is broken: %s", name, first(out, err))
+			c.foundAs(Broken, c.tools.LD, fmt.Sprintf("the script of its emulation %s is missing, so its package is broken: %s", name, first(out, err)))
+		} else {
+			c.found(c.tools.LD, fmt.Sprintf("a %s link for %s fails: %s", l.name, name, first(out, err)))
 		}
-		c.found(c.tools.LD, problem)
 		return // one is enough to know
 	}
 }

@@ -113,7 +113,7 @@ func TestCheck(t *testing.T) {
 			want: []string{"flex: not installed", "bison: not installed"}, fix: "apt-get install -y --no-install-recommends flex bison"},
 		{name: "linker script deleted", arch: arch.AArch64, change: func(h map[string]string) {
 			h[ldOf(arch.AArch64)] = ldScript("aarch64linux aarch64elf", missingScript)
-		}, want: []string{"the script of its emulation aarch64elf is missing", "ldscripts/aarch64elf.xr"}, fix: "binutils"},
+		}, want: []string{"the script of its emulation aarch64elf is missing", "ldscripts/aarch64elf.xr"}, fix: "apt-get install --reinstall -y --no-install-recommends binutils"},
 		{name: "bare emulation left out", arch: arch.AArch64, change: func(h map[string]string) {
 			h[ldOf(arch.AArch64)] = ldScript("aarch64linux", missingScript)
 		}, want: []string{"the script of its emulation aarch64linux is missing"}},
@@ -168,6 +168,9 @@ func TestCheck(t *testing.T) {
 				if !strings.Contains(b.Error(), w) {
 					t.Errorf("findings %q\nwant among them %q", b.Error(), w)
 				}
+			}
+			if tc.name == "too old" && b.Command != "" {
+				t.Errorf("command %q, but what is installed is what there is", b.Command)
 			}
 			if !strings.Contains(b.Command, tc.fix) {
 				t.Errorf("command %q, want %q in it", b.Command, tc.fix)
@@ -258,7 +261,7 @@ func TestCheckConfig(t *testing.T) {
 		t.Errorf("findings %v\nwant %v", got, want)
 	}
 	var b *BrokenError
-	if !errors.As(Err(findings), &b) || !strings.Contains(b.Command, "dnf install -y") || !strings.Contains(b.Command, "openssl-devel") {
+	if !errors.As(Err(findings), &b) || !strings.Contains(b.Command, "dnf install -y") || !strings.Contains(b.Command, "openssl-devel") || strings.Contains(b.Command, "dwarves") {
 		t.Errorf("command %q, want dnf's with openssl-devel", b.Command)
 	}
 }

@@ -141,7 +141,7 @@ func (c *checker) versions(ctx context.Context) error {
 		}
 		have := versionIn(out)
 		if have != "" && older(have, want.minimum) {
-			c.found(t.program, fmt.Sprintf("version %s is too old: this tree needs %s or later (%s)", have, want.minimum, want.where))
+			c.foundAs(Old, t.program, fmt.Sprintf("version %s is too old: this tree needs %s or later (%s)", have, want.minimum, want.where))
 		}
 	}
 	return nil
