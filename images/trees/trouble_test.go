@@ -2,7 +2,9 @@ package trees
 
 import (
 	"context"
+	"crypto/sha1"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -185,6 +187,41 @@ func TestSystemConfiguration(t *testing.T) {
 	t.Setenv("GIT_CONFIG_SYSTEM", system)
 	if got, err := s.Fetch(t.Context(), "mainline"); err != nil || got.Commits["master"] != want {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// twins makes two commits whose hashes begin alike, and returns the beginning.
+func twins(t *testing.T, gitDir, tree string) string {
+	t.Helper()
+	seen := map[string]string{}
+	for n := 0; ; n++ {
+		text := fmt.Sprintf("tree %s\nauthor A <a@b> %[2]d +0000\ncommitter A <a@b> %[2]d +0000\n\nmessage\n", tree, n)
+		hash := fmt.Sprintf("%x", sha1.Sum(fmt.Appendf(nil, "commit %d\x00%s", len(text), text)))[:7]
+		other, ok := seen[hash]
+		if seen[hash] = text; !ok {
+			continue
+		}
+		for _, body := range []string{text, other} {
+			cmd := exec.Command("git", "-C", gitDir, "hash-object", "-t", "commit", "-w", "--stdin")
+			cmd.Stdin = strings.NewReader(body)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+		return hash
+	}
+}
+
+func TestAmbiguousHash(t *testing.T) {
+	u := newUpstream(t)
+	u.commit("v1.0")
+	s := open(t, Catalogue{{Name: "mainline", URL: u.url(), Branch: "master"}})
+	if _, err := s.Fetch(t.Context(), "mainline"); err != nil {
+		t.Fatal(err)
+	}
+	short := twins(t, s.GitDir(), u.git("rev-parse", "HEAD^{tree}"))
+	if _, err := s.Fetch(t.Context(), "mainline", short); err == nil || !strings.Contains(err.Error(), "2 hashes begin like that: give more of it") {
+		t.Errorf("error %v", err)
 	}
 }
 
