@@ -16,8 +16,12 @@ var kernelPackageRE = regexp.MustCompile(`^linux-(image|binary|modules|base)-.+$
 
 func isImage(name string) bool {
 	return strings.HasPrefix(name, "linux-image-") &&
-		!strings.HasSuffix(name, "-dbg") && !strings.HasSuffix(name, "-unsigned") && !strings.HasSuffix(name, "-template")
+		!strings.HasSuffix(name, "-dbg") && !strings.HasSuffix(name, unsignedSuffix) && !strings.HasSuffix(name, "-template")
 }
+
+// unsignedSuffix ends the names of the packages that Debian's signed ones are made
+// from, which are all that a build of one's own leaves.
+const unsignedSuffix = "-unsigned"
 
 func isMeta(name string) bool {
 	m := kernelPackageRE.FindStringSubmatch(name)

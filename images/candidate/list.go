@@ -78,8 +78,8 @@ const listUsage = "want deb:NAME[@SUITE,...] where NAME may have wildcards, dir:
 //	dir:DIR, or a directory  packages, kernel files and build trees in it
 //	PATTERN               files, with wildcards: ./*.deb
 //
-// Metapackages, debug packages and unsigned copies are left out, and so are
-// packages whose kernel is gone. A suite or file that cannot be read is a note, as
+// Metapackages, debug packages and unsigned copies of signed ones are left out, and
+// so are packages whose kernel is gone. A suite or file that cannot be read is a note, as
 // long as there is another; nothing found gives a *NotFoundError.
 func ListPackages(ctx context.Context, pattern string, opts Options) (*Listing, error) {
 	if opts.Cache == nil {
@@ -126,6 +126,11 @@ func (l *Listing) files(ctx context.Context, pattern string, opts Options) error
 			l.Packages = append(l.Packages, p)
 		}
 	}
+	all := l.Packages
+	l.Packages = slices.DeleteFunc(slices.Clone(all), func(p PackageVersion) bool {
+		signed, ok := strings.CutSuffix(p.Package, unsignedSuffix)
+		return ok && slices.ContainsFunc(all, func(q PackageVersion) bool { return q.Package == signed && q.Version == p.Version })
+	})
 	if len(l.Packages) == 0 {
 		reason := "no kernel image package and no kernel file is there"
 		if len(l.Notes) > 0 {

@@ -266,6 +266,26 @@ func TestListDirectory(t *testing.T) {
 	}
 }
 
+// A build of one's own leaves unsigned packages; beside the signed one they are the
+// same kernel.
+func TestListUnsigned(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"linux-image-6.1.0-50-amd64-unsigned", "linux-image-6.1.0-51-amd64-unsigned", "linux-image-6.1.0-51-amd64", "linux-image-6.1.0-51-amd64-dbg"} {
+		version := "6.1.1" + name[len("linux-image-6.1.0-")+1:][:1] + "-1"
+		control := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: amd64\n", name, version)
+		write(t, filepath.Join(dir, name+"_"+version+"_amd64.deb"), packaged(t, control, debian6(t)...))
+	}
+	l, err := ListPackages(t.Context(), dir, Options{Cache: store(t)})
+	check(t, err)
+	var got []string
+	for _, p := range l.Packages {
+		got = append(got, p.Package+" "+p.Release+" "+p.Flavour)
+	}
+	if d := cmp.Diff([]string{"linux-image-6.1.0-50-amd64-unsigned 6.1.0-50-amd64 amd64", "linux-image-6.1.0-51-amd64 6.1.0-51-amd64 amd64"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 // A set of Fedora's packages is one kernel with its modules.
 func TestListRPM(t *testing.T) {
 	dir := t.TempDir()

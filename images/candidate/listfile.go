@@ -83,7 +83,8 @@ func (p *PackageVersion) fromDeb(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if !isImage(deb.Name) || isMeta(deb.Name) {
+	signed := strings.TrimSuffix(deb.Name, unsignedSuffix)
+	if !isImage(signed) || isMeta(signed) {
 		return errNoImage
 	}
 	parts := withParts(ctx, path)
@@ -102,7 +103,7 @@ func (p *PackageVersion) fromDeb(ctx context.Context, path string) error {
 	if p.Arch == "" {
 		return fmt.Errorf("it is for %q", debArch)
 	}
-	p.Package, p.Version, p.Release = deb.Name, deb.Version, strings.TrimPrefix(deb.Name, imagePrefix)
+	p.Package, p.Version, p.Release = deb.Name, deb.Version, strings.TrimPrefix(signed, imagePrefix)
 	return nil
 }
 
