@@ -89,7 +89,7 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 		r.step(Step{Candidate: g, End: true, Verdict: Same, Why: "makes the same image as " + r.name(other), Image: k.Image})
 		return nil
 	case ok:
-		return &EndsError{Reason: fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration", g)}
+		return &EndsError{Reason: fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration: choose another one, or other ends", g)}
 	}
 	r.judged[k.Image] = search.Older
 	return r.goodOnce(ctx, g, k)
@@ -164,7 +164,7 @@ func (r *run) end(ctx context.Context, c Candidate, word string) (Kernel, error)
 		if (*bad).Log != "" {
 			reason += " (" + (*bad).Log + ")"
 		}
-		return Kernel{}, &EndsError{Reason: reason}
+		return Kernel{}, &EndsError{Reason: reason + ": choose another " + word + " end"}
 	}
 	return k, err
 }

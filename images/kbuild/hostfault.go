@@ -1,6 +1,7 @@
 package kbuild
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -76,7 +77,7 @@ func (m *maker) judge(step string, s *scanner, err error) error {
 	case exit.Sys().(syscall.WaitStatus).Signaled():
 		return &HostError{Kind: ErrMemory, Step: step, Line: "make was ended by " + exit.Sys().(syscall.WaitStatus).Signal().String(), Log: log}
 	case full(m.spec.Output):
-		return &HostError{Kind: ErrNoSpace, Step: step, Line: s.last, Log: log}
+		return &HostError{Kind: ErrNoSpace, Step: step, Line: cmp.Or(s.tree, s.stop), Log: log, Advice: makeRoom}
 	}
 	e := &TreeError{Step: step, Line: s.tree, Log: log}
 	for _, line := range []string{s.stop, s.last, err.Error()} {

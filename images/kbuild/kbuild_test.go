@@ -209,6 +209,7 @@ func TestWhoIsToBlame(t *testing.T) {
 		{name: "script that is not there", prints: "/bin/sh: 1: scripts/gen.sh: not found\nmake[1]: *** [Makefile:9: x] Error 127", line: "make[1]: *** [Makefile:9: x] Error 127"},
 		{name: "a compiler that breaks", prints: "lib/a.c:7:1: internal compiler error: Segmentation fault", line: "lib/a.c:7:1: internal compiler error: Segmentation fault"},
 		{name: "silence", prints: "", line: "make: *** [Makefile"},
+		{name: "make's way about", prints: "Makefile:7: stop\nmake[1]: Leaving directory '/b'\nmake: Leaving directory '/a'", line: "make: *** [Makefile"},
 
 		{name: "disk full", prints: "lib/a.c:99:1: fatal error: error writing to /tmp/x.s: No space left on device", host: ErrNoSpace},
 		{name: "disk full when assembling", prints: "{standard input}: Assembler messages:\n{standard input}: Fatal error: can't write 8 bytes to section .text of lib/a.o: 'No space left on device'", host: ErrNoSpace},

@@ -63,7 +63,7 @@ func (s *scanner) line(line string) {
 		s.task.Note(fmt.Sprintf("%s %s (%d steps)", m[1], m[2], s.files))
 		return
 	}
-	if line == "" || excerptRE.MatchString(line) {
+	if line == "" || excerptRE.MatchString(line) || directoryRE.MatchString(line) {
 		return
 	}
 	s.last = line
@@ -84,6 +84,9 @@ func (s *scanner) line(line string) {
 // excerptRE is the source that a compiler quotes: gcc's and clang's " 12 | text"
 // and "    | ^~~~". Whatever it says, it is not the compiler's word.
 var excerptRE = regexp.MustCompile(`^\s*\d*\s\|`)
+
+// directoryRE is make's word on where it is, with which each run ends.
+var directoryRE = regexp.MustCompile(`^make(?:\[\d+\])?: (?:Entering|Leaving) directory `)
 
 // placeRE is a diagnostic of a compiler, an assembler or Kconfig.
 var placeRE = regexp.MustCompile(`^([^\s:][^:]*):(\d+)(?::\d+)?: (?:(?:fatal )?error|Error|syntax error|invalid|unknown)\b`)

@@ -89,7 +89,7 @@ var _ = Describe("what a person gets wrong", Label("errors"), Ordered, ContinueO
 		dir := filepath.Join(GinkgoT().TempDir(), "bisection")
 		args := u.bisect(dir, "broken", "hang")
 		for range 2 { // the second one knows it
-			u.refused(ctx, u.starts(args...), 2, "the good end", "a commit that is broken", "cannot be built", "lib/cmdline.c", "nowhere", filepath.Join(dir, "logs"))
+			u.refused(ctx, u.starts(args...), 2, "the good end", "a commit that is broken", "cannot be built", "lib/cmdline.c", "nowhere", filepath.Join(dir, "logs"), "choose another good end")
 			Expect(u.trees()).To(BeEmpty())
 			Expect(filepath.Join(dir, "build")).NotTo(BeADirectory())
 		}
