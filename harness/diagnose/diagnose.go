@@ -194,7 +194,11 @@ func (f *facts) finish(out *Diagnosis, notes []string) {
 	if out.Kind == KindHang || out.Kind == KindUnknown {
 		out.Notes = append(out.Notes, f.chain.notes...)
 		if f.chain.torn && len(f.chain.tasks) > 0 {
-			out.Notes = append(out.Notes, "the task dump is torn: tasks may be missing")
+			if f.tasks.source == sourceMemory {
+				out.Notes = append(out.Notes, "memory did not show all tasks")
+			} else {
+				out.Notes = append(out.Notes, "the task dump is torn: tasks may be missing")
+			}
 			if out.Confidence == Certain {
 				out.Confidence = Likely
 			}

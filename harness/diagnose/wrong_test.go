@@ -165,6 +165,9 @@ func TestAnOldDumpIsNoHang(t *testing.T) {
 func TestAStateThatIsNotKnown(t *testing.T) {
 	one := blocked(1, "swapper/0", "?", "__switch_to "+timed+"msleep stuck_init"+initcalls)
 	d := Diagnose(Input{Log: []byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.500000] smp: Brought up 1 node, 1 CPU\n"), Memory: []dump.Task{one}, MemoryPartial: true, Ending: EndingSilent})
+	if notes := strings.Join(d.Notes, "\n"); !strings.Contains(notes, "memory did not show all tasks") || strings.Contains(notes, "torn") {
+		t.Errorf("notes %q", notes)
+	}
 	if d.Cause != CauseInitcall || d.Confidence != Likely || d.Title != "hang: initcall stuck_init does not return: blocked in stuck_init" || !strings.Contains(d.Summary, "sleeps in the initcall") {
 		t.Errorf("%s (%s) %q: %s", d.Cause, d.Confidence, d.Title, d.Summary)
 	}
