@@ -71,7 +71,8 @@ type Bisection struct {
 
 // Run bisects. The error wraps ErrBusy, or is an EndsError where the ends are
 // not what they were said to be, a NotOursError where Dir is somebody else's, a
-// HarnessError where a boot could not be made, or the context's cause. The Report is nil then; what was learnt is kept.
+// HarnessError where a boot could not be made, or the context's cause. The Report is
+// nil then; what was learnt is kept.
 func (b Bisection) Run(ctx context.Context) (*Report, error) {
 	j, err := openJournal(b.Dir, b.Question, digest(b.conditions()))
 	if err != nil {

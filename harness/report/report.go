@@ -244,7 +244,11 @@ func probes(b *strings.Builder, r *result.Result) {
 // memory says what was read of the guest's memory. Its clock is known to move
 // where two looks saw that; an idle kernel may let it stand still.
 func memory(m *result.Memory) string {
-	s := fmt.Sprintf("%d tasks, read in %.2f s", m.Tasks, m.Took.Seconds())
+	tasks := "1 task"
+	if m.Tasks > 1 {
+		tasks = fmt.Sprintf("%d tasks", m.Tasks)
+	}
+	s := fmt.Sprintf("%s, read in %.2f s", tasks, m.Took.Seconds())
 	if m.Tasks == 0 {
 		s = "not read"
 	}

@@ -22,9 +22,10 @@
 // only possible.
 //
 // Progress is a console line of a shape not seen before in this boot, or a
-// report of the agent of a stage not reported before. A line that differs from an earlier one only in its
-// numbers is none: a status line that counts seconds, or a flood, must not look
-// like work. A percentage that rises is progress, as of a long check.
+// report of the agent of a stage not reported before. A line that differs from an
+// earlier one only in its numbers is none: a status line that counts seconds, or a
+// flood, must not look like work. A percentage that rises is progress, as of a long
+// check.
 package watch
 
 import (
