@@ -18,7 +18,6 @@ import (
 // built is what `unwedge build --json` says, as far as these specs ask.
 type built struct {
 	Image   string
-	Modules string
 	BuildID string `json:"build_id"`
 	Twice   *struct {
 		Same        bool
@@ -149,21 +148,4 @@ var _ = Describe("kernels that are built", Label("kbuild"), func() {
 		build(ctx, args...)
 		named(ctx, out)
 	}, long, Label("aarch64"))
-
-	It("boot a whole distribution in FIPS mode", func(ctx SpecContext) {
-		need("gcc", "pahole", "openssl")
-		h, fragment := source(ctx)
-		dir := GinkgoT().TempDir()
-		tree, out := checkout(h, dir, h.Parent), filepath.Join(dir, "distro")
-		args := small(fragment, "--arch", "x86_64", "-s", "distro", "--fragment", "btf", "-o", out, tree)
-		b, _ := build(ctx, args...)
-		Expect(b.Modules).NotTo(BeEmpty())
-		for _, initramfs := range []string{"dracut", "dracut-fips"} {
-			code, said := boots(ctx, "-s", "distro", "--initramfs", initramfs, out)
-			Expect(code).To(BeZero(), said)
-		}
-		git(tree, "checkout", "--quiet", h.Guilty)
-		build(ctx, args...)
-		named(ctx, out)
-	}, long, Label("x86_64"))
 })
