@@ -29,6 +29,10 @@ var detectors = []string{
 	"detected expedited stalls", "blocked for more than", "BUG: workqueue lockup", "kthread starved for",
 }
 
+// killer are the words of the OOM killer: what begins, and what ends, its report.
+// Source: mm/oom_kill.c.
+var killer = []string{" invoked oom-killer: ", "oom-kill:constraint=", "ut of memory: Killed process "}
+
 // noise are lines that a kernel prints because its host is slow; they say
 // nothing of the boot. Source: kernel/time/hrtimer.c, kernel/events/core.c,
 // arch/x86/kernel/hpet.c, kernel/time/clocksource.c.

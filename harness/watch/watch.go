@@ -46,8 +46,8 @@ const idleShare = 0.2
 // little later.
 const oneReset = time.Second
 
-// complaint is how long the kernel's report on a stall may take to print. Its
-// registers and traces are lines not seen before, and no progress.
+// complaint is how long the kernel's report on a stall, or of its OOM killer, may
+// take to print. Its registers and traces are lines not seen before, and no progress.
 const complaint = 2 * time.Second
 
 // State is what the Decision asks for.
@@ -106,7 +106,7 @@ type Tracker struct {
 	resets     int
 	reset      time.Time // the last one that counted
 	detector   string    // the kernel's own word on a stall, since the last progress
-	complained time.Time // when it was said
+	complained time.Time // when it was said, or the OOM killer spoke
 	busy       meter
 	gaps       Reference
 	capturing  bool
@@ -141,6 +141,10 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 	if d := detectorLine(text); d != "" {
 		t.detector, t.complained = d, at
 		return // the kernel complains about the stall: that is no progress
+	}
+	if hasAny(text, killer) { // a program is ended, and another one does as it did
+		t.complained = at
+		return
 	}
 	if j, ok := jobLine(at, text); ok {
 		t.job = j

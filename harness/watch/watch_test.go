@@ -414,6 +414,27 @@ func TestADetectorsTraceIsNoProgress(t *testing.T) {
 	}
 }
 
+// A fork bomb has the OOM killer report for ever, each time by another way to it;
+// one kill alone does not make a boot suspect.
+func TestTheOOMKillersReportIsNoProgress(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	from := b.at
+	for i := range 20 {
+		b.at = b.at.Add(time.Second)
+		b.line("[    6.222848] init invoked oom-killer: gfp_mask=0x400dc0(GFP_KERNEL_ACCOUNT|__GFP_ZERO), order=0, oom_score_adj=0")
+		b.line("[    6.224653]  way_number_%c+0x67f/0xe70", 'a'+i)
+		b.line("[    6.615079] Out of memory: Killed process 1771 (init) total-vm:1227824kB, anon-rss:748kB, of kind %c", 'a'+i)
+	}
+	if !b.Progress().Equal(from) {
+		t.Errorf("progress %s after the last line", b.Progress().Sub(from))
+	}
+	b.at = b.at.Add(3 * time.Second)
+	if b.line("the next program starts"); !b.Progress().Equal(b.at) {
+		t.Error("a line long after the report is no progress")
+	}
+}
+
 // A program may show the log of an earlier boot, or say what it likes.
 func TestOnlyTheKernelSaysThatItPanics(t *testing.T) {
 	for line, want := range map[string]scenarios.Outcome{
