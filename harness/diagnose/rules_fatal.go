@@ -377,8 +377,10 @@ func orUnknown(s string) string {
 // pid1Crashed: systemd caught its own crash and stays there.
 func pid1Crashed(f *facts) *Diagnosis {
 	e, ok := f.d.Boot.Event(dump.EventFreezing)
-	if t := f.tasks.byPID[1]; !ok || t != nil && f.tasks.waits[t].mech == onPoll {
-		return nil // one that waits for events is not frozen
+	// One that waits for events is not frozen. It does so with epoll; frozen it calls
+	// pause(), which is a ppoll of nothing where an arch has no such system call.
+	if t := f.tasks.byPID[1]; !ok || t != nil && t.Has("ep_poll", "do_epoll_wait") {
+		return nil
 	}
 	return &Diagnosis{
 		Kind: KindHalted, Cause: CauseSystemdFreezes, Where: WhereUserspace, Confidence: Certain,

@@ -12,6 +12,8 @@ const (
 	inFlock     = asleep + "locks_lock_inode_wait __do_sys_flock __x64_sys_flock" + syscall
 	inWait4     = asleep + "do_wait kernel_wait4 __do_sys_wait4" + syscall
 	inEpoll     = asleep + "ep_poll do_epoll_wait __x64_sys_epoll_wait" + syscall
+	inPause     = asleep + "__x64_sys_pause" + syscall
+	inPpoll     = asleep + "schedule_hrtimeout_range_clock schedule_hrtimeout_range do_sys_poll __arm64_sys_ppoll" + syscall
 	inGetrandom = asleep + "wait_for_random_bytes __x64_sys_getrandom" + syscall
 	inNanosleep = asleep + "do_nanosleep hrtimer_nanosleep __x64_sys_nanosleep" + syscall
 	inDisk      = asleep + "io_schedule folio_wait_bit_common ext4_fill_super get_tree_bdev vfs_get_tree path_mount __x64_sys_mount" + syscall
@@ -59,6 +61,8 @@ func TestWhatMisleads(t *testing.T) {
 		{"a daemon refuses", "mydaemon: Refusing to continue\n", both, nil, CauseUserLock, Certain, 60},
 		{"something freezes", "container: Freezing execution.\n", both, nil, CauseUserLock, Certain, 60},
 		{"PID 1 does not freeze", "[    2.000000] systemd[1]: Freezing execution.\n", []dump.Task{systemd, locker}, nil, CauseUserLock, Likely, 60},
+		{"PID 1 freezes", "[    2.000000] systemd[1]: Freezing execution.\n", []dump.Task{blocked(1, "systemd", "S", inPause), locker}, nil, CauseSystemdFreezes, Certain, 1},
+		{"PID 1 freezes on arm64", "[    2.000000] systemd[1]: Freezing execution.\n", []dump.Task{blocked(1, "systemd", "S", inPpoll), locker}, nil, CauseSystemdFreezes, Certain, 1},
 		{"a library fails its own FIPS check", "openssl: FIPS integrity check failed\n", both, nil, CauseUserLock, Certain, 60},
 		{"an emergency shell that was left", "You are in emergency mode\n[    3.000000] systemd[1]: Switching root.\n", []dump.Task{systemd}, nil, CauseUnknown, NotConfident, 1},
 		{"an emergency shell by its prompt", "Entering emergency mode. Exit the shell to continue.\ndracut:/# \n", []dump.Task{blocked(1, "systemd", "S", inEpoll)}, nil, CauseEmergency, Certain, 0},
