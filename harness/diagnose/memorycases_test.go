@@ -75,6 +75,8 @@ func TestTasksFromMemory(t *testing.T) {
 			CauseKernelWait, Likely, "hang: chipd blocked in chipd_main", "chipd_main", "the only other kernel thread that is blocked"},
 		{"of two blocked threads none is chosen", []dump.Task{blocked(1, "swapper/0", "D", completed+"wait_ready chip_init"+initcalls), blocked(40, "chipd", "D", timed+"msleep chipd_main"+inThread), blocked(41, "otherd", "D", timed+"msleep otherd_main"+inThread)}, nil,
 			CauseInitcall, Certain, "hang: initcall chip_init does not return: blocked in wait_ready", "wait_ready", "initcall chip_init"},
+		{"of two blocked threads the one that waits for nobody", []dump.Task{blocked(1, "swapper/0", "D", completed+"crypto_larval_wait chip_init"+initcalls), blocked(40, "cryptomgr_probe", "D", completed+"crypto_larval_wait cryptomgr_probe"+inThread), blocked(41, "cryptomgr_test", "D", timed+"msleep shash_async_finup alg_test cryptomgr_test"+inThread)}, nil,
+			CauseKernelWait, Likely, "hang: cryptomgr_test blocked in shash_async_finup", "shash_async_finup", "does not wait for a completion itself"},
 		{"a mutex without an owner that is known", []dump.Task{blocked(1, "swapper/0", "D", asleep+"schedule_preempt_disabled __mutex_lock.constprop.0 __mutex_lock_slowpath mutex_lock take_it chip_init"+initcalls)}, nil,
 			CauseMutex, Certain, "hang: kernel_init blocked on a mutex in take_it", "take_it", "does not name its owner"},
 		{"a mutex with its owner", []dump.Task{blocked(1, "swapper/0", "D", asleep+"schedule_preempt_disabled __mutex_lock mutex_lock take_it chip_init"+initcalls), blocked(40, "chipd", "D", timed+"msleep hold_it"+inThread)}, []dump.Ownership{{WaiterComm: "swapper/0", WaiterPID: 1, Lock: "mutex", OwnerComm: "chipd", OwnerPID: 40}},

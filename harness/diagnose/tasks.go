@@ -187,10 +187,15 @@ func (s *taskSet) completer(t *dump.Task, w wait) step {
 		}
 	}
 	c, note := s.only(blocked)
-	if c == nil || note != "" { // of several, none is known to be the one
+	what := "the only other kernel thread that is blocked"
+	if note != "" { // of several, those that wait in the same way end nobody's wait
+		c, note = s.only(func(c *dump.Task) bool { return blocked(c) && s.waits[c].mech != onCompletion })
+		what = "the only blocked kernel thread that does not wait for a completion itself"
+	}
+	if c == nil || note != "" { // none is known to be the one
 		return step{}
 	}
-	return step{to: c, note: c.String() + " is the only other kernel thread that is blocked, so " + t.String() + " likely waits for it"}
+	return step{to: c, note: c.String() + " is " + what + ", so " + t.String() + " likely waits for it"}
 }
 
 // childByArg follows wait4's and waitid's own argument, where x86 printed it. In a
