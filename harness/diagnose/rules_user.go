@@ -153,8 +153,8 @@ func (f *facts) job() (dump.Event, bool) {
 // startJob: there are no tasks, but systemd says what it waits for.
 func startJob(f *facts) *Diagnosis {
 	e, ok := f.job()
-	if !ok {
-		return nil
+	if !ok || f.in.Ending == EndingReset {
+		return nil // a machine that resets itself waits for no job
 	}
 	out := &Diagnosis{
 		Kind: KindHang, Cause: CauseUserService, Where: WhereUserspace, Confidence: Likely,

@@ -107,6 +107,17 @@ func TestWhatMisleads(t *testing.T) {
 	}
 }
 
+// What systemd waited for is not why the machine reset.
+func TestAResetInTheMidstOfAJob(t *testing.T) {
+	log := []byte(toInit + "[    3.000000] systemd[1]: Switching root.\n(1 of 3) Job systemd-random-seed.service/start running (8s / 10min)\n")
+	if d := Diagnose(Input{Log: log, Ending: EndingReset}); d.Kind != KindReset || d.Cause != CauseTripleFault {
+		t.Errorf("%s/%s %q", d.Kind, d.Cause, d.Title)
+	}
+	if d := Diagnose(Input{Log: log, Ending: EndingSilent}); d.Cause != CauseUserService {
+		t.Errorf("hung: %s/%s %q", d.Kind, d.Cause, d.Title)
+	}
+}
+
 // A CPU that rests is not locked up any more, as after a host that was slow.
 func TestALockupThatIsOver(t *testing.T) {
 	log := []byte(toInit + "[   30.000000] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [modprobe:50]\n[   30.000001] CPU: 0 PID: 50 Comm: modprobe Not tainted\n[   30.000002] RIP: 0010:slow_thing+0x5/0x10\n")
