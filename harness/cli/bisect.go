@@ -45,8 +45,9 @@ func (a *app) bisectCmd() *cobra.Command {
 		Use:   "bisect {--tree TREE | --packages PATTERN} --good REV --bad REV",
 		Short: "Find the first bad one of many kernels",
 		Long: `Find the first kernel that fails in a scenario as the bad end does, by booting some
-of them: commits of a source tree, which are built, or released packages. Bad is that failure, by its signature; a kernel that fails in another way
-says nothing, and so does one that cannot be made ready.
+of them: commits of a source tree, which are built, or released packages. Bad is that
+failure, by its signature; a kernel that fails in another way says nothing, and so
+does one that cannot be made ready.
 
 TREE is a git repository, or a name that unwedge trees lists, which is fetched. The
 checkout there is not touched: commits are built in a work tree of the bisection's
@@ -99,8 +100,6 @@ func (f *bisectFlags) check() error {
 		return usageError{errors.New("--good and --bad are needed: see `unwedge bisect --help`")}
 	case !(f.options.Confidence > 0 && f.options.Confidence < 1):
 		return usageError{fmt.Errorf("--confidence %v: use a value between 0 and 1, such as 0.99", f.options.Confidence)}
-	case f.headers != "":
-		return usageError{errors.New("--headers are one kernel's, and a bisection boots many: leave it out")}
 	case f.options.Retries < 0:
 		return usageError{fmt.Errorf("--retries %d: use 0 or more", f.options.Retries)}
 	case f.out != "":
