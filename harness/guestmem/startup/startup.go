@@ -3,10 +3,10 @@
 // be read then, but a stack that begins in kernel_init can be told from all others.
 //
 // What is told is verified. Where a task that sleeps goes on is one address, or one of
-// few: that behind the call in __switch_to; the code says where that, the stack pointer and the
-// frame pointer are saved (struct cpu_context). From there the frame records lead to
-// the first function of the thread, or the place is none; and of those that begin in
-// kernel_init there must be one alone.
+// few: that behind the call in __switch_to; the code says where that, the stack
+// pointer and the frame pointer are saved (struct cpu_context). From there the frame
+// records lead to the first function of the thread, or the place is none; and of those
+// that begin in kernel_init there must be one alone.
 package startup
 
 import (
