@@ -51,7 +51,7 @@ func initDied(f *facts) *Diagnosis {
 	if p == nil {
 		return nil
 	}
-	if r := f.report(dump.ReportOops, dump.ReportBug); r != nil && r.Offset < p.Offset && (r.PID == p.PID && r.Comm == p.Comm || r.PID == 1) {
+	if r := f.lastCrash(p.Offset); r != nil && (r.PID == p.PID && r.Comm == p.Comm || r.PID == 1) {
 		return nil // the kernel crashed in PID 1: that is the cause
 	}
 	what, remedy := "init ended", "look at init's own output before the panic"

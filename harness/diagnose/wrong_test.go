@@ -150,6 +150,13 @@ func TestWhichCrashPanicked(t *testing.T) {
 	if d := Explain([]byte(toInit + one + two + panic)); d.Function != "first" || d.Confidence != Likely || !strings.Contains(strings.Join(d.Notes, "\n"), "a later crash, of b (PID 60)") {
 		t.Errorf("two: %s (%s), %q", d.Function, d.Confidence, d.Notes)
 	}
+	const killed = "[   40.000000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n"
+	if d := Explain([]byte(toInit + one + crash("30", "first", "swapper/0", "1") + killed)); d.Cause != CauseOops || d.Function != "first" {
+		t.Errorf("PID 1 crashed in the kernel, after another task: %s in %s", d.Cause, d.Function)
+	}
+	if d := Explain([]byte(toInit + one + killed)); d.Cause != CauseInitDied {
+		t.Errorf("another task crashed, and init ended: %s", d.Cause)
+	}
 }
 
 // A dump of an earlier look, or one that a later one contradicts, is not the hang.
