@@ -32,6 +32,8 @@ type maker struct {
 	log   *os.File
 	// pahole is the one that the build runs, "" where there is none.
 	pahole string
+	// flags are the compiler's and the assembler's: see placeless.
+	flags string
 }
 
 // open makes the output directory, locks it and begins the log.
@@ -64,6 +66,7 @@ func (s Spec) open(ctx context.Context) (_ *maker, err error) {
 	if m.pahole, err = steadyPahole(s.Output); err != nil {
 		return nil, hostFault("configure", err)
 	}
+	m.flags = strings.Join(placeless(m.tools, s.Source, s.Output), " ")
 	return m, nil
 }
 
@@ -104,12 +107,11 @@ func (m *maker) args(targets []string) []string {
 	s := m.spec
 	args := []string{"-C", s.Source, "O=" + s.Output, fmt.Sprintf("-j%d", s.Jobs)}
 	args = append(args, m.tools.MakeArgs()...)
-	prefix := strings.Join(prefixMaps(s.Source, s.Output), " ")
 	args = append(args,
 		"KBUILD_BUILD_TIMESTAMP="+buildTimestamp, "KBUILD_BUILD_VERSION="+buildVersion,
 		"KBUILD_BUILD_USER="+buildUser, "KBUILD_BUILD_HOST="+buildHost,
 		"LOCALVERSION=", // no "+" and no commit in the release
-		"KCFLAGS="+prefix, "KAFLAGS="+prefix)
+		"KCFLAGS="+m.flags, "KAFLAGS="+m.flags)
 	if m.pahole != "" {
 		args = append(args, "PAHOLE="+m.pahole)
 	}

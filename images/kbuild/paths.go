@@ -1,6 +1,12 @@
 package kbuild
 
-import "path/filepath"
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/unwedge/unwedge/images/kbuild/toolchain"
+)
 
 // physical is a path without symbolic links, as make's realpath and getcwd give it;
 // the path itself where it does not lead anywhere.
@@ -9,6 +15,18 @@ func physical(path string) string {
 		return real
 	}
 	return path
+}
+
+// placeless are the options of a compiler that keep places out of what it makes.
+// clang's assembler (14 at least) does not map the directory that it ran in, which
+// gets into the kernel by the build ID of the vDSO, so clang is told the directory.
+func placeless(t toolchain.Tools, source, output string) []string {
+	flags := prefixMaps(source, output)
+	const dir = "-fdebug-compilation-dir=."
+	if t.LLVM && exec.Command(t.CC, dir, "-E", "-x", "c", os.DevNull, "-o", os.DevNull).Run() == nil { //nolint:noctx // it reads nothing
+		flags = append(flags, dir)
+	}
+	return flags
 }
 
 // prefixMaps are the compiler's options that keep the places of source and output

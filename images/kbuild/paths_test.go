@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/images/kbuild/toolchain"
 )
 
 func TestPrefixMaps(t *testing.T) {
@@ -78,5 +80,45 @@ func TestObjectsDoNotSayWhereTheyWereMade(t *testing.T) {
 	}
 	if object("one", true) != first {
 		t.Error("the object depends on how the source is named, as ccache does it")
+	}
+}
+
+// clang's objects, the assembler's among them, do not say where clang ran.
+func TestClangDoesNotSayWhereItRan(t *testing.T) {
+	if _, err := exec.LookPath("clang"); err != nil {
+		t.Skip(err)
+	}
+	dir := physical(t.TempDir())
+	src := filepath.Join(dir, "src")
+	for name, text := range map[string]string{"a.c": "int f(void) { return 1; }\n", "b.S": ".text\n.globl b\nb: nop\n"} {
+		if err := os.MkdirAll(src, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	object := func(out, file string) string {
+		t.Helper()
+		out = filepath.Join(dir, out)
+		if err := os.MkdirAll(out, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		args := append(placeless(toolchain.Tools{LLVM: true, CC: "clang"}, src, out), "-g", "-gdwarf-5", "-c", "../src/"+file, "-o", "o")
+		cmd := exec.CommandContext(t.Context(), "clang", args...)
+		cmd.Dir = out
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Skipf("clang: %v: %s", err, text)
+		}
+		b, err := os.ReadFile(filepath.Join(out, "o"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, file := range []string{"a.c", "b.S"} {
+		if object("out", file) != object("out.twice", file) {
+			t.Errorf("%s: the object depends on the directory that clang ran in", file)
+		}
 	}
 }
