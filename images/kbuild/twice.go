@@ -49,6 +49,9 @@ func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 	if exists(filepath.Join(s.Output, "vmlinux")) {
 		return nil, &fs.PathError{Op: "build twice", Path: s.Output, Err: errors.New("holds an earlier build: name a new directory")}
 	}
+	// clang's assembler does not map the names of its sources (see placeless), and
+	// ccache changes them: both builds have to do without.
+	s.NoCcache = s.NoCcache || s.LLVM
 	again := s
 	again.Output += secondSuffix
 	again.NoCcache = true // it would hand out the first build's objects
