@@ -560,6 +560,38 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// A kernel that is done as its build is told to end is not made again.
+func TestDoneWhenEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 64, 20)
+		ended := 0
+		w.before = func(ctx context.Context, what string) error {
+			if what == "boot" {
+				time.Sleep(time.Second)
+				return nil
+			}
+			select {
+			case <-time.After(10 * time.Second):
+			case <-ctx.Done():
+				ended++
+			}
+			return nil
+		}
+		b := w.bisection(t.TempDir())
+		found(t, w, must(t, b))
+		b.Conditions = "another unwedge" // so that all is booted once more
+		found(t, w, must(t, b))
+		if ended == 0 {
+			t.Fatal("no build was told to end: this test shows nothing")
+		}
+		for c, times := range w.built {
+			if times != 1 {
+				t.Errorf("%s was built %d times", c, times)
+			}
+		}
+	})
+}
+
 // What is being made ahead when it is asked for has to hurry.
 func TestHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -153,7 +153,8 @@ func (b *builds) wasted() (n int, sum time.Duration) {
 }
 
 // prepare makes one candidate, or takes it from what is there. Its error is not
-// the candidate's.
+// the candidate's. A kernel that is there is kept, though the build was to end: the
+// word to end it may come when all is done. A failure then may be of that word.
 func (b *builds) prepare(ctx context.Context, c Candidate, hurry <-chan struct{}) (prepared, error) {
 	if p, ok := b.known(c); ok {
 		return p, nil
@@ -161,11 +162,12 @@ func (b *builds) prepare(ctx context.Context, c Candidate, hurry <-chan struct{}
 	k, err := b.source.Prepare(ctx, c, hurry)
 	var bad *UnbuildableError
 	switch {
+	case err == nil:
 	case ctx.Err() != nil:
 		return prepared{}, context.Cause(ctx)
 	case errors.As(err, &bad):
 		err = bad
-	case err != nil:
+	default:
 		return prepared{}, err
 	}
 	b.mu.Lock()

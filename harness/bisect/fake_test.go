@@ -114,10 +114,10 @@ func (w *world) Prepare(ctx context.Context, c bisect.Candidate, hurry <-chan st
 	i := index(c)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.built[c.ID]++
 	if w.broken[i] {
 		return bisect.Kernel{}, &bisect.UnbuildableError{Candidate: c, Reason: "a.c:1: error"}
 	}
+	w.built[c.ID]++
 	image := "image-" + c.ID
 	if s, ok := w.same[i]; ok {
 		image = "image-" + id(s)
