@@ -92,7 +92,7 @@ type OwnComparison struct {
 	Printed Share
 	// Moved is how many tasks are as sysrq-t shows them, and not as they were when
 	// the guest told of itself: they have gone on, begun or ended. They are in
-	// Printed alone.
+	// Printed alone. It counts those that were woken since, too, and have not run yet.
 	Moved int
 	// Differences say what is not equal.
 	Differences []string
@@ -158,8 +158,13 @@ func (c *OwnComparison) task(t *dump.Task, o Own, skipped func(dump.Frame) bool,
 	stack := slices.DeleteFunc(slices.Clone(t.Chain()), skipped)
 	moved := !t.Running && !slices.Equal(frameLines(stack), o.Stack) && slices.Equal(frameLines(t.Chain()), later)
 	state := o.State
-	if moved {
+	woken := !moved && !t.Running && t.State == "R" && o.State != "R"
+	if moved || woken {
 		state = t.State // it ran since, so it may have had another one
+	}
+	if woken {
+		c.Moved++
+		c.differ("PID %d %s was woken: it was %s before", t.PID, t.Comm, o.State)
 	}
 	us := fmt.Sprintf("%d %d %d %q %s", t.PID, t.TGID, t.PPID, t.Comm, t.State)
 	them := fmt.Sprintf("%d %d %d %q %s", o.PID, o.TGID, o.PPID, o.shortComm(t.Comm), state)

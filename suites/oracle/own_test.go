@@ -96,6 +96,14 @@ func TestCompareOwn(t *testing.T) {
 			OwnComparison{Tasks: Share{4, 4}, Frames: Share{6, 6}, Wchan: Share{3, 3}, Printed: Share{15, 15}, Moved: 1}, "worker_thread",
 		},
 		{
+			"it was woken, and sleeps on as yet", func(v *guestmem.View, _ map[string][]byte, _ *[]dump.Task) { v.Tasks[3].State = "R" },
+			OwnComparison{Tasks: Share{4, 4}, Frames: Share{8, 8}, Wchan: Share{4, 4}, Printed: Share{15, 15}, Moved: 1}, "PID 12 kworker/0:1 was woken",
+		},
+		{
+			"another state", func(v *guestmem.View, _ map[string][]byte, _ *[]dump.Task) { v.Tasks[3].State = "D" },
+			OwnComparison{Tasks: Share{3, 4}, Frames: Share{8, 8}, Wchan: Share{4, 4}, Printed: Share{15, 15}}, "D, the guest 12",
+		},
+		{
 			"another parent", func(v *guestmem.View, _ map[string][]byte, _ *[]dump.Task) { v.Tasks[1].PPID = 2 },
 			OwnComparison{Tasks: Share{3, 4}, Frames: Share{8, 8}, Wchan: Share{4, 4}, Printed: Share{15, 15}}, `1 1 2 "init" S, the guest 1 1 0 "init" S`,
 		},
