@@ -48,7 +48,7 @@ type Options struct {
 // defaultRetries is for Options.Retries.
 const defaultRetries = 2
 
-// Bisection is one search. All fields but Options are needed.
+// Bisection is one search. All fields but Options, Tell and Last are needed.
 type Bisection struct {
 	Source Source
 	Boot   Booter
@@ -67,6 +67,9 @@ type Bisection struct {
 	// Tell is called with each step when it is done, and with what is about to
 	// be done; from one goroutine at a time.
 	Tell func(Event)
+	// Last, where it is set, is called with what Run would return, while Dir is still
+	// this run's: what it writes or removes there is nobody else's. Its error is Run's.
+	Last func(ctx context.Context, rep *Report, err error) error
 }
 
 // Run bisects. The error wraps ErrBusy, or is an EndsError where the ends are
@@ -84,10 +87,17 @@ func (b Bisection) Run(ctx context.Context) (*Report, error) {
 	}
 	err = r.run(ctx)
 	r.builds.stop()
+	rep := r.report
+	if err != nil {
+		rep = nil
+	}
+	if b.Last != nil {
+		err = b.Last(ctx, rep, err)
+	}
 	if err := errors.Join(err, j.close()); err != nil {
 		return nil, err
 	}
-	return r.report, nil
+	return rep, nil
 }
 
 // conditions is all that decides how a boot ends but for the kernel.

@@ -356,6 +356,36 @@ func TestBusy(t *testing.T) {
 	found(t, w, must(t, b))
 }
 
+// What is done last is done while the bisection is still this run's.
+func TestLast(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		guilty int
+		err    error
+	}{{"an answer", 2, nil}, {"none", 99, nil}, {"it fails", 2, errors.New("no room for the report")}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, 4, c.guilty)
+			dir := t.TempDir()
+			b, second := w.bisection(dir), w.bisection(dir)
+			calls := 0
+			b.Last = func(_ context.Context, rep *bisect.Report, err error) error {
+				calls++
+				if (rep == nil) == (err == nil) || errors.As(err, new(*bisect.EndsError)) != (c.guilty == 99) {
+					t.Errorf("told %v, %v", rep, err)
+				}
+				if _, err := second.Run(t.Context()); !errors.Is(err, bisect.ErrBusy) {
+					t.Errorf("a second run meanwhile: %v", err)
+				}
+				return errors.Join(err, c.err)
+			}
+			rep, err := b.Run(t.Context())
+			if calls != 1 || (rep == nil) == (err == nil) || c.err != nil && !errors.Is(err, c.err) {
+				t.Errorf("called %d times; %v, %v", calls, rep, err)
+			}
+		})
+	}
+}
+
 // A harness that fails says nothing of the kernel: it is tried again, and then
 // the bisection stops.
 func TestHarnessFails(t *testing.T) {

@@ -182,19 +182,32 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 	} else {
 		d.say(fmt.Sprintf("%d candidates; the journal is in %s", n, b.Dir))
 	}
-	rep, err := b.Run(ctx)
-	if err != nil {
-		err = bisectError(ofBases(err, q.bases), b.Dir)
-		if errors.As(err, new(*bisect.EndsError)) && q.abandon != nil { // it is over: the next one has other ends
-			err = errors.Join(err, q.abandon(ctx))
+	b.Last = func(ctx context.Context, rep *bisect.Report, err error) error {
+		switch {
+		case err == nil:
+			return a.answer(ctx, d, q, f, rep)
+		case errors.As(err, new(*bisect.EndsError)) && q.abandon != nil: // it is over: the next one has other ends
+			return errors.Join(err, q.abandon(ctx))
 		}
 		return err
 	}
+	rep, err := b.Run(ctx)
+	switch {
+	case err != nil:
+		return bisectError(ofBases(err, q.bases), b.Dir)
+	case rep.First == nil:
+		return errKernel
+	}
+	return nil
+}
+
+// answer tells the answer, and tidies up behind it.
+func (a *app) answer(ctx context.Context, d display, q *quest, f bisectFlags, rep *bisect.Report) error {
 	rep.Notes = append(q.notes, doubts(rep, f.options)...)
 	if q.finish != nil {
 		q.finish(ctx, rep)
 	}
-	if err := writeReport(b.Dir, rep); err != nil {
+	if err := writeReport(rep.Dir, rep); err != nil {
 		return err
 	}
 	if f.json {
@@ -208,9 +221,6 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 		if err := q.tidy(ctx, rep); err != nil {
 			d.say("note: not all could be tidied up: " + oneLine(err))
 		}
-	}
-	if rep.First == nil {
-		return errKernel
 	}
 	return nil
 }
