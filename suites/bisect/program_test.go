@@ -46,6 +46,12 @@ func found(ctx SpecContext, args ...string) *bisect.Report {
 	GinkgoHelper()
 	s := start("", append([]string{"bisect", "--json"}, args...)...)
 	Eventually(ctx, s).Should(gexec.Exit(0))
+	return told(s)
+}
+
+// told is the report of a bisection that found something.
+func told(s *gexec.Session) *bisect.Report {
+	GinkgoHelper()
 	var r bisect.Report
 	Expect(json.Unmarshal(s.Out.Contents(), &r)).To(Succeed())
 	for _, step := range r.Steps {
