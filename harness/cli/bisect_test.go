@@ -58,6 +58,8 @@ func TestBisectBadUsage(t *testing.T) {
 		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "-s", "nope"}, []string{`"nope"`}},
 		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "--arch", "mips"}, []string{"mips"}},
 		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "--fragment", "nope"}, []string{`fragment "nope"`, "console"}},
+		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "--config", "./nope.config"}, []string{`configuration "./nope.config": no such file`}},
+		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "--config", repo}, []string{"a directory", ".config"}},
 		{[]string{"--tree", repo, "--good", "v2", "--bad", "v1"}, []string{"swap --good and --bad"}},
 		{[]string{"--tree", repo, "--good", "v1", "--bad", "v3"}, []string{`revision "v3" is not in`}},
 		{[]string{"--tree", repo, "--good", "v1", "--bad", "v1"}, []string{"the same commit"}},

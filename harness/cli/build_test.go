@@ -22,6 +22,7 @@ func kernelTree(t *testing.T) string {
 func TestBuildUsage(t *testing.T) {
 	dir := isolated(t)
 	tree := kernelTree(t)
+	packed := write(t, filepath.Join(dir, "config.gz"), []byte{0x1f, 0x8b, 8, 0})
 	for name, tc := range map[string]struct {
 		args  []string
 		words []string
@@ -32,6 +33,8 @@ func TestBuildUsage(t *testing.T) {
 		"unknown scenario": {[]string{"build", "--arch", "x86_64", "-s", "tinny", tree}, []string{"tinny"}},
 		"unknown fragment": {[]string{"build", "--arch", "x86_64", "--fragment", "consle", tree}, []string{"consle", "console"}},
 		"negative jobs":    {[]string{"build", "--arch", "x86_64", "-j", "-1", tree}, []string{"-1"}},
+		"no such config":   {[]string{"build", "--arch", "x86_64", "--config", "./small.config", tree}, []string{"./small.config", "no such file"}},
+		"packed config":    {[]string{"build", "--arch", "x86_64", "--config", packed, tree}, []string{packed, "zcat"}},
 		"unknown package":  {[]string{"build", "--arch", "x86_64", "--config", "deb:LINUX", tree}, []string{"deb:LINUX"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -51,6 +51,9 @@ func (f *treeFlags) spec(ctx context.Context, o candidate.Options, needed []stri
 		s.Fragments = append(s.Fragments, fragment)
 	}
 	s.Config, err = kbuild.ResolveConfig(ctx, f.config, o)
+	if errors.As(err, new(*kbuild.UnknownConfigError)) || errors.As(err, new(*kbuild.BadConfigError)) {
+		err = usageError{err}
+	}
 	return s, err
 }
 

@@ -202,6 +202,8 @@ func TestWhoIsToBlame(t *testing.T) {
 		{name: "linker", prints: "ld: warning: vmlinux has a LOAD segment with RWX permissions\nld: kernel/x.o: in function `f':\nx.c:(.text+0x1): undefined reference to `g'",
 			line: "x.c:(.text+0x1): undefined reference to `g'"},
 		{name: "modpost", prints: `ERROR: modpost: "f" [a.ko] undefined!`, line: `ERROR: modpost: "f" [a.ko] undefined!`},
+		{name: "no such defconfig", prints: "***\n*** Can't find default configuration \"arch/x86/configs/nope_defconfig\"!\n***\nmake[2]: *** [scripts/kconfig/Makefile:94: nope_defconfig] Error 1",
+			line: "*** Can't find default configuration \"arch/x86/configs/nope_defconfig\"!"},
 		{name: "no rule", prints: "make[2]: *** No rule to make target 'a.o', needed by 'built-in.a'.  Stop.", line: "make[2]: *** No rule to make target 'a.o', needed by 'built-in.a'.  Stop."},
 		{name: "objtool", prints: "vmlinux.o: error: objtool: f+0x1: unsupported", line: "vmlinux.o: error: objtool: f+0x1: unsupported"},
 		{name: "source that speaks of a full disk", prints: "lib/a.c:9:1: error: expected ';'\n    9 |  x = \"write: No space left on device\"\n      |  ^ sh: 1: gcc: not found",

@@ -99,6 +99,7 @@ var treeREs = []*regexp.Regexp{
 	regexp.MustCompile(`^ERROR: `),
 	regexp.MustCompile(`^(?:\S+/)?Kconfig\S*:\d+: `),
 	regexp.MustCompile(`\*\*\* No rule to make target `),
+	regexp.MustCompile(`^\*\*\* Can't find default configuration `), // scripts/kconfig/conf.c
 	regexp.MustCompile(`^\S*(?:ld|ld\.lld|ld\.bfd): (?:error: )?\S`),
 	regexp.MustCompile(`internal compiler error`),
 	regexp.MustCompile(`: error: |: Error: `),
