@@ -65,7 +65,7 @@ Exit codes: 0 the first bad one was found, 1 it could not be told apart from oth
   unwedge bisect --tree . --good v7.2 --bad HEAD --intermittent --confidence 0.999
 
   # released kernels, no source needed:
-  unwedge bisect --packages 'deb:linux-image-*-cloud-amd64@trixie-backports' --good 6.16.12 --bad 7.3
+  unwedge bisect --packages 'deb:linux-image-*-cloud-amd64@trixie-backports' --good 6.12 --bad 7.3
   unwedge bisect --packages ./kept/ --good 6.1.170 --bad 6.1.176 -s random --entropy none`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.bisect(c.Context(), f) },

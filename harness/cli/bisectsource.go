@@ -31,13 +31,9 @@ func (a *app) packagesQuest(ctx context.Context, p *plan.Planner, f bisectFlags)
 	if err != nil {
 		return nil, err
 	}
-	list, err := candidate.ListPackages(ctx, f.packages, candidate.Options{Arch: want, Mirror: p.Mirror, Cache: p.Store})
+	r, err := released(ctx, f, candidate.Options{Arch: want, Mirror: p.Mirror, Cache: p.Store})
 	if err != nil {
 		return nil, err
-	}
-	r, err := packages.Select(list, packages.Selection{Good: f.good[0], Bad: f.bad, Flavour: f.flavour})
-	if err != nil {
-		return nil, usageError{err}
 	}
 	sc, err := a.cellOf(f.bootFlags, r.Bad().Arch)
 	if err != nil {
@@ -53,6 +49,31 @@ func (a *app) packagesQuest(ctx context.Context, p *plan.Planner, f bisectFlags)
 	return &quest{
 		source: &packages.Source{Range: r, Resolve: resolve}, name: "packages " + f.packages, cell: sc, notes: r.Notes,
 	}, nil
+}
+
+// released finds the kernels between the ends. An end that the suites named have not
+// is looked for in those too that they add to.
+func released(ctx context.Context, f bisectFlags, o candidate.Options) (*packages.Range, error) {
+	selection := packages.Selection{Good: f.good[0], Bad: f.bad, Flavour: f.flavour}
+	list, err := candidate.ListPackages(ctx, f.packages, o)
+	if err != nil {
+		return nil, err
+	}
+	r, err := packages.Select(list, selection)
+	var refused *packages.SelectionError
+	wider, ok := candidate.WithBase(f.packages)
+	if errors.As(err, &refused) && refused.NotThere && ok {
+		if list, err = candidate.ListPackages(ctx, wider, o); err != nil {
+			return nil, err
+		}
+		if r, err = packages.Select(list, selection); err == nil {
+			r.Notes = append([]string{f.packages + " has not both ends: the search is among those of " + wider}, r.Notes...)
+		}
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return r, nil
 }
 
 // treeQuest searches the commits of a source tree.

@@ -370,3 +370,23 @@ func FuzzReadControl(f *testing.F) {
 		}
 	})
 }
+
+// Backports and security updates add to a release; what they add to is looked through
+// before them.
+func TestWithBase(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"deb:linux-image-*-amd64@trixie-backports":                        "deb:linux-image-*-amd64@trixie,trixie-security,trixie-backports",
+		"deb:linux-image-*-amd64@bookworm-security":                       "deb:linux-image-*-amd64@bookworm,bookworm-security",
+		"deb:linux-image-*-amd64@sid,trixie-backports,trixie":             "deb:linux-image-*-amd64@sid,trixie,trixie-security,trixie-backports",
+		"deb:linux-image-*-amd64@bullseye,bullseye-security":              "",
+		"deb:linux-image-*-amd64@trixie,trixie-security,trixie-backports": "",
+		"deb:linux-image-*-amd64@nosuch-backports":                        "",
+		"deb:linux-image-*-amd64":                                         "",
+		"./kept-kernels/*@trixie-backports":                               "",
+	} {
+		got, ok := WithBase(pattern)
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%s: %s, %v, want %s", pattern, got, ok, want)
+		}
+	}
+}

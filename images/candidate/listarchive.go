@@ -21,6 +21,32 @@ var kernelSuites = []string{
 
 const imagePrefix = "linux-image-"
 
+// WithBase names the suites too that the suites of a pattern are additions to:
+// Debian builds backports for a release, of newer versions only, and security
+// updates for it, so that most older kernels of trixie-backports are in trixie. ok is
+// false where the pattern names no such suite, or has its base already.
+func WithBase(pattern string) (wider string, ok bool) {
+	name, list, _ := strings.Cut(pattern, "@")
+	var suites []string
+	add := func(suite string) {
+		if !slices.Contains(suites, suite) {
+			suites = append(suites, suite)
+		}
+	}
+	for suite := range strings.SplitSeq(list, ",") {
+		if base, _, isAddition := strings.Cut(suite, "-"); isAddition {
+			for _, known := range kernelSuites {
+				if known == base || known == base+"-security" {
+					add(known)
+				}
+			}
+		}
+		add(suite)
+	}
+	wider = name + "@" + strings.Join(suites, ",")
+	return wider, strings.HasPrefix(pattern, "deb:") && len(suites) > strings.Count(list, ",")+1
+}
+
 // archive lists packages of the Debian archive.
 func (l *Listing) archive(ctx context.Context, text string, opts Options) error {
 	name, list, named := strings.Cut(text, "@")

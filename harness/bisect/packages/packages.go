@@ -58,12 +58,16 @@ func (r *Range) Parents() [][]int {
 }
 
 // SelectionError says in one line why a selection names no range.
-type SelectionError struct{ Reason string }
+type SelectionError struct {
+	Reason string
+	// NotThere says that an end fits no kernel that is listed.
+	NotThere bool
+}
 
 func (e *SelectionError) Error() string { return e.Reason }
 
 func refuse(format string, args ...any) error {
-	return &SelectionError{fmt.Sprintf(format, args...)}
+	return &SelectionError{Reason: fmt.Sprintf(format, args...)}
 }
 
 // Select finds the range. What cannot be chosen without a guess is a
@@ -239,7 +243,7 @@ func (r *Range) find(all []candidate.PackageVersion, pattern, end, selector stri
 	if strings.HasPrefix(pattern, "deb:") && strings.Contains(pattern, "@") {
 		elsewhere = "; other suites may have it: name them behind the @ too, or none to look through all"
 	}
-	return 0, refuse("the %s version %q fits no kernel: there are %s%s", end, selector, versions(all), elsewhere)
+	return 0, &SelectionError{fmt.Sprintf("the %s version %q fits no kernel: there are %s%s", end, selector, versions(all), elsewhere), true}
 }
 
 // outermost takes the one of several kernels that makes the range the widest.

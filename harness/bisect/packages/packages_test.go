@@ -184,3 +184,19 @@ func TestFiles(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// An end that is not listed may be elsewhere; any other mistake is the same everywhere.
+func TestAnEndThatIsNotThere(t *testing.T) {
+	for s, want := range map[Selection]bool{
+		{Good: "5.4", Bad: "7.3.4"}:                    true,
+		{Good: "6.1", Bad: "8.0"}:                      true,
+		{Good: "7.3.4", Bad: "6.1"}:                    false,
+		{Good: "6.1", Bad: "7.3.4", Flavour: "nosuch"}: false,
+	} {
+		_, err := Select(released(t), s)
+		var refused *SelectionError
+		if !errors.As(err, &refused) || refused.NotThere != want {
+			t.Errorf("%+v: %v, not there: %v", s, err, !want)
+		}
+	}
+}
