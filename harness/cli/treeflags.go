@@ -57,12 +57,14 @@ func (f *treeFlags) spec(ctx context.Context, o candidate.Options, needed []stri
 	return s, err
 }
 
-// specFor is the spec for a scenario, and its identity.
+// specFor is the spec for a scenario, and its identity. What the scenario does not
+// load is not built.
 func (f *treeFlags) specFor(ctx context.Context, p *plan.Planner, sc scenarios.Scenario) (s kbuild.Spec, identity string, err error) {
 	o := candidate.Options{Arch: sc.Arch, Mirror: p.Mirror, Cache: p.Store}
 	if s, err = f.spec(ctx, o, kbuild.ScenarioFragments(sc)); err != nil {
 		return s, "", err
 	}
+	s.NoModules = !kbuild.LoadsModules(sc)
 	identity, err = f.identity(ctx, s)
 	return s, identity, err
 }

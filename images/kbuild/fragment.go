@@ -133,6 +133,13 @@ func ScenarioFragments(s scenarios.Scenario) []string {
 	return names
 }
 
+// LoadsModules says whether a kernel with ScenarioFragments loads modules of its own
+// build in a scenario: dracut packs what it finds, and the tiny initramfs what the
+// scenario names beside the machine's drivers, which are built in.
+func LoadsModules(s scenarios.Scenario) bool {
+	return len(s.Modules) > 0 || s.Root != scenarios.NoRoot || s.Initramfs.FIPS()
+}
+
 var (
 	setRE   = regexp.MustCompile(`^(CONFIG_[A-Za-z0-9_]+)=(.*)$`)
 	unsetRE = regexp.MustCompile(`^# (CONFIG_[A-Za-z0-9_]+) is not set$`)

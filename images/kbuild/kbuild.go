@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ type Spec struct {
 	// Targets are what to make; nil means the boot image, and modules where the
 	// configuration has any.
 	Targets []string
+	// NoModules makes none by default: what is booted loads none. Fragments that ask
+	// for an option as a module are obeyed all the same.
+	NoModules bool
 	// NoCcache does without ccache even where there is one.
 	NoCcache bool
 }
@@ -149,25 +153,44 @@ func Build(ctx context.Context, s Spec) (*Built, error) {
 			return nil, err
 		}
 	}
-	targets := s.Targets
-	if targets == nil {
-		targets = []string{images[s.Arch].target}
-		if c, err := readSettings(filepath.Join(s.Output, ".config")); err == nil && c["CONFIG_MODULES"] == "y" {
-			targets = append(targets, "modules")
-		}
-	}
+	targets := s.targets()
 	if err := m.run(ctx, "build", targets...); err != nil {
 		return nil, err
 	}
 	if !stamped && s.Targets == nil {
 		m.leaveStamp(started)
 	}
-	b, err := s.built()
+	b, err := s.built(slices.Contains(targets, modulesTarget))
 	if err != nil {
 		return nil, err
 	}
 	b.Elapsed = time.Since(started)
 	return b, nil
+}
+
+// modulesTarget is make's name for all modules.
+const modulesTarget = "modules"
+
+// targets are what to make of a source that is configured.
+func (s Spec) targets() []string {
+	if s.Targets != nil {
+		return s.Targets
+	}
+	image := images[s.Arch].target
+	if s.NoModules && !s.asksForModules() {
+		return []string{image}
+	}
+	if c, err := readSettings(filepath.Join(s.Output, ".config")); err == nil && c["CONFIG_MODULES"] == "y" {
+		return []string{image, modulesTarget}
+	}
+	return []string{image}
+}
+
+// asksForModules says whether a fragment wants an option as a module.
+func (s Spec) asksForModules() bool {
+	return slices.ContainsFunc(s.Fragments, func(f Fragment) bool {
+		return slices.ContainsFunc(f.Settings, func(o Setting) bool { return o.Value == "m" })
+	})
 }
 
 // Configure does the first part of Build: it leaves a .config in Output.
@@ -186,8 +209,9 @@ func (s Spec) Configure(ctx context.Context) error {
 // Tools finds what the Spec is built with.
 func (s Spec) Tools() (toolchain.Tools, error) { return toolchain.Find(s.request()) }
 
-// built finds what a build left.
-func (s Spec) built() (*Built, error) {
+// built finds what a build left; modules says that it made them: older ones may be
+// there.
+func (s Spec) built(modules bool) (*Built, error) {
 	b := &Built{Image: filepath.Join(s.Output, images[s.Arch].path), Vmlinux: filepath.Join(s.Output, "vmlinux")}
 	for _, p := range []string{b.Image, b.Vmlinux} {
 		if _, err := os.Stat(p); err != nil && s.Targets == nil {
@@ -199,7 +223,7 @@ func (s Spec) built() (*Built, error) {
 		return nil, fmt.Errorf("build kernel: %w", err)
 	}
 	b.Release = strings.TrimSpace(string(release))
-	if st, err := os.Stat(filepath.Join(s.Output, "modules.order")); err == nil && st.Size() > 0 {
+	if st, err := os.Stat(filepath.Join(s.Output, "modules.order")); err == nil && st.Size() > 0 && (modules || s.Targets != nil) {
 		b.Modules = s.Output
 	}
 	if b.BuildID, err = buildID(b.Vmlinux); err != nil && s.Targets == nil {

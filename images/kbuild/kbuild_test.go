@@ -114,6 +114,39 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// Where nothing loads modules none are made, and those of an earlier build are not this
+// one's; a fragment that asks for one has them made all the same.
+func TestBuildNoModules(t *testing.T) {
+	s := fakeTree(t, "CONFIG_64BIT\nCONFIG_OLD\nCONFIG_MODULES\nCONFIG_E1000\n", "")
+	set := func(name, value string) {
+		s.Fragments = append(s.Fragments, Fragment{Settings: []Setting{{Name: name, Value: value}}})
+	}
+	set("CONFIG_MODULES", "y")
+	for i, want := range []bool{true, false, true} { // modules made
+		s.NoModules = i > 0
+		if i == 2 {
+			set("CONFIG_E1000", "m")
+		}
+		b, err := Build(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (b.Modules != "") != want {
+			t.Errorf("build %d: modules in %q", i, b.Modules)
+		}
+	}
+	if err := os.Remove(filepath.Join(s.Output, "modules.order")); err != nil {
+		t.Fatal(err)
+	}
+	s.Fragments = s.Fragments[:1]
+	if _, err := Build(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(s.Output, "modules.order")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("modules were made: %v", err)
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	s := fakeTree(t, "CONFIG_64BIT\nCONFIG_OLD\n", "")
 	s.Fragments = []Fragment{{Name: "mine", Settings: []Setting{
