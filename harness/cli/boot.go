@@ -83,7 +83,7 @@ changed by it: see "probes" in the Result, and probe.log.`,
 // cellFlags are those that choose a scenario's cell and change it.
 func (f *bootFlags) cellFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario, see `unwedge scenarios`")
+	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario: a `NAME` that unwedge scenarios lists")
 	fs.StringVar(&f.arch, "arch", "", "architecture (default: the kernel's, or the host's)")
 	fs.StringVar(&f.entropy, "entropy", "", "entropy source: virtio-rng, none, host (default: the scenario's first)")
 	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none (default: the scenario's first)")

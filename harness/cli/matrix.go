@@ -48,7 +48,7 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.matrix(c.Context(), args, f) },
 	}
 	fs := cmd.Flags()
-	fs.StringSliceVarP(&f.scenarios, "scenario", "s", []string{"distro"}, "scenarios, see `unwedge scenarios`")
+	fs.StringSliceVarP(&f.scenarios, "scenario", "s", []string{"distro"}, "scenarios: `NAMES` that unwedge scenarios lists")
 	fs.StringSliceVar(&f.arch, "arch", nil, "only these architectures")
 	fs.StringSliceVar(&f.entropy, "entropy", nil, "only these entropy sources")
 	fs.StringSliceVar(&f.initramfs, "initramfs", nil, "only these initramfs")
