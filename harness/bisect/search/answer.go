@@ -78,7 +78,7 @@ func (s *Search) bestGroup() group {
 	return best
 }
 
-// mass is the posterior of a set of candidates, under factors for each rate; nil is 1.
+// mass is the posterior of a set of candidates, under factors for each hypothesis; nil is 1.
 func (s *Search) mass(members []int, factor []float64) float64 {
 	var sum float64
 	for _, f := range members {
@@ -88,7 +88,7 @@ func (s *Search) mass(members []int, factor []float64) float64 {
 	return sum
 }
 
-// under is the posterior of one member, times factors for each rate; nil is 1.
+// under is the posterior of one member, times factors for each hypothesis; nil is 1.
 func (c *class) under(factor []float64) float64 {
 	if factor == nil {
 		return c.each
@@ -103,9 +103,10 @@ func (c *class) under(factor []float64) float64 {
 // doubted is the posterior of a group under the prior of DoubtedSteady.
 func (s *Search) doubted(g group) float64 {
 	was, is := ratePrior(s.opts), steadyPrior(DoubtedSteady)
-	factor := make([]float64, len(rates))
+	factor := make([]float64, len(s.belief.hyps))
 	for k := range factor {
-		factor[k] = is[k] / was[k]
+		r := k % len(rates)
+		factor[k] = is[r] / was[r]
 	}
 	var all float64
 	for j := range s.belief.classes {

@@ -14,44 +14,69 @@ var rates = func() []float64 {
 // steady is the place of rate 1 in the grid.
 const steady = 19
 
+// wrongs are the rates of wrong verdicts that are believed possible where none is told and the hang is intermittent, with
+// their prior probabilities: most hangs are told apart well, but one that looks like many others is not.
+var wrongs = []struct{ rate, prior float64 }{{0.001, 0.8}, {0.005, 0.12}, {0.02, 0.08}}
+
+// hypothesis is what may hold of every boot: the rate of the hang, and that of wrong verdicts.
+type hypothesis struct{ rate, wrong, prior float64 }
+
+// hypotheses returns those that the options allow for. Their prior sums to 1.
+func hypotheses(o Options) []hypothesis {
+	var out []hypothesis
+	prior := ratePrior(o)
+	add := func(wrong, share float64) {
+		for k, r := range rates {
+			out = append(out, hypothesis{r, wrong, prior[k] * share})
+		}
+	}
+	if o.WrongRate != 0 {
+		add(o.WrongRate, 1)
+		return out
+	}
+	for _, w := range wrongs {
+		add(w.rate, w.prior)
+	}
+	return out
+}
+
 // class is a set of candidates that no observation so far tells apart: every observed candidate contains all of them or
 // none. They share the likelihood of all that was seen, so the belief needs one row of numbers per class.
 type class struct {
 	size   int
 	member int       // one of them; Older for the class that stands for the good ends
-	log    []float64 // per rate: log of prior × likelihood of one member
-	weight []float64 // per rate: the same, normalised over everything
+	log    []float64 // per hypothesis: log of prior × likelihood of one member
+	weight []float64 // per hypothesis: the same, normalised over everything
 	each   float64   // sum of weight: the posterior of one member
 	within []int32   // per candidate: how many members it contains
 }
 
-// belief is the joint posterior over (first bad candidate, rate).
+// belief is the joint posterior over (first bad candidate, hypothesis).
 type belief struct {
 	dag     *dag
-	wrong   float64
-	logs    [2][2][]float64 // log-likelihood per rate: by verdict, and by whether the culprit is contained
+	hyps    []hypothesis
+	logs    [2][2][]float64 // log-likelihood per hypothesis: by verdict, and by whether the culprit is contained
 	older   bool            // classes[0] stands for the good ends
 	classOf []int32
 	classes []class // rows are never changed once shared: a copy of the slice is a copy of the belief
 }
 
 func newBelief(d *dag, o Options) belief {
-	b := belief{dag: d, wrong: o.WrongRate, classOf: make([]int32, d.n)}
-	for _, r := range rates {
-		b.logs[Bad][0] = append(b.logs[Bad][0], math.Log(b.wrong))
-		b.logs[Bad][1] = append(b.logs[Bad][1], math.Log(r))
-		b.logs[Good][0] = append(b.logs[Good][0], math.Log1p(-b.wrong))
-		b.logs[Good][1] = append(b.logs[Good][1], math.Log1p(-r))
+	b := belief{dag: d, hyps: hypotheses(o), classOf: make([]int32, d.n)}
+	for _, h := range b.hyps {
+		b.logs[Bad][0] = append(b.logs[Bad][0], math.Log(h.wrong))
+		b.logs[Bad][1] = append(b.logs[Bad][1], math.Log(h.rate))
+		b.logs[Good][0] = append(b.logs[Good][0], math.Log1p(-h.wrong))
+		b.logs[Good][1] = append(b.logs[Good][1], math.Log1p(-h.rate))
 	}
-	prior := ratePrior(o)
 	start := func(size, member int, p float64, within []int32) class {
-		c := class{size: size, member: member, log: make([]float64, len(rates)), within: within}
-		for k, r := range rates {
-			c.log[k] = math.Log(prior[k]*p) + times(o.BadEndBoots, math.Log(r))
+		c := class{size: size, member: member, log: make([]float64, len(b.hyps)), within: within}
+		for k, h := range b.hyps {
+			c.log[k] = math.Log(h.prior*p) + times(o.BadEndBoots, math.Log(h.rate))
 			if member == Older {
-				c.log[k] += times(o.GoodEndBoots, math.Log1p(-r))
+				c.log[k] += times(o.GoodEndBoots, math.Log1p(-h.rate))
 			} else {
-				c.log[k] += times(o.GoodEndBoots, math.Log1p(-o.WrongRate))
+				c.log[k] += times(o.GoodEndBoots, math.Log1p(-h.wrong))
 			}
 		}
 		return c
@@ -138,7 +163,7 @@ func (b *belief) multiply(j int, contains bool, v Verdict) {
 	if contains {
 		term = b.logs[v][1]
 	}
-	log := make([]float64, len(rates))
+	log := make([]float64, len(c.log))
 	for k := range log {
 		log[k] = c.log[k] + term[k]
 	}
@@ -197,7 +222,7 @@ func (b *belief) normalise() {
 	var sum float64
 	for j := range b.classes {
 		c := &b.classes[j]
-		c.weight, c.each = make([]float64, len(rates)), 0
+		c.weight, c.each = make([]float64, len(c.log)), 0
 		for k, l := range c.log {
 			if l > top-underflow {
 				c.weight[k] = math.Exp(l - top)
@@ -220,8 +245,27 @@ func (b *belief) rate() []float64 {
 	out := make([]float64, len(rates))
 	for _, c := range b.classes {
 		for k, w := range c.weight {
-			out[k] += w * float64(c.size)
+			out[k%len(rates)] += w * float64(c.size)
 		}
 	}
 	return out
+}
+
+// marginals sums the weights of the hypotheses up by the rate of the hang, and by that of wrong verdicts.
+func (b *belief) marginals(weight []float64) (byRate, byWrong []float64) {
+	byRate, byWrong = make([]float64, len(rates)), make([]float64, len(b.hyps)/len(rates))
+	for k, w := range weight {
+		byRate[k%len(rates)] += w
+		byWrong[k/len(rates)] += w
+	}
+	return byRate, byWrong
+}
+
+// steady is the weight of one member under the hypotheses of a hang that shows every time.
+func (c *class) steady() float64 {
+	var sum float64
+	for k := steady; k < len(c.weight); k += len(rates) {
+		sum += c.weight[k]
+	}
+	return sum
 }

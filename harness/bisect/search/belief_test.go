@@ -14,21 +14,37 @@ type observation struct {
 	verdict   search.Verdict
 }
 
-// bayes is Bayes' rule written out: the joint posterior over every pair of culprit and rate, from the promises in the
-// documentation of Options alone.
-func bayes(in searchtest.Contains, prior func(rate float64) float64, wrong float64, seen []observation) (joint [][]float64, rates []float64) {
-	var sum float64
-	for k := range 20 {
-		rates = append(rates, float64(k+1)/20)
+// world is what may hold of every boot: the rate of the hang, that of wrong verdicts, and their prior.
+type world struct{ rate, wrong, prior float64 }
+
+// worlds are those of some prior of the rate, and of some rates of wrong verdicts with theirs.
+func worlds(prior func(rate float64) float64, wrongs map[float64]float64) (out []world) {
+	for wrong, share := range wrongs {
+		for k := range 20 {
+			rate := float64(k+1) / 20
+			out = append(out, world{rate, wrong, prior(rate) * share})
+		}
 	}
+	return out
+}
+
+// told is a rate of wrong verdicts that is known; untold are those that the documentation of Options.WrongRate names.
+func told(wrong float64) map[float64]float64 { return map[float64]float64{wrong: 1} }
+
+var untold = map[float64]float64{0.001: 0.8, 0.005: 0.12, 0.02: 0.08}
+
+// bayes is Bayes' rule written out: the joint posterior over every pair of culprit and world, from the promises in the
+// documentation of Options alone.
+func bayes(in searchtest.Contains, ws []world, seen []observation) (joint [][]float64) {
+	var sum float64
 	for f := range in {
-		row := make([]float64, len(rates))
-		for k, rate := range rates {
-			row[k] = prior(rate)
+		row := make([]float64, len(ws))
+		for k, w := range ws {
+			row[k] = w.prior
 			for _, o := range seen {
-				p := wrong
+				p := w.wrong
 				if in.Has(o.candidate, f) {
-					p = rate
+					p = w.rate
 				}
 				switch o.verdict {
 				case search.Bad:
@@ -46,7 +62,7 @@ func bayes(in searchtest.Contains, prior func(rate float64) float64, wrong float
 			row[k] /= sum
 		}
 	}
-	return joint, rates
+	return joint
 }
 
 func flat(float64) float64 { return 0.05 }
@@ -67,9 +83,12 @@ func TestPosteriorIsBayes(t *testing.T) {
 	r := random(2)
 	for i := range 200 {
 		in, h := smallHistory(r.IntN(30)+1, i)
-		o, prior := search.Options{WrongRate: 0.01, Intermittent: true}, flat
-		if i%2 == 0 {
-			o, prior = search.Options{WrongRate: 0.001, Steady: 0.8}, steadyOr(0.8)
+		o, ws := search.Options{WrongRate: 0.01, Intermittent: true}, worlds(flat, told(0.01))
+		switch i % 3 {
+		case 1:
+			o, ws = search.Options{WrongRate: 0.001, Steady: 0.8}, worlds(steadyOr(0.8), told(0.001))
+		case 2:
+			o, ws = search.Options{Intermittent: true}, worlds(flat, untold)
 		}
 		s := start(t, h, o)
 		var seen []observation
@@ -77,16 +96,18 @@ func TestPosteriorIsBayes(t *testing.T) {
 			seen = append(seen, observation{r.IntN(len(in)), search.Verdict(r.IntN(2))})
 			observe(t, s, seen[len(seen)-1])
 		}
-		joint, rates := bayes(in, prior, o.WrongRate, seen)
+		joint := bayes(in, ws, seen)
 		post, a := s.Posterior(), s.Answer()
 		var mean, steady, best, wrong, sum float64
 		for f, row := range joint {
 			var p float64
 			for k, w := range row {
 				p += w
-				mean += w * rates[k]
+				mean += w * ws[k].rate
+				if ws[k].rate == 1 {
+					steady += w
+				}
 			}
-			steady += row[19]
 			best = max(best, p)
 			sum += post[f]
 			if slices.ContainsFunc(seen, func(o observation) bool { return o.verdict == search.Bad && !in.Has(o.candidate, f) }) {
@@ -102,7 +123,7 @@ func TestPosteriorIsBayes(t *testing.T) {
 		var between float64
 		for _, row := range joint {
 			for k, w := range row {
-				if rates[k] >= a.RateLow && rates[k] <= a.RateHigh {
+				if ws[k].rate >= a.RateLow && ws[k].rate <= a.RateHigh {
 					between += w
 				}
 			}
@@ -121,7 +142,7 @@ func TestDoubtedIsBayes(t *testing.T) {
 	for _, o := range seen {
 		observe(t, s, o)
 	}
-	joint, _ := bayes(in, steadyOr(0.9), 1e-8, seen)
+	joint := bayes(in, worlds(steadyOr(0.9), told(1e-8)), seen)
 	var want float64
 	for _, w := range joint[s.Answer().Candidate] {
 		want += w
@@ -136,7 +157,10 @@ func TestChoiceGainsMost(t *testing.T) {
 	r := random(3)
 	for i := range 30 {
 		in, h := smallHistory(r.IntN(20)+5, i)
-		o, batches := search.Options{WrongRate: 0.01, Intermittent: true}, []int{1}
+		o, ws, batches := search.Options{WrongRate: 0.01, Intermittent: true}, worlds(flat, told(0.01)), []int{1}
+		if i%3 == 0 {
+			o.WrongRate, ws = 0, worlds(flat, untold)
+		}
 		if i%2 == 1 {
 			o.SwitchCost, batches = 2, []int{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48}
 		}
@@ -155,13 +179,13 @@ func TestChoiceGainsMost(t *testing.T) {
 		if done {
 			continue
 		}
-		joint, rates := bayes(in, flat, o.WrongRate, seen)
+		joint := bayes(in, ws, seen)
 		value := func(candidate, boots int) float64 {
 			cost := 0.0
 			if !slices.ContainsFunc(seen, func(ob observation) bool { return ob.candidate == candidate }) {
 				cost = o.SwitchCost
 			}
-			return gain(in, joint, rates, o.WrongRate, candidate, boots, cost)
+			return gain(in, joint, ws, candidate, boots, cost)
 		}
 		got := value(c.Candidate, c.Boots)
 		for other := range in {
@@ -175,14 +199,14 @@ func TestChoiceGainsMost(t *testing.T) {
 }
 
 // gain is the mutual information between the culprit and whether all boots of a candidate are good, per expected cost.
-func gain(in searchtest.Contains, joint [][]float64, rates []float64, wrong float64, candidate, boots int, cost float64) float64 {
+func gain(in searchtest.Contains, joint [][]float64, ws []world, candidate, boots int, cost float64) float64 {
 	var all, blur float64
 	for f, row := range joint {
 		var p, good float64
 		for k, w := range row {
-			rate := wrong
+			rate := ws[k].wrong
 			if in.Has(candidate, f) {
-				rate = rates[k]
+				rate = ws[k].rate
 			}
 			p += w
 			good += w * math.Pow(1-rate, float64(boots))

@@ -42,12 +42,12 @@ func (s *Search) halve(doubt []float64) (choice, bool) {
 	classes := s.belief.classes
 	var top, mass float64
 	for _, c := range classes {
-		top = max(top, c.weight[steady])
+		top = max(top, c.steady())
 	}
 	var live [][]int32
 	var total int32
 	for _, c := range classes {
-		if w := c.weight[steady]; w > top/2 && w > 0 {
+		if w := c.steady(); w > top/2 && w > 0 {
 			if c.member == Older {
 				return choice{}, false
 			}
@@ -97,9 +97,9 @@ func (o *outlook) add(other outlook, n float64) {
 	o.boots += n * other.boots
 }
 
-// foresee returns the outlook where each boot is bad with one of the rates, which have the given weights, for each number
+// foresee returns the outlook where each boot is bad with one of some rates, which have the given weights, for each number
 // of boots.
-func foresee(weight, rates []float64, boots []int) []outlook {
+func foresee(weight []float64, rate func(k int) float64, boots []int) []outlook {
 	out := make([]outlook, len(boots))
 	var each float64
 	for k, w := range weight {
@@ -107,13 +107,14 @@ func foresee(weight, rates []float64, boots []int) []outlook {
 		if w == 0 {
 			continue
 		}
+		r := rate(k)
 		none, done := 1.0, 0 // the probability of no Bad in that many boots
 		for i, m := range boots {
 			for ; done < m; done++ {
-				none *= 1 - rates[k]
+				none *= 1 - r
 			}
 			out[i].good += w * none
-			out[i].boots += w * (1 - none) / rates[k]
+			out[i].boots += w * (1 - none) / r
 		}
 	}
 	for i := range out {
@@ -141,8 +142,9 @@ func (s *Search) prospect() prospect {
 		if c.each*float64(c.size) < negligible {
 			continue
 		}
-		p.gain[j] = foresee(c.weight, rates, p.boots)
-		for i, o := range foresee([]float64{c.each}, []float64{s.belief.wrong}, p.boots) {
+		byRate, byWrong := s.belief.marginals(c.weight)
+		p.gain[j] = foresee(byRate, func(k int) float64 { return rates[k] }, p.boots)
+		for i, o := range foresee(byWrong, func(k int) float64 { return s.belief.hyps[k*len(rates)].wrong }, p.boots) {
 			p.base[i].add(o, float64(c.size))
 			p.gain[j][i].add(o, -1)
 		}

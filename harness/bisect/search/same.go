@@ -40,7 +40,7 @@ func (s *Search) Same(a, b int) error {
 			continue
 		}
 		c := &s.belief.classes[j]
-		log := make([]float64, len(rates))
+		log := make([]float64, len(c.log))
 		for k, l := range c.log {
 			log[k] = l + math.Log(notSame)
 		}

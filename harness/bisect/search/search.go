@@ -56,8 +56,8 @@ type Options struct {
 	// Steady is the prior probability that the hang shows in every boot of a bad candidate, above 0 and below 1; the rest
 	// is spread over lower rates. 0 is DefaultSteady. It has no effect together with Intermittent.
 	Steady float64
-	// WrongRate is the probability that a boot without the culprit is judged Bad, from 1e-9 to 0.04; 0 is
-	// 1e-8, or 0.001 with Intermittent, where it costs some 3 % more boots.
+	// WrongRate is the probability that a boot without the culprit is judged Bad, from 1e-9 to 0.04. 0 is 1e-8; with
+	// Intermittent it is not known then, and learnt: 0.001 is taken to be likely (0.8), 0.005 (0.12) and 0.02 (0.08) less.
 	WrongRate float64
 	// SwitchCost is what making a candidate ready costs, in boots, from 0 to 1000. It is paid when a candidate is
 	// booted that was not booted before.
@@ -92,18 +92,15 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Steady == 0 {
 		o.Steady = DefaultSteady
 	}
-	if o.WrongRate == 0 {
+	if o.WrongRate == 0 && !o.Intermittent {
 		o.WrongRate = 1e-8
-		if o.Intermittent {
-			o.WrongRate = 1e-3
-		}
 	}
 	switch {
 	case !(o.Confidence > 0 && o.Confidence < 1):
 		return o, fmt.Errorf("confidence %v: want above 0 and below 1", o.Confidence)
 	case !(o.Steady > 0 && o.Steady < 1):
 		return o, fmt.Errorf("prior of a steady hang %v: want above 0 and below 1", o.Steady)
-	case !(o.WrongRate >= 1e-9 && o.WrongRate <= 0.04):
+	case o.WrongRate != 0 && !(o.WrongRate >= 1e-9 && o.WrongRate <= 0.04):
 		return o, fmt.Errorf("rate of wrong verdicts %v: want 1e-9 to 0.04", o.WrongRate)
 	case !(o.SwitchCost >= 0 && o.SwitchCost <= 1000):
 		return o, fmt.Errorf("cost of another candidate %v boots: want 0 to 1000", o.SwitchCost)

@@ -16,6 +16,7 @@ func TestStatedConfidenceIsHonest(t *testing.T) {
 	for name, o := range map[string]search.Options{
 		"intermittent":               {Intermittent: true, Confidence: 0.7, WrongRate: 1e-9},
 		"intermittent, wrong":        {Intermittent: true, Confidence: 0.7, WrongRate: 0.02},
+		"intermittent, not told":     {Intermittent: true, Confidence: 0.7},
 		"intermittent, switch costs": {Intermittent: true, Confidence: 0.8, WrongRate: 0.005, SwitchCost: 3},
 		"half steady":                {Steady: 0.5, Confidence: 0.7, WrongRate: 0.005},
 	} {
@@ -27,7 +28,7 @@ func TestStatedConfidenceIsHonest(t *testing.T) {
 			for i := range trials {
 				r := rand.New(rand.NewPCG(77, uint64(i)))
 				w := small(r)
-				w.rate, w.wrong = drawRate(r, o), o.WrongRate
+				w.rate, w.wrong = drawRate(r, o), drawWrong(r, o)
 				if i%2 == 0 {
 					w.breakSome(r)
 				}

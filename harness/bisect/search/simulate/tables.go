@@ -107,18 +107,42 @@ func drawRate(r *rand.Rand, o search.Options) float64 {
 	return float64(1+r.IntN(19)) / 20
 }
 
+// drawWrong draws a rate of wrong verdicts from the prior of the options.
+func drawWrong(r *rand.Rand, o search.Options) float64 {
+	if o.WrongRate != 0 || !o.Intermittent {
+		return o.WrongRate
+	}
+	switch x := r.Float64(); {
+	case x < 0.08:
+		return 0.02
+	case x < 0.2:
+		return 0.005
+	default:
+		return 0.001
+	}
+}
+
+// learnt stands for a rate of wrong verdicts that the search is not told.
+const learnt = -1
+
 // calibration: everything as the prior assumes it.
 func (b *bench) calibration() error {
-	fmt.Print("## Is the stated confidence honest?\n\nRates drawn from the mode's own prior, wrong verdicts at the rate the search was told, half of the histories with broken ranges. Then *right* must agree with *stated*, whatever confidence is asked for.\n\n")
+	fmt.Print("## Is the stated confidence honest?\n\nRates drawn from the mode's own prior, wrong verdicts at the rate the search was told (*learnt*: drawn from its prior), half of the histories with broken ranges. Then *right* must agree with *stated*, whatever confidence is asked for.\n\n")
 	head("mode", "asked for", "wrong verdicts", "right", "stated", "boots")
 	use := 200
 	for _, name := range []string{"intermittent", "doubting"} {
-		for _, line := range []struct{ asked, wrong float64 }{{0.7, 0}, {0.9, 0.02}, {0.99, 0}, {0.99, 0.005}, {0.99, 0.02}} {
+		for _, line := range []struct{ asked, wrong float64 }{{0.7, 0}, {0.9, 0.02}, {0.99, 0}, {0.99, 0.005}, {0.99, 0.02}, {0.7, learnt}, {0.9, learnt}, {0.99, learnt}} {
+			if line.wrong == learnt && !mode[name].Intermittent {
+				continue
+			}
 			use += 10
-			o := mode[name]
-			o.Confidence, o.WrongRate = line.asked, max(line.wrong, 1e-9)
+			o, how := mode[name], "learnt"
+			o.Confidence = line.asked
+			if line.wrong != learnt {
+				o.WrongRate, how = max(line.wrong, 1e-9), percent(line.wrong)
+			}
 			s, err := b.bayes(use, o, func(r *rand.Rand, w *world) {
-				w.rate, w.wrong = drawRate(r, o), line.wrong
+				w.rate, w.wrong = drawRate(r, o), drawWrong(r, o)
 				if r.IntN(2) == 0 {
 					w.breakSome(r)
 				}
@@ -126,7 +150,7 @@ func (b *bench) calibration() error {
 			if err != nil {
 				return err
 			}
-			row(name, percent(line.asked), percent(line.wrong), fmt.Sprintf("%s ± %.1f", percent(s.right), 100*s.error95()), percent(s.stated), s.boots())
+			row(name, percent(line.asked), how, fmt.Sprintf("%s ± %.1f", percent(s.right), 100*s.error95()), percent(s.stated), s.boots())
 		}
 	}
 	fmt.Println()
@@ -222,7 +246,7 @@ func (b *bench) sameShare(use int, aim float64, set func(*rand.Rand, *world)) (i
 
 // wrongVerdicts: boots without the culprit that look bad.
 func (b *bench) wrongVerdicts() error {
-	fmt.Print("## Wrong verdicts\n\nBoots without the culprit are judged bad at the given rate, in intermittent mode. *Told* searches know that rate, the others assume the default of 0.1 %. Cells: right (stated): boots.\n\n")
+	fmt.Print("## Wrong verdicts\n\nBoots without the culprit are judged bad at the given rate, in intermittent mode. *Told* searches know that rate, the others learn it. Cells: right (stated): boots.\n\n")
 	head(append([]any{"wrong", "rate", "told", "not told"}, plainHead()...)...)
 	use := 2000
 	for _, wrong := range []float64{0.005, 0.02} {
