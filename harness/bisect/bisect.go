@@ -31,7 +31,8 @@ type Options struct {
 	// Intermittent says that the failure shows in some boots only.
 	Intermittent bool
 	// Confirm boots more often, until the answer is as sure as is asked even for
-	// somebody who takes one failure in ten for an intermittent one.
+	// somebody who takes one failure in ten for an intermittent one, and one good
+	// boot in a thousand for one that looks like the failure by mistake.
 	Confirm bool
 	// BuildCost is what it costs to make another candidate ready, in boots. It is
 	// weighed where the failure is intermittent.
@@ -44,6 +45,9 @@ type Options struct {
 	// Alone makes nothing ready in the background.
 	Alone bool
 }
+
+// mistaken is the rate of wrong verdicts that Options.Confirm allows for.
+const mistaken = 0.001
 
 // defaultRetries is for Options.Retries.
 const defaultRetries = 2
@@ -137,7 +141,7 @@ func (b Bisection) newRun(j *journal) (*run, error) {
 		o.OlderPrior = olderPrior
 	}
 	if b.Options.Confirm && !o.Intermittent {
-		o.Steady = search.DoubtedSteady
+		o.Steady, o.WrongRate = search.DoubtedSteady, mistaken
 	}
 	s, err := search.New(search.History{Parents: b.Source.Parents()}, o)
 	if err != nil {

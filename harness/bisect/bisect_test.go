@@ -590,6 +590,20 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// One boot that is taken for the hang by mistake leads every bisection astray; to
+// confirm the answer is to see that.
+func TestConfirmSeesAMistake(t *testing.T) {
+	w := newWorld(t, 200, 20)
+	w.taken[11] = 1
+	b := w.bisection(t.TempDir())
+	r := must(t, b)
+	if r.First == nil || r.First.ID != id(11) {
+		t.Fatalf("first bad %v: the mistake is not on the way, and this test shows nothing", r.First)
+	}
+	b.Options.Confirm = true
+	found(t, w, must(t, b))
+}
+
 // A kernel that is done as its build is told to end is not made again.
 func TestDoneWhenEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

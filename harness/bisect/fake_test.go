@@ -27,6 +27,7 @@ type world struct {
 	other  map[int]bool // fails in another way
 	same   map[int]int  // makes the image of an earlier one
 	slow   map[int]int  // so many first boots of it are still at work at the deadline
+	taken  map[int]int  // so many first boots of it are taken for hangs by mistake
 	goods  int          // more good ends, that make the image of the first
 	rate   float64      // of the hang, 1 where 0
 	chance float64      // of another failure, in any boot
@@ -48,7 +49,7 @@ type world struct {
 
 func newWorld(t *testing.T, n, guilty int) *world {
 	return &world{t: t, n: n, guilty: guilty, rate: 1, built: map[string]int{}, boots: map[string]int{},
-		broken: map[int]bool{}, other: map[int]bool{}, same: map[int]int{}, slow: map[int]int{}}
+		broken: map[int]bool{}, other: map[int]bool{}, same: map[int]int{}, slow: map[int]int{}, taken: map[int]int{}}
 }
 
 func id(i int) string { return fmt.Sprintf("c%03d", i) }
@@ -161,7 +162,8 @@ func (w *world) boot(ctx context.Context, c bisect.Candidate, k bisect.Kernel) (
 	case w.other[i], w.chance > 0 && w.rng.Float64() < w.chance:
 		r.Outcome, r.Expected = scenarios.Panicked, false
 		r.Diagnosis = &diagnose.Diagnosis{Title: "kernel panic: other", Signature: "panic-other"}
-	case hangs:
+	case hangs, w.taken[i] > 0:
+		w.taken[i]--
 		r.Outcome, r.Expected = scenarios.Hung, false
 		r.Diagnosis = &diagnose.Diagnosis{Title: "hang: in f", Signature: "hang-f"}
 	}

@@ -80,7 +80,7 @@ Exit codes: 0 the first bad one was found, 1 it could not be told apart from oth
 	fs.StringVar(&f.bad, "bad", "", "the end that is bad")
 	fs.BoolVar(&f.options.AnyFailure, "any-failure", false, "every failure is bad, not only the bad end's own")
 	fs.BoolVar(&f.options.Intermittent, "intermittent", false, "the failure is known to show in some boots only")
-	fs.BoolVar(&f.options.Confirm, "confirm", false, "boot more often, until the answer is that sure even if one failure in ten is intermittent")
+	fs.BoolVar(&f.options.Confirm, "confirm", false, "boot more often, until the answer is that sure even if one failure in ten is intermittent, and one boot in 1000 misleads")
 	fs.Float64Var(&f.options.Confidence, "confidence", 0.99, "how sure the answer must be")
 	fs.IntVar(&f.options.Retries, "retries", 2, "how often to try again when a boot fails in the harness, or is still at work at its deadline")
 	fs.BoolVar(&f.options.Alone, "no-ahead", false, "make nothing ready while a guest runs")
