@@ -10,8 +10,8 @@ import (
 const notSame = 1e-9
 
 // Same tells that two candidates make the same image: what one of them contains and the other does not cannot be the
-// culprit, unless it is in both. From then on b is not asked for: a boot of a tells the same. Older stands for the good
-// ends, which contain no candidate.
+// culprit, unless it is in both. From then on b is not asked for: a boot of a tells the same, and where a cannot
+// be judged b cannot either. Older stands for the good ends, which contain no candidate.
 // The error is for a candidate that does not exist, and leaves the search as it was.
 func (s *Search) Same(a, b int) error {
 	for _, c := range []int{a, b} {
@@ -29,6 +29,10 @@ func (s *Search) Same(a, b int) error {
 		s.twin[a] = true
 	case a != b:
 		s.twin[b], s.twin[a] = true, false
+		s.twins[a] = append(s.twins[a], b)
+		if s.skipped.has(a) {
+			s.skipped.add(b)
+		}
 	}
 	for _, c := range []int{a, b} {
 		if c != Older {

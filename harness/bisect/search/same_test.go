@@ -2,6 +2,7 @@ package search
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -105,5 +106,37 @@ func TestSameAsGood(t *testing.T) {
 	}
 	if p := s.Posterior(); p[0] > 1e-6 || p[1] > 1e-6 || p[2] < 0.49 {
 		t.Errorf("posterior %v", p)
+	}
+}
+
+// What makes the image of one that cannot be judged cannot be judged either, whichever is known first: the search ends, and
+// names both with what they hide.
+func TestSameAsSkipped(t *testing.T) {
+	for _, skipFirst := range []bool{true, false} {
+		s, err := New(History{Parents: [][]int{nil, {0}, {1}, {2}}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := []func() error{func() error { return s.Observe(1, Skip) }, func() error { return s.Same(1, 2) }}
+		if !skipFirst {
+			slices.Reverse(told)
+		}
+		for _, tell := range append(told, func() error { return s.Observe(0, Good) }, func() error { return s.Observe(3, Bad) }) {
+			if err := tell(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c, done := s.Next(); !done {
+			t.Errorf("skipped first %v: asks for %d, which tells nothing", skipFirst, c.Candidate)
+		}
+		if a := s.Answer(); !slices.Equal(a.Suspects, []int{1, 2, 3}) || a.Confidence < 0.99 {
+			t.Errorf("skipped first %v: answer %+v, want one of 1 to 3", skipFirst, a)
+		}
+		if err := s.Observe(1, Good); err != nil {
+			t.Fatal(err)
+		}
+		if a := s.Answer(); !slices.Equal(a.Suspects, []int{3}) {
+			t.Errorf("skipped first %v: answer %+v when the image was good after all", skipFirst, a)
+		}
 	}
 }

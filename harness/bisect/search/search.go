@@ -124,11 +124,12 @@ type Search struct {
 	belief     belief
 	counts     []tally // what was observed of each candidate
 	skipped    skipSet
-	twin       []bool  // candidates that need no boot: another makes the same image
-	seen       []seen  // every observation and Same, in order
-	olderBoots int     // of the good ends
-	last       int     // the candidate of the last observation
-	next       *choice // cached until the next observation
+	twin       []bool        // candidates that need no boot: another makes the same image
+	twins      map[int][]int // those, by that other one
+	seen       []seen        // every observation and Same, in order
+	olderBoots int           // of the good ends
+	last       int           // the candidate of the last observation
+	next       *choice       // cached until the next observation
 }
 
 // seen is a verdict on a candidate, or that it makes the same image as another.
@@ -159,7 +160,7 @@ func New(h History, o Options) (*Search, error) {
 }
 
 func start(d *dag, o Options) *Search {
-	return &Search{opts: o, dag: d, belief: newBelief(d, o), counts: make([]tally, d.n), skipped: newSkipSet(d), twin: make([]bool, d.n), olderBoots: o.GoodEndBoots, last: nothing}
+	return &Search{opts: o, dag: d, belief: newBelief(d, o), counts: make([]tally, d.n), skipped: newSkipSet(d), twin: make([]bool, d.n), twins: map[int][]int{}, olderBoots: o.GoodEndBoots, last: nothing}
 }
 
 // nothing is the candidate before the first.
@@ -207,14 +208,18 @@ func (s *Search) Observe(candidate int, v Verdict) error {
 	switch v {
 	case Skip:
 		s.counts[candidate].skip++
-		s.skipped.add(candidate)
+		for _, c := range append([]int{candidate}, s.twins[candidate]...) {
+			s.skipped.add(c)
+		}
 		return nil
 	case Good:
 		s.counts[candidate].good++
 	case Bad:
 		s.counts[candidate].bad++
 	}
-	s.skipped.remove(candidate)
+	for _, c := range append([]int{candidate}, s.twins[candidate]...) {
+		s.skipped.remove(c)
+	}
 	s.belief.observe(candidate, v)
 	return nil
 }
