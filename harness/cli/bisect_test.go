@@ -135,6 +135,21 @@ func TestBisectRunSaysNoVerdictByMistake(t *testing.T) {
 	}
 }
 
+// What --like names must be there: every failure would be unlike a file that is not, and
+// each of them a skip.
+func TestLikeIsAFileOrASignature(t *testing.T) {
+	isolated(t)
+	for _, arg := range []string{"bad.json", "runs/bad.json", "/nowhere/result.json", ".", "hang", "hang/"} {
+		if b, err := likeOf(arg); err == nil || !strings.Contains(err.Error(), "no such file, and no signature") {
+			t.Errorf("--like %s: %+v, %v", arg, b, err)
+		}
+	}
+	const signature = "hang/entropy-starvation/init-blocked-in-wait_for_random_bytes-getrandom"
+	if b, err := likeOf(signature); err != nil || b.Signature != signature {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
 // A host under load makes a boot slow, which git bisect run must not be told of as a
 // bad commit; a commit that makes every boot slow is.
 func TestSlowBootsAreMadeAgain(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/search"
 	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/kbuild"
@@ -204,6 +205,9 @@ func likeOf(arg string) (bisect.Boot, error) {
 		return bisect.Boot{}, nil
 	}
 	if st, err := os.Stat(arg); err != nil || !st.Mode().IsRegular() {
+		if !diagnose.IsSignature(arg) { // no boot would be like it, and git would skip commit after commit
+			return bisect.Boot{}, fmt.Errorf("--like %s: no such file, and no signature, which is like hang/entropy-starvation: name the bad end's result.json by its whole path, as git runs this at the top of the tree", arg)
+		}
 		return bisect.Boot{Outcome: "failed", Signature: arg}, nil
 	}
 	r, err := result.Read(arg)

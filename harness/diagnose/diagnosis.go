@@ -24,6 +24,11 @@ const (
 	KindUnknown    Kind = "unknown"
 )
 
+// kinds are all of them.
+var kinds = []Kind{
+	KindHang, KindPanic, KindOops, KindLockup, KindRebootLoop, KindReset, KindEarlyDeath, KindShutdown, KindHalted, KindBooted, KindUnknown,
+}
+
 // Cause is why.
 type Cause string
 

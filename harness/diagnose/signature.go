@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/dump"
@@ -26,6 +27,12 @@ func signature(d *Diagnosis) string {
 		s += "/" + sub
 	}
 	return strings.TrimRight(s[:min(len(s), maxSignature)], "-.")
+}
+
+// IsSignature says whether s can be a Signature: it begins with a kind and a slash.
+func IsSignature(s string) bool {
+	kind, cause, ok := strings.Cut(s, "/")
+	return ok && cause != "" && slices.Contains(kinds, Kind(kind))
 }
 
 // slug keeps what is safe in a file name and turns the rest into dashes.
