@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -149,7 +150,7 @@ func (out *Range) fill(list string) error {
 		}
 		var own []int
 		for p := range strings.FieldsSeq(parents) {
-			if i, ok := index[p]; ok {
+			if i, ok := index[p]; ok && !slices.Contains(own, i) { // git lets a commit name a parent twice
 				own = append(own, i)
 			}
 		}

@@ -118,6 +118,23 @@ func TestBetweenBranches(t *testing.T) {
 	}
 }
 
+// A merge may name one parent twice, which git's plumbing lets pass: it is one parent.
+func TestBetweenParentNamedTwice(t *testing.T) {
+	dir, run := repo(t)
+	object := filepath.Join(t.TempDir(), "commit")
+	text := fmt.Sprintf("tree %s\nparent %[2]s\nparent %[2]s\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\ntwice\n", run("rev-parse", "v5^{tree}"), run("rev-parse", "v5"))
+	if err := os.WriteFile(object, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := open(t, dir).Between(t.Context(), []string{"v4"}, run("hash-object", "-t", "commit", "-w", object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Parents) != 2 || !slices.Equal(got.Parents[1], []int{0}) {
+		t.Errorf("parents %v, want the one that is named twice once", got.Parents)
+	}
+}
+
 func TestBadRanges(t *testing.T) {
 	dir, run := repo(t)
 	run("checkout", "-q", "--orphan", "other")
