@@ -4,6 +4,7 @@
 package commits
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/history"
-	"github.com/unwedge/unwedge/harness/bisect/search"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kbuild"
 	"github.com/unwedge/unwedge/images/progress"
@@ -281,12 +281,10 @@ func digestTree(dir string) (string, error) {
 // Log is the bisection for `git bisect replay`.
 func (s *Source) Log(r *bisect.Report) string {
 	var said []history.Said
-	bad, images := map[string]bool{}, map[string]string{} // by candidate; an image's verdict, bad if any boot was
+	showed := map[string]words{} // by image
 	for _, st := range r.Steps {
-		isBad := st.Verdict == search.Bad.String()
-		bad[st.Candidate.ID] = bad[st.Candidate.ID] || isBad
-		if st.Boot != nil && (isBad || images[st.Image] == "") {
-			images[st.Image] = st.Verdict
+		if st.Boot != nil {
+			showed[st.Image] = append(showed[st.Image], history.Word(st.Verdict))
 		}
 	}
 	seen := map[history.Said]bool{}
@@ -296,13 +294,15 @@ func (s *Source) Log(r *bisect.Report) string {
 			continue
 		}
 		l := history.Said{Commit: c, Word: history.Word(st.Verdict)}
-		switch {
-		case l.Word == bisect.Same:
-			l.Word = history.Word(images[st.Image])
-		case l.Word == history.Good && bad[c.Hash]:
-			l.Note = "it failed in another boot"
-		case l.Word == history.Good && s.contains(c, r.First):
-			l.Note = "by chance: it has the first bad commit"
+		if all := showed[st.Image]; len(all) > 0 {
+			has := s.contains(c, r.First)
+			counts := all.counts(r.First != nil, has)
+			if l.Word == bisect.Same {
+				l.Word = cmp.Or(counts, all[0])
+			}
+			if l.Word != counts {
+				l.Note = why(l.Word, has)
+			}
 		}
 		if !seen[l] {
 			said = append(said, l)
@@ -320,6 +320,38 @@ func (s *Source) Log(r *bisect.Report) string {
 		}
 	}
 	return history.Log(said, first...)
+}
+
+// words are the verdicts of the boots of one image.
+type words []history.Word
+
+// counts is the one that git is told, "" for none. One bad boot outweighs the good ones,
+// and each of them a boot that said nothing; but where the answer is known, has says
+// which of them was by chance.
+func (w words) counts(answered, has bool) history.Word {
+	switch {
+	case slices.Contains(w, history.Bad) && (has || !answered):
+		return history.Bad
+	case slices.Contains(w, history.Good) && !has:
+		return history.Good
+	case slices.Contains(w, history.Skip):
+		return history.Skip
+	}
+	return ""
+}
+
+// why is the reason for which a boot's word does not count.
+func why(w history.Word, has bool) string {
+	switch {
+	case w == history.Skip:
+		return "another boot tells more"
+	case w == history.Bad:
+		return "by chance: it has not the first bad commit"
+	case has:
+		return "by chance: it has the first bad commit"
+	default:
+		return "it failed in another boot"
+	}
 }
 
 // contains says whether first is c or one of its ancestors in the range.

@@ -81,6 +81,15 @@ func TestLog(t *testing.T) {
 			w.step("4", "bad", "i4"), w.step("0", "good", "i0"), w.step("3", "good", "i3"), w.step("M", "bad", "iM"), w.step("M", "good", "iM"), w.step("M", "bad", "iM"),
 			w.step("2", "good", "i2"), w.step("2", "good", "i2"), w.step("s2", "good", "is2"),
 		}, "M", []string{"3", "M"}},
+		{"another failure by chance", []bisect.Step{
+			w.step("4", "bad", "i4"), w.step("0", "good", "i0"), w.step("3", "skip", "i3"), w.step("3", "bad", "i3"), w.step("M", "skip", "iM"), w.step("M", "good", "iM"),
+		}, "3", nil},
+		{"the same image as one that failed otherwise by chance", []bisect.Step{
+			w.step("4", "bad", "i4"), w.step("0", "good", "i0"), w.step("2", "skip", "iM"), w.step("2", "good", "iM"), w.step("M", bisect.Same, "iM"), w.step("3", "bad", "i3"),
+		}, "3", nil},
+		{"bad by chance", []bisect.Step{
+			w.step("4", "bad", "i4"), w.step("0", "good", "i0"), w.step("2", "bad", "i2"), w.step("2", "good", "i2"), w.step("M", "good", "iM"), w.step("3", "bad", "i3"),
+		}, "3", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := w.source(t.TempDir())
