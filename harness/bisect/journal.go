@@ -159,8 +159,11 @@ func (j *journal) read(name string) (whole int64, q *Question, err error) {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			return 0, nil, notAJournal(name, fmt.Sprintf("line %d is longer than %d bytes", n, maxLine))
 		}
-		if err != nil { // the end, or a torn line
+		if errors.Is(err, io.EOF) { // the end, or a torn line
 			return whole, q, nil
+		}
+		if err != nil {
+			return 0, nil, fmt.Errorf("read journal: %w", err)
 		}
 		var e entry
 		dec := json.NewDecoder(bytes.NewReader(line))

@@ -53,6 +53,19 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	}
 }
 
+// A journal that cannot be read is not a torn one, of which the rest is dropped.
+func TestJournalThatCannotBeRead(t *testing.T) {
+	name := filepath.Join(t.TempDir(), journalName)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644) // every read of it fails
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() // nothing is written
+	if whole, _, err := (&journal{f: f}).read(name); err == nil {
+		t.Errorf("it is read as %d whole bytes", whole)
+	}
+}
+
 // A directory with files of the user's is refused and left as it is: a bisection
 // removes what is in its own.
 func TestNotOurDirectory(t *testing.T) {
