@@ -327,7 +327,7 @@ func TestJournal(t *testing.T) {
 	if _, err := b.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "holds another bisection") {
 		t.Errorf("another question: %v", err)
 	}
-	for _, text := range []string{"hello\n", "{}\n", `{"question":{},"more":1}` + "\n", strings.Repeat("x", 2<<20)} {
+	for _, text := range []string{"hello\n", "{}\n", `{"question":{},"more":1}` + "\n", strings.Repeat("x", 17<<20)} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

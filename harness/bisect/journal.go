@@ -18,8 +18,9 @@ import (
 // was: one JSON object a line, appended and never changed.
 const journalName = "journal.jsonl"
 
-// maxLine bounds one line of the journal.
-const maxLine = 1 << 20
+// maxLine bounds one line of the journal, in bytes. The first one has all that decides
+// how candidates are built, whole configurations among it.
+const maxLine = 16 << 20
 
 // entry is one line: one of its fields.
 type entry struct {
@@ -153,9 +154,9 @@ func (j *journal) begin(name string, q Question) error {
 
 // read takes in all whole lines, and returns how many bytes they have.
 func (j *journal) read(name string) (whole int64, q *Question, err error) {
-	r := bufio.NewReaderSize(j.f, maxLine)
+	r := bufio.NewReader(j.f)
 	for n := 1; ; n++ {
-		line, err := r.ReadSlice('\n')
+		line, err := readLine(r)
 		if errors.Is(err, bufio.ErrBufferFull) {
 			return 0, nil, notAJournal(name, fmt.Sprintf("line %d is longer than %d bytes", n, maxLine))
 		}
@@ -179,6 +180,18 @@ func (j *journal) read(name string) (whole int64, q *Question, err error) {
 		}
 		j.take(e)
 		whole += int64(len(line))
+	}
+}
+
+// readLine reads up to the end of a line. The error is bufio.ErrBufferFull where that
+// is further than maxLine.
+func readLine(r *bufio.Reader) (line []byte, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) || len(line) > maxLine {
+			return line, err
+		}
 	}
 }
 

@@ -53,6 +53,21 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	}
 }
 
+// The question has all settings of the user's fragments: a whole configuration, where
+// that is given as one.
+func TestJournalOfALongQuestion(t *testing.T) {
+	dir, q := t.TempDir(), Question{Source: "s", Bad: "b", Build: strings.Repeat("CONFIG_X=y ", 200_000)}
+	for range 2 {
+		j, err := openJournal(dir, q, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A journal that cannot be read is not a torn one, of which the rest is dropped.
 func TestJournalThatCannotBeRead(t *testing.T) {
 	name := filepath.Join(t.TempDir(), journalName)
