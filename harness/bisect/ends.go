@@ -19,8 +19,8 @@ const (
 // EndsError says that an end is not what it was said to be.
 type EndsError struct {
 	Reason string
-	// Good says that a good end fails.
-	Good bool
+	// Good is the ID of the good end that fails as the bad one does, "" for none.
+	Good string
 }
 
 func (e *EndsError) Error() string { return e.Reason }
@@ -132,7 +132,7 @@ func (r *run) goodOnce(ctx context.Context, g Candidate, k Kernel) error {
 	}
 	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
 	case v == search.Bad:
-		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir), true}
+		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir), g.ID}
 	case v != search.Good:
 		return &EndsError{Reason: fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
 	default:

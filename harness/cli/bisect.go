@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/bisect"
+	"github.com/unwedge/unwedge/harness/bisect/history"
 	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
@@ -128,8 +129,8 @@ type quest struct {
 	build  string // all that decides how candidates are made, "" where nothing does
 	cell   scenarios.Scenario
 	notes  []string
-	// bases are the good revisions that merge bases stand for.
-	bases []string
+	// bases are the good ends that are merge bases.
+	bases []history.Base
 	// settle tells the source its directory; nil where it needs none.
 	settle func(dir string)
 	// abandon leaves as little as can be behind of a bisection without an answer;
@@ -227,9 +228,18 @@ func (a *app) answer(ctx context.Context, d display, q *quest, f bisectFlags, re
 
 // ofBases says of a good end that fails whom it stands for, where that is not what the
 // user named.
-func ofBases(err error, revs []string) error {
+func ofBases(err error, bases []history.Base) error {
 	var ends *bisect.EndsError
-	if len(revs) == 0 || !errors.As(err, &ends) || !ends.Good {
+	if !errors.As(err, &ends) {
+		return err
+	}
+	var revs []string
+	for _, b := range bases {
+		if b.Hash == ends.Good {
+			revs = append(revs, b.Revision)
+		}
+	}
+	if len(revs) == 0 {
 		return err
 	}
 	return fmt.Errorf("%w: it is a merge base, and stands for %s, on the way to which the failure was mended", err, strings.Join(revs, ", "))

@@ -175,12 +175,13 @@ func TestSlowBootsAreMadeAgain(t *testing.T) {
 }
 
 func TestAMergeBaseFails(t *testing.T) {
-	good, bad := &bisect.EndsError{Reason: "it fails", Good: true}, &bisect.EndsError{Reason: "it boots"}
-	if got := ofBases(good, []string{"v6.1.9"}).Error(); !strings.Contains(got, "stands for v6.1.9") || exitCode(bisectError(ofBases(good, []string{"x"}), "d")) != exitUsage {
+	good, bad := &bisect.EndsError{Reason: "it fails", Good: "base"}, &bisect.EndsError{Reason: "it boots"}
+	bases := []history.Base{{Hash: "base", Revision: "v6.1.9"}, {Hash: "other", Revision: "v6.2.3"}}
+	if got := ofBases(good, bases).Error(); !strings.Contains(got, "stands for v6.1.9,") || exitCode(bisectError(ofBases(good, bases), "d")) != exitUsage {
 		t.Error(got)
 	}
-	if ofBases(good, nil).Error() != good.Reason || ofBases(bad, []string{"v1"}).Error() != bad.Reason {
-		t.Error("a merge base is named where there is none, or the bad end is to blame")
+	if ofBases(good, nil).Error() != good.Reason || ofBases(good, bases[1:]).Error() != good.Reason || ofBases(bad, bases).Error() != bad.Reason {
+		t.Error("a merge base is named where there is none, where it is not what fails, or where the bad end is to blame")
 	}
 	if err := bisectError(errInterrupted, "/bis"); exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "the same command goes on where it was (/bis)") {
 		t.Error(err)

@@ -136,8 +136,8 @@ func openHistory(ctx context.Context, f bisectFlags, src *commits.Source, q *que
 		return historyError(err)
 	}
 	src.Repo, src.Range, q.bases = repo, r, r.Bases
-	for _, rev := range r.Bases {
-		q.notes = append(q.notes, fmt.Sprintf("%s is no ancestor of %s: a merge base of both is taken as the good end, and booted", rev, f.bad))
+	for _, b := range r.Bases {
+		q.notes = append(q.notes, fmt.Sprintf("%s is no ancestor of %s: a merge base of both is taken as the good end, and booted", b.Revision, f.bad))
 	}
 	if r.Cut > 0 {
 		q.notes = append(q.notes, fmt.Sprintf("%s is a shallow clone, which has not the parents of %d of the commits: a first bad commit before those is not found", repo.Dir(), r.Cut))

@@ -14,9 +14,9 @@ type Range struct {
 	// Good are the commits below the range: the revisions that the user named
 	// where they are ancestors of Bad, and otherwise the merge bases.
 	Good []Commit
-	// Bases says of which named revisions merge bases stand in Good, for the user
-	// to know what is booted: git bisect does the same.
-	Bases []string
+	// Bases says which of Good are merge bases, and for which named revision each of
+	// them stands, for the user to know what is booted: git bisect does the same.
+	Bases []Base
 	// Commits are all that Bad has and Good have not, parents first; the last is
 	// Bad itself.
 	Commits []Commit
@@ -25,6 +25,12 @@ type Range struct {
 	// Cut says of how many of Commits the parents are not here, in a shallow clone.
 	// A first bad commit before one of them cannot be found.
 	Cut int
+}
+
+// Base is a merge base of the bad end and of a good revision, which stands for that.
+type Base struct {
+	Hash     string
+	Revision string
 }
 
 // Bad is the bad end.
@@ -117,7 +123,7 @@ func (out *Range) addGood(ctx context.Context, r *Repo, rev string, c Commit, ba
 			return &RangeError{fmt.Sprintf("good %s comes after bad %s: if that is what hangs, swap --good and --bad", rev, bad)}
 		case c.Hash:
 		default:
-			out.Bases = append(out.Bases, rev)
+			out.Bases = append(out.Bases, Base{hash, rev})
 		}
 		base, err := r.read(ctx, hash)
 		if err != nil {

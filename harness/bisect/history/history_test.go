@@ -113,7 +113,7 @@ func TestBetweenBranches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Good) != 1 || got.Good[0].Subject != "add 2" || !slices.Equal(got.Bases, []string{"v2.1"}) {
+	if len(got.Good) != 1 || got.Good[0].Subject != "add 2" || !slices.Equal(got.Bases, []history.Base{{Hash: got.Good[0].Hash, Revision: "v2.1"}}) {
 		t.Errorf("good ends %+v, bases of %v", got.Good, got.Bases)
 	}
 }
