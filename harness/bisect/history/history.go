@@ -92,7 +92,7 @@ func (r *Repo) GitDir() string { return r.git }
 // Commit resolves a revision. The error is an UnknownRevisionError where there
 // is no such commit.
 func (r *Repo) Commit(ctx context.Context, rev string) (Commit, error) {
-	if strings.HasPrefix(rev, "-") || rev == "" {
+	if rev == "" || strings.ContainsAny(rev[:1], "-^") { // an option, or what is to be left out
 		return Commit{}, &UnknownRevisionError{Revision: rev, Dir: r.dir}
 	}
 	out, err := git(ctx, r.dir, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")

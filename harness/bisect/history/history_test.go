@@ -148,6 +148,7 @@ func TestBadRanges(t *testing.T) {
 		{"v1", "7", `revision "7" is not in`},
 		{"v1", "5", "did you mean v5"},
 		{"--all", "v5", `revision "--all" is not in`},
+		{"^v1", "v5", `revision "^v1" is not in`},
 		{"v1:1", "v5", `revision "v1:1" is not in`}, // a file, not a commit
 	} {
 		_, err := r.Between(t.Context(), []string{c.good}, c.bad)
