@@ -500,6 +500,27 @@ func TestAhead(t *testing.T) {
 	})
 }
 
+// What was made of a file that has changed since is not taken for what is there now:
+// not a kernel, nor that it could not be read.
+func TestFilesChanged(t *testing.T) {
+	w := newWorld(t, 16, 5)
+	w.broken[15], w.same[5] = true, -1
+	b := w.bisection(t.TempDir())
+	if _, err := b.Run(t.Context()); !errors.As(err, new(*bisect.EndsError)) {
+		t.Fatalf("a bad end that cannot be read: %v", err)
+	}
+	w.broken[15], w.stamp = false, "mended"
+	if r := must(t, b); r.First == nil || r.First.ID != id(6) {
+		t.Errorf("first bad %v, want %s: what is in the place of %s is the good end", r.First, id(6), id(5))
+	}
+	delete(w.same, 5)
+	w.stamp = "another kernel in the place of 5"
+	r := must(t, b)
+	if found(t, w, r); r.Reused == 0 {
+		t.Error("no boot was reused, though the other kernels are the same")
+	}
+}
+
 // A bisection whose files were tidied away tells its answer again, and makes only
 // what it has to boot.
 func TestFilesGone(t *testing.T) {

@@ -172,7 +172,7 @@ func (b *builds) prepare(ctx context.Context, c Candidate, hurry <-chan struct{}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := entry{Candidate: c.ID}
+	e := entry{Candidate: c.ID, Stamp: c.Stamp}
 	if bad != nil {
 		e.Unbuildable = &unbuildable{bad.Reason, bad.Log}
 		b.broken++
@@ -194,7 +194,7 @@ func (b *builds) again(ctx context.Context, c Candidate) (Kernel, error) {
 	b.leave("")
 	b.mu.Lock()
 	delete(b.done, c.ID)
-	delete(b.journal.kernels, c.ID)
+	delete(b.journal.kernels, made{c.ID, c.Stamp})
 	b.mu.Unlock()
 	k, _, err := b.get(ctx, c)
 	return k, err
@@ -208,9 +208,9 @@ func (b *builds) known(c Candidate) (prepared, bool) {
 		return p, true
 	}
 	var p prepared
-	if u, ok := b.journal.unbuildable[c.ID]; ok {
+	if u, ok := b.journal.unbuildable[made{c.ID, c.Stamp}]; ok {
 		p.err = &UnbuildableError{c, u.Reason, u.Log}
-	} else if k, ok := b.journal.kernels[c.ID]; ok {
+	} else if k, ok := b.journal.kernels[made{c.ID, c.Stamp}]; ok {
 		p.kernel = k
 	} else {
 		return prepared{}, false

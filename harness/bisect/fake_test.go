@@ -28,6 +28,7 @@ type world struct {
 	same   map[int]int  // makes the image of an earlier one
 	slow   map[int]int  // so many first boots of it are still at work at the deadline
 	taken  map[int]int  // so many first boots of it are taken for hangs by mistake
+	stamp  string       // of all candidates
 	goods  int          // more good ends, that make the image of the first
 	rate   float64      // of the hang, 1 where 0
 	chance float64      // of another failure, in any boot
@@ -55,7 +56,7 @@ func newWorld(t *testing.T, n, guilty int) *world {
 func id(i int) string { return fmt.Sprintf("c%03d", i) }
 
 func (w *world) candidate(i int) bisect.Candidate {
-	return bisect.Candidate{ID: id(i), Name: id(i), About: "change " + id(i)}
+	return bisect.Candidate{ID: id(i), Name: id(i), About: "change " + id(i), Stamp: w.stamp}
 }
 
 // Good is number -1, and those before it.

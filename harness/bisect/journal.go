@@ -27,6 +27,7 @@ type entry struct {
 	Question *Question `json:"question,omitempty"`
 	// Candidate is whom the rest is about.
 	Candidate   string       `json:"candidate,omitempty"`
+	Stamp       string       `json:"stamp,omitempty"` // the candidate's
 	Kernel      *Kernel      `json:"kernel,omitempty"`
 	Unbuildable *unbuildable `json:"unbuildable,omitempty"`
 	// Image and Boot are a boot of that image, On a digest of what it was made
@@ -75,6 +76,9 @@ func notAJournal(name, why string) error {
 	return &JournalError{filepath.Clean(dir), fmt.Sprintf("has a %s that is not this unwedge's: %s: use another --out, or remove the directory to begin anew", base, why)}
 }
 
+// made is of what a kernel was made: a candidate's ID and Stamp.
+type made struct{ id, stamp string }
+
 // journal is what is known already. One goroutine at a time.
 type journal struct {
 	f           *os.File
@@ -82,8 +86,8 @@ type journal struct {
 	size        int64     // of what was written whole
 	on          string    // boots that were made with anything else are not taken
 	others      int       // those
-	kernels     map[string]Kernel
-	unbuildable map[string]unbuildable
+	kernels     map[made]Kernel
+	unbuildable map[made]unbuildable
 	boots       map[string][]Boot // by image, in the order in which they were made
 }
 
@@ -102,7 +106,7 @@ func openJournal(dir string, q Question, on string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j := &journal{f: f, w: f, on: on, kernels: map[string]Kernel{}, unbuildable: map[string]unbuildable{}, boots: map[string][]Boot{}}
+	j := &journal{f: f, w: f, on: on, kernels: map[made]Kernel{}, unbuildable: map[made]unbuildable{}, boots: map[string][]Boot{}}
 	if err := j.begin(name, q); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -198,9 +202,9 @@ func readLine(r *bufio.Reader) (line []byte, err error) {
 func (j *journal) take(e entry) {
 	switch {
 	case e.Kernel != nil:
-		j.kernels[e.Candidate] = *e.Kernel
+		j.kernels[made{e.Candidate, e.Stamp}] = *e.Kernel
 	case e.Unbuildable != nil:
-		j.unbuildable[e.Candidate] = *e.Unbuildable
+		j.unbuildable[made{e.Candidate, e.Stamp}] = *e.Unbuildable
 	case e.Boot != nil && e.On == j.on:
 		j.boots[e.Image] = append(j.boots[e.Image], *e.Boot)
 	case e.Boot != nil:

@@ -45,7 +45,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, lost := j.kernels["lost"]; lost || j.kernels["kept"].Arg != "k" {
+	if _, lost := j.kernels[made{id: "lost"}]; lost || j.kernels[made{id: "kept"}].Arg != "k" {
 		t.Errorf("the journal has %v", j.kernels)
 	}
 	if err := j.close(); err != nil {

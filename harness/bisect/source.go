@@ -14,6 +14,9 @@ type Candidate struct {
 	// Name is short, for a line; About says more, such as a commit's subject.
 	Name  string `json:"name"`
 	About string `json:"about,omitempty"`
+	// Stamp differs where what the ID names was changed: of a file its size and time.
+	// It is "" for what never changes. What was made of another one is not taken.
+	Stamp string `json:"-"`
 }
 
 func (c Candidate) String() string {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -41,6 +42,8 @@ type PackageVersion struct {
 	Bare bool `json:"bare,omitempty"`
 	// Size of all files to fetch or read, in bytes.
 	Size int64 `json:"size"`
+	// Changed is when one of the files was changed last; zero in an archive.
+	Changed time.Time `json:"-"`
 }
 
 // Listing is what ListPackages found.

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/kernel"
@@ -44,7 +45,7 @@ func describeFile(ctx context.Context, path string, opts Options) (PackageVersio
 	if err != nil {
 		return PackageVersion{}, fmt.Errorf("open kernel: %w", err)
 	}
-	p, store := PackageVersion{Arg: path, Size: st.Size()}, opts.Cache
+	p, store := PackageVersion{Arg: path, Size: st.Size(), Changed: st.ModTime()}, opts.Cache
 	switch {
 	case st.IsDir():
 		err = p.fromTree(ctx, path, opts)
@@ -129,15 +130,18 @@ func (p *PackageVersion) fromRPM(ctx context.Context, path string, store *cache.
 	return p.sizeOf(withRPMParts(path).files)
 }
 
-// sizeOf adds the files up.
+// sizeOf adds the files up, and finds the latest change.
 func (p *PackageVersion) sizeOf(files []string) error {
-	p.Size = 0
+	p.Size, p.Changed = 0, time.Time{}
 	for _, f := range files {
 		st, err := os.Stat(f)
 		if err != nil {
 			return fmt.Errorf("open package: %w", err)
 		}
 		p.Size += st.Size()
+		if st.ModTime().After(p.Changed) {
+			p.Changed = st.ModTime()
+		}
 	}
 	return nil
 }

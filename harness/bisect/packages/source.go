@@ -3,6 +3,7 @@ package packages
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/bisect"
@@ -36,6 +37,9 @@ func (s *Source) Parents() [][]int { return s.Range.Parents() }
 
 func named(p candidate.PackageVersion) bisect.Candidate {
 	c := bisect.Candidate{ID: p.Arg, Name: label(p)}
+	if !p.Changed.IsZero() {
+		c.Stamp = fmt.Sprintf("%d bytes of %s", p.Size, p.Changed.UTC().Format(time.RFC3339Nano))
+	}
 	if p.Release != "" && p.Release != c.Name {
 		c.About = p.Release
 	}

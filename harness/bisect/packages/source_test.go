@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/packages"
@@ -18,7 +19,7 @@ func TestPrepare(t *testing.T) {
 	s := &packages.Source{
 		Range: &packages.Range{
 			Good:       candidate.PackageVersion{Version: "1-1", Release: "1-cloud", Arg: "deb:a=1-1@x", Suite: "x"},
-			Candidates: []candidate.PackageVersion{{Version: "2-1", Arg: "deb:a=2-1@x", Suite: "x"}, {Arg: "/k/linux-3"}},
+			Candidates: []candidate.PackageVersion{{Version: "2-1", Arg: "deb:a=2-1@x", Suite: "x"}, {Arg: "/k/linux-3", Size: 7, Changed: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
 		},
 		Resolve: func(context.Context, string) (*candidate.Candidate, error) {
 			return &candidate.Candidate{Kernel: &kernel.Kernel{SHA256: "abc"}}, answer
@@ -30,6 +31,9 @@ func TestPrepare(t *testing.T) {
 	all := s.Candidates()
 	if len(all) != 2 || all[0].Name != "2-1" || all[1].Name != "linux-3" {
 		t.Errorf("candidates %+v", all)
+	}
+	if all[0].Stamp != "" || all[1].Stamp != "7 bytes of 2026-01-02T03:04:05Z" {
+		t.Errorf("stamps %q %q: only a file can change", all[0].Stamp, all[1].Stamp)
 	}
 	if k, err := s.Prepare(t.Context(), all[0], nil); err != nil || k.Arg != all[0].ID || k.Image != "sha256:abc" {
 		t.Errorf("%+v, %v", k, err)
