@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -289,13 +292,35 @@ func (a *app) show(res *result.Result, asJSON bool) error {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	err := enc.Encode(v)
+	if err == nil {
+		_, err = io.WriteString(w, escapeUnseen(b.String()))
+	}
+	if err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
 	return nil
+}
+
+// escapeUnseen writes what is no graphic character as JSON's \u (RFC 8259, section 7):
+// the encoder leaves DEL, the C1 controls, of which U+009B begins an escape sequence,
+// and what turns the direction of text as they are. Outside strings JSON has none.
+func escapeUnseen(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r < 0x7f || unicode.IsGraphic(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
 }
 
 // style colours on a terminal, unless NO_COLOR is set (no-color.org).
