@@ -136,6 +136,23 @@ func TestBisectRunSaysNoVerdictByMistake(t *testing.T) {
 	}
 }
 
+// A crash of this program is no verdict either: it ends by a signal, which git bisect run
+// sees as a code above 128.
+func TestBisectRunSaysNoVerdictByCrash(t *testing.T) {
+	const crash = "UNWEDGE_TEST_CRASH"
+	if os.Getenv(crash) != "" {
+		noVerdictByCrash()
+		panic("crash")
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env, cmd.Dir = append(os.Environ(), crash+"=1"), t.TempDir()
+	err := cmd.Run()
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		t.Errorf("it ends with %v, want a signal", err)
+	}
+}
+
 // What --like names must be there: every failure would be unlike a file that is not, and
 // each of them a skip.
 func TestLikeIsAFileOrASignature(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -99,6 +100,7 @@ signature, so that another failure on the way is not taken for it.`,
 }
 
 func (a *app) bisectRun(ctx context.Context, dir string, f bisectRunFlags) error {
+	noVerdictByCrash()
 	if f.tries < 1 {
 		return fmt.Errorf("--tries %d: use 1 or more", f.tries)
 	}
@@ -143,6 +145,10 @@ func (a *app) bisectRun(ctx context.Context, dir string, f bisectRunFlags) error
 	}
 	return nil
 }
+
+// noVerdictByCrash makes a panic, or Go's having no memory, end this program by a signal,
+// which ends git's bisection: Go's own exit code is 2, which git takes for bad.
+func noVerdictByCrash() { debug.SetTraceback("crash") }
 
 // buildHere builds a checkout; what the source does not build is a skip.
 func (a *app) buildHere(ctx context.Context, p *plan.Planner, dir string, sc scenarios.Scenario, f bisectRunFlags) (*kbuild.Built, error) {
