@@ -91,8 +91,13 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 	case ok:
 		return &EndsError{Reason: fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration: choose another one, or other ends", g)}
 	}
-	r.judged[k.Image] = search.Older
-	return r.goodOnce(ctx, g, k)
+	r.judged[k.Image], r.shown[k.Image] = search.Older, &shows{}
+	for good := false; !good; {
+		if good, err = r.goodOnce(ctx, g, k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // olderPrior is how probable it is, before the first boot, that a good end has an
@@ -109,41 +114,51 @@ func (r *run) goodAgain(ctx context.Context, choice search.Choice) error {
 		if err != nil {
 			return err
 		}
-		if err := r.goodOnce(ctx, g, k); err != nil {
+		if good, err := r.goodOnce(ctx, g, k); err != nil || !good {
 			return err
 		}
 	}
 	return nil
 }
 
-// goodOnce boots a good end one time. Anything but a good boot ends the bisection.
-func (r *run) goodOnce(ctx context.Context, g Candidate, k Kernel) error {
+// goodOnce boots a good end one time, and says whether that went well. Anything else
+// ends the bisection, but for another failure that may be by chance: that boot says
+// nothing.
+func (r *run) goodOnce(ctx context.Context, g Candidate, k Kernel) (good bool, err error) {
 	var then []Candidate
 	if c, _ := r.search.Next(); c.Candidate != search.Older {
 		then = append(then, r.all[c.Candidate])
 	}
 	boot, known, err := r.settled(ctx, g, k, then)
 	if err != nil {
-		return err
+		return false, err
 	}
+	step := Step{Candidate: g, End: true, Image: k.Image, Boot: &boot, Known: known}
 	before := ""
 	if r.goods > 0 && r.Options.Intermittent {
 		before = fmt.Sprintf(", after %d boots of good ends that went well", r.goods)
 	}
 	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
 	case v == search.Bad:
-		return &EndsError{fmt.Sprintf("the good end %s fails as the bad end does%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir), g.ID}
+		return false, &EndsError{fmt.Sprintf("the good end %s fails as the bad end does%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir), g.ID}
+	case v == search.Skip && r.shown[k.Image].mayBeChance(r.Options.Intermittent):
+		r.shown[k.Image].odd++
+		step.Verdict, step.Why = v.String(), why+"; it may be by chance"
+		r.step(step)
+		return false, nil
 	case v != search.Good:
-		return &EndsError{Reason: fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
+		return false, &EndsError{Reason: fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
 	default:
 		r.goods++
+		r.shown[k.Image].judged++
 		if r.Options.Intermittent {
 			if err := r.search.Observe(search.Older, v); err != nil {
-				return err
+				return false, err
 			}
 		}
-		r.step(Step{Candidate: g, End: true, Verdict: v.String(), Why: why, Image: k.Image, Boot: &boot, Known: known})
-		return nil
+		step.Verdict, step.Why = v.String(), why
+		r.step(step)
+		return true, nil
 	}
 }
 

@@ -32,6 +32,7 @@ type world struct {
 	goods  int          // more good ends, that make the image of the first
 	rate   float64      // of the hang, 1 where 0
 	chance float64      // of another failure, in any boot
+	unlike float64      // the same, of the good ends
 	rng    *rand.Rand
 	files  string // where kernels are written to, "" for nowhere
 	fail   error  // of the harness, at the boots that fails says
@@ -160,7 +161,7 @@ func (w *world) boot(ctx context.Context, c bisect.Candidate, k bisect.Kernel) (
 	case w.slow[i] > 0:
 		w.slow[i]--
 		r.Outcome, r.Expected = scenarios.Slow, false
-	case w.other[i], w.chance > 0 && w.rng.Float64() < w.chance:
+	case w.other[i], w.chance > 0 && w.rng.Float64() < w.chance, i < 0 && w.unlike > 0 && w.rng.Float64() < w.unlike:
 		r.Outcome, r.Expected = scenarios.Panicked, false
 		r.Diagnosis = &diagnose.Diagnosis{Title: "kernel panic: other", Signature: "panic-other"}
 	case hangs, w.taken[i] > 0:

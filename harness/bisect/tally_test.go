@@ -169,3 +169,38 @@ func TestAnotherFailureByChance(t *testing.T) {
 	}
 	t.Logf("%d of %d told", told, all)
 }
+
+// Such a failure in a good end, which is booted again and again, does not end the search
+// either.
+func TestAnotherFailureOfAGoodEndByChance(t *testing.T) {
+	met := 0
+	for seed := range 20 {
+		w := newWorld(t, 16, 0)
+		w.rate, w.rng = 0.4, rand.New(rand.NewPCG(uint64(seed), 12))
+		w.unlike = 0.1
+		b := w.bisection(t.TempDir())
+		b.Options.Intermittent = true
+		r, err := b.Run(t.Context())
+		if err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+			continue
+		}
+		for _, s := range r.Steps {
+			if s.End && s.Verdict == "skip" {
+				met++
+			}
+		}
+	}
+	if met == 0 {
+		t.Error("no good end failed otherwise: nothing is shown")
+	}
+	w := newWorld(t, 16, 2)
+	w.other[-1] = true
+	for _, intermittent := range []bool{false, true} {
+		b := w.bisection(t.TempDir())
+		b.Options.Intermittent = intermittent
+		if _, err := b.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "does not boot either") {
+			t.Errorf("a good end that always fails otherwise: %v", err)
+		}
+	}
+}
