@@ -278,9 +278,25 @@ func digestTree(dir string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:32], err
 }
 
-// Log is the bisection for `git bisect replay`.
+// Log is the bisection for `git bisect replay`, which comes to the same answer.
 func (s *Source) Log(r *bisect.Report) string {
-	var said []history.Said
+	answer := r.Suspects
+	if r.First != nil {
+		answer = []bisect.Candidate{*r.First}
+	}
+	var first []history.Commit
+	for _, a := range answer {
+		if c, ok := s.commit(a.ID); ok {
+			first = append(first, c)
+		}
+	}
+	held := s.held(first)
+	said := s.said(r, first, held)
+	return history.Log(append(said, s.follows(said, first, held)...), first...)
+}
+
+// said is what the steps told, in their order.
+func (s *Source) said(r *bisect.Report, first []history.Commit, held map[string]int) (out []history.Said) {
 	showed := map[string]words{} // by image
 	for _, st := range r.Steps {
 		if st.Boot != nil {
@@ -295,8 +311,9 @@ func (s *Source) Log(r *bisect.Report) string {
 		}
 		l := history.Said{Commit: c, Word: history.Word(st.Verdict)}
 		if all := showed[st.Image]; len(all) > 0 {
-			has := s.contains(c, r.First)
-			counts := all.counts(r.First != nil, has)
+			has := len(first) > 0 && held[c.Hash] == len(first)
+			hasNot := len(first) > 0 && held[c.Hash] == 0
+			counts := all.counts(has, hasNot)
 			if l.Word == bisect.Same {
 				l.Word = cmp.Or(counts, all[0])
 			}
@@ -305,32 +322,22 @@ func (s *Source) Log(r *bisect.Report) string {
 			}
 		}
 		if !seen[l] {
-			said = append(said, l)
+			out = append(out, l)
 			seen[l] = true
 		}
 	}
-	answer := r.Suspects
-	if r.First != nil {
-		answer = []bisect.Candidate{*r.First}
-	}
-	var first []history.Commit
-	for _, a := range answer {
-		if c, ok := s.commit(a.ID); ok {
-			first = append(first, c)
-		}
-	}
-	return history.Log(said, first...)
+	return out
 }
 
 // words are the verdicts of the boots of one image.
 type words []history.Word
 
 // counts is the one that git is told, "" for none. One bad boot outweighs the good ones,
-// and each of them a boot that said nothing; but where the answer is known, has says
-// which of them was by chance.
-func (w words) counts(answered, has bool) history.Word {
+// and each of them a boot that said nothing; but of a commit that has all that may be
+// the first bad one, or has none of it, the answer says which boots were by chance.
+func (w words) counts(has, hasNot bool) history.Word {
 	switch {
-	case slices.Contains(w, history.Bad) && (has || !answered):
+	case slices.Contains(w, history.Bad) && !hasNot:
 		return history.Bad
 	case slices.Contains(w, history.Good) && !has:
 		return history.Good
@@ -354,19 +361,57 @@ func why(w history.Word, has bool) string {
 	}
 }
 
-// contains says whether first is c or one of its ancestors in the range.
-func (s *Source) contains(c history.Commit, first *bisect.Candidate) bool {
-	if first == nil {
-		return false
-	}
-	has := make([]bool, len(s.Range.Commits))
-	for i, o := range s.Range.Commits {
-		has[i] = o.Hash == first.ID || slices.ContainsFunc(s.Range.Parents[i], func(p int) bool { return has[p] })
-		if o.Hash == c.Hash {
-			return has[i]
+// follows is what git has to be told besides. It knows one bad commit, the last that it
+// is told of, and takes a commit for good only if it is an ancestor of one that is; with
+// the bad commit no descendant of that, it asks for the merge base.
+func (s *Source) follows(said []history.Said, first []history.Commit, held map[string]int) (out []history.Said) {
+	good, bad := map[string]bool{}, ""
+	for _, l := range said {
+		switch {
+		case l.Note != "":
+		case l.Word == history.Good:
+			good[l.Commit.Hash] = true
+		case l.Word == history.Bad:
+			bad = l.Commit.Hash
 		}
 	}
-	return false
+	tell := func(c history.Commit) {
+		if held[c.Hash] == 0 && !good[c.Hash] {
+			good[c.Hash] = true
+			out = append(out, history.Said{Commit: c, Word: history.Good, Follows: true})
+		}
+	}
+	for _, c := range first {
+		i := slices.Index(s.Range.Commits, c)
+		if i < 0 {
+			continue
+		}
+		for _, p := range s.Range.Parents[i] {
+			tell(s.Range.Commits[p])
+		}
+		for _, hash := range s.Range.Below[i] {
+			tell(history.Commit{Hash: hash})
+		}
+	}
+	if n := len(first); n > 0 && first[n-1].Hash != bad && held[first[n-1].Hash] == n {
+		out = append(out, history.Said{Commit: first[n-1], Word: history.Bad, Follows: true})
+	}
+	return out
+}
+
+// held says how many of first each commit of the range is or has among its ancestors.
+func (s *Source) held(first []history.Commit) map[string]int {
+	out := map[string]int{}
+	for _, f := range first {
+		has := make([]bool, len(s.Range.Commits))
+		for i, c := range s.Range.Commits {
+			has[i] = c.Hash == f.Hash || slices.ContainsFunc(s.Range.Parents[i], func(p int) bool { return has[p] })
+			if has[i] {
+				out[c.Hash]++
+			}
+		}
+	}
+	return out
 }
 
 // Tidy removes the work tree, the build and all kernels but those of keep. The

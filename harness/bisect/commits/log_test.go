@@ -90,6 +90,12 @@ func TestLog(t *testing.T) {
 		{"bad by chance", []bisect.Step{
 			w.step("4", "bad", "i4"), w.step("0", "good", "i0"), w.step("2", "bad", "i2"), w.step("2", "good", "i2"), w.step("M", "good", "iM"), w.step("3", "bad", "i3"),
 		}, "3", nil},
+		{"good beside the first bad one", []bisect.Step{
+			w.step("4", "bad", "i4"), w.step("0", "good", "i0"), w.step("2", "good", "i2"), w.step("s1", "bad", "is1"),
+		}, "s1", nil},
+		{"bad after the first bad one", []bisect.Step{
+			w.step("4", "bad", "i4"), w.step("0", "good", "i0"), w.step("M", "bad", "iM"), w.step("2", "good", "i2"), w.step("s2", "good", "is2"), w.step("3", "bad", "i3"),
+		}, "M", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := w.source(t.TempDir())

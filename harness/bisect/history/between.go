@@ -22,6 +22,8 @@ type Range struct {
 	Commits []Commit
 	// Parents are, for each of Commits, the indices of its parents among them.
 	Parents [][]int
+	// Below are, for each of Commits, its other parents: ancestors of Good, or Good.
+	Below [][]string
 	// Cut says of how many of Commits the parents are not here, in a shallow clone.
 	// A first bad commit before one of them cannot be found.
 	Cut int
@@ -155,14 +157,17 @@ func (out *Range) fill(list string) error {
 			return err
 		}
 		var own []int
+		var below []string
 		for p := range strings.FieldsSeq(parents) {
-			if i, ok := index[p]; ok && !slices.Contains(own, i) { // git lets a commit name a parent twice
+			if i, ok := index[p]; !ok {
+				below = append(below, p)
+			} else if !slices.Contains(own, i) { // git lets a commit name a parent twice
 				own = append(own, i)
 			}
 		}
 		index[c.Hash] = len(out.Commits)
 		out.Commits = append(out.Commits, c)
-		out.Parents = append(out.Parents, own)
+		out.Parents, out.Below = append(out.Parents, own), append(out.Below, below)
 	}
 	return nil
 }

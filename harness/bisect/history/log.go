@@ -22,6 +22,8 @@ type Said struct {
 	// Note, where not empty, makes the line a comment that says why it does not
 	// count: a boot that went well by chance, for example.
 	Note string
+	// Follows says that nothing was tested: it follows from the answer.
+	Follows bool
 }
 
 // Log is a bisection as `git bisect log` writes it, for `git bisect replay`.
@@ -35,7 +37,11 @@ func Log(said []Said, first ...Commit) string {
 			fmt.Fprintf(&b, "# %s, not counted: [%s] %s (%s)\n", s.Word, s.Commit.Hash, s.Commit.Subject, s.Note)
 			continue
 		}
-		fmt.Fprintf(&b, "# %s: [%s] %s\n", s.Word, s.Commit.Hash, s.Commit.Subject)
+		how := ""
+		if s.Follows {
+			how = ", as follows from the answer"
+		}
+		fmt.Fprintf(&b, "# %s%s: [%s] %s\n", s.Word, how, s.Commit.Hash, s.Commit.Subject)
 		fmt.Fprintf(&b, "git bisect %s %s\n", s.Word, s.Commit.Hash)
 	}
 	switch {
