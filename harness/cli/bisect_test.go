@@ -97,14 +97,17 @@ func TestAnswerIsToldWhateverFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := &commits.Source{Repo: repo, Range: r, Dir: t.TempDir()}
+	src := &commits.Source{Repo: repo, Range: r, Dir: filepath.Join(t.TempDir(), "of mine")}
+	if err := os.Mkdir(src.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	first := src.Candidates()[0]
 	rep := &bisect.Report{First: &first}
 	finishTree(t.Context(), src, rep)
 	if c := rep.Commit; c == nil || c.Author != "a <a@b>" || c.Fixes != fmt.Sprintf("Fixes: %s (\"two\")", first.ID[:12]) || c.After != "v2" || len(rep.Notes) > 0 {
 		t.Errorf("commit %+v, notes %q", c, rep.Notes)
 	}
-	if !strings.HasSuffix(rep.Replay, bisectLog) {
+	if want := "git bisect replay '" + filepath.Join(src.Dir, bisectLog) + "'"; rep.Replay != want { // to copy and paste
 		t.Errorf("replay %q", rep.Replay)
 	}
 

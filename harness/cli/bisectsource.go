@@ -14,6 +14,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect/commits"
 	"github.com/unwedge/unwedge/harness/bisect/history"
 	"github.com/unwedge/unwedge/harness/bisect/packages"
+	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/trees"
@@ -189,7 +190,7 @@ func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) {
 	if err := os.WriteFile(path, []byte(src.Log(r)), 0o644); err != nil {
 		note("the log for git could not be written", err)
 	} else {
-		r.Replay = "git bisect replay " + path
+		r.Replay = "git bisect replay " + machine.Quote(path)
 	}
 	if r.First != nil {
 		var err error
