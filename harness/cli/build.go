@@ -171,7 +171,7 @@ func (a *app) buildFailed(err error) error {
 	case errors.As(err, &tree):
 		fmt.Fprintln(a.stderr, "unwedge:", oneLine(err))
 		return errKernel
-	case errors.As(err, &unknown), errors.As(err, &config), errors.Is(err, kbuild.ErrNotClean):
+	case errors.As(err, new(*kbuild.SpecError)), errors.As(err, &unknown), errors.As(err, &config), errors.Is(err, kbuild.ErrNotClean):
 		return usageError{err}
 	default:
 		return err

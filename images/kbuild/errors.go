@@ -6,6 +6,12 @@ import (
 	"strings"
 )
 
+// SpecError says that a Spec asks for what cannot be, whatever the source and the
+// host.
+type SpecError struct{ Reason string }
+
+func (e *SpecError) Error() string { return "build kernel: " + e.Reason }
+
 // TreeError says that a source does not build: in a bisection, a commit that
 // cannot be judged.
 type TreeError struct {

@@ -5,7 +5,6 @@ package kbuild
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -90,28 +89,42 @@ var images = map[arch.Arch]struct{ target, path string }{
 	arch.AArch64: {"Image", "arch/arm64/boot/Image"},
 }
 
-// check says what is wrong with the Spec, and makes its paths absolute.
+// check says what is wrong with the Spec, by a *SpecError or a *NotATreeError, and
+// makes its paths absolute.
 func (s *Spec) check() error {
 	if _, ok := images[s.Arch]; !ok {
-		return fmt.Errorf("build kernel: unknown architecture %q", s.Arch)
+		return &SpecError{fmt.Sprintf("unknown architecture %q", s.Arch)}
 	}
 	if s.Jobs < 0 || s.Jobs > 4096 {
-		return fmt.Errorf("build kernel: %d jobs: use 1 to 4096, or 0 for one per CPU", s.Jobs)
+		return &SpecError{fmt.Sprintf("%d jobs: use 1 to 4096, or 0 for one per CPU", s.Jobs)}
 	}
 	if s.Jobs == 0 {
 		s.Jobs = runtime.NumCPU()
 	}
 	for _, p := range []*string{&s.Source, &s.Output} {
+		if *p == "" {
+			return &SpecError{"a source and an output directory are needed"}
+		}
 		abs, err := filepath.Abs(*p)
-		if err != nil || *p == "" {
-			return errors.Join(errors.New("build kernel: a source and an output directory are needed"), err)
+		if err != nil {
+			return fmt.Errorf("build kernel: %w", err)
 		}
 		if strings.ContainsAny(abs, ": \t\n") {
-			return fmt.Errorf("build kernel: %q: make cannot build a kernel in a path with spaces or colons", abs)
+			return &SpecError{fmt.Sprintf("%q: make cannot build a kernel in a path with spaces or colons", abs)}
 		}
 		*p = abs
 	}
+	if sameFile(s.Source, s.Output) { // make would build in it, over its .config
+		return &SpecError{fmt.Sprintf("the output directory %s is the source itself: name another one", s.Output)}
+	}
 	return IsTree(s.Source)
+}
+
+// sameFile says that two paths lead to one file or directory.
+func sameFile(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // NotATreeError says that a directory holds no kernel source.
@@ -131,8 +144,8 @@ func IsTree(dir string) error {
 	return nil
 }
 
-// Build configures Source and builds it. The error is a *TreeError where the source
-// does not build, a *ConfigError where a wanted option does not hold, a *HostError
+// Build configures Source and builds it. The error is a *SpecError or a *NotATreeError
+// where that cannot be tried, a *TreeError where the source does not build, a *ConfigError where a wanted option does not hold, a *HostError
 // where this host is to blame, and the context's cause where that ended.
 func Build(ctx context.Context, s Spec) (*Built, error) {
 	started := time.Now()

@@ -384,12 +384,26 @@ func TestBadSpecs(t *testing.T) {
 		"jobs":         func(s *Spec) { s.Jobs = -1 },
 		"spaced path":  func(s *Spec) { s.Output += "/a b" },
 		"path of make": func(s *Spec) { s.Output += "/a:b" },
+		"the source":   func(s *Spec) { s.Output = s.Source },
+		"its other name": func(s *Spec) {
+			s.Output += "-link"
+			if err := os.Symlink(s.Source, s.Output); err != nil {
+				t.Fatal(err)
+			}
+		},
 	} {
 		bad := s
 		change(&bad)
-		if b, err := Build(t.Context(), bad); err == nil {
+		b, err := Build(t.Context(), bad)
+		if err == nil {
 			t.Errorf("%s: built %+v", name, b)
 		}
+		if name != "no tree" && !errors.As(err, new(*SpecError)) {
+			t.Errorf("%s: %v, want a *SpecError", name, err)
+		}
+	}
+	if left, err := os.ReadDir(s.Source); err != nil || len(left) != 8 {
+		t.Errorf("the source holds %d entries, %v", len(left), err)
 	}
 }
 

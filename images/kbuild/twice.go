@@ -47,7 +47,7 @@ func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 		return nil, err
 	}
 	if exists(filepath.Join(s.Output, "vmlinux")) {
-		return nil, &fs.PathError{Op: "build twice", Path: s.Output, Err: errors.New("holds an earlier build: name a new directory")}
+		return nil, &SpecError{s.Output + " holds an earlier build: name a new directory to build twice"}
 	}
 	// clang's assembler does not map the names of its sources (see placeless), and
 	// ccache changes them: both builds have to do without.

@@ -28,7 +28,7 @@ done > $O/kernel.random`)
 	if _, err := os.Stat(s.Output + secondSuffix); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the second build is still there: %v", err)
 	}
-	if _, err := BuildTwice(t.Context(), s); err == nil || !strings.Contains(err.Error(), "holds an earlier build") {
+	if _, err := BuildTwice(t.Context(), s); !errors.As(err, new(*SpecError)) || !strings.Contains(err.Error(), "holds an earlier build") {
 		t.Errorf("in a directory that is used: %v", err)
 	}
 }
