@@ -70,7 +70,7 @@ func (c *checker) pahole(ctx context.Context, needed bool) error {
 	if !needed || c.Source == "" || !there("pahole") {
 		return nil
 	}
-	wants, err := requirements(c.Source)
+	wants, err := requirements(c.Source, c.Arch)
 	if err != nil {
 		return err
 	}

@@ -278,6 +278,47 @@ func TestParseChanges(t *testing.T) {
 	}
 }
 
+// minTools is scripts/min-tool-version.sh of 6.15, in which gcc's and LLVM's minimum
+// is another one for x86.
+const minTools = `case "$1" in
+binutils)
+	echo 2.25.0
+	;;
+gcc)
+	if [ "$ARCH" = parisc64 ]; then
+		echo 12.0.0
+	elif [ "$SRCARCH" = x86 ]; then
+		echo 8.1.0
+	else
+		echo 5.1.0
+	fi
+	;;
+llvm)
+	if [ "$SRCARCH" = s390 -o "$SRCARCH" = x86 ]; then
+		echo 15.0.0
+	elif [ "$SRCARCH" = loongarch ]; then
+		echo 18.0.0
+	else
+		echo 13.0.1
+	fi
+	;;
+*)
+	exit 1
+	;;
+esac
+`
+
+func TestParseMinTools(t *testing.T) {
+	for a, want := range map[arch.Arch]map[string]string{
+		arch.X86_64:  {"binutils": "2.25.0", "gcc": "8.1.0", "llvm": "15.0.0"},
+		arch.AArch64: {"binutils": "2.25.0", "gcc": "5.1.0", "llvm": "13.0.1"},
+	} {
+		if got := parseMinTools(strings.NewReader(minTools), a); !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", a, got, want)
+		}
+	}
+}
+
 func TestVersions(t *testing.T) {
 	for out, want := range map[string]string{
 		"gcc (Debian 12.2.0-14+deb12u1) 12.2.0\nmore":            "12.2.0",

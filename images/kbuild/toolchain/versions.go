@@ -10,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // requirement is a program's oldest version that a tree can be built with.
@@ -25,10 +28,10 @@ var changesFiles = []string{"Documentation/process/changes.rst", "Documentation/
 
 const maxDocument = 1 << 20 // bytes
 
-// requirements reads what a tree asks for, by the names that the table of
-// changes.rst and the script use, in lower case. A tree that says nothing asks for
-// nothing.
-func requirements(source string) (map[string]requirement, error) {
+// requirements reads what a tree asks for on an architecture, by the names that the
+// table of changes.rst and the script use, in lower case. A tree that says nothing
+// asks for nothing.
+func requirements(source string, a arch.Arch) (map[string]requirement, error) {
 	out := map[string]requirement{}
 	for _, name := range changesFiles {
 		err := readWith(filepath.Join(source, name), func(r io.Reader) {
@@ -44,7 +47,7 @@ func requirements(source string) (map[string]requirement, error) {
 		}
 	}
 	err := readWith(filepath.Join(source, minToolScript), func(r io.Reader) {
-		for k, v := range parseMinTools(r) {
+		for k, v := range parseMinTools(r, a) {
 			out[k] = requirement{k, v, minToolScript}
 		}
 	})
@@ -93,20 +96,29 @@ func parseChanges(r io.Reader) map[string]string {
 var (
 	minToolCase = regexp.MustCompile(`^(\w+)\)$`)
 	minToolEcho = regexp.MustCompile(`^echo ([0-9][0-9.]*)$`)
+	minToolArch = regexp.MustCompile(`"\$(?:SRC)?ARCH" = (\w+)`)
 )
 
+// sourceArch is the folder below arch/, make's SRCARCH.
+var sourceArch = map[arch.Arch]string{arch.X86_64: "x86", arch.AArch64: "arm64"}
+
 // parseMinTools reads the cases of scripts/min-tool-version.sh. Of a case that
-// depends on the architecture the last branch holds, which is the one for the rest.
-func parseMinTools(r io.Reader) map[string]string {
+// depends on the architecture the first branch for it holds, as in the shell: since
+// 6.15 x86 needs newer compilers than the rest.
+func parseMinTools(r io.Reader, a arch.Arch) map[string]string {
 	out := map[string]string{}
-	current := ""
+	current, others := "", false // others: the branch is for other architectures
 	for sc := bufio.NewScanner(r); sc.Scan(); {
 		line := strings.TrimSpace(sc.Text())
 		if m := minToolCase.FindStringSubmatch(line); m != nil {
-			current = m[1]
+			current, others = m[1], false
 		} else if line == ";;" {
 			current = ""
-		} else if m := minToolEcho.FindStringSubmatch(line); m != nil && current != "" {
+		} else if m := minToolArch.FindAllStringSubmatch(line, -1); m != nil {
+			others = !slices.ContainsFunc(m, func(m []string) bool { return m[1] == sourceArch[a] })
+		} else if line == "else" {
+			others = false
+		} else if m := minToolEcho.FindStringSubmatch(line); m != nil && current != "" && !others && out[current] == "" {
 			out[current] = m[1]
 		}
 	}
@@ -118,7 +130,7 @@ func (c *checker) versions(ctx context.Context) error {
 	if c.Source == "" {
 		return nil
 	}
-	wants, err := requirements(c.Source)
+	wants, err := requirements(c.Source, c.Arch)
 	if err != nil {
 		return err
 	}
