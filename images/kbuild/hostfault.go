@@ -34,8 +34,10 @@ var hostPatterns = []hostPattern{
 	{regexp.MustCompile(`cannot open linker script file ldscripts/`), ErrToolchain,
 		"the linker lacks the script of an emulation that it says it has: its package is broken; install binutils anew or another version"},
 	{regexp.MustCompile(`unrecogni[sz]ed emulation mode|unrecogni[sz]ed emulation\b`), ErrToolchain, "the linker is not for this architecture: install the cross binutils"},
-	{regexp.MustCompile(`[Kk]illed (?:signal terminated program|\(program )|Error 137$`), ErrMemory, moreMemory},
-	{regexp.MustCompile(`^(?:virtual memory exhausted|\S+: out of memory allocating |\S+: memory exhausted|fork: Cannot allocate memory)|: Cannot allocate memory$|LLVM ERROR: out of memory`), ErrMemory, moreMemory},
+	// gcc, collect2, clang, make, its shell and bash have each a way to say that a
+	// program was killed, which the kernel does where memory is short.
+	{regexp.MustCompile(`[Kk]illed (?:signal terminated program|\(program )|terminated with signal 9 \[Killed\]|: unable to execute command: Killed$|^make.*\*\*\* \[.*\] (?:Error 137|Killed)$|^Killed$|^\S+: line \d+: +\d+ Killed\b`), ErrMemory, moreMemory},
+	{regexp.MustCompile(`^(?:virtual memory exhausted|\S+: out of memory allocating |\S+: (?:.*: )?memory exhausted$|fork: Cannot allocate memory)|: Cannot allocate memory$|LLVM ERROR: out of memory`), ErrMemory, moreMemory},
 	{regexp.MustCompile(`^(?:/bin/)?(?:ba|da)?sh: (?:line )?\d+: [^/\s]+: (?:command )?not found$|^[^/\s]+: command not found$|^(?:/usr/bin/)?env: .*: No such file or directory$`), ErrToolchain, "install the program"},
 	{regexp.MustCompile(`^make(?:\[\d+\])?: [\w.+-]+: No such file or directory$`), ErrToolchain, "install the program"},
 	{regexp.MustCompile(`fatal error: '?(?:libelf|gelf|elf|openssl/\w+|ncurses|zlib|gmp|mpc|dwarf|elfutils/\w+)\.h'?(?:: No such file or directory| file not found)`), ErrToolchain, "install the headers"},
