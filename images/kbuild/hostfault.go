@@ -81,13 +81,7 @@ func (m *maker) judge(step string, s *scanner, err error) error {
 	case full(m.spec.Output):
 		return &HostError{Kind: ErrNoSpace, Step: step, Line: cmp.Or(s.tree, s.stop), Log: log, Advice: makeRoom}
 	}
-	e := &TreeError{Step: step, Line: s.tree, Log: log}
-	for _, line := range []string{s.stop, s.last, err.Error()} {
-		if e.Line == "" {
-			e.Line = line
-		}
-	}
-	e.Line = m.relative(e.Line)
+	e := &TreeError{Step: step, Line: m.relative(cmp.Or(s.complaint(), err.Error())), Log: log}
 	e.File, e.LineNo = place(e.Line)
 	return e
 }

@@ -2,6 +2,7 @@ package kbuild
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -21,6 +22,7 @@ type scanner struct {
 	hostAt string
 	tree   string // the first error of the source
 	stop   string // make's own first "***"
+	before string // what was said last before that
 	last   string // the last line that is not empty
 }
 
@@ -66,6 +68,7 @@ func (s *scanner) line(line string) {
 	if line == "" || excerptRE.MatchString(line) || directoryRE.MatchString(line) {
 		return
 	}
+	before := s.last
 	s.last = line
 	if s.host == nil {
 		if p := matchHost(line); p != nil {
@@ -77,8 +80,38 @@ func (s *scanner) line(line string) {
 		s.tree = line
 	}
 	if s.stop == "" && strings.Contains(line, "*** ") && strings.HasPrefix(line, "make") {
-		s.stop = line
+		s.stop, s.before = line, before
 	}
+}
+
+// complaint is what to tell of a failure that the source is to blame for, "" where
+// nothing was printed. Where nothing is known as an error, what was said before make
+// stopped may well be one, such as objtool's warnings until 6.15.
+func (s *scanner) complaint() string {
+	switch {
+	case s.tree != "":
+		return assembled(s.tree, s.stop)
+	case s.stop != "" && s.before != "":
+		return s.stop + " (before it: " + s.before + ")"
+	default:
+		return cmp.Or(s.stop, s.last)
+	}
+}
+
+// temporaryRE is the assembler's word on a file that the compiler made for it, and
+// objectRE the object that make was to make of it.
+var (
+	temporaryRE = regexp.MustCompile(`^(?:\S*/cc\w{6}\.s|\{standard input\}):\d+: `)
+	objectRE    = regexp.MustCompile(`\*\*\* \[(?:.*: )?(\S+)\] Error \d+$`)
+)
+
+// assembled has an error of the assembler name the object instead of a file that is
+// gone, and called another name each time.
+func assembled(line, stop string) string {
+	if m := objectRE.FindStringSubmatch(stop); m != nil {
+		return temporaryRE.ReplaceAllLiteralString(line, m[1]+": ")
+	}
+	return line
 }
 
 // excerptRE is the source that a compiler quotes: gcc's and clang's " 12 | text"
@@ -88,16 +121,17 @@ var excerptRE = regexp.MustCompile(`^\s*\d*\s\|`)
 // directoryRE is make's word on where it is, with which each run ends.
 var directoryRE = regexp.MustCompile(`^make(?:\[\d+\])?: (?:Entering|Leaving) directory `)
 
-// placeRE is a diagnostic of a compiler, an assembler or Kconfig.
-var placeRE = regexp.MustCompile(`^([^\s:][^:]*):(\d+)(?::\d+)?: (?:(?:fatal )?error|Error|syntax error|invalid|unknown)\b`)
+// placeRE is a diagnostic of a compiler, an assembler, Kconfig or make.
+var placeRE = regexp.MustCompile(`^([^\s:][^:]*):(\d+)(?::\d+)?: ?(?:(?:(?:fatal )?error|Error|syntax error|invalid|unknown|can't open)\b|\*\*\* )`)
 
 // treeREs are errors that a source is to blame for.
 var treeREs = []*regexp.Regexp{
 	placeRE,
 	regexp.MustCompile(`^\S+: (?:fatal )?error: `),
 	regexp.MustCompile(`undefined reference to |multiple definition of |undefined symbol: |duplicate symbol: `),
-	regexp.MustCompile(`^ERROR: `),
-	regexp.MustCompile(`^(?:\S+/)?Kconfig\S*:\d+: `),
+	regexp.MustCompile(`^(?:ERROR|FATAL ERROR|Lexical error|Error|error(?:\[\w+\])?): `), // modpost, dtc, rustc; Kconfig and objtool of late
+	regexp.MustCompile(`^FAILED:? `),                                                     // resolve_btfids
+	regexp.MustCompile(`^(?:\S+/)?Kconfig\S*:\d+:`),
 	regexp.MustCompile(`\*\*\* No rule to make target `),
 	regexp.MustCompile(`^\*\*\* Can't find default configuration `), // scripts/kconfig/conf.c
 	regexp.MustCompile(`^\S*(?:ld|ld\.lld|ld\.bfd): (?:error: )?\S`),
