@@ -217,7 +217,20 @@ func (c *checker) compiler(ctx context.Context) error {
 	if err != nil && ctx.Err() == nil {
 		c.found(c.tools.CC, fmt.Sprintf("it cannot compile for %s: %s", c.Arch, first(out, err)))
 	}
+	c.ccache(ctx)
 	return nil
+}
+
+// ccache is tried as well: where it cannot write to its directory, Kconfig says of the
+// compiler or the assembler that it is not supported.
+func (c *checker) ccache(ctx context.Context) {
+	if !c.tools.Ccache || c.isFound(c.tools.CC) {
+		return
+	}
+	out, err := c.run(ctx, "ccache", c.tools.CC, "-c", c.dir+"/try.c", "-o", c.dir+"/cached.o")
+	if err != nil && ctx.Err() == nil {
+		c.found("ccache", fmt.Sprintf("it does not work: %s: give it a directory that it can use (CCACHE_DIR), or set CCACHE_DISABLE=1", first(out, err)))
+	}
 }
 
 // run runs a program with the C locale and returns all that it printed.

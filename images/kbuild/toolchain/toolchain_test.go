@@ -129,6 +129,10 @@ func TestCheck(t *testing.T) {
 		{name: "compiler of another architecture", arch: arch.AArch64, change: func(h map[string]string) {
 			h[gccOf(arch.AArch64)] = `case " $* " in *" -mgeneral-regs-only "*) echo "gcc: error: unrecognized command-line option '-mlittle-endian'" >&2; exit 1;; esac; exit 0`
 		}, want: []string{"cannot compile for aarch64", "-mlittle-endian"}},
+		{name: "ccache", arch: arch.X86_64, change: func(h map[string]string) { h["ccache"] = `exec "$@"` }},
+		{name: "ccache without a directory", arch: arch.X86_64, change: func(h map[string]string) {
+			h["ccache"] = `echo "ccache: error: Failed to create directory /cache/tmp: Permission denied" >&2; exit 1`
+		}, want: []string{"ccache: it does not work", "/cache/tmp: Permission denied", "CCACHE_DISABLE=1"}},
 		{name: "no C library", arch: arch.X86_64, change: func(h map[string]string) {
 			h["gcc"] = `case " $* " in *" -E "*) echo "fatal error: stdio.h: No such file or directory" >&2; exit 1;; esac; exit 0`
 		}, want: []string{"stdio.h: no such header"}, fix: "libc6-dev"},
