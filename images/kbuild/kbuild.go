@@ -5,8 +5,10 @@ package kbuild
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -166,14 +168,17 @@ func Build(ctx context.Context, s Spec) (*Built, error) {
 			return nil, err
 		}
 	}
-	targets := s.targets()
+	targets, err := s.targets()
+	if err != nil {
+		return nil, err
+	}
 	if err := m.run(ctx, "build", targets...); err != nil {
 		return nil, err
 	}
 	if !stamped && s.Targets == nil {
 		m.leaveStamp(started)
 	}
-	b, err := s.built(slices.Contains(targets, modulesTarget))
+	b, err := s.built()
 	if err != nil {
 		return nil, err
 	}
@@ -181,22 +186,25 @@ func Build(ctx context.Context, s Spec) (*Built, error) {
 	return b, nil
 }
 
-// modulesTarget is make's name for all modules.
-const modulesTarget = "modules"
-
-// targets are what to make of a source that is configured.
-func (s Spec) targets() []string {
+// targets are what to make by the configuration. The list of modules that an earlier
+// build left goes away where there are to be none: make would leave it, and whoever
+// boots the directory take them for this kernel's.
+func (s Spec) targets() ([]string, error) {
 	if s.Targets != nil {
-		return s.Targets
+		return s.Targets, nil
 	}
-	image := images[s.Arch].target
-	if s.NoModules && !s.asksForModules() {
-		return []string{image}
+	targets := []string{images[s.Arch].target}
+	c, err := readSettings(filepath.Join(s.Output, ".config"))
+	if err != nil {
+		return nil, hostFault("build", err)
 	}
-	if c, err := readSettings(filepath.Join(s.Output, ".config")); err == nil && c["CONFIG_MODULES"] == "y" {
-		return []string{image, modulesTarget}
+	if c["CONFIG_MODULES"] == "y" && (!s.NoModules || s.asksForModules()) {
+		return append(targets, "modules"), nil
 	}
-	return []string{image}
+	if err := os.Remove(filepath.Join(s.Output, "modules.order")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, hostFault("build", err)
+	}
+	return targets, nil
 }
 
 // asksForModules says whether a fragment wants an option as a module.
@@ -222,9 +230,8 @@ func (s Spec) Configure(ctx context.Context) error {
 // Tools finds what the Spec is built with.
 func (s Spec) Tools() (toolchain.Tools, error) { return toolchain.Find(s.request()) }
 
-// built finds what a build left; modules says that it made them: older ones may be
-// there.
-func (s Spec) built(modules bool) (*Built, error) {
+// built finds what a build left.
+func (s Spec) built() (*Built, error) {
 	b := &Built{Image: filepath.Join(s.Output, images[s.Arch].path), Vmlinux: filepath.Join(s.Output, "vmlinux")}
 	for _, p := range []string{b.Image, b.Vmlinux} {
 		if _, err := os.Stat(p); err != nil && s.Targets == nil {
@@ -236,7 +243,7 @@ func (s Spec) built(modules bool) (*Built, error) {
 		return nil, fmt.Errorf("build kernel: %w", err)
 	}
 	b.Release = strings.TrimSpace(string(release))
-	if st, err := os.Stat(filepath.Join(s.Output, "modules.order")); err == nil && st.Size() > 0 && (modules || s.Targets != nil) {
+	if st, err := os.Stat(filepath.Join(s.Output, "modules.order")); err == nil && st.Size() > 0 {
 		b.Modules = s.Output
 	}
 	if b.BuildID, err = buildID(b.Vmlinux); err != nil && s.Targets == nil {

@@ -114,36 +114,34 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// Where nothing loads modules none are made, and those of an earlier build are not this
-// one's; a fragment that asks for one has them made all the same.
-func TestBuildNoModules(t *testing.T) {
-	s := fakeTree(t, "CONFIG_64BIT\nCONFIG_OLD\nCONFIG_MODULES\nCONFIG_E1000\n", "")
-	set := func(name, value string) {
-		s.Fragments = append(s.Fragments, Fragment{Settings: []Setting{{Name: name, Value: value}}})
+// What an earlier build in the same directory left is not taken for this one's: where
+// there are to be no modules none are made, unless a fragment asks for one.
+func TestModulesOfAnEarlierBuild(t *testing.T) {
+	s := fakeTree(t, "CONFIG_64BIT\nCONFIG_MODULES\nCONFIG_E1000\n", "")
+	set := func(name, value string) Fragment {
+		return Fragment{Name: "mine", Settings: []Setting{{Name: name, Value: value}}}
 	}
-	set("CONFIG_MODULES", "y")
-	for i, want := range []bool{true, false, true} { // modules made
-		s.NoModules = i > 0
-		if i == 2 {
-			set("CONFIG_E1000", "m")
-		}
+	modules, e1000 := set("CONFIG_MODULES", "y"), set("CONFIG_E1000", "m")
+	for _, c := range []struct {
+		name      string
+		fragments []Fragment
+		none      bool // NoModules
+		want      bool
+	}{
+		{"modules", []Fragment{modules}, false, true},
+		{"a kernel without any", nil, false, false},
+		{"modules again", []Fragment{modules}, false, true},
+		{"none wanted", []Fragment{modules}, true, false},
+		{"one asked for", []Fragment{modules, e1000}, true, true},
+	} {
+		s.Fragments, s.NoModules = c.fragments, c.none
 		b, err := Build(t.Context(), s)
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || (b.Modules != "") != c.want {
+			t.Fatalf("%s: %+v, %v", c.name, b, err)
 		}
-		if (b.Modules != "") != want {
-			t.Errorf("build %d: modules in %q", i, b.Modules)
+		if _, err := os.Stat(filepath.Join(s.Output, "modules.order")); errors.Is(err, os.ErrNotExist) == c.want {
+			t.Errorf("%s: the list of modules: %v", c.name, err)
 		}
-	}
-	if err := os.Remove(filepath.Join(s.Output, "modules.order")); err != nil {
-		t.Fatal(err)
-	}
-	s.Fragments = s.Fragments[:1]
-	if _, err := Build(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(s.Output, "modules.order")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("modules were made: %v", err)
 	}
 }
 
