@@ -30,7 +30,21 @@ func checkURL(s string) error {
 	case u.Scheme == "file":
 		return fmt.Errorf("url %q: a file's path starts at the root: file:///path", s)
 	}
-	return fmt.Errorf("url %q: want %s:///path, or user@host:path", withoutLogin(s), strings.Join(transports, "://, "))
+	return fmt.Errorf("url %q: want %s:///path, or user@host:path", refusedURL(s), strings.Join(transports, "://, "))
+}
+
+var schemeRE = regexp.MustCompile(`^[a-z]+://`)
+
+// refusedURL is a URL that is none as it may be shown: what makes it none may be a
+// character of a password, so that all before its last @ is hidden where
+// withoutLogin finds no login.
+func refusedURL(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	if shown := withoutLogin(s); at < 0 || shown != s && strings.Count(shown, "@") == 1 {
+		return shown
+	}
+	scheme := schemeRE.FindString(s[:at])
+	return scheme + hidden + s[at:]
 }
 
 // loginRE is the login in a URL.
