@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/unwedge/unwedge/images/kbuild/toolchain"
 )
 
@@ -47,7 +49,10 @@ func broken(findings []toolchain.Finding, err error) error {
 		err = toolchain.Err(findings)
 	}
 	var b *toolchain.BrokenError
-	if !errors.As(err, &b) {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return hostFault("check", err)
+	case !errors.As(err, &b):
 		return err
 	}
 	return &HostError{Kind: ErrToolchain, Step: "check", Line: b.Error(), Advice: advice(b)}

@@ -90,12 +90,14 @@ type checker struct {
 	Request
 	tools    Tools
 	dir      string // for what is compiled and linked
+	full     bool   // a program found no room there, which says nothing of it
 	findings []Finding
 }
 
 // Check tries whether this host can build the kernel that r names: programs and
 // headers are looked for, the compiler and the linker are run, and their versions
-// held against what the source asks for. An error means that nothing was found out.
+// held against what the source asks for. An error means that nothing was found out,
+// ENOSPC that there is no room for temporary files.
 func Check(ctx context.Context, r Request) ([]Finding, error) {
 	tools, err := Find(r)
 	c := &checker{Request: r, tools: tools}
@@ -114,6 +116,9 @@ func Check(ctx context.Context, r Request) ([]Finding, error) {
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
+		}
+		if c.full {
+			return nil, fmt.Errorf("try the compiler in %s: %w", os.TempDir(), syscall.ENOSPC)
 		}
 	}
 	return c.findings, nil
@@ -244,6 +249,7 @@ func (c *checker) run(ctx context.Context, name string, args ...string) (string,
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
+	c.full = c.full || err != nil && strings.Contains(string(out), "No space left on device")
 	const enough = 256 << 10
 	return string(out[:min(len(out), enough)]), err
 }

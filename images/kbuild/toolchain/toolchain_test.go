@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -191,6 +192,17 @@ func crossOf(a arch.Arch) string {
 		return ""
 	}
 	return prefixes[a][0]
+}
+
+// A temporary directory without room says nothing of the compiler.
+func TestNoRoomToTry(t *testing.T) {
+	host := crossHost(arch.X86_64)
+	host[gccOf(arch.X86_64)] = `echo "/tmp/try.c:1:1: fatal error: error closing /tmp/cc1.s: No space left on device" >&2; exit 1`
+	fakeHost(t, host)
+	findings, err := Check(t.Context(), Request{Arch: arch.X86_64})
+	if !errors.Is(err, syscall.ENOSPC) || findings != nil {
+		t.Errorf("findings %v, error %v", findings, err)
+	}
 }
 
 func TestNoCompiler(t *testing.T) {
