@@ -55,6 +55,9 @@ func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 	again := s
 	again.Output += secondSuffix
 	again.NoCcache = true // it would hand out the first build's objects
+	if exists(again.Output) && !exists(filepath.Join(again.Output, lockName)) {
+		return nil, &SpecError{again.Output + ", where the second build goes, is there and holds none: move it away, or name another output directory"}
+	}
 	if err := os.RemoveAll(again.Output); err != nil {
 		return nil, hostFault("build", err)
 	}

@@ -33,6 +33,27 @@ done > $O/kernel.random`)
 	}
 }
 
+// The directory of the second build may be somebody's.
+func TestTwiceRemovesOnlyItsOwn(t *testing.T) {
+	s := fakeTree(t, "CONFIG_64BIT\n", "")
+	kept := filepath.Join(s.Output+secondSuffix, "kept")
+	if err := os.MkdirAll(kept, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := BuildTwice(t.Context(), s); !errors.As(err, new(*SpecError)) || !strings.Contains(err.Error(), s.Output+secondSuffix) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Output+secondSuffix, lockName), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := BuildTwice(t.Context(), s); err != nil {
+		t.Errorf("over a second build that was left: %v", err)
+	}
+}
+
 // withImage has a fake tree's boot image made by a command, to which its path is
 // appended.
 func withImage(t *testing.T, source, command string) string {
