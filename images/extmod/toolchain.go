@@ -62,6 +62,7 @@ type Toolchain struct {
 	karch string // the kernel's make variable ARCH
 	cross string // CROSS_COMPILE, "" on a host of that architecture
 	cc    string // the compiler
+	llvm  bool   // it is clang, with LLVM's tools
 	major int    // its major version, 0 if not known
 	built int    // major version of the gcc that the kernel was built with, 0 if not known
 }
@@ -70,24 +71,19 @@ type Toolchain struct {
 var karch = map[arch.Arch]string{arch.X86_64: "x86", arch.AArch64: "arm64"}
 
 // FindTools finds what to compile with for the kernel of a header directory: gcc
-// in the version that the kernel was built with, or else the distribution's. What
-// is not installed is a *MissingToolError.
+// in the version that the kernel was built with, or else the distribution's; clang
+// for a kernel that clang built, whose options gcc does not know. What is not
+// installed is a *MissingToolError.
 func FindTools(ctx context.Context, a arch.Arch, headers string) (*Toolchain, error) {
-	t := &Toolchain{karch: karch[a], built: builtWith(headers)}
+	t := &Toolchain{karch: karch[a], built: builtWith(headers), llvm: configured(headers, "CONFIG_CC_IS_CLANG") == "y"}
 	if t.karch == "" {
 		return nil, fmt.Errorf("build module: no architecture %q", a)
 	}
-	pkg := "gcc"
-	if a != arch.Host() {
-		triplet := a.Facts().Multiarch
-		t.cross, pkg = triplet+"-", "gcc-"+strings.ReplaceAll(triplet, "_", "-")
-	}
-	for _, need := range []MissingToolError{{"make", "make"}, {t.cross + "gcc", pkg}, {t.cross + "ld", strings.Replace(pkg, "gcc", "binutils", 1)}} {
+	for _, need := range t.choose(a) {
 		if _, err := exec.LookPath(need.Tool); err != nil {
 			return nil, &need
 		}
 	}
-	t.cc = t.cross + "gcc"
 	if exact := fmt.Sprintf("%s-%d", t.cc, t.built); t.built != 0 {
 		if _, err := exec.LookPath(exact); err == nil {
 			t.cc = exact
@@ -105,18 +101,39 @@ func FindTools(ctx context.Context, a arch.Arch, headers string) (*Toolchain, er
 	return t, nil
 }
 
+// choose names the compiler, and lists what must be installed.
+func (t *Toolchain) choose(a arch.Arch) []MissingToolError {
+	if t.llvm {
+		t.cc = "clang"
+		return []MissingToolError{{"make", "make"}, {t.cc, "clang"}, {"ld.lld", "lld"}, {"llvm-nm", "llvm"}}
+	}
+	pkg := "gcc"
+	if a != arch.Host() {
+		triplet := a.Facts().Multiarch
+		t.cross, pkg = triplet+"-", "gcc-"+strings.ReplaceAll(triplet, "_", "-")
+	}
+	t.cc = t.cross + "gcc"
+	return []MissingToolError{{"make", "make"}, {t.cc, pkg}, {t.cross + "ld", strings.Replace(pkg, "gcc", "binutils", 1)}}
+}
+
 // builtWith reads the major version of the compiler that the kernel was built
 // with from its headers, 0 where it is not told.
 func builtWith(headers string) int {
-	c, err := kernel.ReadConfig(filepath.Join(headers, ".config"))
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.Atoi(c.Get("CONFIG_GCC_VERSION")) // 120200 is 12.2.0
+	n, err := strconv.Atoi(configured(headers, "CONFIG_GCC_VERSION")) // 120200 is 12.2.0
 	if err != nil {
 		return 0
 	}
 	return n / 10000
+}
+
+// configured reads an option of the kernel's from its headers, "" where it is not
+// told.
+func configured(headers, option string) string {
+	c, err := kernel.ReadConfig(filepath.Join(headers, ".config"))
+	if err != nil {
+		return ""
+	}
+	return c.Get(option)
 }
 
 // Spec is a module to build.
@@ -184,8 +201,13 @@ func readModule(path string) ([]byte, error) {
 
 func (t *Toolchain) make(ctx context.Context, s Spec, dir string) error {
 	// BTF would need pahole and vmlinux, and nothing reads it here.
-	cmd := exec.CommandContext(ctx, "make", "-C", s.Headers, "M="+dir, "ARCH="+t.karch, "CROSS_COMPILE="+t.cross, "CC="+t.cc,
-		"CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")
+	args := []string{"-C", s.Headers, "M=" + dir, "ARCH=" + t.karch}
+	if t.llvm {
+		args = append(args, "LLVM=1")
+	} else {
+		args = append(args, "CROSS_COMPILE="+t.cross, "CC="+t.cc)
+	}
+	cmd := exec.CommandContext(ctx, "make", append(args, "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")...)
 	cmd.Env = environ(os.Environ())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // make's children end with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -79,6 +79,32 @@ func TestFindTools(t *testing.T) {
 	}
 }
 
+// A kernel that clang built has modules of clang's: gcc does not know its options.
+func TestFindLLVM(t *testing.T) {
+	dir := t.TempDir()
+	config := "CONFIG_CC_IS_CLANG=y\nCONFIG_GCC_VERSION=0\nCONFIG_CLANG_VERSION=140006\n"
+	if err := os.WriteFile(filepath.Join(dir, ".config"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := other()
+	all := map[string]string{"make": `m=${3#M=}; echo "$*" > "$m/x.ko"`, "clang": `echo "Debian clang version 14.0.6"`, "ld.lld": "", "llvm-nm": ""}
+	bin(t, all)
+	tools, err := FindTools(t.Context(), a, dir)
+	if err != nil || tools.Version != "Debian clang version 14.0.6" {
+		t.Fatalf("tools %+v, %v", tools, err)
+	}
+	b, err := tools.Build(t.Context(), Spec{Name: "x", Files: map[string][]byte{"Kbuild": nil}, Headers: dir})
+	if got := string(b); err != nil || !strings.Contains(got, " LLVM=1 ") || strings.Contains(got, "CROSS_COMPILE") || strings.Contains(got, "CC=") {
+		t.Errorf("make ran with %q, %v", got, err)
+	}
+	delete(all, "ld.lld")
+	bin(t, all)
+	var gone *MissingToolError
+	if _, err := FindTools(t.Context(), a, dir); !errors.As(err, &gone) || gone.Tool != "ld.lld" || gone.Package != "lld" {
+		t.Errorf("without ld.lld: %v", err)
+	}
+}
+
 func TestMake(t *testing.T) {
 	tools := &Toolchain{karch: "x86", cross: "x-", cc: "x-gcc-9"}
 	var log bytes.Buffer
