@@ -67,7 +67,7 @@ type Source struct {
 // symbols are wanted, too. Facts that are nowhere stay empty.
 func Gather(ctx context.Context, s Source, depends ...string) (*Facts, error) {
 	f := &Facts{Release: s.Kernel.Release, Arch: s.Kernel.Arch, Config: s.Kernel.Config, Cmdline: s.Cmdline}
-	f.Strict = strings.Contains(s.Kernel.Banner, "Debian")
+	f.Strict = isDebians(s.Kernel.Banner)
 	image, err := s.Kernel.Payload(ctx)
 	if err != nil {
 		return nil, err
@@ -94,6 +94,14 @@ func Gather(ctx context.Context, s Source, depends ...string) (*Facts, error) {
 	}
 	f.NoModules = f.Vermagic == "" && f.Exports == nil
 	return f, nil
+}
+
+// isDebians says that a kernel is built from Debian's package, by its banner: the
+// package's version is behind the number of the build. Any kernel that was built on
+// a Debian host names Debian's compiler before that.
+func isDebians(banner string) bool {
+	_, build, _ := strings.Cut(banner, "#")
+	return strings.Contains(build, " Debian ")
 }
 
 func (f *Facts) source(what, where string) {

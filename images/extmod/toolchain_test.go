@@ -170,3 +170,18 @@ func TestBuiltWith(t *testing.T) {
 		t.Errorf("without a config: %d", got)
 	}
 }
+
+// Who built a kernel is not what it is built from.
+func TestIsDebians(t *testing.T) {
+	const by = " (gcc (Debian 12.2.0-14+deb12u1) 12.2.0, GNU ld (GNU Binutils for Debian) 2.40) "
+	for banner, want := range map[string]bool{
+		"Linux version 6.1.0-50-cloud-amd64 (debian-kernel@lists.debian.org)" + by + "#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-07-02)": true,
+		"Linux version 7.3.0-rc1 (unwedge@unwedge)" + by + "#1 SMP Thu Jan  1 00:00:00 UTC 1970":                                            false,
+		"Linux version 6.8.0-31-generic (buildd@lcy02) (gcc (Ubuntu 13.2.0) 13.2.0) #31-Ubuntu SMP PREEMPT_DYNAMIC":                         false,
+		"": false,
+	} {
+		if got := isDebians(banner); got != want {
+			t.Errorf("%q: %v", banner, got)
+		}
+	}
+}
