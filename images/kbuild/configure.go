@@ -115,7 +115,7 @@ func (s Spec) withoutForeignFiles(base string) string {
 	for line := range strings.Lines(base) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		value = strings.Trim(value, `"`)
-		if slices.Contains(keyFiles, name) && value != "" && !exists(filepath.Join(s.Source, value)) && !exists(value) {
+		if slices.Contains(keyFiles, name) && value != "" && !exists(filepath.Join(s.Source, value)) && !(filepath.IsAbs(value) && exists(value)) {
 			line = name + "=\"\"\n"
 		}
 		b.WriteString(line)
