@@ -17,6 +17,18 @@ import (
 // targetRE is what a configuration target of a tree looks like.
 var targetRE = regexp.MustCompile(`^[a-z0-9_]+config$`)
 
+// asking are those that ask a person, or take what is in the output directory
+// (scripts/kconfig/Makefile): they begin from nothing that a Spec says.
+var asking = []string{
+	"config", "oldconfig", "oldaskconfig", "syncconfig", "olddefconfig", "menuconfig", "nconfig", "gconfig", "xconfig",
+	"localmodconfig", "localyesconfig", "listnewconfig", "helpnewconfig", "mod2yesconfig", "mod2noconfig", "yes2modconfig", "savedefconfig",
+}
+
+// isTarget says that a configuration is a target of the tree that can be started from.
+func isTarget(config string) bool {
+	return targetRE.MatchString(config) && !slices.Contains(asking, config)
+}
+
 // UnknownConfigError says that a configuration is neither a file nor a target.
 type UnknownConfigError struct{ Config string }
 
@@ -85,7 +97,7 @@ func (s Spec) base() string {
 // baseText is the text to start from.
 func (s Spec) baseText(ctx context.Context, m *maker) (string, error) {
 	config := s.base()
-	if !targetRE.MatchString(config) {
+	if !isTarget(config) {
 		b, err := os.ReadFile(config)
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", &UnknownConfigError{config}

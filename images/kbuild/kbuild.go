@@ -119,6 +119,9 @@ func (s *Spec) check() error {
 	if sameFile(s.Source, s.Output) { // make would build in it, over its .config
 		return &SpecError{fmt.Sprintf("the output directory %s is the source itself: name another one", s.Output)}
 	}
+	if exists(filepath.Join(s.Output, ".config")) && !exists(filepath.Join(s.Output, LogName)) {
+		return &SpecError{fmt.Sprintf("the output directory %s has a .config of somebody else's, which would be lost: name another one, and that .config as the configuration to start from", s.Output)}
+	}
 	return IsTree(s.Source)
 }
 

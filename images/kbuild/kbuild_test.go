@@ -416,6 +416,11 @@ func TestBadSpecs(t *testing.T) {
 		"spaced path":  func(s *Spec) { s.Output += "/a b" },
 		"path of make": func(s *Spec) { s.Output += "/a:b" },
 		"the source":   func(s *Spec) { s.Output = s.Source },
+		"somebody's": func(s *Spec) {
+			if s.Output = t.TempDir(); os.WriteFile(filepath.Join(s.Output, ".config"), []byte("CONFIG_64BIT=y\n"), 0o644) != nil {
+				t.Fatal("no .config")
+			}
+		},
 		"its other name": func(s *Spec) {
 			s.Output += "-link"
 			if err := os.Symlink(s.Source, s.Output); err != nil {

@@ -23,7 +23,7 @@ func ResolveConfig(ctx context.Context, arg string, opts candidate.Options) (str
 	if strings.HasPrefix(arg, "deb:") {
 		return candidate.ArchiveConfig(ctx, arg, opts)
 	}
-	if arg == "" || targetRE.MatchString(arg) {
+	if arg == "" || isTarget(arg) {
 		return arg, nil
 	}
 	return arg, checkConfigFile(arg)

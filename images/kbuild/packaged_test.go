@@ -43,7 +43,10 @@ func TestResolveConfig(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.arg, err, c.word)
 		}
 	}
-	if _, err := ResolveConfig(t.Context(), filepath.Join(dir, "nope"), candidate.Options{}); !errors.As(err, new(*UnknownConfigError)) {
-		t.Errorf("a file that is not there: %v", err)
+	// Nobody is there to be asked, and the output directory begins empty.
+	for _, none := range []string{filepath.Join(dir, "nope"), "oldconfig", "menuconfig", "localmodconfig"} {
+		if _, err := ResolveConfig(t.Context(), none, candidate.Options{}); !errors.As(err, new(*UnknownConfigError)) {
+			t.Errorf("%s, which is no file that is there: %v", none, err)
+		}
 	}
 }

@@ -136,7 +136,7 @@ func (m *maker) inputs(kconfig []string, before time.Time) (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "1\x00%q\x00%q\x00%q\x00%s\x00%v\x00", m.args(nil), m.environ(), s.base(), settings, always)
 	hashHost(h, m.tools)
-	if !targetRE.MatchString(s.base()) {
+	if !isTarget(s.base()) {
 		if err := hashFile(h, s.base()); err != nil {
 			return "", err
 		}

@@ -249,7 +249,7 @@ func copyFile(from, to string) (sum string, err error) {
 	}()
 	h := sha256.New()
 	_, err = io.Copy(io.MultiWriter(out, h), in)
-	if err := errors.Join(err, out.Chmod(0o644), out.Close()); err != nil {
+	if err := errors.Join(err, out.Chmod(0o644), out.Sync(), out.Close()); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), os.Rename(out.Name(), to)
