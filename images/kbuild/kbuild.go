@@ -150,8 +150,9 @@ func IsTree(dir string) error {
 }
 
 // Build configures Source and builds it. The error is a *SpecError or a *NotATreeError
-// where that cannot be tried, a *TreeError where the source does not build, a *ConfigError where a wanted option does not hold, a *HostError
-// where this host is to blame, and the context's cause where that ended.
+// where that cannot be tried, a *TreeError where the source does not build, a
+// *ConfigError where a wanted option does not hold, a *HostError where this host is to
+// blame, and the context's cause where that ended.
 func Build(ctx context.Context, s Spec) (*Built, error) {
 	started := time.Now()
 	if err := s.check(); err != nil {
