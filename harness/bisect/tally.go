@@ -29,9 +29,10 @@ type Tally struct {
 }
 
 // Contradicted returns the first Tally of a candidate that was seen both to fail
-// and not to: the failure shows in some boots only.
+// and not to, and that has the answer where there is one: the failure shows in some
+// boots only.
 func (r *Report) Contradicted() (t Tally, ok bool) {
-	i := slices.IndexFunc(r.Tallies, func(t Tally) bool { return t.Good > 0 && t.Bad > 0 })
+	i := slices.IndexFunc(r.Tallies, func(t Tally) bool { return t.Good > 0 && t.Bad > 0 && (t.HasFirst || r.First == nil) })
 	if i < 0 {
 		return Tally{}, false
 	}

@@ -251,6 +251,12 @@ func doubts(rep *bisect.Report, asked bisect.Options) (notes []string) {
 		notes = append(notes, fmt.Sprintf("the failure shows in some boots only: %s failed in %d of %d; with --intermittent the search takes that into account from the start, and the boots that were made count",
 			t.Candidate.Name, t.Bad, t.Good+t.Bad))
 	}
+	for _, t := range rep.Tallies {
+		if rep.First != nil && !t.HasFirst && t.Bad > 0 {
+			notes = append(notes, fmt.Sprintf("%s failed in %d of %d boots as the bad end does, though it has not the answer: the search takes that for boots that mislead",
+				t.Candidate.Name, t.Bad, t.Good+t.Bad))
+		}
+	}
 	if rep.Failure.Cause == string(diagnose.CauseUnknown) {
 		notes = append(notes, "why the bad end fails is not known: every failure that shows as little, at the same stage, counts as the same")
 	}

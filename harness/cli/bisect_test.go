@@ -226,6 +226,22 @@ func TestJSONIsSafeForATerminal(t *testing.T) {
 	}
 }
 
+// A boot that does not fit the answer is not passed over in silence.
+func TestDoubts(t *testing.T) {
+	first := bisect.Candidate{ID: "b", Name: "b"}
+	rep := &bisect.Report{First: &first, Tallies: []bisect.Tally{
+		{Candidate: bisect.Candidate{Name: "a"}, Good: 8, Bad: 1}, {Candidate: first, HasFirst: true, Bad: 9},
+	}}
+	asked := bisect.Options{Intermittent: true}
+	if got := doubts(rep, asked); len(got) != 1 || !strings.Contains(got[0], "a failed in 1 of 9 boots") {
+		t.Errorf("a boot that misled: %q", got)
+	}
+	rep.Tallies[0].Bad = 0
+	if got := doubts(rep, asked); len(got) != 0 {
+		t.Errorf("all fits: %q", got)
+	}
+}
+
 // Each error of a bisection has its exit code, and says once what to do.
 func TestBisectErrors(t *testing.T) {
 	full := fmt.Errorf("write journal: %w", syscall.ENOSPC)
