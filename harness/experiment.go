@@ -212,7 +212,7 @@ func (x *experiments) failSyscall(ctx context.Context, p *result.Probe) (err err
 	if name := x.res.Diagnosis.Syscall; name != "" {
 		p.Did = fmt.Sprintf("make %s() of %s (PID %d) return ENOMEM", name, task.Comm, task.PID)
 	}
-	nudge := func() { x.g.console.Write([]byte{'\x11'}) } // XON: an interrupt and a work item, and nothing else
+	nudge := func() { _, _ = x.g.console.Write([]byte{'\x11'}) } // XON: an interrupt and a work item, and nothing else
 	err = probe.FailSyscall(ctx, c, x.req.Machine.Scenario.Arch, s, probe.ENOMEM, x.times, nudge)
 	x.changed = !errors.Is(err, probe.ErrUnsafe)
 	return err

@@ -162,7 +162,7 @@ var plays = map[string]play{
 		fmt.Fprintln(os.Stderr, "qemu-system-x86_64: ../accel/tcg/translate-all.c:42: assertion failed")
 		syscall.Exit(134)
 	}},
-	"dies-in-capture": {cont: hello, key: func(f *fake, _ byte) {
+	"dies-in-capture": {cont: hello, key: func(_ *fake, _ byte) {
 		fmt.Fprintln(os.Stderr, "qemu-system-x86_64: killed by a key")
 		syscall.Exit(7)
 	}},

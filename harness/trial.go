@@ -52,7 +52,7 @@ func (x *experiments) newTrial(ctx context.Context, p *result.Probe) *trial {
 	for { // what was said before
 		select {
 		case <-x.reports:
-		case <-x.bad:
+		case <-x.bad: //nolint:errcheck // a report that cannot be read tells nothing of an experiment
 		case <-x.g.events.C:
 		default:
 			return t
@@ -89,7 +89,7 @@ func (t *trial) run(ctx context.Context, change func(context.Context, *result.Pr
 			t.line(l)
 		case r := <-t.x.reports:
 			t.report(r)
-		case <-t.x.bad:
+		case <-t.x.bad: //nolint:errcheck // a report that cannot be read tells nothing of an experiment
 		case e, open := <-t.x.g.events.C:
 			if !open {
 				t.failed(t.x.g.orDead(t.x.g.qmp.Err()))

@@ -98,7 +98,7 @@ func TestLosslessOverASocket(t *testing.T) {
 	c := r.Lines(0)
 	for {
 		l, err := c.Next(t.Context())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

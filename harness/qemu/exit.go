@@ -81,7 +81,7 @@ func (e *ExitError) Error() string {
 // Format implements fmt.Formatter for %+v.
 func (e *ExitError) Format(s fmt.State, verb rune) {
 	if verb != 'v' || !s.Flag('+') {
-		fmt.Fprint(s, e.Error()) //nolint:errcheck // fmt.State keeps no error
+		fmt.Fprint(s, e.Error()) // fmt.State keeps no error
 		return
 	}
 	_, _ = io.WriteString(s, e.Exit.Program+": "+e.Exit.String())

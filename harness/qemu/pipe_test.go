@@ -17,7 +17,7 @@ func TestPipeHoldsAUARTsBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Remove() //nolint:errcheck // the test's own directory
+	defer d.Remove() // the test's own directory
 	p, err := d.Pipe("console")
 	if err != nil {
 		t.Fatal(err)

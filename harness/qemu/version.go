@@ -69,7 +69,7 @@ func output(ctx context.Context, c Command) (_ string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("make pipe: %w", err)
 	}
-	defer r.Close() //nolint:errcheck // read side
+	defer r.Close() // read side
 	c.Stdout = w
 	p, err := Start(ctx, c)
 	if err = errors.Join(err, w.Close()); p == nil || err != nil {

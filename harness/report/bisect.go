@@ -227,7 +227,7 @@ func (f found) tallies(b *strings.Builder) {
 		}
 		fmt.Fprintf(t, "%s\t%d\t%d\t%s\n", candidate(c.Candidate), c.Good, c.Bad, p)
 	}
-	t.Flush() //nolint:errcheck // a strings.Builder takes all
+	t.Flush() // a strings.Builder takes all
 	b.WriteByte('\n')
 }
 
@@ -321,5 +321,5 @@ func (f found) steps(b *strings.Builder) {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", safe(s.Verdict), candidate(s.Candidate), why, Suspects(s.Step))
 	}
-	t.Flush() //nolint:errcheck // a strings.Builder takes all
+	t.Flush() // a strings.Builder takes all
 }

@@ -164,7 +164,7 @@ func parseOne(cpu int, text string) (Sample, bool) {
 	if all := general.FindAllString(text, -1); all != nil {
 		h := fnv.New64a()
 		for _, r := range all {
-			io.WriteString(h, r) // a hash takes everything
+			_, _ = io.WriteString(h, r) // a hash takes everything
 		}
 		s.State = h.Sum64()
 	}

@@ -88,7 +88,7 @@ func (a answers) Execute(_ context.Context, cmd string, _, out any) error {
 }
 
 func TestRegistersNamesKernelAddressesOnly(t *testing.T) {
-	sym := func(a uint64) (string, bool) { return "here+0x1", true }
+	sym := func(uint64) (string, bool) { return "here+0x1", true }
 	got, text, err := vcpu.Registers(t.Context(), answers{"human-monitor-command": x86Text}, sym)
 	if err != nil || text != x86Text {
 		t.Fatal(text, err)

@@ -168,7 +168,7 @@ func TestGather(t *testing.T) {
 	}
 }
 
-func TestUnknownFaultIsHarmless(t *testing.T) { runFault("no-such-fault:arg") }
+func TestUnknownFaultIsHarmless(_ *testing.T) { runFault("no-such-fault:arg") }
 
 func TestTryModules(t *testing.T) {
 	tryModules(filepath.Join(t.TempDir(), "nowhere")) // most images have no list

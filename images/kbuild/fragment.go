@@ -108,7 +108,7 @@ func embedded(name string, a arch.Arch) (Fragment, error) {
 			return out, err
 		}
 		settings, err := parseFragment(f)
-		f.Close() //nolint:errcheck,gosec // embedded
+		f.Close() // embedded
 		if err != nil {
 			return out, fmt.Errorf("embedded fragment %s: %w", file, err)
 		}

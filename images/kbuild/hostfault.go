@@ -69,7 +69,7 @@ func (m *maker) judge(step string, s *scanner, err error) error {
 	log := m.log.Name()
 	var exit *exec.ExitError
 	switch {
-	case s.host != nil && s.host.kind == ErrNotClean:
+	case s.host != nil && errors.Is(s.host.kind, ErrNotClean):
 		return &HostError{Kind: ErrNotClean, Step: step, Line: m.spec.Source + " holds a build of its own", Log: log,
 			Advice: fmt.Sprintf("run `make -C %[1]s mrproper`, which removes that one with its .config, or use a clean copy: `git -C %[1]s worktree add --detach DIR`", m.spec.Source)}
 	case s.host != nil:

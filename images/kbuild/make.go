@@ -97,7 +97,7 @@ func waitLock(ctx context.Context, f *os.File, dir string) error {
 func (m *maker) close() {
 	for _, f := range []*os.File{m.log, m.lock} {
 		if f != nil {
-			f.Close() //nolint:errcheck,gosec // the log's writes were checked
+			f.Close() // the log's writes were checked
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestConfiguringAnew(t *testing.T) {
 		{"code", func(t *testing.T, s *Spec) { write(t, s.Source+"/init/main.c", "int x;") }, false},
 		{"document", func(t *testing.T, s *Spec) { write(t, s.Source+"/Documentation/x.rst", "x") }, false},
 		{"Kconfig", func(t *testing.T, s *Spec) { write(t, s.Source+"/lib/Kconfig", "config NEEDY\n\tbool\n") }, true},
-		{"Kconfig is gone", func(t *testing.T, s *Spec) { os.Remove(s.Source + "/lib/Kconfig") }, true},
+		{"Kconfig is gone", func(_ *testing.T, s *Spec) { os.Remove(s.Source + "/lib/Kconfig") }, true},
 		{"Kconfig's reader", func(t *testing.T, s *Spec) { write(t, s.Source+"/scripts/kconfig/conf", "x") }, true},
 		{"script", func(t *testing.T, s *Spec) { write(t, s.Source+"/scripts/new.sh", "x") }, true},
 		{"defaults", func(t *testing.T, s *Spec) { write(t, s.Source+"/kernel/configs/tiny.config", "x") }, true},

@@ -179,7 +179,7 @@ func (g *Guest) Debug(ctx context.Context) (Debug, error) {
 // Files are the vmlinux and the debug information of loaded modules.
 func (d Debug) Files(loaded []string) ([]string, error) {
 	out := []string{d.Vmlinux}
-	err := filepath.WalkDir(d.modules, func(path string, e os.DirEntry, err error) error {
+	err := filepath.WalkDir(d.modules, func(path string, _ os.DirEntry, err error) error {
 		name, ok := strings.CutSuffix(filepath.Base(path), ".ko")
 		if ok && slices.Contains(loaded, strings.ReplaceAll(name, "-", "_")) {
 			out = append(out, path)

@@ -244,7 +244,7 @@ func copyFile(from, to string) (sum string, err error) {
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(out.Name()) //nolint:errcheck // the first error counts
+			os.Remove(out.Name()) // the first error counts
 		}
 	}()
 	h := sha256.New()

@@ -13,7 +13,7 @@ import (
 const maxPolled = 1 << 10
 
 // watch adds a descriptor to what is watched.
-func (g *Guest) watch(w *dump.Wait, t *tasks.Task, fd uint64, file uint64, events string) {
+func (g *Guest) watch(w *dump.Wait, fd uint64, file uint64, events string) {
 	what, ok := g.describe(file)
 	if !ok {
 		what = "a file that cannot be read"
@@ -63,7 +63,7 @@ func (g *Guest) poll(w *dump.Wait, t *tasks.Task, call *dump.Syscall) bool {
 			continue // it is to be ignored
 		}
 		if file, ok := g.fd(t, uint64(fd)); ok {
-			g.watch(w, t, uint64(fd), file, events(uint64(binary.LittleEndian.Uint16(b[4:]))))
+			g.watch(w, uint64(fd), file, events(uint64(binary.LittleEndian.Uint16(b[4:]))))
 		}
 	}
 	return true
@@ -90,7 +90,7 @@ func (g *Guest) selects(w *dump.Wait, t *tasks.Task, call *dump.Syscall) bool {
 				continue
 			}
 			if file, ok := g.fd(t, uint64(fd)); ok {
-				g.watch(w, t, uint64(fd), file, name)
+				g.watch(w, uint64(fd), file, name)
 			}
 		}
 	}
@@ -133,7 +133,7 @@ func (g *Guest) epoll(w *dump.Wait, t *tasks.Task, fd uint64, qs []queued) bool 
 		n, ok2 := g.word(item, "epitem.fd")
 		if ok1 && ok2 {
 			mask, _ := g.raw(item + l.off("epitem.event"))
-			g.watch(w, t, n, f, events(mask))
+			g.watch(w, n, f, events(mask))
 		}
 	}
 	return true

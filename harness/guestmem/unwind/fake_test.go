@@ -159,7 +159,7 @@ func (f orcForm) lines() []orcLine {
 }
 
 // x86Kernel writes the fake kernel's code and tables.
-func x86Kernel(f orcForm, lines []orcLine) (fakeMemory, fakeSymbols) {
+func x86Kernel(lines []orcLine) (fakeMemory, fakeSymbols) {
 	m := fakeMemory{}
 	for i := range 0x100 * (1 + len(functions)) / 8 { // call +0; nops
 		m.write(text+uint64(8*i), 0x90, 0x90, 0x90, 0xe8, 0, 0, 0, 0)
@@ -196,7 +196,7 @@ func newUnwinder(t testing.TB, c unwind.Config) *unwind.Unwinder {
 
 func x86Unwinder(t testing.TB, f orcForm) (*unwind.Unwinder, fakeMemory) {
 	t.Helper()
-	m, s := x86Kernel(f, f.lines())
+	m, s := x86Kernel(f.lines())
 	return newUnwinder(t, unwind.Config{Arch: arch.X86_64, Memory: m, Symbols: s}), m
 }
 

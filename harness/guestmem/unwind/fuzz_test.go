@@ -37,7 +37,7 @@ func FuzzStacks(f *testing.F) {
 	}
 	var kernels []kernel
 	for _, form := range orcForms[1:] {
-		m, s := x86Kernel(form, form.lines())
+		m, s := x86Kernel(form.lines())
 		kernels = append(kernels, kernel{arch.X86_64, m, s})
 	}
 	m, sym := arm64Kernel()
@@ -76,7 +76,7 @@ func FuzzStacks(f *testing.F) {
 // FuzzTables gives it ORC tables that an enemy wrote.
 func FuzzTables(f *testing.F) {
 	for _, form := range orcForms {
-		m, s := x86Kernel(form, form.lines())
+		m, s := x86Kernel(form.lines())
 		n, _ := s.Lookup("__stop_orc_unwind")
 		b := make([]byte, n-(text+2*data))
 		if m.Read(text+2*data, b) == nil {
@@ -84,7 +84,7 @@ func FuzzTables(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, table []byte) {
-		m, s := x86Kernel(orcForms[0], orcForms[0].lines())
+		m, s := x86Kernel(orcForms[0].lines())
 		if len(table) > 6*len(orcForms[0].lines()) {
 			return
 		}

@@ -155,7 +155,7 @@ func TestX86Resync(t *testing.T) {
 }
 
 func TestX86FramePointers(t *testing.T) {
-	m, s := x86Kernel(orcForms[0], orcForms[0].lines())
+	m, s := x86Kernel(orcForms[0].lines())
 	s = slices.DeleteFunc(s, func(e fakeSymbol) bool { return e.name == "__start_orc_unwind" })
 	u := newUnwinder(t, unwind.Config{Arch: arch.X86_64, Memory: m, Symbols: s})
 	if !strings.HasPrefix(u.Method(), "frame pointers (no ORC") {
@@ -216,13 +216,13 @@ func TestORCUnsorted(t *testing.T) {
 	f := orcForms[0]
 	lines := f.lines()
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
-	m, s := x86Kernel(f, lines)
+	m, s := x86Kernel(lines)
 	u := newUnwinder(t, unwind.Config{Arch: arch.X86_64, Memory: m, Symbols: s})
 	if tr := u.Sleeping(sleepingInSyscall(m, 1)); tr.End.Kind != unwind.UserEntry || !tr.Reliable() {
 		t.Errorf("%v %+v", names(tr), tr.End)
 	}
 
-	image, _ := x86Kernel(f, lines)
+	image, _ := x86Kernel(lines)
 	for i := range uint64(8) {
 		m.write(text+2*data+i*64, make([]byte, 64)...)
 	}
@@ -237,7 +237,7 @@ func TestX86Module(t *testing.T) {
 	const mod, modORC = 0xffffffffc0000000, 0xffffffffc0010000
 	f := orcForms[3]
 	for _, tables := range []bool{true, false} {
-		m, s := x86Kernel(f, f.lines())
+		m, s := x86Kernel(f.lines())
 		m.write(mod, make([]byte, 0x100)...)
 		m.write(mod+0x43, 0xe8, 0, 0, 0, 0)
 		m.insns(modORC, 0xffff0000) // mod - modORC
@@ -261,7 +261,7 @@ func TestX86Module(t *testing.T) {
 }
 
 func TestNewErrors(t *testing.T) {
-	m, s := x86Kernel(orcForms[0], orcForms[0].lines())
+	m, s := x86Kernel(orcForms[0].lines())
 	for _, c := range []unwind.Config{
 		{}, {Arch: "riscv64", Memory: m, Symbols: s}, {Arch: arch.X86_64, Memory: m}, {Arch: arch.X86_64, Memory: m, Symbols: fakeSymbols{}},
 	} {

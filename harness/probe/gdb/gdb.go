@@ -238,8 +238,8 @@ func parseStop(text string) (Stop, error) {
 // bound has the connection's reads and writes end with ctx. The function it
 // returns ends that.
 func (c *Conn) bound(ctx context.Context) func() {
-	c.conn.SetDeadline(time.Time{}) // of a connection that is closed: the next use says so
-	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+	_ = c.conn.SetDeadline(time.Time{}) // of a connection that is closed: the next use says so
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	return func() { stop() }
 }
 
@@ -345,7 +345,7 @@ func (c *Conn) receive() (string, error) {
 	if want, err := strconv.ParseUint(string(sum[:]), 16, 8); err != nil || byte(want) != checksum(string(data)) {
 		return "", fmt.Errorf("a packet with a wrong checksum: %w", ErrProtocol)
 	}
-	c.conn.Write([]byte{'+'}) // what was answered counts, even if the peer has left meanwhile
+	_, _ = c.conn.Write([]byte{'+'}) // what was answered counts, even if the peer has left meanwhile
 	return string(data), nil
 }
 

@@ -225,7 +225,7 @@ func readSerial(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read test guest's answer: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	b, err := io.ReadAll(io.LimitReader(f, 4096))
 	return string(b), err
 }

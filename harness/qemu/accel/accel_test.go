@@ -47,7 +47,7 @@ func fakeQEMU(mode []string) int {
 	case "exits":
 		return 0
 	case "spins":
-		for { //nolint:revive // as a vCPU does on a host with a broken KVM
+		for { //nolint:revive,staticcheck // as a vCPU does on a host with a broken KVM
 		}
 	default:
 		fmt.Fprintln(os.Stderr, "qemu: failed to set MSR 0x10a")

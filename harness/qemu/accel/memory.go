@@ -92,7 +92,7 @@ func readNote(path string) (note, error) {
 	if err != nil {
 		return note{}, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	var n note
 	err = json.NewDecoder(io.LimitReader(f, 64<<10)).Decode(&n)
 	return n, err

@@ -108,7 +108,7 @@ func Check(ctx context.Context, r Request) ([]Finding, error) {
 	if c.dir, err = os.MkdirTemp("", "unwedge-toolchain-"); err != nil {
 		return nil, fmt.Errorf("check toolchain: %w", err)
 	}
-	defer os.RemoveAll(c.dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(c.dir) // a temporary directory
 	c.programs()
 	for _, step := range []func(context.Context) error{c.headers, c.compiler, c.linker, c.versions} {
 		if err := step(ctx); err != nil {
@@ -135,7 +135,7 @@ func CheckConfig(ctx context.Context, r Request) ([]Finding, error) {
 	if c.dir, err = os.MkdirTemp("", "unwedge-toolchain-"); err != nil {
 		return nil, fmt.Errorf("check toolchain: %w", err)
 	}
-	defer os.RemoveAll(c.dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(c.dir) // a temporary directory
 	err = c.configured(ctx)
 	return c.findings, err
 }

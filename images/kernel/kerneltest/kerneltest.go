@@ -5,6 +5,7 @@ package kerneltest
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/klauspost/compress/gzip"
@@ -41,8 +42,10 @@ func pad(b []byte, n int) []byte {
 }
 
 func buildID() []byte {
-	var id []byte
-	fmt.Sscanf(BuildID, "%x", &id)
+	id, err := hex.DecodeString(BuildID)
+	if err != nil {
+		panic(err)
+	}
 	return id
 }
 

@@ -85,7 +85,7 @@ func TestRead(t *testing.T) {
 func TestFile(t *testing.T) {
 	f := open(t, booted(), fakeLayout()).Exe
 	b := make([]byte, 0x100)
-	if n, err := f.ReadAt(b, 0x4f80); n != 0x90 || err != io.EOF || b[0] != '4' || b[0x8f] != '5' {
+	if n, err := f.ReadAt(b, 0x4f80); n != 0x90 || !errors.Is(err, io.EOF) || b[0] != '4' || b[0x8f] != '5' {
 		t.Errorf("the end of the file: %d bytes, %v", n, err)
 	}
 	if _, err := f.ReadAt(b, 0x2f80); !errors.Is(err, ErrAbsent) {

@@ -55,7 +55,7 @@ func (s *Stub) Serve(conn net.Conn) {
 			if _, err := in.Discard(2); err != nil {
 				return
 			}
-			conn.Write([]byte{'+'})
+			_, _ = conn.Write([]byte{'+'}) // the peer may have left
 			packet := strings.TrimSuffix(data, "#")
 			s.Packets = append(s.Packets, packet)
 			answer, run := s.answer(packet)
