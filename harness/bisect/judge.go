@@ -80,6 +80,8 @@ func Judge(b, want Boot, any bool) (search.Verdict, string) {
 		return search.Good, b.Outcome
 	case b.same(want):
 		return search.Bad, b.name()
+	case any && want.Outcome == "": // there is none to be like
+		return search.Bad, b.name()
 	case any:
 		return search.Bad, "another failure: " + b.name()
 	default:
