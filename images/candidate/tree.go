@@ -62,7 +62,7 @@ func treeKernel(ctx context.Context, dir string, opts Options) (*kernel.Kernel, 
 	var found []string
 	for _, name := range treeKernels {
 		folder, isBoot := strings.CutPrefix(name, "arch/")
-		if isBoot && opts.Arch != "" && !strings.HasPrefix(folder, kbuildArch(opts.Arch)+"/") {
+		if isBoot && opts.Arch != "" && !strings.HasPrefix(folder, opts.Arch.Facts().Source+"/") {
 			continue
 		}
 		if path := firstFile(filepath.Join(dir, name)); path != "" {
@@ -84,14 +84,6 @@ func treeKernel(ctx context.Context, dir string, opts Options) (*kernel.Kernel, 
 		return nil, &kernel.BadKernelError{Path: dir, Reason: "holds kernels of two architectures: say which one is wanted"}
 	}
 	return k, nil
-}
-
-// kbuildArch is the name of an architecture's folder below arch/.
-func kbuildArch(a arch.Arch) string {
-	if a == arch.AArch64 {
-		return "arm64"
-	}
-	return "x86"
 }
 
 // checkRelease compares with what the build wrote down: a tree that was

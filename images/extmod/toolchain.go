@@ -67,15 +67,12 @@ type Toolchain struct {
 	built int    // major version of the gcc that the kernel was built with, 0 if not known
 }
 
-// karch are the kernel's own names for architectures: the folders below arch/.
-var karch = map[arch.Arch]string{arch.X86_64: "x86", arch.AArch64: "arm64"}
-
 // FindTools finds what to compile with for the kernel of a header directory: gcc
 // in the version that the kernel was built with, or else the distribution's; clang
 // for a kernel that clang built, whose options gcc does not know. What is not
 // installed is a *MissingToolError.
 func FindTools(ctx context.Context, a arch.Arch, headers string) (*Toolchain, error) {
-	t := &Toolchain{karch: karch[a], built: builtWith(headers), llvm: configured(headers, "CONFIG_CC_IS_CLANG") == "y"}
+	t := &Toolchain{karch: a.Facts().Source, built: builtWith(headers), llvm: configured(headers, "CONFIG_CC_IS_CLANG") == "y"}
 	if t.karch == "" {
 		return nil, fmt.Errorf("build module: no architecture %q", a)
 	}

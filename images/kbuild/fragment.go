@@ -137,7 +137,7 @@ func ScenarioFragments(s scenarios.Scenario) []string {
 // build in a scenario: dracut packs what it finds, and the tiny initramfs what the
 // scenario names beside the machine's drivers, which are built in.
 func LoadsModules(s scenarios.Scenario) bool {
-	return len(s.Modules) > 0 || s.Root != scenarios.NoRoot || s.Initramfs.FIPS()
+	return len(s.Modules) > 0 || s.Root != scenarios.NoRoot
 }
 
 var (

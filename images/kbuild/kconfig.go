@@ -142,8 +142,7 @@ func findOptions(source string, a arch.Arch, names map[string]bool) map[string][
 	files := 0
 	skip := func(rel string) bool {
 		dir, name := filepath.Split(rel)
-		own := map[arch.Arch]string{arch.X86_64: "x86", arch.AArch64: "arm64"}[a]
-		return name == ".git" || name == "Documentation" || name == "tools" || dir == "arch/" && name != own && !strings.HasPrefix(name, "Kconfig")
+		return name == ".git" || name == "Documentation" || name == "tools" || dir == "arch/" && name != a.Facts().Source && !strings.HasPrefix(name, "Kconfig")
 	}
 	_ = filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -84,16 +84,13 @@ func (f Flavour) drivers(a arch.Arch, modulesDir string, have map[string]bool) [
 	if !f.FIPS {
 		return out
 	}
-	for _, dir := range []string{"crypto", "arch/" + kernelArch[a] + "/crypto", "lib/crypto"} {
+	for _, dir := range []string{"crypto", "arch/" + a.Facts().Source + "/crypto", "lib/crypto"} {
 		if exists(filepath.Join(modulesDir, "kernel", dir)) {
 			out = append(out, "="+dir)
 		}
 	}
 	return out
 }
-
-// kernelArch is the architecture's directory in the kernel's source.
-var kernelArch = map[arch.Arch]string{arch.X86_64: "x86", arch.AArch64: "arm64"}
 
 // Dracut returns the initramfs that the root's own dracut makes for a kernel,
 // an uncompressed cpio archive, building it first where it is missing. It

@@ -24,6 +24,8 @@ type Facts struct {
 	GOARCH string
 	// Debian is dpkg's name for the architecture.
 	Debian string
+	// Source is the folder below arch/ of the kernel's source, make's SRCARCH.
+	Source string
 	// QEMU is the system emulator's program name.
 	QEMU string
 	// QEMUPackage is the Debian package that holds QEMU.
@@ -43,11 +45,11 @@ type Facts struct {
 
 var table = map[Arch]Facts{
 	X86_64: {
-		GOARCH: "amd64", Debian: "amd64", QEMU: "qemu-system-x86_64", QEMUPackage: "qemu-system-x86",
+		GOARCH: "amd64", Debian: "amd64", Source: "x86", QEMU: "qemu-system-x86_64", QEMUPackage: "qemu-system-x86",
 		User: "qemu-x86_64", Console: "ttyS0", Multiarch: "x86_64-linux-gnu", HasKeyboard: true, HasNMI: true,
 	},
 	AArch64: {
-		GOARCH: "arm64", Debian: "arm64", QEMU: "qemu-system-aarch64", QEMUPackage: "qemu-system-arm",
+		GOARCH: "arm64", Debian: "arm64", Source: "arm64", QEMU: "qemu-system-aarch64", QEMUPackage: "qemu-system-arm",
 		User: "qemu-aarch64", Console: "ttyAMA0", Multiarch: "aarch64-linux-gnu",
 	},
 }

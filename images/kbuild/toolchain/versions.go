@@ -99,9 +99,6 @@ var (
 	minToolArch = regexp.MustCompile(`"\$(?:SRC)?ARCH" = (\w+)`)
 )
 
-// sourceArch is the folder below arch/, make's SRCARCH.
-var sourceArch = map[arch.Arch]string{arch.X86_64: "x86", arch.AArch64: "arm64"}
-
 // parseMinTools reads the cases of scripts/min-tool-version.sh. Of a case that
 // depends on the architecture the first branch for it holds, as in the shell: since
 // 6.15 x86 needs newer compilers than the rest.
@@ -115,7 +112,7 @@ func parseMinTools(r io.Reader, a arch.Arch) map[string]string {
 		} else if line == ";;" {
 			current = ""
 		} else if m := minToolArch.FindAllStringSubmatch(line, -1); m != nil {
-			others = !slices.ContainsFunc(m, func(m []string) bool { return m[1] == sourceArch[a] })
+			others = !slices.ContainsFunc(m, func(m []string) bool { return m[1] == a.Facts().Source })
 		} else if line == "else" {
 			others = false
 		} else if m := minToolEcho.FindStringSubmatch(line); m != nil && current != "" && !others && out[current] == "" {
