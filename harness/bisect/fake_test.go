@@ -62,6 +62,8 @@ func (w *world) candidate(i int) bisect.Candidate {
 
 // Good is number -1, and those before it.
 func (w *world) Good() []bisect.Candidate {
+	w.mu.Lock() // a build in the background reads w.same
+	defer w.mu.Unlock()
 	out := []bisect.Candidate{w.candidate(-1)}
 	for i := range w.goods {
 		w.same[-2-i] = -1
