@@ -33,7 +33,7 @@ boot: setup ## Boot the 8-cell matrix on a Debian kernel for each arch
 	@$(BIN) matrix -j $(JOBS) $(KERNELS)
 
 # The suites' own specs need a guest; what of them does not is tested with the rest.
-UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e /suites/oracle/witness -e '/suites/bisect$$')
+UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e /harness/internal/oracle/witness -e '/suites/bisect$$')
 
 # Released kernels that some packages are tested on without booting them, or hardly.
 ARCHIVE = deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookworm
@@ -43,8 +43,8 @@ test: setup ## Run all tests: unit, then the suites on real guests
 	@ci/compilers.sh
 	$(GO) vet ./...
 	$(GO) test -race -timeout 15m $(UNITS)
-	UNWEDGE_TEST_ARCHIVE='$(ARCHIVE)' $(GO) test -race -timeout 15m -run '^TestReal' ./images/... ./harness/guestmem/user
-	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --timeout=60m ./suites/boot ./suites/hang ./suites/oracle/witness
+	UNWEDGE_TEST_ARCHIVE='$(ARCHIVE)' $(GO) test -race -timeout 15m -run '^TestReal' ./images/... ./harness/internal/guestmem/user
+	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --timeout=60m ./suites/boot ./suites/hang ./harness/internal/oracle/witness
 	$(GO) run ./suites/seeded --short -j $(JOBS)
 
 .PHONY: test-bisect
@@ -58,8 +58,8 @@ unit: $(AGENTS) $(HELPERS) ## Run the tests that boot nothing
 
 .PHONY: bench
 bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
-	@$(GO) test -run '^$$' -bench Parse -benchmem ./harness/dump
-	@$(GO) run ./suites/bench
+	@$(GO) test -run '^$$' -bench Parse -benchmem ./harness/internal/dump
+	@$(GO) run ./harness/internal/bench
 
 .PHONY: score
 score: setup ## Seed faults into kernels at random and count what is noticed, named and found
@@ -68,7 +68,7 @@ score: setup ## Seed faults into kernels at random and count what is noticed, na
 
 .PHONY: oracle
 oracle: setup ## Hold what is read from guests' memory against drgn (UNWEDGE_DRGN: a Python that has it)
-	$(GO) test -run Drgn -v -timeout 30m ./suites/oracle
+	$(GO) test -run Drgn -v -timeout 30m ./harness/internal/oracle
 
 .PHONY: lint
 lint: ## Run golangci-lint, where it is installed

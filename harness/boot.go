@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/calibrate"
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/internal/calibrate"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/scenarios"
 )
 

@@ -17,13 +17,11 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/machine"
+	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/sysrq"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -31,24 +29,24 @@ import (
 
 // quick are limits for guests that are meant to hang. Those that are meant to
 // boot get the real ones, so that a loaded host cannot make a test fail.
-var quick = watch.Limits{
+var quick = result.Limits{
 	Start: 400 * time.Millisecond, Idle: 400 * time.Millisecond, Busy: 30 * time.Second, Confirm: 200 * time.Millisecond,
 	Settle: 50 * time.Millisecond, Hold: 10 * time.Second, Deadline: 5 * time.Minute,
 }
 
 // request is a boot of the fake QEMU that plays the named play.
-func request(t *testing.T, name string, limits *watch.Limits) harness.Request {
+func request(t *testing.T, name string, limits *result.Limits) harness.Request {
 	t.Helper()
 	return harness.Request{
 		Machine: machine.Spec{
-			QEMU: os.Args[0], Accel: machine.TCG, Kernel: "/boot/vmlinuz",
+			QEMU: os.Args[0], Accel: result.TCG, Kernel: "/boot/vmlinuz",
 			Scenario: scenarios.Scenario{
 				Name: "random", Arch: arch.X86_64, Entropy: scenarios.None, Initramfs: scenarios.Tiny, Root: scenarios.NoRoot,
 				MemoryMiB: 256, CPUs: 1, Cmdline: []string{"fake=" + name},
 			},
 		},
 		Kernel: result.Kernel{Release: release, BuildID: buildID},
-		Dir:    t.TempDir(), Version: "test", Limits: limits, Reference: watch.Reference{Unit: time.Second},
+		Dir:    t.TempDir(), Version: "test", Limits: limits, Reference: result.Reference{Unit: time.Second},
 	}
 }
 
@@ -208,7 +206,7 @@ func TestHangIsCapturedAndExplained(t *testing.T) {
 		t.Errorf("attempts %s", got)
 	}
 	d := res.Diagnosis
-	if d == nil || d.Cause != diagnose.CauseEntropy || d.Task == nil || d.Task.PID != 1 || d.Syscall != "getrandom" || d.Function != "wait_for_random_bytes" {
+	if d == nil || d.Cause != result.CauseEntropy || d.Task == nil || d.Task.PID != 1 || d.Syscall != "getrandom" || d.Function != "wait_for_random_bytes" {
 		t.Fatalf("diagnosis %+v", d)
 	}
 	dump, err := os.ReadFile(filepath.Join(req.Dir, rundir.Dump('t')))
@@ -250,7 +248,7 @@ func hang(t *testing.T, res *result.Result) result.Stall {
 	return res.Stalls[n]
 }
 
-func yields(as []sysrq.Attempt) string {
+func yields(as []result.Attempt) string {
 	var words []string
 	for _, a := range as {
 		words = append(words, a.Key+":"+string(a.Route)+":"+string(a.Yield))
@@ -284,11 +282,11 @@ func TestRoutes(t *testing.T) {
 				t.Errorf("attempts %s\nwant     %s", got, tt.want)
 			}
 			for _, a := range st.Attempts {
-				if a.Yield != sysrq.Captured && (a.Layer == "" || a.Note == "") {
+				if a.Yield != result.Captured && (a.Layer == "" || a.Note == "") {
 					t.Errorf("attempt %+v does not say which layer refused it", a)
 				}
 			}
-			if res.Diagnosis == nil || tt.play != "keyboard" && res.Diagnosis.Cause == diagnose.CauseEntropy {
+			if res.Diagnosis == nil || tt.play != "keyboard" && res.Diagnosis.Cause == result.CauseEntropy {
 				t.Errorf("diagnosis %+v without a dump", res.Diagnosis)
 			}
 			if len(res.Reports) > 256 || len(res.Notes) > 50 {
@@ -403,7 +401,7 @@ func TestLookingThatCuresIsStillAHang(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != diagnose.CauseEntropy {
+	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != result.CauseEntropy {
 		t.Errorf("outcome %s (%s), diagnosis %+v", res.Outcome, res.Why, res.Diagnosis)
 	}
 	if notes := strings.Join(res.Notes, " "); !strings.Contains(notes, "looking cured it") {
@@ -509,7 +507,7 @@ func TestHostileAgent(t *testing.T) {
 
 func TestDeadline(t *testing.T) {
 	t.Parallel()
-	limits := watch.Scale(watch.Reference{})
+	limits := watch.Scale(result.Reference{})
 	req := request(t, "boots-slowly", &limits)
 	req.Machine.Scenario.Deadline = 700 * time.Millisecond
 	res, err := boot(t, req)
@@ -681,7 +679,7 @@ func TestFullDiskCostsDumpsAndTranscriptOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != diagnose.CauseEntropy {
+	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != result.CauseEntropy {
 		t.Errorf("outcome %s, diagnosis %+v", res.Outcome, res.Diagnosis)
 	}
 	notes := strings.Join(res.Notes, "\n")

@@ -11,14 +11,14 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/qmp"
+	"github.com/unwedge/unwedge/harness/internal/sysrq"
+	"github.com/unwedge/unwedge/harness/internal/vcpu"
+	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/sysrq"
-	"github.com/unwedge/unwedge/harness/vcpu"
-	"github.com/unwedge/unwedge/harness/watch"
 )
 
 // look is how often and how far apart the registers are sampled.
@@ -42,8 +42,8 @@ const workPlaces = 10
 
 // captured is what a capture yields.
 type captured struct {
-	registers []vcpu.Sample
-	attempts  []sysrq.Attempt
+	registers []result.CPUSample
+	attempts  []result.Attempt
 	wake      time.Duration  // in how long the last of user space's timers is due
 	works     bool           // a vCPU is seen to do real work
 	idle      bool           // every vCPU idles
@@ -120,8 +120,8 @@ func (s *session) keys(ctx context.Context, got *captured, seen bool) {
 	var err error
 	got.attempts, err = sysrq.Capture(ctx, g, times)
 	got.failed(ctx, err)
-	answered := slices.ContainsFunc(got.attempts, func(a sysrq.Attempt) bool { return a.Yield != sysrq.NoAnswer && a.Yield != sysrq.Refused })
-	if g.Routes = []sysrq.Route{sysrq.NMI}; !answered && !seen && s.req.Machine.Scenario.Arch.Facts().HasNMI {
+	answered := slices.ContainsFunc(got.attempts, func(a result.Attempt) bool { return a.Yield != result.NoAnswer && a.Yield != result.Refused })
+	if g.Routes = []result.Route{result.NMI}; !answered && !seen && s.req.Machine.Scenario.Arch.Facts().HasNMI {
 		nmi, err := sysrq.Capture(ctx, g, times)
 		got.failed(ctx, err)
 		got.attempts = append(got.attempts, nmi...)
@@ -139,8 +139,8 @@ func (s *session) keys(ctx context.Context, got *captured, seen bool) {
 
 // deaf says that every vCPU of a busy guest was seen to run, always with its
 // interrupts off. (An idle arm64 masks them while it waits for one.)
-func deaf(samples []vcpu.Sample) bool {
-	return len(samples) > 0 && !slices.ContainsFunc(samples, func(r vcpu.Sample) bool { return r.Halted || r.IRQsOff == nil || !*r.IRQsOff })
+func deaf(samples []result.CPUSample) bool {
+	return len(samples) > 0 && !slices.ContainsFunc(samples, func(r result.CPUSample) bool { return r.Halted || r.IRQsOff == nil || !*r.IRQsOff })
 }
 
 // failed keeps what went wrong, unless the capture was called off.
@@ -176,16 +176,16 @@ func (s *session) sample(ctx context.Context, how look, got *captured) {
 
 func (s *session) sysrqGuest() sysrq.Guest {
 	facts := s.req.Machine.Scenario.Arch.Facts()
-	routes := []sysrq.Route{sysrq.Break}
+	routes := []result.Route{result.Break}
 	if facts.HasKeyboard {
-		routes = append(routes, sysrq.Keyboard)
+		routes = append(routes, result.Keyboard)
 	}
 	return sysrq.Guest{Monitor: s.g.qmp, Console: uart{s.g.console}, Chardev: "console", Routes: routes}
 }
 
 // saveDump keeps what one key printed as a file of its own. A later dump of the
 // same key replaces an earlier one: the Result says which stall it belongs to.
-func (s *session) saveDump(a sysrq.Attempt) ([]byte, error) {
+func (s *session) saveDump(a result.Attempt) ([]byte, error) {
 	var b bytes.Buffer
 	lines, dropped := s.g.console.Since(a.From)
 	if dropped > 0 {

@@ -8,12 +8,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/machine"
-	"github.com/unwedge/unwedge/harness/probe"
-	"github.com/unwedge/unwedge/harness/probe/gdb"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/machine"
+	"github.com/unwedge/unwedge/harness/internal/probe"
+	"github.com/unwedge/unwedge/harness/internal/probe/gdb"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/scenarios"
@@ -46,7 +45,7 @@ func (s *session) experiment(ctx context.Context, v verdict) error {
 		p := result.Probe{Name: name, At: time.Since(s.start)}
 		s.req.Observer.Phase(Probing, string(name))
 		if err != nil {
-			p.Outcome, p.Why = probe.Refused, err.Error()
+			p.Outcome, p.Why = result.ProbeRefused, err.Error()
 		} else {
 			x.one(ctx, &p)
 		}
@@ -101,25 +100,25 @@ func (x *experiments) still(ctx context.Context) console.Stats {
 // one makes one probe.
 func (x *experiments) one(ctx context.Context, p *result.Probe) {
 	if p.Why = x.senseless(p.Name); p.Why != "" {
-		p.Outcome = probe.Refused
+		p.Outcome = result.ProbeRefused
 		return
 	}
 	if x.changed {
 		if err := x.rewind(ctx); err != nil {
-			p.Outcome, p.Why = probe.Failed, err.Error()
+			p.Outcome, p.Why = result.ProbeFailed, err.Error()
 			return
 		}
 	}
 	act := x.failSyscall
 	switch p.Name {
-	case probe.VirtioRNG:
+	case result.ProbeVirtioRNG:
 		act = x.plug
-	case probe.Input:
+	case result.ProbeInput:
 		act = x.feed
 	}
 	t := x.newTrial(ctx, p)
 	t.run(ctx, act)
-	if err := x.g.qmp.Execute(context.WithoutCancel(ctx), "stop", nil, nil); err != nil && p.Outcome != probe.Failed {
+	if err := x.g.qmp.Execute(context.WithoutCancel(ctx), "stop", nil, nil); err != nil && p.Outcome != result.ProbeFailed {
 		t.failed(err)
 	}
 	t.drain(ctx)
@@ -130,10 +129,10 @@ func (x *experiments) one(ctx context.Context, p *result.Probe) {
 }
 
 // senseless says why a probe would show nothing.
-func (x *experiments) senseless(name probe.Name) string {
+func (x *experiments) senseless(name result.ProbeName) string {
 	d := x.res.Diagnosis
 	switch name {
-	case probe.Syscall:
+	case result.ProbeSyscall:
 		if d.Task == nil {
 			return "no task is known that the boot waits for"
 		}
@@ -141,15 +140,15 @@ func (x *experiments) senseless(name probe.Name) string {
 			return "this kernel's memory cannot be read"
 		}
 		return ""
-	case probe.VirtioRNG:
+	case result.ProbeVirtioRNG:
 		if !x.req.Machine.Slot {
 			return "the machine was started without a place to plug a device into"
 		}
 	}
 	switch {
-	case d.Cause == diagnose.CauseEntropy:
+	case d.Cause == result.CauseEntropy:
 		return ""
-	case d.Confidence == diagnose.Certain:
+	case d.Confidence == result.Certain:
 		return fmt.Sprintf("the cause is certain, and it is %s: random numbers would change nothing", d.Cause)
 	case !x.capture.stall.Idle:
 		return "it does not wait: a vCPU is busy"

@@ -10,11 +10,9 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/guestmem/physmem"
-	"github.com/unwedge/unwedge/harness/probe"
-	"github.com/unwedge/unwedge/harness/probe/gdb/gdbtest"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/probe/gdb/gdbtest"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/scenarios"
@@ -100,7 +98,7 @@ func refusesSleeper(context.Context, physmem.Reader, string, int, []string) (*gu
 	return nil, fmt.Errorf("init (PID 1) runs: %w", guestmem.ErrNotInSyscall)
 }
 
-func probed(t *testing.T, name string, probes ...probe.Name) *result.Result {
+func probed(t *testing.T, name string, probes ...result.ProbeName) *result.Result {
 	t.Helper()
 	req := request(t, name, &quick)
 	req.Probes, req.Machine.Slot, req.Sleeper = probes, true, refusesSleeper
@@ -108,7 +106,7 @@ func probed(t *testing.T, name string, probes ...probe.Name) *result.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != diagnose.CauseEntropy || len(res.Probes) != len(probes) {
+	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != result.CauseEntropy || len(res.Probes) != len(probes) {
 		t.Fatalf("outcome %s (%s), diagnosis %+v, probes %+v", res.Outcome, res.Why, res.Diagnosis, res.Probes)
 	}
 	for _, err := range checkOrder(res) {
@@ -129,21 +127,21 @@ func TestProbes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		play   string
-		probes []probe.Name
+		probes []result.ProbeName
 		want   string // outcome:boot:part of why, of each
 	}{
-		{"probe-reacts", probe.Names(), "refused::runs|went-on:booted:reported userspace|went-on:booted:"},
-		{"probe-deaf", []probe.Name{probe.VirtioRNG}, "no-change:hung:nothing shows that the guest has seen the device"},
-		{"probe-sees", []probe.Name{probe.VirtioRNG}, "no-change:hung:nothing shows that a driver has taken it"},
-		{"probe-seeded", []probe.Name{probe.VirtioRNG}, "no-change:hung:the kernel's generator was seeded"},
-		{"probe-talks", []probe.Name{probe.VirtioRNG}, "no-change:hung:nothing shows that the guest has seen the device"},
-		{"probe-panics", []probe.Name{probe.VirtioRNG}, "went-on:panicked:"},
-		{"probe-dies", []probe.Name{probe.VirtioRNG}, "failed::exit status 7"},
-		{"probe-no-plug", []probe.Name{probe.VirtioRNG}, "failed::does not support hotplugging"},
-		{"probe-no-snapshot", []probe.Name{probe.Input, probe.VirtioRNG}, "went-on:booted:|failed::State blocked by a device"},
-		{"probe-no-rewind", []probe.Name{probe.Input, probe.VirtioRNG}, "went-on:booted:|failed::no such snapshot"},
-		{"probe-no-stop", probe.Names(), "refused::not now|refused::not now|refused::not now"},
-		{"cured", []probe.Name{probe.VirtioRNG}, "refused::no longer hangs"},
+		{"probe-reacts", result.ProbeNames(), "refused::runs|went-on:booted:reported userspace|went-on:booted:"},
+		{"probe-deaf", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:nothing shows that the guest has seen the device"},
+		{"probe-sees", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:nothing shows that a driver has taken it"},
+		{"probe-seeded", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:the kernel's generator was seeded"},
+		{"probe-talks", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:nothing shows that the guest has seen the device"},
+		{"probe-panics", []result.ProbeName{result.ProbeVirtioRNG}, "went-on:panicked:"},
+		{"probe-dies", []result.ProbeName{result.ProbeVirtioRNG}, "failed::exit status 7"},
+		{"probe-no-plug", []result.ProbeName{result.ProbeVirtioRNG}, "failed::does not support hotplugging"},
+		{"probe-no-snapshot", []result.ProbeName{result.ProbeInput, result.ProbeVirtioRNG}, "went-on:booted:|failed::State blocked by a device"},
+		{"probe-no-rewind", []result.ProbeName{result.ProbeInput, result.ProbeVirtioRNG}, "went-on:booted:|failed::no such snapshot"},
+		{"probe-no-stop", result.ProbeNames(), "refused::not now|refused::not now|refused::not now"},
+		{"cured", []result.ProbeName{result.ProbeVirtioRNG}, "refused::no longer hangs"},
 	} {
 		t.Run(tt.play, func(t *testing.T) {
 			t.Parallel()
@@ -154,7 +152,7 @@ func TestProbes(t *testing.T) {
 				if string(p.Outcome) != w[0] || string(p.Boot) != w[1] || !strings.Contains(p.Why, w[2]) {
 					t.Errorf("%s: %s, then %q: %s; want %s", p.Name, p.Outcome, p.Boot, p.Why, want)
 				}
-				if shown := p.Shows != ""; shown != (p.Outcome == probe.WentOn || tt.play == "probe-seeded") {
+				if shown := p.Shows != ""; shown != (p.Outcome == result.ProbeWentOn || tt.play == "probe-seeded") {
 					t.Errorf("%s: it shows %q", p.Name, p.Shows)
 				}
 			}
@@ -165,7 +163,7 @@ func TestProbes(t *testing.T) {
 // What is known of the hang is what it would be without probes.
 func TestProbesAreKeptApart(t *testing.T) {
 	t.Parallel()
-	res := probed(t, "probe-reacts", probe.VirtioRNG)
+	res := probed(t, "probe-reacts", result.ProbeVirtioRNG)
 	if len(res.Reports) != 0 || res.Stage != "" {
 		t.Errorf("reports of the hang: %+v, stage %q", res.Reports, res.Stage)
 	}
@@ -192,13 +190,13 @@ func TestProbesAreKeptApart(t *testing.T) {
 func TestProbingIsInterruptible(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("stop it")
-	for _, name := range probe.Names() {
+	for _, name := range result.ProbeNames() {
 		t.Run(string(name), func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			req := request(t, "probe-deaf", &quick)
-			req.Probes, req.Machine.Slot, req.Sleeper = []probe.Name{name}, true, refusesSleeper
+			req.Probes, req.Machine.Slot, req.Sleeper = []result.ProbeName{name}, true, refusesSleeper
 			req.Observer = &observer{on: func(p harness.Phase) {
 				if p == harness.Probing {
 					cancel(stop)
@@ -218,13 +216,13 @@ func TestProbingIsInterruptible(t *testing.T) {
 func TestSenselessProbesAreRefused(t *testing.T) {
 	t.Parallel()
 	req := request(t, "probe-seeded-before", &quick)
-	req.Probes, req.Machine.Slot, req.Sleeper = probe.Names(), true, refusesSleeper
+	req.Probes, req.Machine.Slot, req.Sleeper = result.ProbeNames(), true, refusesSleeper
 	res, err := boot(t, req)
 	if err != nil || res.Outcome != scenarios.Hung || len(res.Probes) != 3 {
 		t.Fatalf("%v, %+v", err, res)
 	}
 	for i, want := range []string{"no task is known", "ready before it hung", "ready before it hung"} {
-		if p := res.Probes[i]; p.Outcome != probe.Refused || !strings.Contains(p.Why, want) || p.Shows != "" {
+		if p := res.Probes[i]; p.Outcome != result.ProbeRefused || !strings.Contains(p.Why, want) || p.Shows != "" {
 			t.Errorf("%s: %s: %s, want it refused: %s", p.Name, p.Outcome, p.Why, want)
 		}
 	}
@@ -234,7 +232,7 @@ func TestSenselessProbesAreRefused(t *testing.T) {
 func TestGoodBootsAreNotProbed(t *testing.T) {
 	t.Parallel()
 	req := request(t, "boots-virtio", &quick)
-	req.Probes, req.Machine.Slot = probe.Names(), true
+	req.Probes, req.Machine.Slot = result.ProbeNames(), true
 	res, err := boot(t, req)
 	if err != nil || res.Outcome != scenarios.Booted || len(res.Probes) != 0 {
 		t.Errorf("%v, %+v", err, res)
@@ -244,7 +242,7 @@ func TestGoodBootsAreNotProbed(t *testing.T) {
 func TestProbedGuestsAreNotKept(t *testing.T) {
 	t.Parallel()
 	req := request(t, "hangs", &quick)
-	req.Probes, req.Keep = probe.Names(), true
+	req.Probes, req.Keep = result.ProbeNames(), true
 	if res, err := boot(t, req); err == nil || !strings.Contains(err.Error(), "cannot be kept") {
 		t.Errorf("%v, %v", res, err)
 	}

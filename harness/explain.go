@@ -8,10 +8,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -61,7 +61,7 @@ func (s *session) facts(end int64) (diagnose.Input, error) {
 				in.Asked = a.From
 			}
 			in.Attempts = append(in.Attempts, diagnose.Attempt{
-				Key: a.Key, Route: string(a.Route), Yielded: a.Yield == sysrq.Captured || a.Yield == sysrq.Torn, Detail: a.Note,
+				Key: a.Key, Route: string(a.Route), Yielded: a.Yield == result.Captured || a.Yield == result.Torn, Detail: a.Note,
 			})
 		}
 	}
@@ -156,10 +156,10 @@ func vcpuFacts(st result.Stall) []diagnose.VCPU {
 			}
 		}
 		all[r.CPU]++
-		if r.Idles() {
+		if vcpu.Idles(r) {
 			idle[r.CPU]++
 		}
-		p := place{r.CPU, r.Place()}
+		p := place{r.CPU, vcpu.Place(r)}
 		seen[p]++
 		if seen[p] >= most[r.CPU] {
 			most[r.CPU] = seen[p]
@@ -175,11 +175,11 @@ func vcpuFacts(st result.Stall) []diagnose.VCPU {
 }
 
 // atCapture diagnoses from what was there when the capture ended.
-func (s *session) atCapture() diagnose.Diagnosis {
+func (s *session) atCapture() result.Diagnosis {
 	in, err := s.facts(s.capture.to)
 	if err != nil {
 		s.note("%v", err)
-		return diagnose.Diagnosis{}
+		return result.Diagnosis{}
 	}
 	in.Ending = diagnose.EndingSilent
 	return diagnose.Diagnose(in)
@@ -187,7 +187,7 @@ func (s *session) atCapture() diagnose.Diagnosis {
 
 // undisturbed is the cause of the stall before it was looked at: the keys of
 // sysrq feed the entropy pool, and what memory shows after them may be cured.
-func (s *session) undisturbed(d diagnose.Diagnosis) diagnose.Cause {
+func (s *session) undisturbed(d result.Diagnosis) result.Cause {
 	if s.before == nil {
 		return d.Cause
 	}
@@ -197,15 +197,15 @@ func (s *session) undisturbed(d diagnose.Diagnosis) diagnose.Cause {
 	}
 	in.Ending, in.Memory, in.MemoryPartial, in.Owners = diagnose.EndingSilent, s.before.Tasks, !s.before.Complete, s.before.Owners
 	in.Waits = s.before.Waits
-	if first := diagnose.Diagnose(in); first.Cause == diagnose.CauseEntropy {
+	if first := diagnose.Diagnose(in); first.Cause == result.CauseEntropy {
 		return first.Cause
 	}
 	return d.Cause
 }
 
 // hopeless says that a diagnosis names a cause that no timer will mend.
-func hopeless(d diagnose.Diagnosis) bool {
-	return d.Confidence == diagnose.Certain && d.Cause != diagnose.CauseUserService
+func hopeless(d result.Diagnosis) bool {
+	return d.Confidence == result.Certain && d.Cause != result.CauseUserService
 }
 
 // cured says that the boot went on, but only because it was looked at: a key
@@ -214,9 +214,9 @@ func hopeless(d diagnose.Diagnosis) bool {
 func (s *session) cured() bool {
 	byKeyboard := false
 	for _, a := range s.capture.stall.Attempts {
-		byKeyboard = byKeyboard || a.Route == sysrq.Keyboard && a.Yield != sysrq.Refused
+		byKeyboard = byKeyboard || a.Route == result.Keyboard && a.Yield != result.Refused
 	}
-	if !byKeyboard || s.capture.cause != diagnose.CauseEntropy {
+	if !byKeyboard || s.capture.cause != result.CauseEntropy {
 		return false
 	}
 	if s.before != nil { // what memory showed after the keys is no longer the hang

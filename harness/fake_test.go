@@ -21,7 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/unwedge/unwedge/harness/probe/gdb/gdbtest"
+	"github.com/unwedge/unwedge/harness/internal/probe/gdb/gdbtest"
 )
 
 // The fake QEMU is this test binary, started with a QEMU command line; what it

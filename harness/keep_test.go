@@ -14,11 +14,10 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/machine"
-	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/internal/machine"
+	"github.com/unwedge/unwedge/harness/internal/qmp"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -116,8 +115,8 @@ func runHarness(dir string) int {
 		MemoryMiB: 256, CPUs: 1, Cmdline: []string{"fake=waits-ready"},
 	}
 	_, err := harness.Boot(context.Background(), harness.Request{
-		Machine: machine.Spec{QEMU: os.Args[0], Accel: machine.TCG, Scenario: sc}, Dir: dir,
-		Keep: os.Getenv("UNWEDGE_TEST_KEEP") != "", Reference: watch.Reference{},
+		Machine: machine.Spec{QEMU: os.Args[0], Accel: result.TCG, Scenario: sc}, Dir: dir,
+		Keep: os.Getenv("UNWEDGE_TEST_KEEP") != "", Reference: result.Reference{},
 	})
 	fmt.Fprintln(os.Stderr, err)
 	return 1

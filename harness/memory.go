@@ -9,13 +9,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/vcpu"
 )
 
 // recallTime bounds one look into the guest's memory, the reading of the
@@ -113,14 +112,14 @@ func (s *session) saveMemory(v *guestmem.View) error {
 
 // wakeIn returns in how long the last of the timers goes off that will wake one
 // of the tasks within limit; 0 for none. jiffies run at hz.
-func wakeIn(v *guestmem.View, tasks []diagnose.Link, hz int, limit time.Duration) time.Duration {
+func wakeIn(v *guestmem.View, tasks []result.Link, hz int, limit time.Duration) time.Duration {
 	if v == nil || hz <= 0 {
 		return 0
 	}
 	tick := time.Second / time.Duration(hz)
 	var last time.Duration
 	for _, t := range v.Timers {
-		if !slices.ContainsFunc(tasks, func(l diagnose.Link) bool { return l.PID == t.PID }) {
+		if !slices.ContainsFunc(tasks, func(l result.Link) bool { return l.PID == t.PID }) {
 			continue
 		}
 		due := int64(t.Jiffies - v.Jiffies)

@@ -1,6 +1,10 @@
 package harness_test
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/result"
+
 	"context"
 	"errors"
 	"fmt"
@@ -12,11 +16,9 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/dump"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/guestmem/physmem"
-	"github.com/unwedge/unwedge/harness/guestmem/timers"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/timers"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -35,12 +37,12 @@ func remembers(v guestmem.View) harness.Memory {
 }
 
 func sleeper() guestmem.View {
-	var frames []dump.Frame
+	var frames []model.Frame
 	for _, n := range []string{"__schedule", "schedule", "schedule_timeout", "msleep", "slow_init", "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork"} {
-		frames = append(frames, dump.Frame{Func: n, Off: 1, Size: 2, Reliable: true})
+		frames = append(frames, model.Frame{Func: n, Off: 1, Size: 2, Reliable: true})
 	}
 	return guestmem.View{
-		Tasks:    []dump.Task{{Comm: "swapper/0", PID: 1, State: "D", CPU: -1, Frames: frames}},
+		Tasks:    []model.Task{{Comm: "swapper/0", PID: 1, State: "D", CPU: -1, Frames: frames}},
 		Log:      []byte("[    0.1] only in memory\x1b[2J\n"),
 		PhysBase: 0x1000000, Problems: []string{"one list was torn"},
 	}
@@ -81,17 +83,17 @@ func TestCureIsSeenAlthoughMemoryIsReadAfterIt(t *testing.T) {
 		if looks++; looks == 1 {
 			at = "wait_for_random_bytes"
 		}
-		var frames []dump.Frame
+		var frames []model.Frame
 		for _, n := range []string{"__schedule", "schedule", at, "do_syscall_64", "entry_SYSCALL_64_after_hwframe"} {
-			frames = append(frames, dump.Frame{Func: n, Off: 1, Size: 2, Reliable: true})
+			frames = append(frames, model.Frame{Func: n, Off: 1, Size: 2, Reliable: true})
 		}
-		return &guestmem.View{Complete: true, Tasks: []dump.Task{{Comm: "init", PID: 1, State: "S", CPU: -1, Frames: frames}}}, nil
+		return &guestmem.View{Complete: true, Tasks: []model.Task{{Comm: "init", PID: 1, State: "S", CPU: -1, Frames: frames}}}, nil
 	}
 	res, err := boot(t, req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != diagnose.CauseEntropy {
+	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != result.CauseEntropy {
 		t.Errorf("outcome %s (%s), diagnosis %+v", res.Outcome, res.Why, res.Diagnosis)
 	}
 	if notes := strings.Join(res.Notes, " "); looks < 2 || !strings.Contains(notes, "looking cured it") {
@@ -177,7 +179,7 @@ func TestForkBombIsNoWork(t *testing.T) {
 	t.Parallel()
 	v := guestmem.View{}
 	for pid := 1; pid < 2000; pid++ {
-		v.Tasks = append(v.Tasks, dump.Task{Comm: "bomb", PID: pid, TGID: pid, State: "R"})
+		v.Tasks = append(v.Tasks, model.Task{Comm: "bomb", PID: pid, TGID: pid, State: "R"})
 	}
 	limits := quick
 	limits.Busy = time.Second
@@ -187,7 +189,7 @@ func TestForkBombIsNoWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st := hang(t, res); st.Works || res.Diagnosis.Cause != diagnose.CauseForkBomb {
+	if st := hang(t, res); st.Works || res.Diagnosis.Cause != result.CauseForkBomb {
 		t.Errorf("stall %+v, diagnosis %+v", st, res.Diagnosis)
 	}
 	// The same guest without the bomb works.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 )

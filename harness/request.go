@@ -7,15 +7,13 @@ import (
 	"errors"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/calibrate"
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/guestmem/physmem"
-	"github.com/unwedge/unwedge/harness/machine"
-	"github.com/unwedge/unwedge/harness/probe"
+	"github.com/unwedge/unwedge/harness/internal/calibrate"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/machine"
+	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/harness/vcpu"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/extmod"
 )
@@ -39,11 +37,11 @@ type Request struct {
 	// Calibration remembers good boots; nil remembers nothing.
 	Calibration *calibrate.Store
 	// Reference makes the limits; Calibrated says that it was measured.
-	Reference  watch.Reference
+	Reference  result.Reference
 	Calibrated bool
 	// Limits, where not nil, are used instead of those that Reference makes.
 	// The scenario's deadline still counts.
-	Limits *watch.Limits
+	Limits *result.Limits
 	// QMPTimeout bounds each answer of QEMU's monitor; 0 means
 	// qmp.DefaultTimeout.
 	QMPTimeout time.Duration
@@ -64,7 +62,7 @@ type Request struct {
 	// Probes are the experiments that a hung guest is put to once all is
 	// captured, see package probe; they exclude Keep. probe.VirtioRNG needs
 	// Machine.Slot and the driver in the guest.
-	Probes []probe.Name
+	Probes []result.ProbeName
 	// Keep leaves a hung guest paused, to be looked at by hand.
 	Keep bool
 	// ConsoleCap is how many bytes of console.log are kept at most; 0 means
@@ -104,12 +102,15 @@ type Sleeper func(ctx context.Context, ram physmem.Reader, registers string, pid
 // block.
 type Observer interface {
 	// Line is a whole console line, raw.
-	Line(l console.Line)
+	Line(l Line)
 	// Report is a report of the agent.
 	Report(r agentproto.Report)
 	// Phase is a change in what the harness does.
 	Phase(p Phase, why string)
 }
+
+// Line is a line of the console: its raw text, when it came, where it stands.
+type Line = console.Line
 
 // Phase is what the harness does.
 type Phase string

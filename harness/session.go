@@ -11,12 +11,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/qmp"
+	"github.com/unwedge/unwedge/harness/internal/vcpu"
+	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/harness/vcpu"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -48,7 +48,7 @@ type session struct {
 type verdict struct {
 	outcome    scenarios.Outcome
 	why        string
-	confidence watch.Confidence
+	confidence result.Confidence
 	at         time.Time
 	since      time.Time // of the last progress
 }

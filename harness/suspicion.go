@@ -6,11 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/harness/sysrq"
-	"github.com/unwedge/unwedge/harness/vcpu"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -22,7 +19,7 @@ type capture struct {
 	done     chan captured
 	cancel   context.CancelFunc
 	finished time.Time
-	cause    diagnose.Cause // what it looked like at the end of the capture
+	cause    result.Cause   // what it looked like at the end of the capture
 	reset    time.Time      // when the look may have reset the guest
 	early    bool           // it is none if the registers change
 	question func(captured) // asks the kernel itself, after an early look
@@ -31,11 +28,11 @@ type capture struct {
 
 // byNMI says whether a reset came right after an NMI that was to ask the guest
 // where it is: a kernel that has no handler for it yet ends in a triple fault.
-func byNMI(attempts []sysrq.Attempt, reset time.Time) bool {
+func byNMI(attempts []result.Attempt, reset time.Time) bool {
 	const soon = 2 * time.Second
-	return slices.ContainsFunc(attempts, func(a sysrq.Attempt) bool {
+	return slices.ContainsFunc(attempts, func(a result.Attempt) bool {
 		after := reset.Sub(a.At)
-		return a.Route == sysrq.NMI && a.Yield != sysrq.Refused && after >= 0 && after < soon
+		return a.Route == result.NMI && a.Yield != result.Refused && after >= 0 && after < soon
 	})
 }
 
@@ -128,7 +125,7 @@ func (s *session) captured(got captured) {
 		s.note("%v", err)
 	}
 	d := s.atCapture()
-	if d.Cause == diagnose.CauseForkBomb {
+	if d.Cause == result.CauseForkBomb {
 		got.works, got.reads = false, false // it works, and for nothing
 	}
 	if got.works || got.reads {
@@ -158,7 +155,7 @@ func (s *session) captured(got captured) {
 
 // rename names the places anew in a kernel that was moved from where it was
 // linked (KASLR): only its memory tells by how much.
-func (s *session) rename(samples []vcpu.Sample, offset uint64) {
+func (s *session) rename(samples []result.CPUSample, offset uint64) {
 	if offset == 0 || s.req.Symbols == nil {
 		return
 	}
@@ -172,7 +169,7 @@ func (s *session) rename(samples []vcpu.Sample, offset uint64) {
 
 // due is in how long something will wake what the boot waits for. A hopeless
 // wait is waited for only if it has a time-out of its own.
-func (s *session) due(got captured, d diagnose.Diagnosis) time.Duration {
+func (s *session) due(got captured, d result.Diagnosis) time.Duration {
 	hold := s.res.Host.Limits.Hold
 	if !hopeless(d) {
 		due := max(got.wake, wakeIn(got.view, d.Chain, s.req.HZ, hold))
@@ -181,10 +178,10 @@ func (s *session) due(got captured, d diagnose.Diagnosis) time.Duration {
 		}
 		return due
 	}
-	if d.Task == nil || d.Cause == diagnose.CauseEntropy { // it looks again each second, for ever
+	if d.Task == nil || d.Cause == result.CauseEntropy { // it looks again each second, for ever
 		return 0
 	}
-	return wakeIn(got.view, []diagnose.Link{{PID: d.Task.PID}}, s.req.HZ, hold)
+	return wakeIn(got.view, []result.Link{{PID: d.Task.PID}}, s.req.HZ, hold)
 }
 
 // looked takes the early look at a busy guest: unless it computes nothing, the

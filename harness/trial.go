@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
 	"bytes"
 	"context"
 	"errors"
@@ -10,15 +12,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/dump"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/probe"
-	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/probe"
+	"github.com/unwedge/unwedge/harness/internal/qmp"
+	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -104,7 +104,7 @@ func (t *trial) run(ctx context.Context, change func(context.Context, *result.Pr
 			t.tracker.VCPUs(time.Now(), t.x.meter.Sample())
 		}
 		t.decide(done != nil)
-		if t.p.Name == probe.Input && (t.p.Outcome != "" || t.seeded) {
+		if t.p.Name == result.ProbeInput && (t.p.Outcome != "" || t.seeded) {
 			cancel() // it need not be fed further
 		}
 	}
@@ -121,16 +121,16 @@ func (t *trial) run(ctx context.Context, change func(context.Context, *result.Pr
 // failed ends the trial with an error.
 func (t *trial) failed(err error) {
 	t.over = true
-	t.p.Outcome, t.p.Why = probe.Failed, err.Error()
+	t.p.Outcome, t.p.Why = result.ProbeFailed, err.Error()
 	if errors.Is(err, probe.ErrUnsafe) || errors.Is(err, guestmem.ErrNotInSyscall) {
-		t.p.Outcome = probe.Refused
+		t.p.Outcome = result.ProbeRefused
 	}
 }
 
 // wentOn records that the boot does something new.
 func (t *trial) wentOn(why string) {
 	if t.p.Outcome == "" {
-		t.p.Outcome, t.p.Why, t.p.After = probe.WentOn, why, time.Since(t.x.start)-t.p.At
+		t.p.Outcome, t.p.Why, t.p.After = result.ProbeWentOn, why, time.Since(t.x.start)-t.p.At
 	}
 }
 
@@ -171,7 +171,7 @@ func (t *trial) line(l console.Line) {
 		t.complaint(text)
 		// User space may speak by itself, as of a time-out; random numbers make
 		// nobody speak before they are there.
-		if t.tracker.Progress() != old && (t.p.Name == probe.Syscall || t.seeded) {
+		if t.tracker.Progress() != old && (t.p.Name == result.ProbeSyscall || t.seeded) {
 			t.wentOn("user space spoke")
 		}
 	}
@@ -267,7 +267,7 @@ func (t *trial) drain(ctx context.Context) {
 // trial has shown.
 func (t *trial) conclude(ctx context.Context) {
 	p := t.p
-	if p.Outcome == probe.Failed || p.Outcome == probe.Refused || ctx.Err() != nil {
+	if p.Outcome == result.ProbeFailed || p.Outcome == result.ProbeRefused || ctx.Err() != nil {
 		return
 	}
 	d := t.x.res.Diagnosis
@@ -282,7 +282,7 @@ func (t *trial) conclude(ctx context.Context) {
 		}
 	}
 	if p.Outcome == "" {
-		p.Outcome, p.Why = probe.NoChange, t.unchanged()
+		p.Outcome, p.Why = result.ProbeNoChange, t.unchanged()
 	}
 	p.Shows = t.shows()
 }
@@ -307,7 +307,7 @@ func place(v *guestmem.View, pid int) (name string, ok bool) {
 }
 
 // scheduling says that a frame belongs to going to sleep as such.
-func scheduling(f dump.Frame) bool {
+func scheduling(f model.Frame) bool {
 	switch f.Base() {
 	case "__switch_to", "__schedule", "schedule", "schedule_timeout", "do_nanosleep", "schedule_hrtimeout_range", "schedule_hrtimeout_range_clock":
 		return true
@@ -320,13 +320,13 @@ func (t *trial) unchanged() string {
 	switch {
 	case t.p.Boot == scenarios.Slow:
 		return "it printed on to the deadline, and nothing shows that it went further than before"
-	case t.p.Name == probe.Syscall:
+	case t.p.Name == result.ProbeSyscall:
 		return "it hangs as before"
 	case t.seeded:
 		return "the kernel's generator was seeded, and it hangs as before"
-	case t.p.Name == probe.VirtioRNG && !t.saw:
+	case t.p.Name == result.ProbeVirtioRNG && !t.saw:
 		return "it hangs as before: nothing shows that the guest has seen the device"
-	case t.p.Name == probe.VirtioRNG:
+	case t.p.Name == result.ProbeVirtioRNG:
 		return "it hangs as before: the guest has seen the device, and nothing shows that a driver has taken it"
 	default:
 		return "it hangs as before, and nothing shows that the generator was seeded"
@@ -343,13 +343,13 @@ func (t *trial) shows() string {
 	case p.Boot != "":
 		went = ", to the outcome " + string(p.Boot)
 	}
-	starved := t.seeded || d.Cause == diagnose.CauseEntropy
+	starved := t.seeded || d.Cause == result.CauseEntropy
 	switch {
-	case p.Name == probe.Syscall && t.proof:
+	case p.Name == result.ProbeSyscall && t.proof:
 		return fmt.Sprintf("the boot waited for this one system call: once it returned, the boot went on%s", went)
-	case p.Name != probe.Syscall && t.proof && starved:
+	case p.Name != result.ProbeSyscall && t.proof && starved:
 		return fmt.Sprintf("the boot waited for random numbers: once it got them, it went on%s", went)
-	case p.Name != probe.Syscall && p.Outcome == probe.NoChange && t.seeded:
+	case p.Name != result.ProbeSyscall && p.Outcome == result.ProbeNoChange && t.seeded:
 		return "the boot does not wait for random numbers"
 	}
 	return ""

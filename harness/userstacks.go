@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 )

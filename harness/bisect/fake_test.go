@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/bisect"
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -165,11 +164,11 @@ func (w *world) boot(ctx context.Context, c bisect.Candidate, k bisect.Kernel) (
 		r.Outcome, r.Expected = scenarios.Slow, false
 	case w.other[i], w.chance > 0 && w.rng.Float64() < w.chance, i < 0 && w.unlike > 0 && w.rng.Float64() < w.unlike:
 		r.Outcome, r.Expected = scenarios.Panicked, false
-		r.Diagnosis = &diagnose.Diagnosis{Title: "kernel panic: other", Signature: "panic-other"}
+		r.Diagnosis = &result.Diagnosis{Title: "kernel panic: other", Signature: "panic-other"}
 	case hangs, w.taken[i] > 0:
 		w.taken[i]--
 		r.Outcome, r.Expected = scenarios.Hung, false
-		r.Diagnosis = &diagnose.Diagnosis{Title: "hang: in f", Signature: "hang-f"}
+		r.Diagnosis = &result.Diagnosis{Title: "hang: in f", Signature: "hang-f"}
 	}
 	return r, nil
 }

@@ -5,8 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -14,12 +13,12 @@ import (
 // another at the next, and the failure is named by that. So of these causes the way
 // there is compared too.
 var sampled = []string{
-	string(diagnose.CauseSpin), string(diagnose.CauseSoftLockup), string(diagnose.CauseHardLockup), string(diagnose.CauseRCUStall),
+	string(result.CauseSpin), string(result.CauseSoftLockup), string(result.CauseHardLockup), string(result.CauseRCUStall),
 }
 
 // stackOf are the functions of what a Diagnosis says runs, innermost first; none
 // where the cause is no sampled one.
-func stackOf(d *diagnose.Diagnosis) []string {
+func stackOf(d *result.Diagnosis) []string {
 	if !slices.Contains(sampled, string(d.Cause)) {
 		return nil
 	}

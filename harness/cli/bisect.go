@@ -18,7 +18,6 @@ import (
 
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/history"
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
@@ -257,7 +256,7 @@ func doubts(rep *bisect.Report, asked bisect.Options) (notes []string) {
 				t.Candidate.Name, t.Bad, t.Good+t.Bad))
 		}
 	}
-	if rep.Failure.Cause == string(diagnose.CauseUnknown) {
+	if rep.Failure.Cause == string(result.CauseUnknown) {
 		notes = append(notes, "why the bad end fails is not known: every failure that shows as little, at the same stage, counts as the same")
 	}
 	return notes

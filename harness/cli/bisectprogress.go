@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/bisect"
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/report"
 )
 

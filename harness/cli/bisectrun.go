@@ -14,8 +14,8 @@ import (
 
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/search"
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/kbuild"

@@ -14,7 +14,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect/commits"
 	"github.com/unwedge/unwedge/harness/bisect/history"
 	"github.com/unwedge/unwedge/harness/bisect/packages"
-	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/trees"

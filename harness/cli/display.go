@@ -15,7 +15,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/bisect"
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/progress"
 )

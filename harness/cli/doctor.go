@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unwedge/unwedge/harness/doctor"
+	"github.com/unwedge/unwedge/harness/internal/doctor"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 

@@ -3,7 +3,7 @@ package cli
 import (
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/internal/console"
 )
 
 // oneLine makes an error one line that is safe for a terminal.

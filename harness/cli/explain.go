@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"github.com/unwedge/unwedge/harness/result"
+
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/report"
 )
 
@@ -48,7 +50,7 @@ func (a *app) explain(path string, asJSON bool) error {
 		report.Diagnosis(&b, d, a.style())
 		_, err = io.WriteString(a.stdout, b.String())
 	}
-	if err == nil && d.Cause == diagnose.CauseUnknown {
+	if err == nil && d.Cause == result.CauseUnknown {
 		return errKernel
 	}
 	return err

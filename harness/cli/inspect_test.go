@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	fake "github.com/unwedge/unwedge/harness/guestmem/guestmemtest"
 	"github.com/unwedge/unwedge/harness/inspect"
+	fake "github.com/unwedge/unwedge/harness/internal/guestmem/guestmemtest"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/unwedge/unwedge/harness/qemu"
-	"github.com/unwedge/unwedge/harness/qmp"
+	"github.com/unwedge/unwedge/harness/internal/qemu"
+	"github.com/unwedge/unwedge/harness/internal/qmp"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 )

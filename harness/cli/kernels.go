@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/progress"
 )

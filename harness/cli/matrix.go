@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/matrix"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"

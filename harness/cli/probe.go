@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"github.com/unwedge/unwedge/harness/result"
+
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/unwedge/unwedge/harness/probe"
+	"github.com/unwedge/unwedge/harness/internal/probe"
 )
 
 // addProbeFlag adds --probe, which may stand without a value.
@@ -16,7 +18,7 @@ func addProbeFlag(cmd *cobra.Command, words *[]string) {
 	fs.Lookup("probe").NoOptDefVal = "all"
 }
 
-func parseProbes(words []string) ([]probe.Name, error) {
+func parseProbes(words []string) ([]result.ProbeName, error) {
 	names, err := probe.Parse(words)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--probe: %w", err)}

@@ -2,6 +2,8 @@
 package cli
 
 import (
+	"github.com/unwedge/unwedge/harness/result"
+
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/candidate"
@@ -197,8 +198,8 @@ func (a *app) planner() (*plan.Planner, error) {
 	p.Mirror = a.mirror
 	switch a.accel {
 	case "auto":
-	case string(machine.KVM), string(machine.TCG):
-		p.Force = machine.Accel(a.accel)
+	case string(result.KVM), string(result.TCG):
+		p.Force = result.Accel(a.accel)
 	default:
 		return nil, usageError{fmt.Errorf("--accel %q: use auto, kvm or tcg", a.accel)}
 	}

@@ -6,6 +6,10 @@
 package inspect
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/result"
+
 	"bytes"
 	"fmt"
 	"slices"
@@ -13,10 +17,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/dump"
-	"github.com/unwedge/unwedge/harness/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -73,10 +77,10 @@ type Report struct {
 	// Modules are the loaded modules, the newest first.
 	Modules []string `json:"modules"`
 	// Log is the kernel's log, line by line.
-	Log       []string           `json:"log"`
-	Unwinder  string             `json:"unwinder,omitempty"`
-	Diagnosis diagnose.Diagnosis `json:"diagnosis"`
-	Commands  []Command          `json:"commands,omitempty"`
+	Log       []string         `json:"log"`
+	Unwinder  string           `json:"unwinder,omitempty"`
+	Diagnosis result.Diagnosis `json:"diagnosis"`
+	Commands  []Command        `json:"commands,omitempty"`
 	// Problems say what could not be read, and why.
 	Problems []string `json:"problems,omitempty"`
 
@@ -190,7 +194,7 @@ type Holder struct {
 	Role  string `json:"role"`
 }
 
-func waitOf(w *dump.Wait) *Wait {
+func waitOf(w *model.Wait) *Wait {
 	out := &Wait{Kind: safe(w.Kind), Object: safe(w.Object), Address: w.Addr, More: w.More, Detail: safe(w.Detail), Text: safe(w.String())}
 	for _, h := range w.Holders {
 		out.Holders = append(out.Holders, Holder{PID: h.PID, Comm: safe(h.Comm), State: safe(h.State), Role: safe(h.Role)})
@@ -263,7 +267,7 @@ const maxText = 1000
 
 func safe(s string) string { return console.SanitizeMax(s, maxText) }
 
-func task(t *dump.Task) Task {
+func task(t *model.Task) Task {
 	out := Task{
 		PID: t.PID, TGID: t.TGID, PPID: t.PPID, Comm: safe(t.Comm), State: safe(t.State), CPU: t.CPU, Running: t.Running,
 		KernelThread: t.KernelThread, Flags: t.Flags, Workqueue: safe(t.Workqueue), Stack: stack(t.Frames),
@@ -278,7 +282,7 @@ func task(t *dump.Task) Task {
 	return out
 }
 
-func stack(frames []dump.Frame) []Frame {
+func stack(frames []model.Frame) []Frame {
 	var out []Frame
 	for _, f := range frames {
 		out = append(out, Frame{Func: safe(f.Func), Offset: f.Off, Size: f.Size, Module: safe(f.Module), Guess: !f.Reliable})
@@ -315,7 +319,7 @@ func uptime(v *guestmem.View, hz int) *Uptime {
 
 // diagnosis explains the memory: its tasks and its log. What an earlier sysrq
 // printed stands in the log too, and is older than the memory.
-func diagnosis(f Facts) diagnose.Diagnosis {
+func diagnosis(f Facts) result.Diagnosis {
 	v := f.View
 	d := dump.Parse(v.Log)
 	if len(v.Tasks) > 0 {

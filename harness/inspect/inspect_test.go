@@ -1,6 +1,10 @@
 package inspect_test
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/result"
+
 	"bytes"
 	"encoding/json"
 	"math"
@@ -11,22 +15,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/dump"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/guestmem/timers"
-	"github.com/unwedge/unwedge/harness/guestmem/user"
-	"github.com/unwedge/unwedge/harness/guestmem/user/procmem"
 	"github.com/unwedge/unwedge/harness/inspect"
+	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/timers"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/user/procmem"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result/schematest"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-func frames(names ...string) []dump.Frame {
-	var out []dump.Frame
+func frames(names ...string) []model.Frame {
+	var out []model.Frame
 	for _, n := range names {
-		f := dump.Frame{Func: n, Off: 0x10, Size: 0x100, Reliable: !strings.HasPrefix(n, "?")}
+		f := model.Frame{Func: n, Off: 0x10, Size: 0x100, Reliable: !strings.HasPrefix(n, "?")}
 		f.Func, f.Module, _ = strings.Cut(strings.TrimPrefix(n, "?"), "@")
 		out = append(out, f)
 	}
@@ -39,15 +43,15 @@ func starved() *guestmem.View {
 	return &guestmem.View{
 		Complete: true, Offset: 0x1e00000, PhysBase: 0x2000000, Jiffies: 4294892296 + 250*7, Unwinder: "ORC",
 		Modules: []string{"virtio_rng"},
-		Tasks: []dump.Task{
+		Tasks: []model.Task{
 			{Comm: "swapper/0", State: "R", Running: true, Frames: frames("native_safe_halt", "default_idle_call", "do_idle"), KernelThread: true},
 			{Comm: "init", PID: 1, TGID: 1, State: "S", Frames: frames("__schedule", "schedule", "?leftover", "wait_for_random_bytes", "__x64_sys_getrandom"),
-				Syscall: &dump.Syscall{Nr: 318, Name: "getrandom", Args: []uint64{1, 2, 3, 4, 5, 6}}},
+				Syscall: &model.Syscall{Nr: 318, Name: "getrandom", Args: []uint64{1, 2, 3, 4, 5, 6}}},
 			{Comm: "kthreadd", PID: 2, TGID: 2, State: "S", CPU: -1, KernelThread: true, Frames: frames("__schedule", "schedule", "kthreadd", "ret_from_fork")},
-			{Comm: "worker", PID: 9, TGID: 1, PPID: 0, State: "D", CPU: 1, Frames: frames("__schedule", "__mutex_lock", "do_it@mod"), Syscall: &dump.Syscall{Nr: 999}},
+			{Comm: "worker", PID: 9, TGID: 1, PPID: 0, State: "D", CPU: 1, Frames: frames("__schedule", "__mutex_lock", "do_it@mod"), Syscall: &model.Syscall{Nr: 999}},
 			{Comm: "kworker/0:1", PID: 10, TGID: 10, PPID: 2, State: "I", KernelThread: true, Workqueue: "events vmstat_update"},
 		},
-		Owners: []dump.Ownership{{WaiterComm: "worker", WaiterPID: 9, Lock: "mutex", OwnerComm: "kthreadd", OwnerPID: 2}},
+		Owners: []model.Owner{{WaiterComm: "worker", WaiterPID: 9, Lock: "mutex", OwnerComm: "kthreadd", OwnerPID: 2}},
 		CPUs:   []guestmem.CPU{{PC: 0xffffffff81000010, Halted: true, Comm: "swapper/0", Frames: frames("native_safe_halt")}},
 		Log:    []byte("[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n[    6.500000] random: crng init pending\n"),
 		Timers: []timers.Timer{{PID: 10, Jiffies: 4294892296 + 250*8}},
@@ -178,7 +182,7 @@ func TestDiagnosisIsOfMemory(t *testing.T) {
 	v := starved()
 	v.Log = append(v.Log, "[    6.6] sysrq: Show State\n[    6.6] task:init state:S stack:0 pid:1 ppid:0 flags:0x0\n[    6.6] Call Trace:\n"+
 		"[    6.6]  schedule+0x1/0x2\n[    6.6]  pipe_read+0x1/0x2\n[    6.6]  ksys_read+0x1/0x2\n[    6.7] Showing busy workqueues and worker pools:\n"...)
-	if d := inspect.New(facts(v)).Diagnosis; d.Cause != diagnose.CauseEntropy || d.Task == nil || d.Task.PID != 1 {
+	if d := inspect.New(facts(v)).Diagnosis; d.Cause != result.CauseEntropy || d.Task == nil || d.Task.PID != 1 {
 		t.Errorf("%s: %s", d.Cause, d.Summary)
 	}
 }
@@ -187,15 +191,15 @@ func TestDiagnosisIsOfMemory(t *testing.T) {
 // busy does.
 func TestBusyCPU(t *testing.T) {
 	v := starved()
-	v.Tasks = []dump.Task{{Comm: "swapper/0", PID: 1, State: "R", Running: true, Frames: frames("spin_for_ever", "do_one_initcall", "kernel_init")}}
+	v.Tasks = []model.Task{{Comm: "swapper/0", PID: 1, State: "R", Running: true, Frames: frames("spin_for_ever", "do_one_initcall", "kernel_init")}}
 	v.Owners = nil
 	v.CPUs = []guestmem.CPU{{PC: 0xffffffff81000010, PID: 1, Comm: "swapper/0", Frames: frames("spin_for_ever")}}
 	f := facts(v)
-	if d := inspect.New(f).Diagnosis; d.Kind == diagnose.KindLockup {
+	if d := inspect.New(f).Diagnosis; d.Kind == result.KindLockup {
 		t.Errorf("%s: %s", d.Cause, d.Summary)
 	}
 	f.Run = &inspect.Run{Busy: true}
-	if d := inspect.New(f).Diagnosis; d.Cause != diagnose.CauseSpin || d.Function != "spin_for_ever" {
+	if d := inspect.New(f).Diagnosis; d.Cause != result.CauseSpin || d.Function != "spin_for_ever" {
 		t.Errorf("%s in %q: %s", d.Cause, d.Function, d.Summary)
 	}
 }

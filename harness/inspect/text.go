@@ -1,13 +1,14 @@
 package inspect
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/dump"
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/report"
 )
 
@@ -173,7 +174,7 @@ func (r *Report) due(pid int) []string {
 func (r *Report) Stacks(w io.Writer) error {
 	b := &strings.Builder{}
 	for _, t := range r.Tasks {
-		printed := dump.Task{
+		printed := model.Task{
 			Comm: t.Comm, PID: t.PID, TGID: t.TGID, PPID: t.PPID, State: t.State, Running: t.Running, Flags: t.Flags, Workqueue: t.Workqueue,
 		}
 		for _, f := range t.Stack {
@@ -188,8 +189,8 @@ func (r *Report) Stacks(w io.Writer) error {
 	return err
 }
 
-func (f Frame) frame() dump.Frame {
-	return dump.Frame{Func: f.Func, Off: f.Offset, Size: f.Size, Module: f.Module, Reliable: !f.Guess}
+func (f Frame) frame() model.Frame {
+	return model.Frame{Func: f.Func, Off: f.Offset, Size: f.Size, Module: f.Module, Reliable: !f.Guess}
 }
 
 func (f Frame) line() string { return f.frame().Line() }

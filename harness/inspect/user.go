@@ -5,9 +5,9 @@ import (
 	"io"
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/guestmem"
-	"github.com/unwedge/unwedge/harness/guestmem/user"
+	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
 )
 
 // UserStack is the user-space stack of a task.

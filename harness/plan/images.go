@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/machine"
+	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/guestbin"

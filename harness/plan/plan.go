@@ -11,11 +11,10 @@ import (
 	"sync"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/calibrate"
-	"github.com/unwedge/unwedge/harness/machine"
-	"github.com/unwedge/unwedge/harness/probe"
-	"github.com/unwedge/unwedge/harness/qemu"
-	"github.com/unwedge/unwedge/harness/qemu/accel"
+	"github.com/unwedge/unwedge/harness/internal/calibrate"
+	"github.com/unwedge/unwedge/harness/internal/machine"
+	"github.com/unwedge/unwedge/harness/internal/qemu"
+	"github.com/unwedge/unwedge/harness/internal/qemu/accel"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/cache"
@@ -41,10 +40,10 @@ type Planner struct {
 	// Mirror is the Debian mirror; "" means the host's own.
 	Mirror string
 	// Force, where not empty, is the accelerator to use without proof.
-	Force machine.Accel
+	Force result.Accel
 	// Probes are the experiments that boots which hang are to be put to; they
 	// need preparation, see Request.Probes.
-	Probes []probe.Name
+	Probes []result.ProbeName
 
 	mu    sync.Mutex
 	hosts map[arch.Arch]*Host
@@ -68,7 +67,7 @@ func New(version string) (*Planner, error) {
 type Host struct {
 	QEMU     string
 	Version  qemu.VersionInfo
-	Accel    machine.Accel
+	Accel    result.Accel
 	AccelWhy string
 }
 
@@ -109,7 +108,7 @@ func (p *Planner) prove(ctx context.Context, a arch.Arch, h *Host) error {
 	if err != nil {
 		return err
 	}
-	h.Accel, h.AccelWhy = machine.Accel(got.Name), got.Reason
+	h.Accel, h.AccelWhy = result.Accel(got.Name), got.Reason
 	return nil
 }
 

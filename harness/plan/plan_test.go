@@ -1,6 +1,8 @@
 package plan_test
 
 import (
+	"github.com/unwedge/unwedge/harness/result"
+
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
@@ -30,7 +31,7 @@ func planner(t *testing.T, programs map[string]string) *plan.Planner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &plan.Planner{Store: store, State: t.TempDir(), Version: "test", Force: machine.TCG}
+	return &plan.Planner{Store: store, State: t.TempDir(), Version: "test", Force: result.TCG}
 }
 
 func says(version string) string {
@@ -60,7 +61,7 @@ func TestHost(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || h.Accel != machine.TCG || !filepath.IsAbs(h.QEMU) || !strings.Contains(h.AccelWhy, "--accel") {
+			if err != nil || h.Accel != result.TCG || !filepath.IsAbs(h.QEMU) || !strings.Contains(h.AccelWhy, "--accel") {
 				t.Errorf("%+v, %v", h, err)
 			}
 			again, err := p.Host(t.Context(), arch.X86_64)

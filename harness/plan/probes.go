@@ -1,10 +1,11 @@
 package plan
 
 import (
+	"github.com/unwedge/unwedge/harness/result"
+
 	"slices"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -12,7 +13,7 @@ import (
 // into must be there from the start.
 func (p *Planner) addProbes(req *harness.Request) {
 	req.Probes = p.Probes
-	req.Machine.Slot = slices.Contains(p.Probes, probe.VirtioRNG)
+	req.Machine.Slot = slices.Contains(p.Probes, result.ProbeVirtioRNG)
 }
 
 // tinyModules are the modules that the tiny initramfs loads: those of the

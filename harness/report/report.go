@@ -7,14 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/machine"
-	"github.com/unwedge/unwedge/harness/probe"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/sysrq"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -47,7 +43,7 @@ func (s Style) Verdict(r *result.Result) string {
 
 // why is the sentence on the outcome, with how sure it is where that is in doubt.
 func why(r *result.Result) string {
-	if r.Confidence == "" || r.Confidence == watch.Certain {
+	if r.Confidence == "" || r.Confidence == result.Certain {
 		return safe(r.Why)
 	}
 	return fmt.Sprintf("%s (%s)", safe(r.Why), safe(string(r.Confidence)))
@@ -100,7 +96,7 @@ func guestFacts(b *strings.Builder, r *result.Result) {
 }
 
 // Diagnosis writes what was found out.
-func Diagnosis(b *strings.Builder, d diagnose.Diagnosis, s Style) {
+func Diagnosis(b *strings.Builder, d result.Diagnosis, s Style) {
 	field(b, "title", s.paint(bold, safe(d.Title)))
 	field(b, "cause", fmt.Sprintf("%s (%s), in %s", safe(string(d.Cause)), safe(string(d.Confidence)), safe(string(d.Where))))
 	field(b, "what", safe(d.Summary))
@@ -138,7 +134,7 @@ func Diagnosis(b *strings.Builder, d diagnose.Diagnosis, s Style) {
 
 const maxEvidence = 12
 
-func link(l diagnose.Link) string {
+func link(l result.Link) string {
 	s := fmt.Sprintf("%s (PID %d, state %s", safe(l.Comm), l.PID, safe(l.State))
 	if l.Source != "" {
 		s += "; " + safe(l.Source)
@@ -186,7 +182,7 @@ func captures(b *strings.Builder, r *result.Result) {
 			key = "(no key)"
 		}
 		word := string(a.Yield)
-		if a.Yield == sysrq.Captured {
+		if a.Yield == result.Captured {
 			word = "ok"
 		} else if a.Layer != "" {
 			word += " by " + a.Layer
@@ -215,10 +211,10 @@ func probes(b *strings.Builder, r *result.Result) {
 			text += safe(p.Did) + ": "
 		}
 		text += safe(string(p.Outcome))
-		if p.Outcome == probe.WentOn {
+		if p.Outcome == result.ProbeWentOn {
 			text += " after " + seconds(p.After)
 		}
-		if p.Boot != "" && p.Outcome == probe.WentOn {
+		if p.Boot != "" && p.Outcome == result.ProbeWentOn {
 			text += ", then " + safe(string(p.Boot))
 		}
 		text += ": " + safe(p.Why)
@@ -319,3 +315,7 @@ func field(b *strings.Builder, name, text string) {
 func safe(s string) string { return console.SanitizeMax(s, 1000) }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// Safe makes text that a guest printed safe to show: one line of at most most
+// characters, valid UTF-8, without control or invisible characters.
+func Safe(text string, most int) string { return console.SanitizeMax(text, most) }

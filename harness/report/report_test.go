@@ -11,13 +11,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/harness/sysrq"
-	"github.com/unwedge/unwedge/harness/vcpu"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -45,27 +40,27 @@ func booted() *result.Result {
 
 func hung() *result.Result {
 	r := booted()
-	r.Outcome, r.Expected, r.Why, r.Confidence = scenarios.Hung, false, "no progress for 10s with every vCPU idle", watch.Likely
+	r.Outcome, r.Expected, r.Why, r.Confidence = scenarios.Hung, false, "no progress for 10s with every vCPU idle", result.Likely
 	r.Reports, r.Stage = r.Reports[:1], agentproto.StageInit
 	r.Times = result.Times{Verdict: 18 * time.Second, Stalled: 2500 * time.Millisecond, Diagnosed: 18200 * time.Millisecond}
 	r.Stalls = []result.Stall{{
 		At: 2500 * time.Millisecond, Noticed: 12500 * time.Millisecond, Why: r.Why, Idle: true,
-		Confidence: watch.Likely,
+		Confidence: result.Likely,
 		Memory:     &result.Memory{Tasks: 33, Took: 90 * time.Millisecond, Ticks: 504, Problems: []string{"a list was torn", "another"}},
-		Registers:  []vcpu.Sample{{PC: 0xffffffff81000000, Symbol: "native_safe_halt+0xb/0x10", Halted: true}, {PC: 0xffffffff81000000, Symbol: "native_safe_halt+0xb/0x10"}, {CPU: 1, PC: 0x7f00, User: true}},
-		Attempts: []sysrq.Attempt{
-			{Key: "9", Route: sysrq.Break, Yield: sysrq.NoAnswer, Layer: "guest"}, {Key: "9", Route: sysrq.Keyboard, Yield: sysrq.Captured},
-			{Key: "t", Route: sysrq.Keyboard, Yield: sysrq.Captured}, {Key: "l", Route: sysrq.Keyboard, Yield: sysrq.Disabled, Layer: "kernel"},
-			{Route: sysrq.NMI, Yield: sysrq.Refused, Layer: "qemu"},
+		Registers:  []result.CPUSample{{PC: 0xffffffff81000000, Symbol: "native_safe_halt+0xb/0x10", Halted: true}, {PC: 0xffffffff81000000, Symbol: "native_safe_halt+0xb/0x10"}, {CPU: 1, PC: 0x7f00, User: true}},
+		Attempts: []result.Attempt{
+			{Key: "9", Route: result.Break, Yield: result.NoAnswer, Layer: "guest"}, {Key: "9", Route: result.Keyboard, Yield: result.Captured},
+			{Key: "t", Route: result.Keyboard, Yield: result.Captured}, {Key: "l", Route: result.Keyboard, Yield: result.Disabled, Layer: "kernel"},
+			{Route: result.NMI, Yield: result.Refused, Layer: "qemu"},
 		},
 	}}
-	r.Diagnosis = &diagnose.Diagnosis{
-		Kind: diagnose.KindHang, Cause: diagnose.CauseEntropy, Confidence: diagnose.Likely, Where: diagnose.WhereKernel,
+	r.Diagnosis = &result.Diagnosis{
+		Kind: result.KindHang, Cause: result.CauseEntropy, Confidence: result.Likely, Where: result.WhereKernel,
 		Title: "init blocked in getrandom: no entropy", Summary: "The random number generator is never seeded.",
-		Task:   &diagnose.Blocked{Comm: "systemd", PID: 1, State: "S"},
-		Chain:  []diagnose.Link{{Comm: "systemd", PID: 1, State: "S", Syscall: "wait4", Why: "waits for its child 42"}, {Comm: "sub", PID: 42, State: "S", Syscall: "getrandom", Func: "wait_for_random_bytes"}},
+		Task:   &result.Blocked{Comm: "systemd", PID: 1, State: "S"},
+		Chain:  []result.Link{{Comm: "systemd", PID: 1, State: "S", Syscall: "wait4", Why: "waits for its child 42"}, {Comm: "sub", PID: 42, State: "S", Syscall: "getrandom", Func: "wait_for_random_bytes"}},
 		Remedy: "Give the guest a virtio-rng device.",
-		Evidence: []diagnose.Evidence{
+		Evidence: []result.Evidence{
 			{What: "the task's stack", Source: "sysrq-t", Lines: []string{"wait_for_random_bytes+0xe4/0x180", "__do_sys_getrandom+0x7b/0xa0"}},
 			{What: "a long one", Source: "console", Lines: strings.Split(strings.Repeat("line ", 20), " ")},
 		},
@@ -80,14 +75,14 @@ func probed() *result.Result {
 	r.Notes = nil
 	r.Probes = []result.Probe{
 		{
-			Name: probe.Syscall, Did: "make getrandom() of init (PID 1) return ENOMEM", Outcome: probe.WentOn, Why: "user space spoke",
+			Name: result.ProbeSyscall, Did: "make getrandom() of init (PID 1) return ENOMEM", Outcome: result.ProbeWentOn, Why: "user space spoke",
 			At: 19 * time.Second, Took: 2 * time.Second, After: 300 * time.Millisecond, Boot: scenarios.Booted, Stage: agentproto.StageUserspace,
 			Said: "init: getrandom: cannot allocate memory", Console: []string{"init: getrandom: cannot allocate memory"},
 			Shows: "the boot waited for this one system call: once it returned, the boot went on, to the outcome booted",
 		},
-		{Name: probe.Input, Outcome: probe.Refused, Why: "it does not wait: a vCPU is busy", At: 21 * time.Second},
+		{Name: result.ProbeInput, Outcome: result.ProbeRefused, Why: "it does not wait: a vCPU is busy", At: 21 * time.Second},
 		{
-			Name: probe.VirtioRNG, Did: "plug in a virtio-rng device", Outcome: probe.NoChange, Why: "it hangs as before", At: 21 * time.Second,
+			Name: result.ProbeVirtioRNG, Did: "plug in a virtio-rng device", Outcome: result.ProbeNoChange, Why: "it hangs as before", At: 21 * time.Second,
 			Took: 10 * time.Second, Boot: scenarios.Hung, Console: strings.Fields("one two three four five six seven eight"),
 		},
 	}
@@ -98,14 +93,14 @@ func panicked() *result.Result {
 	r := booted()
 	r.Outcome, r.Expected, r.Why = scenarios.Panicked, true, "the kernel says: Kernel panic - not syncing: Attempted to kill init!"
 	r.Reports, r.Scenario.Expect = nil, scenarios.Expect{Outcome: scenarios.Panicked}
-	r.Diagnosis = &diagnose.Diagnosis{Kind: diagnose.KindPanic, Cause: diagnose.CauseInitDied, Confidence: diagnose.Certain, Where: diagnose.WhereUserspace, Title: "PID 1 died", Summary: "PID 1 exited."}
+	r.Diagnosis = &result.Diagnosis{Kind: result.KindPanic, Cause: result.CauseInitDied, Confidence: result.Certain, Where: result.WhereUserspace, Title: "PID 1 died", Summary: "PID 1 exited."}
 	return r
 }
 
 func noCapture() *result.Result {
 	r := hung()
 	r.Stalls = []result.Stall{{At: time.Second, Noticed: 2 * time.Second, WentOn: true}, {At: 2500 * time.Millisecond, Noticed: 12500 * time.Millisecond}}
-	r.Diagnosis = &diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseUnknown, Confidence: diagnose.NotConfident, Where: diagnose.WhereUnknown, Title: "hang, cause unknown", Summary: "Nothing is known."}
+	r.Diagnosis = &result.Diagnosis{Kind: result.KindHang, Cause: result.CauseUnknown, Confidence: result.Unknown, Where: result.WhereUnknown, Title: "hang, cause unknown", Summary: "Nothing is known."}
 	return r
 }
 

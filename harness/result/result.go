@@ -11,12 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/machine"
-	"github.com/unwedge/unwedge/harness/probe"
-	"github.com/unwedge/unwedge/harness/sysrq"
-	"github.com/unwedge/unwedge/harness/vcpu"
-	"github.com/unwedge/unwedge/harness/watch"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/extmod"
 	"github.com/unwedge/unwedge/scenarios"
@@ -47,7 +41,7 @@ type Result struct {
 	Why      string            `json:"why"`
 	// Confidence is how sure the outcome is. It says nothing on the diagnosis,
 	// which has a confidence of its own.
-	Confidence watch.Confidence `json:"confidence,omitempty"`
+	Confidence Confidence `json:"confidence,omitempty"`
 	// Modules are the external modules that were tried, in order.
 	Modules []Module `json:"modules,omitempty"`
 	// Stage is the last stage the agent reported.
@@ -57,10 +51,10 @@ type Result struct {
 	Times   Times               `json:"times"`
 	Resets  int                 `json:"resets"`
 	// Stalls are all suspicions, also those that were wrong.
-	Stalls    []Stall             `json:"stalls,omitempty"`
-	Events    []Event             `json:"events,omitempty"`
-	Console   Console             `json:"console"`
-	Diagnosis *diagnose.Diagnosis `json:"diagnosis,omitempty"`
+	Stalls    []Stall    `json:"stalls,omitempty"`
+	Events    []Event    `json:"events,omitempty"`
+	Console   Console    `json:"console"`
+	Diagnosis *Diagnosis `json:"diagnosis,omitempty"`
 	// Probes are the experiments that a hung guest was put to. All else, the
 	// diagnosis too, is from before them.
 	Probes []Probe `json:"probes,omitempty"`
@@ -100,18 +94,18 @@ type Module struct {
 
 // Host is what the guest ran on.
 type Host struct {
-	QEMU        string        `json:"qemu"`
-	QEMUVersion string        `json:"qemu_version"`
-	Accel       machine.Accel `json:"accel"`
-	AccelWhy    string        `json:"accel_why"`
+	QEMU        string `json:"qemu"`
+	QEMUVersion string `json:"qemu_version"`
+	Accel       Accel  `json:"accel"`
+	AccelWhy    string `json:"accel_why"`
 	// QueryKVM is QEMU's own answer, asked of the running guest.
-	QueryKVM *QueryKVM    `json:"query_kvm,omitempty"`
-	Args     []string     `json:"args"`
-	Cmdline  string       `json:"cmdline"`
-	Limits   watch.Limits `json:"limits"`
+	QueryKVM *QueryKVM `json:"query_kvm,omitempty"`
+	Args     []string  `json:"args"`
+	Cmdline  string    `json:"cmdline"`
+	Limits   Limits    `json:"limits"`
 	// Reference is the calibration that the limits were made from.
-	Reference  watch.Reference `json:"reference"`
-	Calibrated bool            `json:"calibrated"`
+	Reference  Reference `json:"reference"`
+	Calibrated bool      `json:"calibrated"`
 }
 
 // QueryKVM is QMP's query-kvm.
@@ -144,10 +138,10 @@ type Stall struct {
 	Noticed time.Duration `json:"noticed_ns"` // since the start of QEMU
 	Why     string        `json:"why"`
 	// Confidence is how sure the suspicion was.
-	Confidence watch.Confidence `json:"confidence,omitempty"`
-	Idle       bool             `json:"idle"`
-	Registers  []vcpu.Sample    `json:"registers,omitempty"`
-	Attempts   []sysrq.Attempt  `json:"sysrq,omitempty"`
+	Confidence Confidence  `json:"confidence,omitempty"`
+	Idle       bool        `json:"idle"`
+	Registers  []CPUSample `json:"registers,omitempty"`
+	Attempts   []Attempt   `json:"sysrq,omitempty"`
 	// Memory is what was seen of the guest's memory; nil where nobody looked.
 	Memory *Memory `json:"memory,omitempty"`
 	// Repeated is how many bytes the guest had printed since its last progress.
@@ -179,11 +173,11 @@ type Memory struct {
 
 // Probe is one experiment on the hung guest, and what came of it.
 type Probe struct {
-	Name probe.Name `json:"name"`
+	Name ProbeName `json:"name"`
 	// Did is what was done, "" where nothing was.
-	Did     string        `json:"did,omitempty"`
-	Outcome probe.Outcome `json:"outcome"`
-	Why     string        `json:"why"`
+	Did     string       `json:"did,omitempty"`
+	Outcome ProbeOutcome `json:"outcome"`
+	Why     string       `json:"why"`
 	// At is when it began, since the start of QEMU, Took how long it took in
 	// all, After how long after its beginning the boot went on.
 	At    time.Duration `json:"at_ns"`
@@ -222,7 +216,7 @@ type Console struct {
 // Kept says how to get at a guest that was left paused.
 type Kept struct {
 	PID int `json:"pid"`
-	// Console is the path of the pipes .in and .out (harness/qemu.OpenPipe).
+	// Console is the path of the pipes .in and .out (harness/internal/qemu.OpenPipe).
 	Console string `json:"console"`
 	QMP     string `json:"qmp"`
 	GDB     string `json:"gdb"`

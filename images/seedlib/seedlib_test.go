@@ -15,7 +15,7 @@ import (
 )
 
 // The oracle is debug/elf; what the code and its unwind tables do is tested with
-// their reader, harness/guestmem/user/object.
+// their reader, harness/internal/guestmem/user/object.
 func TestBuild(t *testing.T) {
 	for a, machine := range map[arch.Arch]elf.Machine{arch.X86_64: elf.EM_X86_64, arch.AArch64: elf.EM_AARCH64} {
 		b, err := seedlib.Build(a)

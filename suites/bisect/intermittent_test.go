@@ -9,7 +9,6 @@ import (
 	"github.com/onsi/gomega/gexec"
 
 	"github.com/unwedge/unwedge/harness/bisect"
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -54,7 +53,7 @@ func oneFailure(r *bisect.Report) {
 		Expect(s.Boot.Title).To(Equal(r.Failure.Title), s.Boot.Dir)
 		res, err := result.Read(filepath.Join(s.Boot.Dir, rundir.Result))
 		Expect(err).NotTo(HaveOccurred())
-		Expect(res.Diagnosis).To(HaveValue(And(HaveField("Cause", diagnose.CauseInitcall), HaveField("Title", ContainSubstring("notes_wait")))), s.Boot.Dir)
+		Expect(res.Diagnosis).To(HaveValue(And(HaveField("Cause", result.CauseInitcall), HaveField("Title", ContainSubstring("notes_wait")))), s.Boot.Dir)
 	}
 }
 

@@ -39,7 +39,7 @@ var _ = Describe("the console", Label("console", "tiny"), func() {
 
 		It("takes a flood without stalling the guest, and says what it left out", func(ctx SpecContext) {
 			// A UART gives half a MiB a second under TCG; that memory is bounded
-			// for any length is a test of harness/console.
+			// for any length is a test of harness/internal/console.
 			const limit, flood = 256 << 10, 4 << 20
 			boot := Boot(ctx, k.Get(ctx), Cell("tiny", k.Arch, fmt.Sprintf("unwedge.fault=flood:%d", flood>>20)),
 				func(r *harness.Request) { r.ConsoleCap = limit })

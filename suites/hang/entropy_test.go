@@ -1,12 +1,13 @@
 package hang
 
 import (
+	"github.com/unwedge/unwedge/harness/result"
+
 	"encoding/json"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/seedlib"
@@ -24,7 +25,7 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 		It("blocks PID 1 in getrandom, and the report says so", Label("tiny", "no-rng"), func(ctx SpecContext) {
 			sc := Pick(Cells("random", k.Arch), scenarios.None, scenarios.Tiny)
 			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
-			Expect(boot).To(HaveCause(diagnose.CauseEntropy))
+			Expect(boot).To(HaveCause(result.CauseEntropy))
 			Expect(boot).To(BeBlockedIn("wait_for_random_bytes"))
 			d := boot.Diagnosis
 			Expect(d.Task).To(HaveField("PID", 1))
@@ -70,7 +71,7 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 			sc := Pick(Cells("seed-library", k.Arch), e, scenarios.DracutFIPS)
 			It("blocks systemd in a library's constructor, and the report names the library", CellLabels(sc), func(ctx SpecContext) {
 				boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
-				Expect(boot).To(HaveCause(diagnose.CauseEntropy))
+				Expect(boot).To(HaveCause(result.CauseEntropy))
 				Expect(boot).To(BeBlockedIn("wait_for_random_bytes"))
 				d := boot.Diagnosis
 				Expect(d.Task).To(HaveField("PID", 1))

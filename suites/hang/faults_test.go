@@ -4,7 +4,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
 
@@ -18,15 +17,15 @@ type fault struct {
 	words   []string // for the kernel command line
 	change  func(*scenarios.Scenario)
 	outcome scenarios.Outcome
-	causes  []diagnose.Cause // any of these is right
-	where   diagnose.Where
+	causes  []result.Cause // any of these is right
+	where   result.Where
 	check   func(*result.Result)
 }
 
 var faults = []fault{
 	{
 		name: "a child of PID 1 waits for a file lock", words: []string{"unwedge.fault=child:flock"},
-		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserLock}, where: diagnose.WhereInitramfs,
+		outcome: scenarios.Hung, causes: []result.Cause{result.CauseUserLock}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Diagnosis.Syscall).To(Equal("flock"))
 			Expect(r.Diagnosis.Chain).To(HaveLen(2), "PID 1, which waits for its child, and the child")
@@ -37,7 +36,7 @@ var faults = []fault{
 	},
 	{
 		name: "PID 1 reads a pipe that nobody writes", words: []string{"unwedge.fault=pipe"},
-		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
+		outcome: scenarios.Hung, causes: []result.Cause{result.CauseUserService}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Diagnosis.Function).To(HaveSuffix("pipe_read"))
 			Expect(r.Diagnosis.Syscall).To(Equal("read"))
@@ -46,7 +45,7 @@ var faults = []fault{
 	},
 	{
 		name: "PID 1 waits for a file lock that a child holds", words: []string{"unwedge.fault=flock-held"},
-		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserLock}, where: diagnose.WhereInitramfs,
+		outcome: scenarios.Hung, causes: []result.Cause{result.CauseUserLock}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Diagnosis.Task.PID).To(Equal(1))
 			Expect(r.Diagnosis.Chain).To(HaveLen(2), "PID 1, and the child that holds the lock")
@@ -60,14 +59,14 @@ var faults = []fault{
 	},
 	{
 		name: "two processes wait for each other's file locks", words: []string{"unwedge.fault=flock-ring"},
-		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserLock}, where: diagnose.WhereInitramfs,
+		outcome: scenarios.Hung, causes: []result.Cause{result.CauseUserLock}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Diagnosis.Summary).To(ContainSubstring("they wait for each other: init (PID 1) → init"))
 		},
 	},
 	{
 		name: "PID 1 waits for a mutex, as glibc makes it, that a thread of its own holds", words: []string{"unwedge.fault=mutex-word"},
-		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
+		outcome: scenarios.Hung, causes: []result.Cause{result.CauseUserService}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Diagnosis.Task.PID).To(Equal(1))
 			Expect(r.Diagnosis.Chain).To(HaveLen(2), "PID 1, and the thread that holds the mutex")
@@ -76,56 +75,56 @@ var faults = []fault{
 	},
 	{
 		name: "PID 1 waits for a child that has stopped", words: []string{"unwedge.fault=wait"},
-		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
+		outcome: scenarios.Hung, causes: []result.Cause{result.CauseUserService}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Diagnosis.Task.State).To(HavePrefix("T"))
 		},
 	},
 	{
 		name: "PID 1 spins in user space", words: []string{"unwedge.fault=spin"},
-		outcome: scenarios.Hung, causes: []diagnose.Cause{diagnose.CauseSpin, diagnose.CauseUserService}, where: diagnose.WhereInitramfs,
+		outcome: scenarios.Hung, causes: []result.Cause{result.CauseSpin, result.CauseUserService}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Stalls[len(r.Stalls)-1].Idle).To(BeFalse())
 		},
 	},
 	{
 		name: "PID 1 exits", words: []string{"unwedge.fault=exit"},
-		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseInitDied},
+		outcome: scenarios.Panicked, causes: []result.Cause{result.CauseInitDied},
 	},
 	{
 		name: "PID 1 crashes", words: []string{"unwedge.fault=segv"},
-		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseInitDied},
+		outcome: scenarios.Panicked, causes: []result.Cause{result.CauseInitDied},
 	},
 	{
 		name: "PID 1 takes all memory", words: []string{"unwedge.fault=oom"},
 		change:  func(sc *scenarios.Scenario) { sc.MemoryMiB = 192 },
-		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseOOM},
+		outcome: scenarios.Panicked, causes: []result.Cause{result.CauseOOM},
 	},
 	{
 		name: "the kernel crashes by sysrq c", words: []string{"unwedge.fault=sysrq:c"},
-		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CausePanic}, where: diagnose.WhereUserspace, // it was asked for
+		outcome: scenarios.Panicked, causes: []result.Cause{result.CausePanic}, where: result.WhereUserspace, // it was asked for
 	},
 	{
 		name: "user space reboots again and again", words: []string{"unwedge.fault=reboot"},
-		outcome: scenarios.Rebooting, causes: []diagnose.Cause{diagnose.CauseRebootLoop},
+		outcome: scenarios.Rebooting, causes: []result.Cause{result.CauseRebootLoop},
 	},
 	{
 		name: "user space powers off", words: []string{"unwedge.fault=poweroff"},
-		outcome: scenarios.Stopped, causes: []diagnose.Cause{diagnose.CauseShutdown}, where: diagnose.WhereUserspace,
+		outcome: scenarios.Stopped, causes: []result.Cause{result.CauseShutdown}, where: result.WhereUserspace,
 	},
 	{
 		name: "user space halts", words: []string{"unwedge.fault=halt"},
-		outcome: scenarios.Stopped, causes: []diagnose.Cause{diagnose.CauseShutdown}, where: diagnose.WhereUserspace,
+		outcome: scenarios.Stopped, causes: []result.Cause{result.CauseShutdown}, where: result.WhereUserspace,
 	},
 	{
 		name:    "there is no initramfs and no root",
 		change:  func(sc *scenarios.Scenario) { sc.Initramfs = scenarios.NoInitrd },
-		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseRootMount, diagnose.CauseRootDevice},
+		outcome: scenarios.Panicked, causes: []result.Cause{result.CauseRootMount, result.CauseRootDevice},
 		check: func(r *result.Result) { Expect(r.Diagnosis.Summary + r.Diagnosis.Title).To(ContainSubstring("root")) },
 	},
 	{
 		name: "the initramfs lacks the init that is asked for", words: []string{"rdinit=/nonexistent"},
-		outcome: scenarios.Panicked, causes: []diagnose.Cause{diagnose.CauseNoInit, diagnose.CauseInitramfs},
+		outcome: scenarios.Panicked, causes: []result.Cause{result.CauseNoInit, result.CauseInitramfs},
 		check: func(r *result.Result) { Expect(r.Diagnosis.Summary).To(ContainSubstring("/nonexistent")) },
 	},
 }

@@ -1,8 +1,8 @@
 package hang
 
 import (
-	"context"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -10,9 +10,8 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/gexec"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
+	"github.com/digitalocean/go-qemu/qmp"
 	"github.com/unwedge/unwedge/harness/inspect"
-	"github.com/unwedge/unwedge/harness/qmp"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/mutate"
@@ -43,12 +42,12 @@ var _ = Describe("a kept guest that is inspected", Label("cli", "inspect", "tiny
 			Expect(json.Unmarshal([]byte(inspected(run, "--json")), &live)).To(Succeed())
 			Expect(live.Schema).To(Equal(inspect.Schema))
 			Expect(live.Complete).To(BeTrue(), "problems: %q", live.Problems)
-			Expect(live.Diagnosis.Kind).To(Equal(diagnose.KindHang))
+			Expect(live.Diagnosis.Kind).To(Equal(result.KindHang))
 			Expect(live.Diagnosis.Task).To(HaveField("PID", 1))
 			Expect(live.CPUs).NotTo(BeEmpty())
 
 			dump := filepath.Join(dir, "memory.elf")
-			dumpMemory(ctx, run, dump)
+			dumpMemory(run, dump)
 			var dead inspect.Report
 			Expect(json.Unmarshal([]byte(inspected("--dump", dump, "--kernel", c.Kernel.Path, "--json")), &dead)).To(Succeed())
 			Expect(dead.Tasks).To(Equal(live.Tasks))
@@ -74,14 +73,16 @@ func inspected(args ...string) string {
 }
 
 // dumpMemory has a kept guest's QEMU write its memory to a file.
-func dumpMemory(ctx context.Context, run, file string) {
+func dumpMemory(run, file string) {
 	GinkgoHelper()
 	res, err := result.Read(filepath.Join(run, rundir.Result))
 	Expect(err).NotTo(HaveOccurred())
 	Expect(res.Kept).NotTo(BeNil())
-	conn, err := qmp.Dial(ctx, res.Kept.QMP, qmp.Options{Timeout: time.Minute})
+	// a person's own monitor, and not ours, gets at a kept guest
+	conn, err := qmp.NewSocketMonitor("unix", res.Kept.QMP, time.Minute)
 	Expect(err).NotTo(HaveOccurred())
-	defer conn.Close()
-	args := map[string]any{"paging": false, "protocol": "file:" + file}
-	Expect(conn.Execute(ctx, "dump-guest-memory", args, nil)).To(Succeed())
+	Expect(conn.Connect()).To(Succeed())
+	defer func() { _ = conn.Disconnect() }()
+	_, err = conn.Run(fmt.Appendf(nil, `{"execute": "dump-guest-memory", "arguments": {"paging": false, "protocol": "file:%s"}}`, file))
+	Expect(err).NotTo(HaveOccurred())
 }

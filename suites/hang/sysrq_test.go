@@ -12,7 +12,6 @@ import (
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/harness/sysrq"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -26,9 +25,9 @@ var _ = Describe("a hung guest that is asked", Label("sysrq", "tiny"), func() {
 			boot := Boot(ctx, k.Get(ctx), Cell("tiny", k.Arch, "quiet", "unwedge.fault=pipe"))
 			Expect(boot).To(HaveHung())
 			Expect(boot.Diagnosis.Syscall).To(Equal("read"))
-			got, ok := sysrq.Any(last(boot).Attempts, 't')
+			got, ok := result.Dumped(last(boot).Attempts, 't')
 			Expect(ok).To(BeTrue(), "no task dump in %+v", last(boot).Attempts)
-			Expect(got.Route).To(Equal(sysrq.Break))
+			Expect(got.Route).To(Equal(result.Break))
 			dump, err := os.ReadFile(filepath.Join(boot.Dir, rundir.Dump('t')))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(string(dump)).To(ContainSubstring("task:init"))
@@ -65,12 +64,12 @@ var _ = Describe("a hung guest that is asked", Label("sysrq", "tiny"), func() {
 		boot := Boot(ctx, c, sc)
 		Expect(boot).To(HaveHung())
 		attempts := last(boot).Attempts
-		Expect(attempts[0].Route).To(Equal(sysrq.Break), "the route that disturbs least comes first")
-		Expect(attempts[0].Yield).To(Equal(sysrq.NoAnswer), "this kernel hears BREAK: another one is needed")
-		Expect(slices.ContainsFunc(attempts, func(a sysrq.Attempt) bool { return a.Route == sysrq.Break && a.Yield == sysrq.Captured })).To(BeFalse())
-		got, ok := sysrq.Any(attempts, 't')
+		Expect(attempts[0].Route).To(Equal(result.Break), "the route that disturbs least comes first")
+		Expect(attempts[0].Yield).To(Equal(result.NoAnswer), "this kernel hears BREAK: another one is needed")
+		Expect(slices.ContainsFunc(attempts, func(a result.Attempt) bool { return a.Route == result.Break && a.Yield == result.Captured })).To(BeFalse())
+		got, ok := result.Dumped(attempts, 't')
 		Expect(ok).To(BeTrue(), "no task dump in %+v", attempts)
-		Expect(got.Route).To(Equal(sysrq.Keyboard))
+		Expect(got.Route).To(Equal(result.Keyboard))
 		Expect(boot.Diagnosis.Syscall).To(Equal("read"))
 		Expect(boot.Diagnosis.Task).To(HaveField("PID", 1))
 	}, short)

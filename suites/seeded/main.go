@@ -27,7 +27,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -153,7 +152,7 @@ func (o options) command() string {
 		s += " --healthy-kernels " + strings.Join(o.kernels, ",")
 	}
 	if o.only != nil {
-		s += " --only " + machine.Quote(o.only.String())
+		s += " --only " + "'" + o.only.String() + "'"
 	}
 	return s
 }

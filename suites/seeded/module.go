@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/unwedge/unwedge/harness/result"
+
 	"context"
 	"fmt"
 	"os"
@@ -8,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/images/faultmod"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -17,8 +18,8 @@ import (
 // PID 1 of the tiny initramfs inserts it.
 type moduleFault struct {
 	name   string
-	kinds  []diagnose.Kind
-	causes []diagnose.Cause
+	kinds  []result.Kind
+	causes []result.Cause
 	// function must be named: where the one who is to blame is, or where the
 	// wait for what never comes is.
 	function string
@@ -26,10 +27,10 @@ type moduleFault struct {
 }
 
 var (
-	lockedUp = []diagnose.Kind{diagnose.KindLockup, diagnose.KindHang}
-	spinning = []diagnose.Cause{diagnose.CauseSpin, diagnose.CauseSoftLockup, diagnose.CauseHardLockup, diagnose.CauseRCUStall}
-	sleeping = []diagnose.Cause{diagnose.CauseModule, diagnose.CauseKernelWait, diagnose.CauseHungTask}
-	mutexes  = []diagnose.Cause{diagnose.CauseDeadlock, diagnose.CauseMutex}
+	lockedUp = []result.Kind{result.KindLockup, result.KindHang}
+	spinning = []result.Cause{result.CauseSpin, result.CauseSoftLockup, result.CauseHardLockup, result.CauseRCUStall}
+	sleeping = []result.Cause{result.CauseModule, result.CauseKernelWait, result.CauseHungTask}
+	mutexes  = []result.Cause{result.CauseDeadlock, result.CauseMutex}
 )
 
 var moduleFaults = []moduleFault{

@@ -7,8 +7,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
-	"github.com/unwedge/unwedge/harness/dump"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -24,9 +22,9 @@ type Truth struct {
 	// user space.
 	Function string `json:"function,omitempty"`
 	// Kinds, Causes and Syscall are right answers; empty ones are not judged.
-	Kinds   []diagnose.Kind  `json:"kinds"`
-	Causes  []diagnose.Cause `json:"causes,omitempty"`
-	Syscall string           `json:"syscall,omitempty"`
+	Kinds   []result.Kind  `json:"kinds"`
+	Causes  []result.Cause `json:"causes,omitempty"`
+	Syscall string         `json:"syscall,omitempty"`
 	// Task is what the diagnosis must name, where that is known beforehand.
 	Task Task `json:"task,omitzero"`
 }
@@ -38,7 +36,7 @@ type Task struct {
 	NotPID1 bool   `json:"not_pid1,omitempty"` // a child of PID 1 with the same name
 }
 
-func (t Task) is(b *diagnose.Blocked) bool {
+func (t Task) is(b *result.Blocked) bool {
 	return b != nil && b.Comm == t.Comm && (t.PID == 0 || b.PID == t.PID) && !(t.NotPID1 && b.PID == 1)
 }
 
@@ -73,20 +71,20 @@ const (
 // Score is one seed and what was said of it.
 type Score struct {
 	Truth
-	Verdict    Verdict             `json:"verdict"`
-	Placed     Placed              `json:"placed,omitempty"`
-	Outcome    scenarios.Outcome   `json:"outcome,omitempty"`
-	Kind       diagnose.Kind       `json:"kind,omitempty"`
-	Cause      diagnose.Cause      `json:"cause,omitempty"`
-	Title      string              `json:"title,omitempty"`
-	Confidence diagnose.Confidence `json:"confidence,omitempty"`
-	KindRight  bool                `json:"kind_right"`
-	CauseRight bool                `json:"cause_right"`
+	Verdict    Verdict           `json:"verdict"`
+	Placed     Placed            `json:"placed,omitempty"`
+	Outcome    scenarios.Outcome `json:"outcome,omitempty"`
+	Kind       result.Kind       `json:"kind,omitempty"`
+	Cause      result.Cause      `json:"cause,omitempty"`
+	Title      string            `json:"title,omitempty"`
+	Confidence result.Confidence `json:"confidence,omitempty"`
+	KindRight  bool              `json:"kind_right"`
+	CauseRight bool              `json:"cause_right"`
 	// Task is the task that was named; TaskJudged says that the right one is
 	// known.
-	Task       *diagnose.Blocked `json:"named_task,omitempty"`
-	TaskJudged bool              `json:"task_judged,omitempty"`
-	TaskRight  bool              `json:"task_right,omitempty"`
+	Task       *result.Blocked `json:"named_task,omitempty"`
+	TaskJudged bool            `json:"task_judged,omitempty"`
+	TaskRight  bool            `json:"task_right,omitempty"`
 	// Latency is from the last progress to the finished diagnosis, from the
 	// start of QEMU where there never was any; 0 where nothing stalled.
 	Latency time.Duration `json:"latency_ns,omitempty"`
@@ -109,32 +107,32 @@ func truthOf(m Mutant, arch string) Truth {
 	case "leak-lock":
 		// Whoever wants the lock next sleeps, or spins where it is a spinlock;
 		// and with the lock, interrupts or preemption can stay off.
-		t.Kinds = []diagnose.Kind{diagnose.KindHang, diagnose.KindLockup}
-		t.Causes = append([]diagnose.Cause{diagnose.CauseKernelWait, diagnose.CauseHungTask, diagnose.CauseInitcall, diagnose.CauseModule, diagnose.CauseProbe,
-			diagnose.CauseSpin, diagnose.CauseSoftLockup, diagnose.CauseHardLockup, diagnose.CauseRCUStall}, lockCauses...)
+		t.Kinds = []result.Kind{result.KindHang, result.KindLockup}
+		t.Causes = append([]result.Cause{result.CauseKernelWait, result.CauseHungTask, result.CauseInitcall, result.CauseModule, result.CauseProbe,
+			result.CauseSpin, result.CauseSoftLockup, result.CauseHardLockup, result.CauseRCUStall}, lockCauses...)
 	case "spin", "spin-irqs-off":
-		t.Kinds = []diagnose.Kind{diagnose.KindLockup, diagnose.KindHang}
-		t.Causes = []diagnose.Cause{diagnose.CauseSpin, diagnose.CauseSoftLockup, diagnose.CauseHardLockup, diagnose.CauseRCUStall}
+		t.Kinds = []result.Kind{result.KindLockup, result.KindHang}
+		t.Causes = []result.Cause{result.CauseSpin, result.CauseSoftLockup, result.CauseHardLockup, result.CauseRCUStall}
 	case "sleep":
-		t.Kinds = []diagnose.Kind{diagnose.KindHang}
-		t.Causes = []diagnose.Cause{diagnose.CauseKernelWait, diagnose.CauseHungTask, diagnose.CauseInitcall, diagnose.CauseModule, diagnose.CauseProbe}
+		t.Kinds = []result.Kind{result.KindHang}
+		t.Causes = []result.Cause{result.CauseKernelWait, result.CauseHungTask, result.CauseInitcall, result.CauseModule, result.CauseProbe}
 	case "crash":
-		t.Kinds = []diagnose.Kind{diagnose.KindOops, diagnose.KindPanic}
-		t.Causes = []diagnose.Cause{diagnose.CauseOops, diagnose.CausePanic}
+		t.Kinds = []result.Kind{result.KindOops, result.KindPanic}
+		t.Causes = []result.Cause{result.CauseOops, result.CausePanic}
 		if m.Phase == noHandlers {
 			// Nothing handles the exception yet: on x86 a triple fault.
-			t.Kinds = append(t.Kinds, diagnose.KindReset, diagnose.KindRebootLoop)
-			t.Causes = append(t.Causes, diagnose.CauseTripleFault, diagnose.CauseRebootLoop)
+			t.Kinds = append(t.Kinds, result.KindReset, result.KindRebootLoop)
+			t.Causes = append(t.Causes, result.CauseTripleFault, result.CauseRebootLoop)
 		}
 	case "reset":
-		t.Kinds = []diagnose.Kind{diagnose.KindReset, diagnose.KindRebootLoop}
-		t.Causes = []diagnose.Cause{diagnose.CauseTripleFault, diagnose.CauseRebootLoop}
+		t.Kinds = []result.Kind{result.KindReset, result.KindRebootLoop}
+		t.Causes = []result.Cause{result.CauseTripleFault, result.CauseRebootLoop}
 	}
 	return t
 }
 
 // lockCauses are the waits for a lock of the kernel's.
-var lockCauses = []diagnose.Cause{diagnose.CauseMutex, diagnose.CauseRWSem, diagnose.CauseSemaphore, diagnose.CauseDeadlock}
+var lockCauses = []result.Cause{result.CauseMutex, result.CauseRWSem, result.CauseSemaphore, result.CauseDeadlock}
 
 // lockRoutine matches the kernel's functions in which a CPU or a task waits for
 // a lock.
@@ -142,7 +140,7 @@ var lockRoutine = regexp.MustCompile(`(^|_)(spin_lock|spin_trylock|read_lock|wri
 
 // waitsForLock says that the diagnosis is a wait for a lock, and whether it
 // names the function that waits, beside the routine of the lock.
-func waitsForLock(d *diagnose.Diagnosis) (is, named bool) {
+func waitsForLock(d *result.Diagnosis) (is, named bool) {
 	words := strings.FieldsFunc(d.Title+" "+d.Summary, func(r rune) bool {
 		return r != '_' && r != '.' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	})
@@ -176,7 +174,7 @@ func score(t Truth, r *result.Result, log []byte) Score {
 	kinds, causes := t.Kinds, t.Causes
 	if needsTask(t.Fault) && badSleep.Match(log) {
 		s.Note = "it slept where it must not"
-		kinds = append([]diagnose.Kind{diagnose.KindOops, diagnose.KindPanic, diagnose.KindLockup}, kinds...)
+		kinds = append([]result.Kind{result.KindOops, result.KindPanic, result.KindLockup}, kinds...)
 		causes = nil
 	}
 	s.KindRight = slices.Contains(kinds, d.Kind)
@@ -191,8 +189,8 @@ func score(t Truth, r *result.Result, log []byte) Score {
 // crashed are the kernel's words for a crash.
 var crashed = regexp.MustCompile(`(?m)^(\[[ 0-9.]+\] )?(Oops|Internal error|BUG:|invalid opcode|Unexpected kernel BRK)`)
 
-func verdict(s Score, d *diagnose.Diagnosis) Verdict {
-	said := d.Cause != diagnose.CauseUnknown && d.Kind != diagnose.KindUnknown && d.Kind != diagnose.KindEarlyDeath
+func verdict(s Score, d *result.Diagnosis) Verdict {
+	said := d.Cause != result.CauseUnknown && d.Kind != result.KindUnknown && d.Kind != result.KindEarlyDeath
 	switch {
 	case s.KindRight && s.CauseRight && (s.Placed == ByDiagnosis || s.Placed == NotJudged):
 		return Right
@@ -212,7 +210,7 @@ func verdict(s Score, d *diagnose.Diagnosis) Verdict {
 // place says where the truth's function, or system call, is named.
 func place(t Truth, r *result.Result, log []byte) Placed {
 	d := r.Diagnosis
-	reset := slices.Contains(t.Kinds, diagnose.KindReset) && (d.Kind == diagnose.KindReset || d.Kind == diagnose.KindRebootLoop)
+	reset := slices.Contains(t.Kinds, result.KindReset) && (d.Kind == result.KindReset || d.Kind == result.KindRebootLoop)
 	if t.Function == "" && t.Syscall == "" || t.Fault == "reset" || reset {
 		return NotJudged
 	}
@@ -224,7 +222,8 @@ func place(t Truth, r *result.Result, log []byte) Placed {
 	}
 	// What the compiler adds to a name (.isra.0) differs from build to build,
 	// and a title leaves it out.
-	name := regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(dump.BaseName(t.Function)) + `(\.[\w.]+)?([^\w.]|$)`)
+	function, _, _ := strings.Cut(t.Function, ".")
+	name := regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(function) + `(\.[\w.]+)?([^\w.]|$)`)
 	texts := []string{d.Function, d.Title, d.Summary}
 	for _, l := range d.Chain {
 		texts = append(texts, l.Func)

@@ -12,9 +12,7 @@ import (
 
 	"github.com/cavaliergopher/cpio"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/harness/vcpu"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
@@ -25,7 +23,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-func answer(o scenarios.Outcome, d diagnose.Diagnosis) *result.Result {
+func answer(o scenarios.Outcome, d result.Diagnosis) *result.Result {
 	return &result.Result{Outcome: o, Diagnosis: &d, Times: result.Times{Stalled: 2 * time.Second, Diagnosed: 9 * time.Second}}
 }
 
@@ -34,15 +32,15 @@ func TestScore(t *testing.T) {
 	sleep := Mutant{Function: "do_it", Fault: "sleep", Phase: "core initcalls"}
 	crash := Mutant{Function: "do_it", Fault: "crash", Phase: "core initcalls"}
 	reset := Mutant{Function: "do_it", Fault: "reset", Phase: "core initcalls"}
-	lockup := diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "do_it"}
+	lockup := result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "do_it"}
 	elsewhere := lockup
 	elsewhere.Function = "do_it_all"
 	shown := elsewhere
-	shown.Evidence = []diagnose.Evidence{{Lines: []string{" ? do_it+0x5/0x10"}}}
-	noName := diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseKernelWait}
+	shown.Evidence = []result.Evidence{{Lines: []string{" ? do_it+0x5/0x10"}}}
+	noName := result.Diagnosis{Kind: result.KindHang, Cause: result.CauseKernelWait}
 	chained := noName
-	chained.Chain = []diagnose.Link{{Func: "do_it"}}
-	oops := diagnose.Diagnosis{Kind: diagnose.KindOops, Cause: diagnose.CauseOops, Title: "invalid opcode in do_it"}
+	chained.Chain = []result.Link{{Func: "do_it"}}
+	oops := result.Diagnosis{Kind: result.KindOops, Cause: result.CauseOops, Title: "invalid opcode in do_it"}
 	for name, tc := range map[string]struct {
 		m       Mutant
 		res     *result.Result
@@ -54,18 +52,18 @@ func TestScore(t *testing.T) {
 		"another function":          {spin, answer(scenarios.Hung, elsewhere), "", Wrong, Nowhere},
 		"another, but shown":        {spin, answer(scenarios.Hung, shown), "", Near, ByEvidence},
 		"another kind":              {spin, answer(scenarios.Panicked, oops), "", Wrong, ByDiagnosis},
-		"unknown":                   {spin, answer(scenarios.Hung, diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseUnknown}), "do_it+0x1/0x2\n", Unknown, ByConsole},
-		"silent":                    {spin, answer(scenarios.Hung, diagnose.Diagnosis{Kind: diagnose.KindEarlyDeath, Cause: diagnose.CauseSilent}), "", Unknown, Nowhere},
-		"slow":                      {spin, answer(scenarios.Slow, diagnose.Diagnosis{}), "", Missed, NotJudged},
+		"unknown":                   {spin, answer(scenarios.Hung, result.Diagnosis{Kind: result.KindHang, Cause: result.CauseUnknown}), "do_it+0x1/0x2\n", Unknown, ByConsole},
+		"silent":                    {spin, answer(scenarios.Hung, result.Diagnosis{Kind: result.KindEarlyDeath, Cause: result.CauseSilent}), "", Unknown, Nowhere},
+		"slow":                      {spin, answer(scenarios.Slow, result.Diagnosis{}), "", Missed, NotJudged},
 		"came through":              {spin, &result.Result{Outcome: scenarios.Booted}, "", NoEffect, NotJudged},
 		"in the chain":              {sleep, answer(scenarios.Hung, chained), "", Right, ByDiagnosis},
 		"right kind, no place":      {sleep, answer(scenarios.Hung, noName), "", Unplaced, Nowhere},
 		"sleeps":                    {sleep, answer(scenarios.Hung, lockup), "", Wrong, ByDiagnosis},
 		"slept where it must not":   {sleep, answer(scenarios.Panicked, oops), "BUG: scheduling while atomic: swapper\n", Right, ByDiagnosis},
 		"crashed, in the title":     {crash, answer(scenarios.Panicked, oops), "", Right, ByDiagnosis},
-		"reset, nothing to be told": {reset, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindRebootLoop, Cause: diagnose.CauseTripleFault}), "", Right, NotJudged},
-		"crashed, no handlers yet":  {Mutant{Function: "do_it", Fault: "crash", Phase: noHandlers}, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindReset, Cause: diagnose.CauseTripleFault}), "", Right, NotJudged},
-		"crashed, with handlers":    {crash, answer(scenarios.Rebooting, diagnose.Diagnosis{Kind: diagnose.KindReset, Cause: diagnose.CauseTripleFault}), "", Wrong, Nowhere},
+		"reset, nothing to be told": {reset, answer(scenarios.Rebooting, result.Diagnosis{Kind: result.KindRebootLoop, Cause: result.CauseTripleFault}), "", Right, NotJudged},
+		"crashed, no handlers yet":  {Mutant{Function: "do_it", Fault: "crash", Phase: noHandlers}, answer(scenarios.Rebooting, result.Diagnosis{Kind: result.KindReset, Cause: result.CauseTripleFault}), "", Right, NotJudged},
+		"crashed, with handlers":    {crash, answer(scenarios.Rebooting, result.Diagnosis{Kind: result.KindReset, Cause: result.CauseTripleFault}), "", Wrong, Nowhere},
 		"reset, taken for a hang":   {reset, answer(scenarios.Hung, lockup), "", Wrong, NotJudged},
 	} {
 		s := score(truthOf(tc.m, "x86_64"), tc.res, []byte(tc.log))
@@ -79,8 +77,8 @@ func TestScore(t *testing.T) {
 }
 
 func TestPlaceByRegisters(t *testing.T) {
-	r := answer(scenarios.Hung, diagnose.Diagnosis{Kind: diagnose.KindHang})
-	r.Stalls = []result.Stall{{Registers: []vcpu.Sample{{Symbol: "do_it+0x5/0x20"}}}}
+	r := answer(scenarios.Hung, result.Diagnosis{Kind: result.KindHang})
+	r.Stalls = []result.Stall{{Registers: []result.CPUSample{{Symbol: "do_it+0x5/0x20"}}}}
 	if got := place(truthOf(Mutant{Function: "do_it", Fault: "spin"}, "x86_64"), r, nil); got != ByRegisters {
 		t.Errorf("named in %q", got)
 	}
@@ -95,28 +93,28 @@ func TestPlaceByRegisters(t *testing.T) {
 func TestLeakedLock(t *testing.T) {
 	leak := truthOf(Mutant{Function: "do_it", Fault: "leak-lock", Phase: "core initcalls"}, "x86_64")
 	for name, tc := range map[string]struct {
-		d    diagnose.Diagnosis
+		d    result.Diagnosis
 		want Verdict
 	}{
-		"a mutex": {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseMutex, Function: "other"}, Right},
-		"a spinlock": {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "other",
+		"a mutex": {result.Diagnosis{Kind: result.KindHang, Cause: result.CauseMutex, Function: "other"}, Right},
+		"a spinlock": {result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "other",
 			Summary: "systemd (PID 1) runs at full load in native_queued_spin_lock_slowpath, which other called"}, Right},
-		"a mutex that is spun for": {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "other",
+		"a mutex that is spun for": {result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "other",
 			Summary: "kworker/0:0 (PID 7) runs at full load in mutex_spin_on_owner, which other called"}, Right},
-		"a spinlock, not who": {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "native_queued_spin_lock_slowpath"}, Near},
-		"the leaker itself":   {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseKernelWait, Function: "do_it"}, Right},
-		"no place":            {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseMutex}, Unplaced},
-		"another kind":        {diagnose.Diagnosis{Kind: diagnose.KindOops, Cause: diagnose.CauseOops, Function: "do_it"}, Wrong},
-		"a wait for no lock":  {diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseKernelWait, Function: "other"}, Wrong},
-		"a spin for no lock":  {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "unlock_spinning"}, Wrong},
-		"a lockless spinlock": {diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "teardown"}, Wrong},
+		"a spinlock, not who": {result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "native_queued_spin_lock_slowpath"}, Near},
+		"the leaker itself":   {result.Diagnosis{Kind: result.KindHang, Cause: result.CauseKernelWait, Function: "do_it"}, Right},
+		"no place":            {result.Diagnosis{Kind: result.KindHang, Cause: result.CauseMutex}, Unplaced},
+		"another kind":        {result.Diagnosis{Kind: result.KindOops, Cause: result.CauseOops, Function: "do_it"}, Wrong},
+		"a wait for no lock":  {result.Diagnosis{Kind: result.KindHang, Cause: result.CauseKernelWait, Function: "other"}, Wrong},
+		"a spin for no lock":  {result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "unlock_spinning"}, Wrong},
+		"a lockless spinlock": {result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "teardown"}, Wrong},
 	} {
 		if got := score(leak, answer(scenarios.Hung, tc.d), nil); got.Verdict != tc.want {
 			t.Errorf("%s: %s, want %s", name, got.Verdict, tc.want)
 		}
 	}
 	// The kernel notices that a task sleeps with a spinlock.
-	atomic := diagnose.Diagnosis{Kind: diagnose.KindOops, Cause: diagnose.CauseOops, Title: "BUG: scheduling while atomic in do_wait", Function: "do_wait"}
+	atomic := result.Diagnosis{Kind: result.KindOops, Cause: result.CauseOops, Title: "BUG: scheduling while atomic in do_wait", Function: "do_wait"}
 	log := []byte("[    8.154595] BUG: scheduling while atomic: systemd/1/0x00000002\n")
 	if got := score(leak, answer(scenarios.Hung, atomic), log); got.Verdict != Right {
 		t.Errorf("the kernel's complaint: %s", got.Verdict)
@@ -124,13 +122,13 @@ func TestLeakedLock(t *testing.T) {
 }
 
 func TestTaskIsJudgedWhereItIsKnown(t *testing.T) {
-	pid1 := &diagnose.Blocked{Comm: "swapper/0", PID: 1}
+	pid1 := &result.Blocked{Comm: "swapper/0", PID: 1}
 	initcall := truthOf(Mutant{Function: "do_it", Fault: "spin", Initcall: true}, "x86_64")
-	d := diagnose.Diagnosis{Kind: diagnose.KindLockup, Cause: diagnose.CauseSpin, Function: "do_it", Task: pid1}
+	d := result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "do_it", Task: pid1}
 	if s := score(initcall, answer(scenarios.Hung, d), nil); !s.TaskJudged || !s.TaskRight {
 		t.Errorf("%+v", s)
 	}
-	d.Task = &diagnose.Blocked{Comm: "kworker/0:1", PID: 9}
+	d.Task = &result.Blocked{Comm: "kworker/0:1", PID: 9}
 	if s := score(initcall, answer(scenarios.Hung, d), nil); !s.TaskJudged || s.TaskRight || s.Verdict != Right {
 		t.Errorf("another task: %+v", s)
 	}
@@ -138,7 +136,7 @@ func TestTaskIsJudgedWhereItIsKnown(t *testing.T) {
 		t.Errorf("a function that any task may enter: %+v", s)
 	}
 	child := Task{Comm: "init", NotPID1: true}
-	if child.is(nil) || child.is(&diagnose.Blocked{Comm: "init", PID: 1}) || !child.is(&diagnose.Blocked{Comm: "init", PID: 70}) {
+	if child.is(nil) || child.is(&result.Blocked{Comm: "init", PID: 1}) || !child.is(&result.Blocked{Comm: "init", PID: 70}) {
 		t.Error("a child of PID 1 is taken for it, or not for itself")
 	}
 }
@@ -205,12 +203,12 @@ func TestChangedInitramfs(t *testing.T) {
 }
 
 func TestScoreUserFault(t *testing.T) {
-	u := userFault{name: "flock", kinds: isHang, causes: []diagnose.Cause{diagnose.CauseUserLock}, syscall: "flock"}
-	d := diagnose.Diagnosis{Kind: diagnose.KindHang, Cause: diagnose.CauseUserLock, Syscall: "flock"}
+	u := userFault{name: "flock", kinds: isHang, causes: []result.Cause{result.CauseUserLock}, syscall: "flock"}
+	d := result.Diagnosis{Kind: result.KindHang, Cause: result.CauseUserLock, Syscall: "flock"}
 	if s := score(u.truth(arch.X86_64), answer(scenarios.Hung, d), nil); s.Verdict != Right {
 		t.Errorf("%+v", s)
 	}
-	d.Cause = diagnose.CauseEntropy
+	d.Cause = result.CauseEntropy
 	if s := score(u.truth(arch.X86_64), answer(scenarios.Hung, d), nil); s.CauseRight || s.Verdict == Right {
 		t.Errorf("another cause: %+v", s)
 	}
@@ -413,7 +411,7 @@ func TestMarkdown(t *testing.T) {
 	c := Card{
 		Scores: []Score{
 			{Truth: Truth{ID: "x86_64/spin/a", Arch: "x86_64", Fault: "spin"}, Verdict: Right, KindRight: true, CauseRight: true, Placed: ByDiagnosis},
-			{Truth: Truth{ID: "x86_64/user/exit", Arch: "x86_64", Fault: "user: exit"}, Verdict: Wrong, Kind: diagnose.KindHang, Title: "a | b"},
+			{Truth: Truth{ID: "x86_64/user/exit", Arch: "x86_64", Fault: "user: exit"}, Verdict: Wrong, Kind: result.KindHang, Title: "a | b"},
 			{Truth: Truth{ID: "x86_64/sleep/b", Arch: "x86_64", Fault: "sleep"}, Verdict: Missed, Dir: "runs/b"},
 		},
 		Healthy: []Healthy{{Cell: "tiny", Arch: "x86_64", Outcome: scenarios.Booted}, {Cell: "tiny", Arch: "x86_64", Outcome: scenarios.Hung, Dir: "healthy-1"}},

@@ -11,7 +11,6 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/plan"
-	"github.com/unwedge/unwedge/harness/probe"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/scenarios"
@@ -30,7 +29,7 @@ func Boot(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario,
 }
 
 // Probe is Boot, and where the guest hangs it is put to the experiments.
-func Probe(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario, probes ...probe.Name) *result.Result {
+func Probe(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario, probes ...result.ProbeName) *result.Result {
 	ginkgo.GinkgoHelper()
 	p, err := newPlanner()
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())

@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/harness/console"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/images/agentproto"
 )
 
@@ -26,8 +26,8 @@ type follower struct {
 }
 
 // Line implements harness.Observer.
-func (f *follower) Line(l console.Line) {
-	text := console.SanitizeMax(string(l.Text), 300)
+func (f *follower) Line(l harness.Line) {
+	text := report.Safe(string(l.Text), 300)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.lines) == lastLines {
@@ -40,7 +40,7 @@ func (f *follower) Line(l console.Line) {
 func (f *follower) Report(r agentproto.Report) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.stage = fmt.Sprintf("%s at %.1f s guest time", console.SanitizeMax(string(r.Stage), 32), r.Uptime)
+	f.stage = fmt.Sprintf("%s at %.1f s guest time", report.Safe(string(r.Stage), 32), r.Uptime)
 }
 
 // Phase implements harness.Observer.

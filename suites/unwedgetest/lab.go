@@ -1,6 +1,8 @@
 package unwedgetest
 
 import (
+	"github.com/unwedge/unwedge/harness/result"
+
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +13,6 @@ import (
 
 	"github.com/onsi/ginkgo/v2"
 
-	"github.com/unwedge/unwedge/harness/machine"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/mutate"
@@ -29,8 +30,8 @@ func newPlanner() (*plan.Planner, error) {
 	}
 	switch accel := os.Getenv("UNWEDGE_ACCEL"); accel {
 	case "", "auto":
-	case string(machine.KVM), string(machine.TCG):
-		p.Force = machine.Accel(accel)
+	case string(result.KVM), string(result.TCG):
+		p.Force = result.Accel(accel)
 	default:
 		return nil, fmt.Errorf("UNWEDGE_ACCEL %q: use auto, kvm or tcg", accel)
 	}

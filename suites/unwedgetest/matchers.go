@@ -8,7 +8,6 @@ import (
 
 	"github.com/onsi/gomega/types"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
@@ -49,7 +48,7 @@ func BeBlockedIn(function string) types.GomegaMatcher {
 
 // HaveCause succeeds if the diagnosis names that cause, or one of those where
 // several are right.
-func HaveCause(want diagnose.Cause, or ...diagnose.Cause) types.GomegaMatcher {
+func HaveCause(want result.Cause, or ...result.Cause) types.GomegaMatcher {
 	what := "have the cause " + string(want)
 	for _, c := range or {
 		what += " or " + string(c)

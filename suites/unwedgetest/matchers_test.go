@@ -6,7 +6,6 @@ import (
 
 	"github.com/onsi/gomega/types"
 
-	"github.com/unwedge/unwedge/harness/diagnose"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
@@ -26,10 +25,10 @@ func starved() *result.Result {
 	return &result.Result{
 		Scenario: unwedgetest.Cell("random", arch.X86_64), Outcome: scenarios.Hung, Why: "no progress",
 		Reports: []agentproto.Report{{Stage: agentproto.StageInit}}, Dir: "/runs/2",
-		Diagnosis: &diagnose.Diagnosis{
-			Kind: diagnose.KindHang, Cause: diagnose.CauseEntropy, Function: "wait_for_random_bytes", Syscall: "getrandom",
+		Diagnosis: &result.Diagnosis{
+			Kind: result.KindHang, Cause: result.CauseEntropy, Function: "wait_for_random_bytes", Syscall: "getrandom",
 			Summary: "init waits for random numbers", Remedy: "add virtio-rng",
-			Chain: []diagnose.Link{{Comm: "init", PID: 1, State: "S", Func: "wait_for_random_bytes", Syscall: "getrandom"}},
+			Chain: []result.Link{{Comm: "init", PID: 1, State: "S", Func: "wait_for_random_bytes", Syscall: "getrandom"}},
 		},
 	}
 }
@@ -52,9 +51,9 @@ func TestMatchers(t *testing.T) {
 		{"ReachStage", unwedgetest.ReachStage(agentproto.StageInit), []*result.Result{booted(), starved()}, []*result.Result{ended(scenarios.Hung)}},
 		{"BeBlockedIn", unwedgetest.BeBlockedIn("wait_for_random_bytes"), []*result.Result{starved()}, []*result.Result{booted(), ended(scenarios.Hung)}},
 		{"BeBlockedIn another", unwedgetest.BeBlockedIn("pipe_read"), nil, []*result.Result{starved()}},
-		{"HaveCause", unwedgetest.HaveCause(diagnose.CauseEntropy), []*result.Result{starved()}, []*result.Result{booted()}},
-		{"HaveCause, one of", unwedgetest.HaveCause(diagnose.CauseOOM, diagnose.CauseEntropy), []*result.Result{starved()}, []*result.Result{booted()}},
-		{"HaveCause another", unwedgetest.HaveCause(diagnose.CauseOOM), nil, []*result.Result{starved()}},
+		{"HaveCause", unwedgetest.HaveCause(result.CauseEntropy), []*result.Result{starved()}, []*result.Result{booted()}},
+		{"HaveCause, one of", unwedgetest.HaveCause(result.CauseOOM, result.CauseEntropy), []*result.Result{starved()}, []*result.Result{booted()}},
+		{"HaveCause another", unwedgetest.HaveCause(result.CauseOOM), nil, []*result.Result{starved()}},
 		{"HaveOutcome", unwedgetest.HaveOutcome(scenarios.Stopped), []*result.Result{ended(scenarios.Stopped)}, []*result.Result{booted()}},
 		{"HaveHung", unwedgetest.HaveHung(), []*result.Result{starved()}, []*result.Result{booted(), ended(scenarios.Slow)}},
 		{"HavePanicked", unwedgetest.HavePanicked(), []*result.Result{ended(scenarios.Panicked)}, []*result.Result{booted(), starved()}},

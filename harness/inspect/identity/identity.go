@@ -10,8 +10,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/console"
-	"github.com/unwedge/unwedge/harness/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 )

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	fake "github.com/unwedge/unwedge/harness/guestmem/guestmemtest"
-	"github.com/unwedge/unwedge/harness/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/inspect/identity"
+	fake "github.com/unwedge/unwedge/harness/internal/guestmem/guestmemtest"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 )

@@ -1,0 +1,195 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/result"
+
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+)
+
+// maxDifferences bounds Compared.Differences.
+const maxDifferences = 16
+
+// agreement compares one look at memory with one printed dump.
+type agreement struct {
+	out result.Compared
+	// before are the tasks of an earlier look at memory, before the dump: who
+	// has not been switched to between that look and the later one has not
+	// run, and stands in the dump as it does in both.
+	before map[int]*model.Task
+}
+
+// agree compares. memory is a look after the dump was printed, before one ahead
+// of it (nil where there was none), whole says that memory's list has an end.
+func agree(memory, before []model.Task, whole bool, sec *dump.Section) *result.Compared {
+	a := &agreement{before: map[int]*model.Task{}}
+	for i := range before {
+		a.before[before[i].PID] = &before[i]
+	}
+	inMemory, last := map[int]*model.Task{}, 0
+	for i := range memory {
+		inMemory[memory[i].PID] = &memory[i]
+	}
+	printed := map[int]bool{}
+	for i := range sec.Tasks {
+		p := &sec.Tasks[i]
+		printed[p.PID] = true
+		last = max(last, p.PID)
+		if m := inMemory[p.PID]; m != nil {
+			a.task(m, p)
+		} else if whole {
+			a.gone(p, memory)
+		}
+	}
+	for i := range memory {
+		if m := &memory[i]; m.PID != 0 && !printed[m.PID] && sec.Complete {
+			a.unprinted(m, last)
+		}
+	}
+	return &a.out
+}
+
+// ran says whether a task may have run between the two looks. Without an earlier
+// look, kernel threads and what is about to run may have: they are woken by the
+// keys themselves.
+func (a *agreement) ran(m, p *model.Task) bool {
+	if m.Running || p.Running || m.State == "R" || p.State == "R" {
+		return true
+	}
+	if was := a.before[m.PID]; was != nil && m.Switches != 0 && was.Comm == m.Comm {
+		return was.Switches != m.Switches
+	}
+	return m.KernelThread || len(a.before) > 0
+}
+
+// task compares what both say of one.
+func (a *agreement) task(m, p *model.Task) {
+	if isDumper(p) || m.Running && p.Running {
+		return
+	}
+	frames, what, is, printed := 0, "", "", ""
+	stack, other := stackNames(m), stackNames(p)
+	switch {
+	case m.Comm != p.Comm:
+		what, is, printed = "task", m.Comm, p.Comm
+	case m.State != p.State && m.State != "?":
+		what, is, printed = "state", m.State, p.State
+	case p.Torn || len(stack) == 0 || len(other) == 0:
+		// One of them has no stack that could be compared.
+	case !slices.Equal(stack, other):
+		what, is, printed = "stack", strings.Join(stack, " "), strings.Join(other, " ")
+	default:
+		frames = len(stack)
+	}
+	if what != "" && a.ran(m, p) {
+		a.out.Moved++
+		return
+	}
+	a.out.Tasks++
+	if what != "" {
+		a.differ(m, what, is, printed)
+		return
+	}
+	a.out.Agree++
+	a.out.Frames += frames
+}
+
+// stackNames are the functions of a stack, without those that are guesses.
+func stackNames(t *model.Task) []string {
+	var out []string
+	for _, f := range t.Frames {
+		if f.Reliable {
+			out = append(out, f.Base())
+		}
+	}
+	return out
+}
+
+// gone judges a task that was printed and is not in memory: it has ended, unless
+// memory shows children of it.
+func (a *agreement) gone(p *model.Task, memory []model.Task) {
+	if slices.ContainsFunc(memory, func(m model.Task) bool { return m.PPID == p.PID && m.PID != p.PID }) || p.PID <= 2 {
+		a.out.Tasks++
+		a.differ(p, "task", "none", "there")
+		return
+	}
+	a.out.Moved++
+}
+
+// unprinted judges a task that is in memory and was not printed. PIDs are given
+// out upwards, so one beyond all others has begun since. The dead, which have no
+// stack, are never printed (kernel/sched/core.c, sched_show_task).
+func (a *agreement) unprinted(m *model.Task, last int) {
+	if m.State == "Z" || m.State == "X" {
+		return
+	}
+	if _, was := a.before[m.PID]; m.PID > last && !was {
+		a.out.Moved++
+		return
+	}
+	a.out.Tasks++
+	a.differ(m, "task", "there", "none")
+}
+
+func (a *agreement) differ(t *model.Task, what, is, printed string) {
+	if len(a.out.Differences) == maxDifferences {
+		a.out.More++
+		return
+	}
+	a.out.Differences = append(a.out.Differences, result.Difference{PID: t.PID, Comm: t.Comm, What: what, Memory: is, Printed: printed})
+}
+
+// owners compares the holders of locks that memory and the kernel's own reports
+// name for the same waiter.
+func compareOwners(c *result.Compared, memory, printed []model.Owner) {
+	a := agreement{out: *c}
+	for _, m := range memory {
+		i := slices.IndexFunc(printed, func(p model.Owner) bool { return p.WaiterPID == m.WaiterPID && p.Lock == m.Lock && p.OwnerPID > 0 })
+		switch {
+		case i < 0 || m.OwnerPID == 0:
+		case printed[i].OwnerPID == m.OwnerPID:
+			a.out.Owners++
+		default:
+			a.differ(&model.Task{PID: m.WaiterPID, Comm: m.WaiterComm}, "owner", "PID "+strconv.Itoa(m.OwnerPID), "PID "+strconv.Itoa(printed[i].OwnerPID))
+		}
+	}
+	*c = a.out
+}
+
+// compareSources holds memory against the dump of the same hang, nil where one of
+// them is missing.
+func (f *facts) compareSources() *result.Compared {
+	sec := f.tasks.printed
+	if sec == nil || len(f.in.Memory) == 0 {
+		return nil
+	}
+	c := agree(f.in.Memory, f.in.MemoryBefore, !f.in.MemoryPartial, sec)
+	var said []model.Owner
+	for _, o := range f.d.Owners {
+		if o.End > 0 {
+			said = append(said, o)
+		}
+	}
+	compareOwners(c, f.in.Owners, said)
+	return c
+}
+
+// doubt notes differences that concern the blocked task or the chain to it.
+func (f *facts) doubt(out *result.Diagnosis) {
+	if out.Compared == nil {
+		return
+	}
+	for _, d := range out.Compared.Differences {
+		if out.Task != nil && out.Task.PID == d.PID || slices.ContainsFunc(out.Chain, func(l result.Link) bool { return l.PID == d.PID }) {
+			out.Notes = append(out.Notes, "memory and sysrq-t differ on this: "+d.String())
+			if out.Confidence == result.Certain {
+				out.Confidence = result.Likely
+			}
+		}
+	}
+}

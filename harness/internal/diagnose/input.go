@@ -1,0 +1,99 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/images/agentproto"
+)
+
+// Ending is how the run ended, as the harness saw it.
+type Ending string
+
+// The endings; "" is not known.
+const (
+	EndingSilent   Ending = "running-silent" // runs, but nothing happens
+	EndingPanicked Ending = "panicked"       // pvpanic or panic text
+	EndingReset    Ending = "reset"          // the machine reset itself
+	EndingExited   Ending = "exited"         // QEMU exited
+	EndingDeadline Ending = "deadline"       // the hard limit passed
+	EndingShutdown Ending = "guest-shutdown" // the guest turned itself off
+)
+
+// Input is what is known of a run. Everything is optional.
+type Input struct {
+	// Log is the raw console. It is parsed unless Dump is given.
+	Log  []byte
+	Dump *dump.Dump
+	// Ending is how the run ended.
+	Ending Ending
+	// Repeated is how many bytes the guest printed between its last progress
+	// and the capture: lines that were all there before but for their numbers.
+	Repeated int64
+	// VCPUs are samples of the virtual CPUs while the guest hung.
+	VCPUs []VCPU
+	// Agent are the reports of the guest agent, oldest first.
+	Agent []agentproto.Report
+	// Scenario is what was booted; nil if not known (explain).
+	Scenario *Scenario
+	// Attempts are the sysrq keys that were sent.
+	Attempts []Attempt
+	// Memory are the tasks that were read from the guest's memory; nil where
+	// it was not read. They are used first, unless MemoryPartial: the list was
+	// not read to its end.
+	Memory        []model.Task
+	MemoryPartial bool
+	// MemoryBefore are the tasks of a look before the sysrq keys were sent, nil
+	// where there was none but Memory.
+	MemoryBefore []model.Task
+	// Asked is where in the log the answers to the last sysrq keys begin, 0
+	// where that is not known: a dump before it is of an earlier look.
+	Asked int64
+	// Owners are the owners of locks that memory tells, as far as it does;
+	// their Offset and End are 0.
+	Owners []model.Owner
+	// Waits are what tasks wait for, as memory shows it.
+	Waits []model.Wait
+	// User are user-space stacks that were read from memory, by PID.
+	User map[int]UserStack
+}
+
+// VCPU is what was seen of one virtual CPU over several samples.
+type VCPU struct {
+	// PC is a program counter of the place where it was seen most often,
+	// Symbol the kernel function that is in, with or without an offset, "" for
+	// user space or where there are no symbols.
+	PC     uint64 `json:"pc"`
+	Symbol string `json:"symbol,omitempty"`
+	// User says that the CPU was in user mode.
+	User bool `json:"user,omitempty"`
+	// Idle says that it sat in the idle loop in every sample.
+	Idle bool `json:"idle"`
+	// BusyFraction is the share of host CPU time it used, 0..1.
+	BusyFraction float64 `json:"busy_fraction"`
+}
+
+// Scenario are the facts of a scenario that causes depend on.
+type Scenario struct {
+	// Entropy is "virtio-rng" or "none".
+	Entropy string
+	// HasVirtioRNG says that the machine has a virtio-rng device.
+	HasVirtioRNG bool
+	// Initramfs is "tiny", "dracut" or "dracut-fips".
+	Initramfs string
+	FIPS      bool
+	Root      string
+	Cmdline   string
+	// Console is the console device that the harness reads, "ttyS0".
+	Console string
+}
+
+// Attempt is one sysrq key that was sent and what came of it.
+type Attempt struct {
+	Key   string `json:"key"`
+	Route string `json:"route"` // "serial-break", "send-key", "nmi"
+	// Yielded says that the kernel printed something for it.
+	Yielded bool `json:"yielded"`
+	// Detail is which layer refused it, where it did.
+	Detail string `json:"detail,omitempty"`
+}

@@ -1,0 +1,108 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/result"
+
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+)
+
+// keepsCPU: what the boot waits for is said to run, and a CPU was found in one
+// function of the kernel both by sysrq-l and in the task dump before it, or in
+// the registers. Who has the CPU need not be who waits for it: a runnable task
+// is in state R as well. Nor does an RCU grace period end while one runs on.
+func keepsCPU(f *facts) *result.Diagnosis {
+	if f.end == nil || f.end.State != "R" && f.wait.mech != onRCU || f.inUserMode() {
+		return nil
+	}
+	t, fn, look := f.onCPU()
+	if t == nil || t.State != "R" {
+		return nil
+	}
+	out := f.hang(result.CauseSpin, result.WhereKernel, result.Likely)
+	out.Kind, out.Function, out.Syscall = result.KindLockup, fn, ""
+	out.Task = &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State}
+	if t.Syscall != nil {
+		out.Syscall = t.Syscall.Name
+	}
+	out.Title = "a virtual CPU spins in " + fn
+	out.Summary = t.String() + " runs in the kernel: it was found in " + fn + " each time that one looked"
+	if t != f.end {
+		lacks := "does not get the CPU"
+		if f.end.State != "R" {
+			lacks = "waits for " + f.wait.why
+		}
+		out.Summary += "; " + f.end.String() + " " + lacks
+		out.Evidence = append(out.Evidence, f.taskEvidence(t))
+	}
+	if w := f.tasks.waits[t]; w.inModule && w.module != "" {
+		out.Summary += ", in the module " + w.module
+	}
+	out.Remedy = "look for an endless loop in " + fn + ", or for what it waits for without sleeping"
+	if look != nil {
+		out.Evidence = append(out.Evidence, result.Evidence{
+			What: "what the CPU does (sysrq-l)", Offset: look.Offset, Source: sourceConsole,
+			Lines: f.d.Evidence(look.Offset, look.End, look.Caller, maxTaskLines),
+		})
+	}
+	return out
+}
+
+// inUserMode says that the registers, read often, found no busy CPU in the kernel.
+// A key that is sent to such a guest is taken on some way into the kernel or out.
+func (f *facts) inUserMode() bool {
+	user := false
+	for _, c := range f.in.VCPUs {
+		if !c.Idle && !c.User {
+			return false
+		}
+		user = user || c.User
+	}
+	return user
+}
+
+// onCPU finds the task that was met twice in one function of the kernel, and
+// what sysrq-l shows of it; the end of the chain first.
+func (f *facts) onCPU() (t *model.Task, fn string, look *model.Task) {
+	if s, ok := f.d.Last(dump.SectionCPUs); ok && s.Offset >= bootStart(f.d) {
+		for i := range s.Tasks {
+			cpu := &s.Tasks[i]
+			at := cpuAt(cpu)
+			if at == "" || cpu.PID == 0 {
+				continue
+			}
+			if c := f.tasks.byPID[cpu.PID]; c != nil && c.State == "R" && f.tasks.has(c, at) && (t == nil || c == f.end) {
+				t, fn, look = c, at, cpu
+			}
+		}
+	}
+	if t == nil && f.wait.fn != "" {
+		for _, c := range f.in.VCPUs {
+			if !c.User && !c.Idle && functionOf(c.Symbol) == f.wait.fn {
+				return f.end, f.wait.fn, nil
+			}
+		}
+	}
+	return t, fn, look
+}
+
+// cpuAt is the function that sysrq-l found a CPU in: below the interrupt that
+// brought the key (x86), or as its registers say (arm64).
+func cpuAt(cpu *model.Task) string {
+	chain := cpu.Chain()
+	if at := interruptedIn(chain); at != "" && !strings.HasPrefix(at, "irqentry_exit") {
+		return at
+	}
+	if cpu.Has(irqFrames...) || dumpsItself(cpu) {
+		return "" // it was in user space
+	}
+	for _, f := range chain {
+		if b := f.Base(); !dump.IsGeneric(b) {
+			return b
+		}
+	}
+	return ""
+}

@@ -1,0 +1,43 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// earlyException: x86 met an exception before it had handlers, said so on an
+// early console if it had one, and halted for good with interrupts off
+// (arch/x86/mm/extable.c, early_fixup_exception). Memory shows where.
+func earlyException(f *facts) *result.Diagnosis {
+	for i := range f.in.Memory {
+		t := &f.in.Memory[i]
+		if at := metExceptionAt(t); t.Running && at >= 0 {
+			fn := t.Frames[at].Base()
+			return &result.Diagnosis{
+				Kind: result.KindPanic, Cause: result.CauseOops, Where: result.WhereKernel, Confidence: result.Certain,
+				Title: "PANIC: early exception in " + fn, Function: fn,
+				Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+				Summary:  "the kernel met an exception in " + fn + " before it had a handler for it, and halted",
+				Remedy:   "look at the registers in the evidence; earlyprintk=serial,keep shows the kernel's own words on the console",
+				Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which halted the CPU", t)}, f.vcpuEvidence()...),
+			}
+		}
+	}
+	return nil
+}
+
+// metExceptionAt is the frame that an early exception was met in, -1 for none.
+func metExceptionAt(t *model.Task) int {
+	fixup := false
+	for i, fr := range t.Frames {
+		switch b := fr.Base(); {
+		case b == "early_fixup_exception":
+			fixup = true
+		case b == "early_idt_handler_common" || b == "do_early_exception" || b == "early_idt_handler_array":
+		case fixup && fr.Reliable:
+			return i
+		}
+	}
+	return -1
+}

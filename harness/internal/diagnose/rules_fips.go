@@ -1,0 +1,113 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/result"
+
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+)
+
+// fipsCheck: dracut's 01fips module halts the boot when the kernel's HMAC is
+// wrong or missing.
+func fipsCheck(f *facts) *result.Diagnosis {
+	b := &f.d.Boot
+	fips, ok := b.Event(dump.EventFIPS)
+	refusing, halted := b.Event(dump.EventRefusing)
+	if !ok && !(halted && f.hasEvent(dump.EventHMAC)) {
+		return nil
+	}
+	out := &result.Diagnosis{
+		Kind: result.KindHalted, Cause: result.CauseFIPS, Where: result.WhereInitramfs, Confidence: result.Certain,
+		Title:   "dracut's FIPS check failed",
+		Summary: "dracut's FIPS check failed and stopped the boot on purpose; the log does not say which part of it",
+		Remedy:  "read dracut's lines before it (rd.debug for more): the check loads the crypto modules, runs tcrypt, and compares the kernel with its HMAC file",
+	}
+	f.fipsPart(out)
+	if ok {
+		out.Evidence = append(out.Evidence, f.eventEvidence("the check failed", fips))
+	}
+	if halted {
+		out.Evidence = append(out.Evidence, f.eventEvidence("dracut halts the boot", refusing))
+	}
+	return out
+}
+
+// fipsPart says which part of the check failed, where the log tells.
+func (f *facts) fipsPart(out *result.Diagnosis) {
+	b := &f.d.Boot
+	unknown, isUnknown := b.Event(dump.EventFIPSUnknown)
+	tcrypt, noTcrypt := b.Event(dump.EventTcrypt)
+	if noTcrypt {
+		out.Evidence = append(out.Evidence, f.eventEvidence("the self-test module was not kept", tcrypt))
+	}
+	h, ok := b.Event(dump.EventHMAC)
+	if !ok {
+		h, ok = f.atKernelCheck()
+	}
+	if ok {
+		out.Title += ": the kernel's HMAC"
+		out.Evidence = append(out.Evidence, f.eventEvidence("the kernel's HMAC", h))
+		out.Summary = "dracut's FIPS check did not accept the kernel's HMAC and stopped the boot on purpose"
+		if strings.Contains(h.Text, "does not exist") || strings.Contains(h.Text, "No such file") {
+			out.Summary = "dracut's FIPS check did not find the kernel's HMAC file and stopped the boot on purpose"
+		}
+		out.Remedy = "make the HMAC file (.vmlinuz-RELEASE.hmac, sha512hmac of the very kernel that is booted) match the kernel and build the initramfs again; boot= must name the file system that holds the kernel when /boot is one of its own"
+		return
+	}
+	switch {
+	case isUnknown:
+		out.Where = result.WhereKernel
+		out.Title += ": the kernel does not know fips=1"
+		out.Summary = "the kernel does not know fips=1 (it is built without CONFIG_CRYPTO_FIPS), so dracut's FIPS check fails and stops the boot on purpose"
+		out.Remedy = "boot a kernel with CONFIG_CRYPTO_FIPS=y, or without fips=1"
+		out.Evidence = append(out.Evidence, f.eventEvidence("the kernel does not know fips=1", unknown))
+		if noTcrypt {
+			out.Notes = append(out.Notes, "tcrypt stays loaded in FIPS mode only (crypto/tcrypt.c returns EAGAIN otherwise), and dracut takes that for a failed self-test")
+		} else {
+			out.Confidence = result.Likely
+		}
+	case noTcrypt:
+		out.Title += ": tcrypt"
+		out.Summary = "dracut's FIPS check could not run the kernel's crypto self-tests (tcrypt) and stopped the boot on purpose"
+		out.Remedy = "look for 'alg:' lines of failed self-tests; with 'Resource temporarily unavailable' the kernel is not in FIPS mode (fips=1 missing, or no CONFIG_CRYPTO_FIPS)"
+	}
+}
+
+// atKernelCheck returns dracut's last step before it gave up, if that is the
+// comparison of the kernel with its HMAC. What sha512hmac says of it goes to
+// the journal, not to the console.
+func (f *facts) atKernelCheck() (dump.Event, bool) {
+	steps := f.d.Boot.All(dump.EventFIPSStep)
+	if len(steps) == 0 {
+		return dump.Event{}, false
+	}
+	last := steps[len(steps)-1]
+	return last, strings.Contains(last.Text, "Checking integrity of kernel")
+}
+
+// selfTest: with fips=1 a failed self-test of an algorithm panics the kernel
+// (crypto/testmgr.c).
+func selfTest(f *facts) *result.Diagnosis {
+	e, ok := f.d.Boot.Event(dump.EventSelfTest)
+	p := f.panicReport("in fips mode", "fips", "self test failed", "self-tests for")
+	if p == nil {
+		return nil
+	}
+	alg := e.Subject
+	if !ok || alg == "" {
+		alg = "an algorithm"
+	}
+	out := &result.Diagnosis{
+		Kind: result.KindPanic, Cause: result.CauseSelfTest, Where: result.WhereKernel, Confidence: result.Certain,
+		Title:    "crypto self-test of " + alg + " failed in FIPS mode",
+		Summary:  "in FIPS mode the kernel panicked because the self-test of " + alg + " failed",
+		Remedy:   "find out why the self-test fails (boot without fips=1 and read the same 'alg:' line), or leave the implementation out of the kernel",
+		Function: p.Func,
+		Evidence: []result.Evidence{f.reportEvidence("the panic", p)},
+	}
+	if ok {
+		out.Evidence = append(out.Evidence, f.eventEvidence("the self-test", e))
+	}
+	return out
+}

@@ -1,0 +1,173 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/result"
+
+	"fmt"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+)
+
+// runaway: a virtual CPU is at full load in the kernel, and memory shows the
+// task that it runs there. Whatever else waits, waits for that task or for its
+// CPU.
+func runaway(f *facts) *result.Diagnosis {
+	if consoleFlood(f) != nil {
+		return nil
+	}
+	for i := range f.in.VCPUs {
+		c := &f.in.VCPUs[i]
+		if c.Idle || c.User || c.BusyFraction < 0.9 {
+			continue
+		}
+		t, at := f.runs(functionOf(c.Symbol))
+		if c.Symbol == "" {
+			t, at = f.runsModule(), 0
+		}
+		if t == nil {
+			if t = f.onlyRunning(); t == nil || c.Symbol == "" {
+				continue
+			}
+			fn := functionOf(c.Symbol)
+			return f.spinsIn(t, fn, fn)
+		}
+		if met := crashedAt(t, at); met >= 0 {
+			return f.dies(t, met)
+		}
+		return f.spins(t, at)
+	}
+	return nil
+}
+
+// onlyRunning is the one task that runs, nil where several do. Its stack need
+// not show where it is: memory is read at one moment, which may be that of an
+// interrupt's first steps.
+func (f *facts) onlyRunning() (found *model.Task) {
+	for i := range f.in.Memory {
+		if t := &f.in.Memory[i]; t.Running {
+			if found != nil {
+				return nil
+			}
+			found = t
+		}
+	}
+	return found
+}
+
+// runsModule finds the task of the guest's memory that runs in a module: a CPU's
+// place there is in none of the kernel's own functions. nil where several do.
+func (f *facts) runsModule() (found *model.Task) {
+	for i := range f.in.Memory {
+		t := &f.in.Memory[i]
+		if !t.Running || len(t.Frames) == 0 || t.Frames[0].Module == "" {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = t
+	}
+	return found
+}
+
+// runs finds the running task of the guest's memory that has the function on its
+// stack, and where.
+func (f *facts) runs(fn string) (t *model.Task, at int) {
+	for i := range f.in.Memory {
+		t := &f.in.Memory[i]
+		if !t.Running {
+			continue
+		}
+		for at, fr := range t.Frames {
+			if fr.Base() == fn {
+				return t, at
+			}
+		}
+	}
+	return nil, 0
+}
+
+// crashedAt is the frame that an exception was met in whose report does not come
+// to an end, -1 for none: above it are the functions that make the report.
+func crashedAt(t *model.Task, from int) int {
+	dying := false
+	for i := from; i < len(t.Frames); i++ {
+		switch b := t.Frames[i].Base(); {
+		case b == "die" || b == "oops_begin" || b == "panic" || b == "vpanic" || b == "die_addr" || b == "die_kernel_fault" || b == "page_fault_oops" || b == "arm64_notify_die":
+			dying = true
+		case dying && !dump.IsGeneric(b) && t.Frames[i].Reliable && i > 0 && isExceptionEntry(t.Frames[i-1].Base()):
+			return i
+		}
+	}
+	return -1
+}
+
+// isExceptionEntry tells the functions that an exception of the kernel enters by
+// (arch/x86/include/asm/idtentry.h, arch/arm64/kernel/entry.S).
+func isExceptionEntry(fn string) bool {
+	return strings.HasPrefix(fn, "asm_exc_") || fn == "el1h_64_sync" || fn == "el1_sync" || fn == "el1h_64_error"
+}
+
+// dies is the Diagnosis of a task that met an exception in its frame at, and
+// never comes to the end of telling it: often because what tells it is broken.
+func (f *facts) dies(t *model.Task, at int) *result.Diagnosis {
+	fn := t.Frames[at].Base()
+	return &result.Diagnosis{
+		Kind: result.KindOops, Cause: result.CauseOops, Where: result.WhereKernel, Confidence: result.Certain,
+		Title: "exception in " + fn + ", and no end of its report", Function: fn,
+		Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+		Summary:  "the kernel met an exception in " + fn + " and is stuck in reporting it",
+		Remedy:   "look at " + fn + ": the report itself does not come through, so the registers in the evidence are all there is",
+		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which reports its own crash", t)}, f.vcpuEvidence()...),
+	}
+}
+
+// spins is the Diagnosis of a task that runs in its frame at. A primitive, such
+// as a spin lock's, is named by who called it.
+func (f *facts) spins(t *model.Task, at int) *result.Diagnosis {
+	inner := t.Frames[at].Base()
+	fn := inner
+	for _, fr := range t.Frames[at:] {
+		if b := fr.Base(); fr.Reliable && !dump.IsGeneric(b) {
+			fn = b
+			break
+		}
+	}
+	what := fn
+	if inner != fn {
+		what = inner + ", which " + fn + " called"
+	}
+	return f.spinsIn(t, fn, what)
+}
+
+// spinsIn is the Diagnosis of a task that runs in a function; what names the
+// place in words.
+func (f *facts) spinsIn(t *model.Task, fn, what string) *result.Diagnosis {
+	w := classify(t)
+	out := &result.Diagnosis{
+		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: result.Likely,
+		Title: "a virtual CPU spins in " + fn, Function: fn,
+		Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+		Chain:    []result.Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs", Source: sourceMemory}},
+		Remedy:   "look for an endless loop in " + fn + ", or for what it waits for without sleeping",
+		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which runs", t)}, f.vcpuEvidence()...),
+	}
+	where := ""
+	switch {
+	case w.inInitcall && w.initcall != "" && w.initcall != fn:
+		where = ", in the initcall " + w.initcall
+		out.Remedy = "leave the initcall out to see whether the boot goes on: initcall_blacklist=" + w.initcall
+	case w.inProbe && w.probe != "" && w.probe != fn:
+		where = ", in the probe " + w.probe
+	case w.inModule && w.module != "":
+		where = ", in the module " + w.module
+	}
+	if t.Syscall != nil {
+		out.Syscall = t.Syscall.Name
+	}
+	out.Summary = fmt.Sprintf("%s runs at full load in %s%s, and nothing new is on the console", t.String(), what, where)
+	return out
+}

@@ -1,0 +1,137 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"cmp"
+	"slices"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+)
+
+// collect picks the tasks to reason on. Memory leads where its list is whole:
+// it is read at one moment, and shows what no kernel prints. A sysrq-t fills in
+// what memory lacks, and leads where memory is partial. Then come the last torn
+// sysrq-t, the last sysrq-w, and whatever tasks the reports printed.
+func collect(d *dump.Dump, in Input) *taskSet {
+	s := &taskSet{
+		byPID: map[int]*model.Task{}, children: map[int][]*model.Task{}, asPrinted: map[int]*model.Task{},
+		waits: map[*model.Task]wait{}, scores: map[int]int{}, source: sourceConsole,
+		from: map[*model.Task]string{}, facts: map[int]*model.Wait{},
+	}
+	for i := range in.Waits {
+		s.facts[in.Waits[i].PID] = &in.Waits[i]
+	}
+	from := bootStart(d)
+	sec, ok := latest(d, dump.SectionState, max(from, in.Asked))
+	if in.Asked > from && (!ok || len(sec.Tasks) == 0) {
+		if old, found := latest(d, dump.SectionState, from); found && len(old.Tasks) > 0 {
+			sec, ok, s.old = old, true, true
+		}
+	}
+	if ok {
+		s.swallowed = len(sec.Tasks) == 0
+		ok = !s.swallowed
+	}
+	if ok && !s.old {
+		s.setPrinted(sec)
+	}
+	whole := ok && sec.Complete
+	switch {
+	case len(in.Memory) > 0 && (!in.MemoryPartial || !whole):
+		s.memory(in.Memory)
+		if whole {
+			s.section = sec
+		}
+		if s.torn = in.MemoryPartial; s.torn && ok {
+			s.rest(sec.Tasks, sourceState)
+		}
+	case ok:
+		s.use(sec, sourceState)
+		s.rest(in.Memory, sourceMemory)
+	default:
+		if sec, ok := d.Last(dump.SectionBlocked); ok && sec.Offset >= from && len(sec.Tasks) > 0 {
+			s.use(sec, sourceBlocked)
+		}
+	}
+	for i := range d.Loose {
+		t := &d.Loose[i]
+		if t.PID > 0 && t.Offset >= from && s.byPID[t.PID] == nil {
+			s.add(t, sourceConsole)
+		}
+	}
+	jobs := d.Boot.All(dump.EventStartJob)
+	for _, e := range jobs[max(0, len(jobs)-maxJobs):] {
+		s.jobs = append(s.jobs, squash(e.Subject))
+	}
+	for _, t := range s.all {
+		s.children[s.parent(t)] = append(s.children[s.parent(t)], t)
+	}
+	return s
+}
+
+// latest is the last whole section of a kind from an offset on, else the last that
+// has any task, else the last.
+func latest(d *dump.Dump, kind dump.SectionKind, from int64) (*dump.Section, bool) {
+	i, _ := slices.BinarySearchFunc(d.Sections, from, func(s dump.Section, from int64) int { return cmp.Compare(s.Offset, from) })
+	part := dump.Dump{Sections: d.Sections[i:]}
+	return part.Last(kind)
+}
+
+func (s *taskSet) setPrinted(sec *dump.Section) {
+	s.printed = sec
+	for i := range sec.Tasks {
+		s.asPrinted[sec.Tasks[i].PID] = &sec.Tasks[i]
+	}
+}
+
+func (s *taskSet) use(sec *dump.Section, source string) {
+	s.source, s.section, s.torn = source, sec, !sec.Complete
+	for i := range sec.Tasks {
+		s.add(&sec.Tasks[i], source)
+	}
+}
+
+// memory takes the tasks that memory shows, with the stacks that were printed
+// where it has none that is whole.
+func (s *taskSet) memory(tasks []model.Task) {
+	s.source = sourceMemory
+	for _, t := range tasks {
+		source := sourceMemory
+		if p := s.asPrinted[t.PID]; p != nil && lacksStack(&t, p) {
+			t.Frames, source = p.Frames, sourceState
+			t.Offset, t.End, t.Caller = p.Offset, p.End, p.Caller
+			if t.Syscall == nil {
+				t.Syscall = p.Syscall
+			}
+		}
+		if t.Syscall == nil && !t.KernelThread {
+			if name, compat := dump.SyscallFromFrames(t.Frames); name != "" {
+				t.Syscall = &model.Syscall{Nr: -1, Name: name, Compat: compat}
+			}
+		}
+		s.add(&t, source)
+	}
+}
+
+// lacksStack says that memory has no stack of a sleeping task that comes to its
+// end, and the printed one, of the same task in the same state, does.
+func lacksStack(m, p *model.Task) bool {
+	return !m.Running && !p.Running && !p.Torn && m.Comm == p.Comm && m.State == p.State &&
+		!dump.EndsStack(m.Chain()) && dump.EndsStack(p.Chain())
+}
+
+// has says whether a task was seen in a function, in memory or as printed.
+func (s *taskSet) has(t *model.Task, fn string) bool {
+	p := s.asPrinted[t.PID]
+	return t.Has(fn) || p != nil && p.Comm == t.Comm && p.Has(fn)
+}
+
+// rest adds the tasks of a second source that the first does not have.
+func (s *taskSet) rest(tasks []model.Task, source string) {
+	for i := range tasks {
+		if t := &tasks[i]; s.byPID[t.PID] == nil {
+			s.add(t, source)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package diagnose
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// UserStack is the user-space stack of a task, read from the guest's memory.
+type UserStack struct {
+	// Line is the stack in one line: `systemd(1) → getrandom ←
+	// libgcrypt.so.20 ← constructor ← ld.so`.
+	Line string
+	// Frames are its functions, innermost first.
+	Frames []string
+	// Syscall is the system call the task was in, "" for none that is known.
+	Syscall string
+	// CalledFrom is the library that made the call, "" where the program or
+	// its C library did.
+	CalledFrom string
+}
+
+// userStack adds how user space came to where the blocked task is.
+func (f *facts) userStack(out *result.Diagnosis) {
+	if out.Task == nil {
+		return
+	}
+	s, ok := f.in.User[out.Task.PID]
+	if !ok || len(s.Frames) == 0 || s.Syscall != "" && out.Syscall != "" && s.Syscall != out.Syscall {
+		return
+	}
+	out.Evidence = append(out.Evidence, result.Evidence{
+		What: "the user-space stack: " + s.Line, Lines: clipLines(s.Frames), Offset: -1, Source: sourceMemory,
+	})
+	if s.CalledFrom == "" || s.Syscall == "" {
+		return
+	}
+	if call := s.Syscall + "()"; strings.Contains(out.Summary, call) {
+		out.Summary = strings.Replace(out.Summary, call, call+", called from "+s.CalledFrom+",", 1)
+	} else {
+		out.Summary += "; " + s.Syscall + " was called from " + s.CalledFrom
+	}
+}

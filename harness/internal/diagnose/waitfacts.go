@@ -1,0 +1,217 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"github.com/unwedge/unwedge/harness/result"
+
+	"slices"
+	"strings"
+)
+
+// kindsOf are the kinds of dump.Wait that say more about a mechanism.
+var kindsOf = map[mechanism][]string{
+	onFutex: {"futex"}, onFileLock: {"flock", "POSIX lock"}, onPipe: {"pipe"}, onSocket: {"socket"}, onFifo: {"FIFO"},
+	onCompletion: {"completion"}, onFlush: {"completion"}, onVfork: {"completion"}, onHelper: {"completion"},
+	onMutex: {"mutex"}, onRWSem: {"rw-semaphore"}, onSemaphore: {"semaphore"},
+	onChild: {"child"}, onIO: {"I/O"}, onPoll: {"poll", "select", "epoll"},
+}
+
+// fact is what memory shows of what a task waits for, nil where it shows nothing
+// or not what the stack says.
+func (s *taskSet) fact(t *model.Task, w wait) *model.Wait {
+	f := s.facts[t.PID]
+	if f == nil || f.Comm != t.Comm || s.from[t] != sourceMemory || f.Kind != "wait queue" && !slices.Contains(kindsOf[w.mech], f.Kind) {
+		return nil
+	}
+	return f
+}
+
+// The least score of a holder that the chain is followed to: of one that has to
+// do something for the other, and of one that holds a file lock: only what blocks
+// harder than such a lock explains the hang better than the lock does.
+const (
+	leastAtEnd  = 15
+	leastHolder = 71
+)
+
+// holder is the task that memory names as the one that t waits for, the hardest
+// blocked of several. known is false where memory names none but t's own process;
+// where known is true and to is nil, they wait for nothing that explains it.
+func (s *taskSet) holder(t *model.Task, w wait) (to *model.Task, known bool) {
+	f := s.fact(t, w)
+	if f == nil {
+		return nil, false
+	}
+	least := 0
+	switch w.mech {
+	case onChild:
+		if len(f.Holders) != 1 || f.More > 0 {
+			return nil, false
+		}
+		c := s.byPID[f.Holders[0].PID]
+		return c, c != nil && s.waits[c].mech != onNothing
+	case onCompletion, onFlush, onVfork: // these do not end otherwise
+	case onPipe, onSocket, onFutex:
+		least = leastAtEnd
+	case onFileLock:
+		least = leastHolder
+	default:
+		return nil, false
+	}
+	best := -1
+	for _, h := range f.Holders {
+		c := s.byPID[h.PID]
+		if c == nil || c == t || w.mech != onFutex && s.process(c) == s.process(t) {
+			continue
+		}
+		known = true
+		if v := s.score(c); v >= least && v > best {
+			to, best = c, v
+		}
+	}
+	return to, known
+}
+
+func (s *taskSet) process(t *model.Task) int {
+	if t.TGID != 0 {
+		return t.TGID
+	}
+	return t.PID
+}
+
+// maxBeyond bounds how far holders are followed behind the end of the chain.
+const maxBeyond = 8
+
+// beyond are the holders behind the end of the chain, as far as memory names one
+// for each: they are not blocked by anything that would explain the hang, but a
+// reader wants to know them. ring are the tasks that wait for each other, where
+// the holders lead back: a deadlock.
+func (f *facts) beyond() (tasks, ring []*model.Task) {
+	t, w := f.end, f.wait
+	all := slices.Clone(f.chain.tasks)
+	for len(tasks) < maxBeyond {
+		switch w.mech {
+		case onFutex, onFileLock, onPipe, onSocket:
+		default:
+			return tasks, nil
+		}
+		fact := f.tasks.fact(t, w)
+		if fact == nil || len(fact.Holders) != 1 {
+			return tasks, nil
+		}
+		next := f.tasks.byPID[fact.Holders[0].PID]
+		if next == nil || next == t {
+			return tasks, nil
+		}
+		if i := slices.Index(all, next); i >= 0 {
+			return tasks, all[i:]
+		}
+		tasks, all = append(tasks, next), append(all, next)
+		t, w = next, f.tasks.waits[next]
+	}
+	return tasks, nil
+}
+
+// maxWaitFacts bounds the evidence of one Diagnosis on what tasks wait for.
+const maxWaitFacts = 6
+
+// waitFacts adds what memory shows of what the tasks of the chain wait for, and
+// who holds it.
+func (f *facts) waitFacts(out *result.Diagnosis) {
+	if f.end == nil || out.Kind != result.KindHang && out.Kind != result.KindUnknown || out.Task == nil {
+		return
+	}
+	more, ring := f.beyond()
+	ending := len(out.Chain) > 0 && out.Chain[len(out.Chain)-1].PID == f.end.PID
+	if ending {
+		for _, t := range more {
+			out.Chain = append(out.Chain, f.tasks.link(t, f.tasks.waits[t]))
+		}
+	}
+	n := 0
+	for _, t := range append(slices.Clone(f.chain.tasks), more...) {
+		fact := f.tasks.fact(t, f.tasks.waits[t])
+		if fact == nil || n == maxWaitFacts {
+			continue
+		}
+		n++
+		out.Evidence = append(out.Evidence, result.Evidence{What: "what " + t.String() + " waits for", Lines: []string{fact.String()}, Offset: -1, Source: sourceMemory})
+	}
+	if fact := f.tasks.fact(f.end, f.wait); fact != nil && out.Task.PID == f.end.PID && !isLockWait(f.wait.mech) {
+		if f.selfHeld(fact) {
+			out.Summary = strings.Replace(out.Summary, otherHolds, "", 1)
+			for i := range out.Chain {
+				if l := &out.Chain[i]; l.PID == f.end.PID {
+					l.Why = strings.Replace(l.Why, otherHolds, "", 1)
+				}
+			}
+		}
+		out.Summary += f.held(fact)
+	}
+	if len(ring) > 0 {
+		var names []string
+		for _, t := range ring {
+			names = append(names, t.String())
+		}
+		out.Summary += "; they wait for each other: " + strings.Join(names, " → ") + " and round again"
+	}
+}
+
+// watched says what a poll watches, the first few.
+func watched(fact *model.Wait) string {
+	const most = 4
+	n := len(fact.Watches)
+	if n == 0 {
+		return ""
+	}
+	s := "; it watches " + strings.Join(fact.Watches[:min(n, most)], ", ")
+	if more := n - most + fact.More; n > most {
+		s += " (and " + plural(more, "other", "others") + ")"
+	}
+	return s
+}
+
+// otherHolds is what is said of a file lock whose holder is not known.
+const otherHolds = " that another process holds"
+
+// selfHeld says that a file lock is held by the process that waits for it.
+func (f *facts) selfHeld(fact *model.Wait) bool {
+	if f.wait.mech != onFileLock || len(fact.Holders) != 1 {
+		return false
+	}
+	c := f.tasks.byPID[fact.Holders[0].PID]
+	return c != nil && f.tasks.process(c) == f.tasks.process(f.end)
+}
+
+// held says in the summary whom the end of the chain waits for.
+func (f *facts) held(fact *model.Wait) string {
+	object := fact.Name()
+	switch fact.Kind {
+	case "poll", "select", "epoll":
+		return watched(fact)
+	case "child", "wait queue":
+		return ""
+	case "FIFO", "I/O":
+		return "; it is " + object
+	}
+	if len(fact.Holders) == 0 {
+		return ""
+	}
+	h := fact.Holders[0]
+	who := h.Comm
+	if c := f.tasks.byPID[h.PID]; c != nil {
+		who = c.String()
+		if f.tasks.process(c) == f.tasks.process(f.end) && f.wait.mech != onFutex {
+			who = "the same process"
+		}
+	}
+	if who == "" {
+		return ""
+	}
+	s := "; " + object + ": " + who + " " + h.Role
+	if n := len(fact.Holders) - 1 + fact.More; n > 0 {
+		s += " (and " + plural(n, "other", "others") + ")"
+	}
+	return s
+}

@@ -1,0 +1,142 @@
+package dump
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+)
+
+// The limits of what one Dump keeps. What is beyond them is counted, not kept.
+const (
+	MaxTasks    = 1 << 16 // over all sections
+	MaxFrames   = 128     // of one trace
+	MaxSections = 256
+	MaxReports  = 512
+	MaxEvents   = 2048
+)
+
+// SectionKind is what a sysrq key asks for.
+type SectionKind string
+
+// The sections that are told apart.
+const (
+	SectionState     SectionKind = "state"     // t: all tasks
+	SectionBlocked   SectionKind = "blocked"   // w: tasks in D
+	SectionCPUs      SectionKind = "cpus"      // l: backtrace of the CPUs
+	SectionLocks     SectionKind = "locks"     // d: held locks (lockdep)
+	SectionMemory    SectionKind = "memory"    // m
+	SectionRegisters SectionKind = "registers" // p
+	SectionLogLevel  SectionKind = "loglevel"  // 0..9
+	SectionTimers    SectionKind = "timers"    // q
+	SectionHelp      SectionKind = "help"      // an unknown key
+	SectionDisabled  SectionKind = "disabled"  // "This sysrq operation is disabled."
+	SectionCrash     SectionKind = "crash"     // c
+	SectionReset     SectionKind = "reset"     // b
+	SectionOther     SectionKind = "other"
+)
+
+// Section is what the kernel printed for one sysrq key.
+type Section struct {
+	Kind SectionKind `json:"kind"`
+	// Banner is the kernel's first line.
+	Banner  string       `json:"banner"`
+	Offset  int64        `json:"offset"`
+	End     int64        `json:"end"`
+	Time    float64      `json:"time,omitempty"`
+	Tasks   []model.Task `json:"tasks,omitempty"`
+	Dropped int          `json:"dropped,omitempty"` // tasks beyond MaxTasks
+	// Records counts what was printed in it; a dump of zero records was
+	// swallowed by the console log level.
+	Records int `json:"records"`
+	// Complete says that the dump is known to have reached its end: the
+	// scheduler or workqueue part that follows the tasks, or the next sysrq
+	// after a closed trace.
+	Complete bool `json:"complete"`
+	// Ending is the evidence for Complete.
+	Ending string `json:"ending,omitempty"`
+}
+
+// Held is the list of locks that lockdep says one task holds; the last may be
+// the one it waits for.
+type Held struct {
+	Comm   string     `json:"comm"`
+	PID    int        `json:"pid"`
+	Locks  []HeldLock `json:"locks"`
+	Offset int64      `json:"offset"`
+	End    int64      `json:"end"`
+}
+
+// HeldLock is one line of it.
+type HeldLock struct {
+	Addr string `json:"addr"`
+	Name string `json:"name"`
+	At   string `json:"at"` // the function that took it
+}
+
+// Dump is everything that Parse found in a log.
+type Dump struct {
+	// Arch is "x86_64", "aarch64" or "" where the log does not tell.
+	Arch string `json:"arch,omitempty"`
+	// Sections are in the order of the log.
+	Sections []Section `json:"sections,omitempty"`
+	// Loose are tasks printed outside of a sysrq dump.
+	Loose   []model.Task  `json:"loose,omitempty"`
+	Reports []Report      `json:"reports,omitempty"`
+	Owners  []model.Owner `json:"owners,omitempty"`
+	Held    []Held        `json:"held,omitempty"`
+	Boot    Boot          `json:"boot"`
+	// Bytes and Records are what was read; Dropped counts what a limit kept
+	// out.
+	Bytes   int64 `json:"bytes"`
+	Records int   `json:"records"`
+	Dropped int   `json:"dropped,omitempty"`
+
+	log []byte
+}
+
+// Last returns the last complete section of a kind, else the last one that has
+// any task, else the last one.
+func (d *Dump) Last(kind SectionKind) (*Section, bool) {
+	var complete, full, last *Section
+	for i := range d.Sections {
+		s := &d.Sections[i]
+		if s.Kind != kind {
+			continue
+		}
+		last = s
+		if len(s.Tasks) > 0 || s.Records > 1 {
+			full = s
+		}
+		if s.Complete && (len(s.Tasks) > 0 || kind != SectionState) {
+			complete = s
+		}
+	}
+	for _, s := range []*Section{complete, full, last} {
+		if s != nil {
+			return s, true
+		}
+	}
+	return nil, false
+}
+
+// Evidence returns the lines of a range of the log as printed, at most limit.
+// With a caller, lines of other callers are left out. It returns nothing when
+// the Dump was not made by Parse.
+func (d *Dump) Evidence(off, end int64, c model.Caller, limit int) []string {
+	if d.log == nil || off < 0 || end > int64(len(d.log)) || off >= end {
+		return nil
+	}
+	var out []string
+	for r := range Records(d.log[off:end]) {
+		if c.Kind != 0 && r.Caller.Kind != 0 && r.Caller != c {
+			continue
+		}
+		raw := d.log[off+r.Offset : off+r.End]
+		if len(raw) > 400 {
+			raw = raw[:400]
+		}
+		out = append(out, string(StripANSI(trimEnd(raw))))
+		if len(out) == limit {
+			break
+		}
+	}
+	return out
+}

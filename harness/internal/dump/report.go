@@ -1,0 +1,399 @@
+package dump
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"bytes"
+	"strings"
+)
+
+// ReportKind is the kind of a kernel report.
+type ReportKind string
+
+// The kinds of kernel reports.
+const (
+	ReportPanic     ReportKind = "panic"
+	ReportOops      ReportKind = "oops"
+	ReportBug       ReportKind = "bug"
+	ReportWarning   ReportKind = "warning"
+	ReportKASAN     ReportKind = "kasan" // and the other sanitizers
+	ReportLockdep   ReportKind = "lockdep"
+	ReportHungTask  ReportKind = "hung-task"
+	ReportSoft      ReportKind = "soft-lockup"
+	ReportHard      ReportKind = "hard-lockup"
+	ReportRCU       ReportKind = "rcu-stall"
+	ReportWorkqueue ReportKind = "workqueue-lockup"
+	ReportOOM       ReportKind = "oom"
+	ReportReboot    ReportKind = "reboot" // ordered: restart, power off, halt
+)
+
+// Report is one report of the kernel.
+type Report struct {
+	Kind ReportKind `json:"kind"`
+	// Title is one line without addresses and process IDs, in the manner of
+	// syzbot: "BUG: soft lockup in FUNC".
+	Title string `json:"title"`
+	// Text is the kernel's own first line.
+	Text string `json:"text"`
+	// Func is the first function of the trace that means something.
+	Func string `json:"func,omitempty"`
+	// IP is the function of the instruction pointer, where printed.
+	IP    string `json:"ip,omitempty"`
+	Comm  string `json:"comm,omitempty"`
+	PID   int    `json:"pid,omitempty"`
+	CPU   int    `json:"cpu"`
+	State string `json:"state,omitempty"`
+	// Seconds is how long the kernel says that it has lasted.
+	Seconds int           `json:"seconds,omitempty"`
+	Frames  []model.Frame `json:"frames,omitempty"`
+	Time    float64       `json:"time,omitempty"`
+	Offset  int64         `json:"offset"`
+	End     int64         `json:"end"`
+	Caller  model.Caller  `json:"-"`
+	// Boot is the number of the boot in the log, from 0 (see Boot.Kernels).
+	Boot int `json:"boot"`
+
+	said reportWords
+}
+
+// reportStarts are how the reports begin, the more specific first.
+var reportStarts = []struct {
+	text string
+	kind ReportKind
+}{
+	{"Kernel panic - not syncing: ", ReportPanic},
+	{"BUG: soft lockup", ReportSoft},
+	{"BUG: workqueue lockup", ReportWorkqueue},
+	{"BUG: KASAN: ", ReportKASAN},
+	{"BUG: KFENCE: ", ReportKASAN},
+	{"BUG: KMSAN: ", ReportKASAN},
+	{"BUG: KCSAN: ", ReportKASAN},
+	{"UBSAN: ", ReportKASAN},
+	{"BUG: kernel NULL pointer dereference", ReportOops},
+	{"BUG: unable to handle ", ReportOops},
+	{"BUG: Unable to handle kernel ", ReportOops},
+	{"BUG: Kernel NULL pointer dereference", ReportOops},
+	{"Unable to handle kernel ", ReportOops},
+	{"Unhandled fault:", ReportOops},
+	{"general protection fault", ReportOops},
+	{"Internal error: ", ReportOops},
+	{"Oops: ", ReportOops},
+	{"PANIC: double fault", ReportOops},
+	{"double fault:", ReportOops},
+	{"divide error:", ReportOops},
+	{"divide_error:", ReportOops},
+	{"invalid opcode:", ReportOops},
+	{"stack segment:", ReportOops},
+	{"int3:", ReportOops},
+	{"Bad mode in ", ReportOops},
+	{"SError Interrupt on CPU", ReportOops},
+	{"kernel BUG at ", ReportBug},
+	{"Kernel BUG at ", ReportBug},
+	{"BUG: Invalid wait context", ReportLockdep},
+	{"BUG: bad unlock balance", ReportLockdep},
+	{"BUG: held lock freed", ReportLockdep},
+	{"BUG: lock held when returning to user space", ReportLockdep},
+	{"BUG: ", ReportBug},
+	{"Watchdog detected hard LOCKUP on cpu", ReportHard},
+	{"WARNING: possible circular locking dependency", ReportLockdep},
+	{"WARNING: possible recursive locking", ReportLockdep},
+	{"WARNING: possible irq lock inversion", ReportLockdep},
+	{"WARNING: inconsistent lock state", ReportLockdep},
+	{"WARNING: bad unlock balance", ReportLockdep},
+	{"WARNING: held lock freed", ReportLockdep},
+	{"WARNING: lock held when returning to user space", ReportLockdep},
+	{"WARNING: Nested lock was not taken", ReportLockdep},
+	{"WARNING: suspicious RCU usage", ReportLockdep},
+	{"WARNING: SOFTIRQ-", ReportLockdep},
+	{"WARNING: HARDIRQ-", ReportLockdep},
+	{"WARNING: RECLAIM_FS-", ReportLockdep},
+	{"WARNING: CPU: ", ReportWarning},
+	{"WARNING: ", ReportWarning},
+	{"Out of memory: Kill", ReportOOM},
+	{"Memory cgroup out of memory: Kill", ReportOOM},
+	{"unregister_netdevice: waiting for ", ReportWarning},
+	{"reboot: Restarting system", ReportReboot},
+	{"reboot: Power down", ReportReboot},
+	{"reboot: System halted", ReportReboot},
+	{"Restarting system.", ReportReboot},
+	{"Power down.", ReportReboot},
+	{"System halted.", ReportReboot},
+}
+
+// reportPrefixes stand before some of them, by version: `NMI watchdog: ` 4.3 to
+// 4.9, `watchdog: ` from 4.15, `rcu: ` from 4.19.
+var reportPrefixes = []string{"NMI watchdog: ", "watchdog: ", "rcu: ", "traps: "}
+
+// report opens a report if the line begins one.
+func (p *Parser) report(b []byte, r Record) bool {
+	t := b
+	for _, x := range reportPrefixes {
+		if hasPrefix(t, x) {
+			t = t[len(x):]
+		}
+	}
+	if hasPrefix(t, "[ ") && t[len(t)-1] == ']' { // lockdep's, all of them before 4.12
+		t = trim(t[2 : len(t)-1])
+	}
+	if len(t) < 5 || r.Source == SourceUserspace && isUserTag(b) {
+		return false
+	}
+	if hasPrefix(t, "INFO: ") {
+		return p.info(t, r)
+	}
+	kind := reportKind(t)
+	if kind == "" {
+		return false
+	}
+	if kind == ReportOops && p.mergeOops(t, r) || p.repeated(t) {
+		return true
+	}
+	rep := Report{Kind: kind, Text: clip(t)}
+	switch kind {
+	case ReportSoft:
+		lockupFacts(t, &rep)
+	case ReportHard:
+		for _, before := range []string{" on cpu ", " CPU:"} { // x86 and others, powerpc
+			if i := bytes.Index(t, []byte(before)); i > 0 {
+				rep.CPU = cpuFrom1(t[i+len(before):])
+				break
+			}
+		}
+	case ReportWarning:
+		rep.IP = string(ipSymbol(t))
+	case ReportKASAN:
+		rep.IP = string(ipSymbol(t))
+	case ReportOOM:
+		oomFacts(t, &rep)
+	}
+	i := p.addReport(rep, r)
+	if i < 0 || kind == ReportReboot {
+		return true
+	}
+	bl := p.reportBlock(i, -1)
+	if kind == ReportSoft || kind == ReportHard || kind == ReportWorkqueue {
+		bl.want = i
+	}
+	p.start(r.Caller, bl)
+	return true
+}
+
+// reportKind tells the line that begins a report, "" for any other.
+func reportKind(t []byte) ReportKind {
+	for i := range reportStarts {
+		if s := &reportStarts[i]; t[0] == s.text[0] && hasPrefix(t, s.text) {
+			return s.kind
+		}
+	}
+	switch {
+	case hasPrefix(t, "Watchdog CPU:") && bytes.Contains(t, []byte("Hard LOCKUP")):
+		return ReportHard
+	case bytes.Contains(t, []byte(" invoked oom-killer: ")):
+		return ReportOOM
+	}
+	return ""
+}
+
+// mergeOops says whether an `Oops:` or `Internal error:` line belongs to the
+// oops that is already open: x86 prints the cause first, arm64 the address.
+func (p *Parser) mergeOops(t []byte, r Record) bool {
+	if !hasPrefix(t, "Oops: ") && !hasPrefix(t, "Internal error: ") && !hasPrefix(t, "invalid opcode:") {
+		return false
+	}
+	bl := p.block(r.Caller)
+	if bl == nil || bl.report < 0 || len(bl.frames) > 0 {
+		return false
+	}
+	rep := &p.d.Reports[bl.report]
+	if rep.Kind != ReportOops && rep.Kind != ReportBug && rep.Kind != ReportKASAN {
+		return false
+	}
+	rep.End = r.End
+	return true
+}
+
+// info reads the reports that begin with INFO.
+func (p *Parser) info(t []byte, r Record) bool {
+	s := t[len("INFO: "):]
+	switch {
+	case hasPrefix(s, "task "):
+		return p.taskInfo(s[len("task "):], t, r)
+	case hasPrefix(s, "rcu") && (bytes.Contains(s, []byte("detected stall")) || bytes.Contains(s, []byte("self-detected stall")) || bytes.Contains(s, []byte("detected expedited stall"))):
+		rep := Report{Kind: ReportRCU, Text: clip(t)}
+		if i := bytes.Index(s, []byte(" on CPU ")); i > 0 {
+			rep.CPU = cpuFrom1(bytes.TrimLeft(s[i+8:], "{ ")) // 3.x: "on CPU { 1}"
+		}
+		if i := p.addReport(rep, r); i >= 0 {
+			p.start(r.Caller, p.reportBlock(i, i))
+		}
+		return true
+	case lockdepInfo(s):
+		if i := p.addReport(Report{Kind: ReportLockdep, Text: clip(t)}, r); i >= 0 {
+			p.start(r.Caller, p.reportBlock(i, -1))
+		}
+		return true
+	}
+	return false
+}
+
+// lockdepInfo tells lockdep's reports, which were INFO until 4.12.
+func lockdepInfo(s []byte) bool {
+	return hasPrefix(s, "possible ") || hasPrefix(s, "inconsistent lock state") || hasPrefix(s, "suspicious RCU usage") ||
+		hasPrefix(s, "trying to register non-static key") || bytes.Contains(s, []byte("-unsafe lock order detected"))
+}
+
+// repeated tells a line that the kernel prints again every ten seconds.
+func (p *Parser) repeated(t []byte) bool {
+	const netdev = "unregister_netdevice: "
+	n := len(p.d.Reports)
+	return n > 0 && hasPrefix(t, netdev) && strings.HasPrefix(p.d.Reports[n-1].Text, netdev)
+}
+
+// taskInfo reads what khungtaskd says of a task (kernel/hung_task.c):
+//
+//	INFO: task COMM:PID blocked for more than N seconds.
+//	INFO: task COMM:PID is blocked on a mutex likely owned by task COMM:PID.
+//	INFO: task COMM:PID is blocked on a mutex, but the owner is not found.
+//	INFO: task COMM:PID blocked on a semaphore likely last held by task COMM:PID
+//	INFO: task COMM:PID <reader> blocked on an rw-semaphore likely owned by task COMM:PID <writer>
+//
+// The second and later forms are of 6.15 and newer.
+func (p *Parser) taskInfo(s, t []byte, r Record) bool {
+	i := bytes.Index(s, []byte(" blocked "))
+	if j := bytes.Index(s, []byte(" can't die for more than ")); i < 0 && j > 0 {
+		if comm, pid, ok := splitComm(s[:j]); ok {
+			secs, _ := parseDec(s[j+len(" can't die for more than "):])
+			if k := p.addReport(Report{Kind: ReportHungTask, Text: clip(t), Comm: p.intern(comm), PID: pid, Seconds: secs}, r); k >= 0 {
+				p.start(r.Caller, p.reportBlock(k, k))
+			}
+			return true
+		}
+	}
+	if i < 0 {
+		return false
+	}
+	who := bytes.TrimSuffix(s[:i], []byte(" is"))
+	if j := bytes.LastIndexByte(who, '<'); j > 0 && who[len(who)-1] == '>' {
+		who = bytes.TrimRight(who[:j], " ")
+	}
+	comm, pid, ok := splitComm(who)
+	if !ok {
+		return false
+	}
+	rest := s[i+len(" blocked "):]
+	if hasPrefix(rest, "for more than ") || hasPrefix(rest, "in I/O wait for more than ") {
+		rep := Report{Kind: ReportHungTask, Text: clip(t), Comm: p.intern(comm), PID: pid}
+		if j := bytes.Index(rest, []byte("than ")); j >= 0 {
+			rep.Seconds, _ = parseDec(rest[j+5:])
+		}
+		if k := p.addReport(rep, r); k >= 0 {
+			p.start(r.Caller, p.reportBlock(k, k))
+		}
+		return true
+	}
+	if !hasPrefix(rest, "on a") || len(p.d.Owners) >= MaxReports {
+		return hasPrefix(rest, "on a")
+	}
+	o := model.Owner{WaiterComm: p.intern(comm), WaiterPID: pid, Offset: r.Offset, End: r.End}
+	for _, l := range []string{"rw-semaphore", "semaphore", "mutex", "lock"} {
+		if bytes.Contains(rest, []byte(l)) {
+			o.Lock = l
+			break
+		}
+	}
+	for _, by := range []string{"owned by task ", "last held by task ", "held by task "} {
+		if j := bytes.Index(rest, []byte(by)); j >= 0 {
+			q := bytes.TrimRight(rest[j+len(by):], ". ")
+			if k := bytes.LastIndexByte(q, '<'); k > 0 && q[len(q)-1] == '>' {
+				q = bytes.TrimRight(q[:k], " ")
+			}
+			if c, n, ok := splitComm(q); ok {
+				o.OwnerComm, o.OwnerPID = p.intern(c), n
+			}
+			break
+		}
+	}
+	p.d.Owners = append(p.d.Owners, o)
+	return true
+}
+
+// splitComm splits COMM:PID at the last colon, since the name may hold one.
+func splitComm(b []byte) (comm []byte, pid int, ok bool) {
+	i := bytes.LastIndexByte(b, ':')
+	if i <= 0 || i > maxComm || !allDigits(b[i+1:]) {
+		return nil, 0, false
+	}
+	pid, _ = parseDec(b[i+1:])
+	return b[:i], pid, true
+}
+
+// lockupFacts reads `BUG: soft lockup - CPU#0 stuck for 22s! [comm:pid]`.
+func lockupFacts(t []byte, rep *Report) {
+	if i := bytes.Index(t, []byte("CPU#")); i >= 0 {
+		if n, k := parseDec(t[i+4:]); k > 0 {
+			rep.CPU = n + 1
+		}
+	}
+	if i := bytes.Index(t, []byte("stuck for ")); i >= 0 {
+		rep.Seconds, _ = parseDec(t[i+10:])
+	}
+	i, e := bytes.Index(t, []byte("! [")), bytes.LastIndexByte(t, ']')
+	if i >= 0 && e > i+3 {
+		if c, pid, ok := splitComm(t[i+3 : e]); ok {
+			rep.Comm, rep.PID = string(c), pid
+		}
+	}
+}
+
+// oomFacts reads `Out of memory: Killed process 123 (comm) ...` and
+// `comm invoked oom-killer: ...`.
+func oomFacts(t []byte, rep *Report) {
+	if i := bytes.Index(t, []byte(" process ")); i >= 0 {
+		rep.PID, _ = parseDec(t[i+9:])
+		if o := bytes.IndexByte(t[i:], '('); o > 0 {
+			if c := bytes.IndexByte(t[i+o:], ')'); c > 1 {
+				rep.Comm = clip(t[i+o+1 : i+o+c])
+			}
+		}
+		return
+	}
+	if i := bytes.Index(t, []byte(" invoked oom-killer")); i > 0 && i <= maxComm {
+		rep.Comm = clip(t[:i])
+	}
+}
+
+// cpuFrom1 reads a CPU's number and counts it from 1, as addReport wants it; 0
+// where there is none.
+func cpuFrom1(b []byte) int {
+	n, k := parseDec(b)
+	if k == 0 {
+		return 0
+	}
+	return n + 1
+}
+
+// addReport stores a report and returns its index, -1 when there are too many.
+// rep.CPU counts from 1 here, 0 meaning unknown.
+func (p *Parser) addReport(rep Report, r Record) int {
+	if len(p.d.Reports) >= MaxReports {
+		p.d.Dropped++
+		// Keep counting panics: the newest matters most.
+		if rep.Kind != ReportPanic && rep.Kind != ReportReboot {
+			return -1
+		}
+		p.closeAll()
+		p.work += MaxReports / 2
+		p.d.Reports = append(p.d.Reports[:MaxReports/2], p.d.Reports[MaxReports/2+1:]...)
+	}
+	rep.CPU--
+	rep.Time, rep.Offset, rep.End, rep.Caller = r.Time, r.Offset, r.End, r.Caller
+	rep.Boot = max(0, p.d.Boot.KernelCount-1)
+	p.parked = -1
+	p.d.Reports = append(p.d.Reports, rep)
+	return len(p.d.Reports) - 1
+}
+
+// finishTitles sets Func and Title of every report.
+// Normalise replaces what varies from boot to boot in a message: addresses
+// become ADDR, and numbers of four digits and more N. Exit codes and device
+// numbers stay.

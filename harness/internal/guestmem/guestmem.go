@@ -1,0 +1,231 @@
+// Package guestmem looks into a guest that cannot answer: it reads its tasks,
+// their kernel stacks and its log from its memory, from outside, with nothing
+// but the kernel's image. Its parts:
+//
+//	physmem  guest-physical memory
+//	elfdump  a dump of it
+//	mmu      page tables
+//	kimage   symbols and types of the image
+//	locate   where the kernel is
+//	tasks    the list of tasks
+//	modules  the loaded modules and their symbols
+//	timers   what will wake a task
+//	unwind   kernel stacks
+//	locks    who holds the lock that a task waits for
+//	objects  what else a task waits for, and who could end that
+//	printk   the kernel's log
+//	user     user-space stacks
+//	startup  the stack of PID 1 in a kernel whose image has no types
+//
+// The guest is hostile, and it may run while it is read: every loop and
+// allocation is bounded, and what cannot be read is told in View.Problems.
+package guestmem
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/locks"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/modules"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/objects"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/printk"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/startup"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/timers"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
+	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// Kernel is what an image says: symbols, types, layouts. Made once per boot; it
+// may be used by many goroutines.
+type Kernel struct {
+	img    *kimage.Image
+	finder *locate.Finder
+	tasks  *tasks.Layout
+	log    *printk.Layout // nil: the log cannot be read
+	noLog  error          // why
+	mods   *modules.Layout
+	noMods error
+	locks  *locks.Layout
+	waits  *objects.Layout
+	timers *timers.Layout // nil: what will wake a task cannot be read
+	user   *user.Layout   // nil: user space cannot be read
+	noUser error
+	start  *startup.Finder // the image has no types, and only this can be found
+}
+
+// LoadKernel reads the image: payload is what kernel.Kernel.Payload gives, table
+// its symbols. Both are kept and must not change. A kernel without BTF gives an
+// error that is kimage.ErrNoBTF, but for one of aarch64 with all its symbols: of
+// that the stack of PID 1 can be found while it starts the kernel up.
+func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, error) {
+	img, err := kimage.Load(payload, a, table)
+	if errors.Is(err, kimage.ErrNoBTF) {
+		return loadUntyped(payload, a, table)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{img: img}
+	if k.finder, err = locate.New(img); err != nil {
+		return nil, err
+	}
+	if k.tasks, err = tasks.NewLayout(img); err != nil {
+		return nil, err
+	}
+	k.locks, k.waits = locks.NewLayout(img), objects.NewLayout(img)
+	k.log, k.noLog = printk.NewLayout(img)
+	if k.mods, k.noMods = modules.NewLayout(img); errors.Is(k.noMods, kimage.ErrNoType) {
+		k.noMods = nil // CONFIG_MODULES is off: nothing to tell
+	}
+	k.user, k.noUser = user.NewLayout(img)
+	k.timers, _ = timers.NewLayout(img.Types) // a kernel without such timers has none to tell
+	return k, nil
+}
+
+// Start is the address that the image's first byte is linked at.
+func (k *Kernel) Start() uint64 { return k.img.Start }
+
+// View is what one look at a guest found.
+type View struct {
+	// Tasks are all threads, PID 0 (one for each CPU) included, in the form
+	// that sysrq-t's have.
+	Tasks []model.Task
+	// Complete says that the list of tasks was read to its end.
+	Complete bool
+	// Owners are the mutexes, semaphores and rw-semaphores that tasks wait
+	// for. OwnerPID is 0 where the kernel does not record a holder and where
+	// readers hold the lock; a PID that is not in Tasks is one that has exited.
+	Owners []model.Owner
+	// Waits are what sleeping tasks wait for, one for each task of which that
+	// is known for certain: the locks of Owners, and all else.
+	Waits []model.Wait
+	// CPUs are the vCPUs that were in 64-bit mode.
+	CPUs []CPU
+	// Log is the kernel's log as the console would show it, nil where it
+	// could not be read.
+	Log []byte
+	// Timers are those that will wake sleeping tasks.
+	Timers []timers.Timer
+	// Jiffies is jiffies_64, 0 where it could not be read. It moves while the
+	// guest takes timer interrupts.
+	Jiffies uint64
+	// Offset is how far KASLR moved the kernel, PhysBase the physical address
+	// of its first byte.
+	Offset, PhysBase uint64
+	// Modules are the names of the loaded modules, the newest first.
+	Modules []string
+	// Unwinder says how the stacks were unwound.
+	Unwinder string
+	// Problems say what could not be read, and why.
+	Problems []string
+}
+
+// CPU is what one vCPU does.
+type CPU struct {
+	Index int
+	PC    uint64
+	// User says that it runs user space, Halted that it is in HLT (x86_64).
+	User, Halted bool
+	// PID and Comm are the task it runs; PID is -1 where that is not known.
+	PID    int
+	Comm   string
+	Frames []model.Frame
+}
+
+// maxProblems bounds View.Problems.
+const maxProblems = 64
+
+func (v *View) problem(format string, a ...any) {
+	if len(v.Problems) < maxProblems {
+		v.Problems = append(v.Problems, fmt.Sprintf(format, a...))
+	}
+}
+
+// Look reads what there is to read. registers is QEMU's text of `info registers
+// -a`, best of the same moment and with the vCPUs stopped; without it, running
+// tasks have no frames. It gives an error only where the kernel cannot be found
+// at all, see locate.ErrNotLoaded and locate.ErrEarly; whatever else is missing
+// is in the View's Problems.
+func (k *Kernel) Look(ctx context.Context, m physmem.Reader, registers string) (*View, error) {
+	return k.LookAt(ctx, m, ParseRegisters(registers))
+}
+
+// LookAt is Look with registers that come from elsewhere, such as a dump. nil is
+// registers that are not known; none at all are those of vCPUs that have not come
+// to 64-bit mode.
+func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []VCPU) (*View, error) {
+	found, err := k.finder.Find(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if k.start != nil {
+		return k.lookUntyped(ctx, found, m, vcpus)
+	}
+	v := &View{Offset: found.Offset, PhysBase: found.Phys}
+	if !found.Tables {
+		v.problem("the kernel has not set up its page tables: only its image can be read")
+	}
+	k.readJiffies(found, v)
+	k.readLog(ctx, found, v)
+	list := k.tasks.Read(ctx, found, max(1, len(vcpus)))
+	v.Complete = list.Complete
+	for _, p := range list.Problems {
+		v.problem("%s", p)
+	}
+	w := &walker{k: k, found: found, list: list, view: v}
+	w.prepare(ctx)
+	w.objects = k.waits.Guest(found, m, k.tasks, list, w.symbols)
+	w.vcpus(vcpus)
+	if vcpus != nil && len(list.Tasks) == 1 && !w.inKernel() {
+		return nil, fmt.Errorf("find the kernel in memory: %w", locate.ErrEarly)
+	}
+	w.tasks(ctx)
+	return v, nil
+}
+
+func (k *Kernel) readJiffies(found *locate.Kernel, v *View) {
+	a, ok := found.Addr("jiffies_64")
+	if !ok {
+		if a, ok = found.Addr("jiffies"); !ok { // the same place (vmlinux.lds.S)
+			v.problem("the image does not say where jiffies_64 is")
+			return
+		}
+	}
+	var err error
+	if v.Jiffies, err = found.Space.Uint64(a); err != nil {
+		v.problem("jiffies: %v", err)
+	}
+}
+
+func (k *Kernel) readLog(ctx context.Context, found *locate.Kernel, v *View) {
+	err := k.noLog
+	if k.log != nil {
+		v.Log, err = k.log.Read(ctx, found)
+	}
+	if err != nil {
+		v.problem("the kernel's log: %v", err)
+	}
+}
+
+// imageMemory is the image's own bytes at run-time addresses.
+type imageMemory struct {
+	img    *kimage.Image
+	offset uint64
+}
+
+func (m imageMemory) Read(addr uint64, p []byte) error {
+	b, ok := m.img.Bytes(addr-m.offset, uint64(len(p)))
+	if !ok {
+		return fmt.Errorf("read %d bytes of the kernel's image at %#x: not in the file", len(p), addr)
+	}
+	copy(p, b)
+	return nil
+}

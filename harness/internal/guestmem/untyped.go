@@ -1,0 +1,74 @@
+package guestmem
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/startup"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
+	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+func loadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, error) {
+	img, err := kimage.LoadUntyped(payload, a, table)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{img: img}
+	if k.start, err = startup.New(img); err != nil {
+		return nil, err
+	}
+	if k.finder, err = locate.New(img); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// lookUntyped is LookAt for an image without types: it shows PID 1 alone, while it
+// starts the kernel up and sleeps. Its state is not known but that it does not run:
+// every vCPU must be in the idle loop.
+func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physmem.Reader, vcpus []VCPU) (*View, error) {
+	v := &View{Offset: found.Offset, PhysBase: found.Phys}
+	v.problem("only the stack of PID 1 was looked for: %v", kimage.ErrNoBTF)
+	k.readJiffies(found, v)
+	u, err := unwind.New(unwind.Config{
+		Arch: k.img.Arch, Memory: found.Space, Symbols: unwind.Shift(k.img.Symbols, found.Offset), Image: imageMemory{k.img, found.Offset},
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.Unwinder = u.Method()
+	for _, c := range vcpus {
+		trace := frames(u.Running(c.Regs))
+		if c.Regs.User || !slices.ContainsFunc(trace, func(f model.Frame) bool { return f.Reliable && f.Base() == "cpu_startup_entry" }) {
+			return nil, fmt.Errorf("look for the stack of PID 1: vCPU %d does not idle, and may run it: %w", c.Index, kimage.ErrNoBTF)
+		}
+		v.CPUs = append(v.CPUs, CPU{Index: c.Index, PC: c.Regs.PC, Halted: c.Halted, Frames: trace})
+	}
+	if len(vcpus) == 0 {
+		return nil, fmt.Errorf("look for the stack of PID 1: what the vCPUs run is not known: %w", kimage.ErrNoBTF)
+	}
+	trace, err := k.start.Find(ctx, found, m, u)
+	if err != nil {
+		return nil, fmt.Errorf("%w (%w)", err, kimage.ErrNoBTF)
+	}
+	// The thread has the name of its parent, init_task, until it starts a program
+	// (init/main.c, rest_init).
+	v.Tasks = []model.Task{{Comm: "swapper/0", PID: 1, TGID: 1, State: "?", CPU: -1, KernelThread: true, Frames: frames(trace)}}
+	return v, nil
+}
+
+// needsTypes refuses what an image without types cannot give.
+func (k *Kernel) needsTypes(what string) error {
+	if k.start == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, kimage.ErrNoBTF)
+}

@@ -1,0 +1,243 @@
+package machine
+
+import (
+	"github.com/unwedge/unwedge/harness/result"
+
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// base is the bare machine: nothing that was not asked for, and a QEMU that may
+// neither spawn programs nor gain rights. Its RAM is a file that the harness
+// reads too (QEMU, memory-backend-file with share=on).
+type base struct {
+	s   scenarios.Scenario
+	ram int // the file that is the guest's RAM, 0 for none
+}
+
+func (b base) qemu() []string {
+	machine := "q35"
+	if b.s.Arch == arch.AArch64 {
+		machine = "virt"
+		if b.s.Entropy != scenarios.Host {
+			// QEMU 7.2 and later; it withholds rng-seed and kaslr-seed
+			// (docs/system/arm/virt.rst).
+			machine += ",dtb-randomness=off"
+		}
+	}
+	args := []string{
+		"-nodefaults", "-no-user-config", "-display", "none",
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+	}
+	size := strconv.Itoa(b.s.MemoryMiB) + "M"
+	if b.ram != 0 {
+		machine += ",memory-backend=ram"
+		args = append(args, "-object", fmt.Sprintf("memory-backend-file,id=ram,share=on,size=%s,mem-path=/proc/self/fd/%d", size, b.ram))
+	}
+	return append(args, "-machine", machine, "-m", size, "-smp", strconv.Itoa(b.s.CPUs))
+}
+
+func (base) kernel() []string { return nil }
+
+// cpu is the accelerator and the CPU model. Where the machine must not hand out
+// entropy, the model has no RDRAND and no RDSEED.
+type cpu struct {
+	s         scenarios.Scenario
+	accel     result.Accel
+	oneThread bool
+}
+
+func (c cpu) qemu() []string {
+	accel := string(c.accel)
+	if c.oneThread && c.accel == result.TCG {
+		accel += ",thread=single"
+	}
+	return []string{"-accel", accel, "-cpu", c.model()}
+}
+
+func (c cpu) model() string {
+	withhold := c.s.Entropy != scenarios.Host
+	switch {
+	case c.accel == result.KVM && c.s.Arch == arch.X86_64 && withhold:
+		return "host,-rdrand,-rdseed"
+	case c.accel == result.KVM:
+		// On arm64 RNDR cannot be masked: random.trust_cpu=off does it.
+		return "host"
+	case c.s.Arch == arch.X86_64 && withhold:
+		return "qemu64"
+	case c.s.Arch == arch.X86_64:
+		return "max"
+	case withhold:
+		return "cortex-a57" // no RNDR, and no pointer authentication to emulate
+	default:
+		return "max,pauth-impdef=on" // the architected algorithm is very slow under TCG
+	}
+}
+
+// kernel spares an x86 kernel its test whether timer interrupts arrive: it wants
+// several within some milliseconds, and panics ("IO-APIC + timer doesn't work!") where
+// the host was too busy to run the guest then. A kernel that finds itself on KVM leaves
+// it out by itself (arch/x86/kernel/kvm.c; arch/x86/kernel/apic/io_apic.c).
+func (c cpu) kernel() []string {
+	if c.s.Arch == arch.X86_64 {
+		return []string{"no_timer_check"}
+	}
+	return nil
+}
+
+// boot is direct kernel boot.
+type boot struct{ kernelFile, initrd string }
+
+func (b boot) qemu() []string {
+	args := []string{"-kernel", b.kernelFile}
+	if b.initrd != "" {
+		args = append(args, "-initrd", b.initrd)
+	}
+	return args
+}
+
+func (boot) kernel() []string { return nil }
+
+// console is the first UART, from the kernel's first message on.
+type console struct {
+	s       scenarios.Scenario
+	sockets Sockets
+}
+
+func (c console) qemu() []string {
+	if c.sockets.Console == "" {
+		return []string{"-serial", "mon:stdio"}
+	}
+	// A pipe, because a socket drops bytes of a UART: see harness/qemu.Pipe.
+	return []string{"-chardev", "pipe,id=console,path=" + escape(c.sockets.Console), "-serial", "chardev:console"}
+}
+
+// kernel names the early console by its address (hw/arm/virt.c's memory map,
+// and the PC's COM1), so that a death before the driver still leaves its log.
+func (c console) kernel() []string {
+	if c.s.Lacks(scenarios.Console) {
+		return nil
+	}
+	early := "uart8250,io,0x3f8"
+	if c.s.Arch == arch.AArch64 {
+		early = "pl011,0x9000000"
+	}
+	return []string{"earlycon=" + early, "console=" + c.s.Arch.Facts().Console}
+}
+
+// sysrq lets every key through: it beats CONFIG_MAGIC_SYSRQ_DEFAULT_ENABLE and
+// a sysctl of user space (drivers/tty/sysrq.c, sysrq_always_enabled).
+type sysrq struct{ s scenarios.Scenario }
+
+func (sysrq) qemu() []string { return nil }
+func (q sysrq) kernel() []string {
+	if q.s.Lacks(scenarios.SysRq) {
+		return nil
+	}
+	return []string{"sysrq_always_enabled"}
+}
+
+// entropy is the axis of the same name. See scenarios.Entropy.
+type entropy struct{ s scenarios.Scenario }
+
+func (e entropy) qemu() []string {
+	if e.s.Entropy == scenarios.VirtioRNG {
+		return []string{"-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0,id=virtio-rng0"}
+	}
+	return nil
+}
+
+func (e entropy) kernel() []string {
+	if e.s.Entropy == scenarios.Host {
+		return nil
+	}
+	// What the CPU or the boot loader may still hand over is mixed in but not
+	// credited (drivers/char/random.c, since 4.19 and 5.4).
+	return []string{"random.trust_cpu=off", "random.trust_bootloader=off"}
+}
+
+// disk is a virtio-blk disk.
+type disk struct {
+	d Disk
+	i int
+}
+
+func (d disk) qemu() []string {
+	id := fmt.Sprintf("disk%d", d.i)
+	device := "virtio-blk-pci,drive=" + id
+	if d.d.Serial != "" {
+		device += ",serial=" + escape(d.d.Serial)
+	}
+	drive := "if=none,format=raw,snapshot=on,id=" + id + ",file=" + escape(d.d.Path)
+	if d.d.BPS > 0 {
+		drive += fmt.Sprintf(",throttling.bps-total=%d", d.d.BPS)
+	}
+	return []string{
+		"-drive", drive,
+		"-device", device,
+	}
+}
+
+func (disk) kernel() []string { return nil }
+
+// network is QEMU's user-mode network, without its boot ROM.
+type network struct{}
+
+func (network) qemu() []string {
+	return []string{"-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="}
+}
+func (network) kernel() []string { return nil }
+
+// SlotID is QEMU's name of the bus that Spec.Slot makes.
+const SlotID = "slot0"
+
+// slot is a PCI Express root port with nothing in it: on q35 and virt alike,
+// devices can be plugged into a running guest nowhere else (QEMU, docs/pcie.txt).
+type slot struct{}
+
+func (slot) qemu() []string {
+	return []string{"-device", "pcie-root-port,id=" + SlotID + ",chassis=1"}
+}
+func (slot) kernel() []string { return nil }
+
+// monitors are the harness's way in. The guest starts paused, so that no event
+// is missed before somebody listens.
+type monitors struct{ s Sockets }
+
+func (m monitors) qemu() []string {
+	var args []string
+	for _, mon := range []struct {
+		id string
+		fd int
+	}{{"qmp", m.s.QMP}, {"seat", m.s.Seat}} {
+		if mon.fd != 0 {
+			args = append(args, "-chardev", listen(mon.id, mon.fd), "-mon", "chardev="+mon.id+",mode=control")
+		}
+	}
+	if m.s.GDB != 0 {
+		args = append(args, "-chardev", listen("gdb", m.s.GDB), "-gdb", "chardev:gdb")
+	}
+	if m.s.Agent != 0 {
+		args = append(args, "-device", "virtio-serial-pci", "-chardev", listen("agent", m.s.Agent),
+			"-device", "virtserialport,chardev=agent,name="+agentproto.Port)
+	}
+	if m.s.QMP != 0 {
+		args = append(args, "-S", "-no-shutdown") // a guest that powers off can still be looked at
+	}
+	return args
+}
+
+func (monitors) kernel() []string { return nil }
+
+// listen is a chardev on an inherited listening socket (QEMU 2.12 and later).
+func listen(id string, fd int) string {
+	return fmt.Sprintf("socket,id=%s,fd=%d,server=on,wait=off", id, fd)
+}
+
+// escape doubles commas, as QEMU's option syntax wants (docs/system/qemu-manpage).
+func escape(v string) string { return strings.ReplaceAll(v, ",", ",,") }

@@ -1,0 +1,186 @@
+// Package witness holds what is read of guests' memory against what the guests say
+// of themselves at the same moment: /proc/PID/stack, /proc/PID/wchan, /proc/PID/stat,
+// /proc/kallsyms, and sysrq-t. It needs nothing but the kernels, so it always runs.
+package witness
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/model"
+
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/oracle"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
+
+	. "github.com/unwedge/unwedge/suites/unwedgetest"
+)
+
+func TestWitness(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "witness")
+}
+
+// version is a kernel of the Debian archive for each architecture.
+type version struct {
+	name string
+	// arg is the kernel argument; %s stands for Debian's name of the architecture.
+	arg string
+	// file is taken out of the package arg, where what the package depends on is no
+	// longer in the archive: the guest has no modules then.
+	file string
+	// may says that the archive may have dropped it.
+	may bool
+	// moved boots it a second time, with KASLR.
+	moved bool
+}
+
+var versions = []version{
+	{name: "5.10", arg: "linux-image-cloud-%s@bullseye", may: true},
+	{name: "6.1", arg: "linux-image-cloud-%s@bookworm", moved: true},
+	{name: "6.12", arg: "linux-image-cloud-%s@trixie", may: true},
+	{name: "6.18", arg: "linux-image-6.18.15+deb13-cloud-%s@trixie-backports", file: "boot/vmlinuz-6.18.15+deb13-cloud-%s", may: true},
+	{name: "7.x", arg: "linux-image-cloud-%s@trixie-backports", moved: true},
+}
+
+var _ = Describe("what is read of a guest's memory is what the guest says itself", Label("oracle", "tiny"), func() {
+	if os.Getenv("UNWEDGE_KERNEL") != "" {
+		EachKernel(func(k Kernel) {
+			agree(k.Arch, k.Get, false)
+			agree(k.Arch, k.Get, true)
+		})
+		return
+	}
+	for _, v := range versions {
+		for _, a := range arch.All() {
+			Context(fmt.Sprintf("%s, %s", a, v.name), Label(string(a)), func() {
+				get := func(ctx context.Context) *candidate.Candidate { return v.get(ctx, a) }
+				agree(a, get, false)
+				if v.moved {
+					agree(a, get, true)
+				}
+			})
+		}
+	}
+})
+
+// get fetches the kernel. It skips the spec where the archive has dropped it.
+func (v version) get(ctx context.Context, a arch.Arch) *candidate.Candidate {
+	GinkgoHelper()
+	debian := a.Facts().Debian
+	arg, err := "deb:"+fmt.Sprintf(v.arg, debian), error(nil)
+	if v.file != "" {
+		arg, err = candidate.ArchiveFile(ctx, fmt.Sprintf(v.arg, debian), fmt.Sprintf(v.file, debian), candidate.Options{Arch: a})
+	}
+	var c *candidate.Candidate
+	if err == nil {
+		c, err = Find(ctx, arg)
+	}
+	var gone *candidate.NotFoundError
+	if v.may && errors.As(err, &gone) {
+		Skip("the archive no longer has it: " + gone.Error())
+	}
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+func agree(a arch.Arch, get func(context.Context) *candidate.Candidate, moved bool) {
+	how := "where it was linked"
+	if moved {
+		how = "moved by KASLR"
+	}
+	It(how, func(ctx SpecContext) {
+		c := get(ctx)
+		view, said, printed := boot(ctx, c, a, moved)
+		Expect(view.Complete).To(BeTrue())
+		Expect(view.Offset != 0).To(Equal(moved), "the kernel is moved by %#x", view.Offset)
+		table := symbols(ctx, c)
+
+		syms, differ := oracle.CompareSymbols(table.All(), view.Offset, said.Symbols)
+		AddReportEntry("symbols", fmt.Sprintf("%s: symbols %v", c.Kernel.Release, syms))
+		Expect(differ).To(BeEmpty())
+		Expect(syms.All).To(BeNumerically(">", 30_000))
+
+		got := oracle.CompareOwn(view, said, printed, oracle.Scheduler(table))
+		AddReportEntry("tasks", fmt.Sprintf("%s: %v", c.Kernel.Release, got))
+		for _, d := range got.Differences {
+			AddReportEntry("difference", d)
+		}
+		for what, s := range map[string]oracle.Share{"tasks": got.Tasks, "frames": got.Frames, "wchan": got.Wchan, "sysrq-t": got.Printed} {
+			Expect(s.Percent()).To(BeNumerically(">=", 99), "%s: %v\n%q", what, s, got.Differences)
+		}
+		Expect(got.Moved).To(BeNumerically("<=", 3), "%q", got.Differences)
+		Expect(got.Tasks.All).To(BeNumerically(">", 30))
+		Expect(got.Frames.All).To(BeNumerically(">", 150))
+		Expect(got.Printed.All).To(BeNumerically(">", 150))
+		// On x86 before 5.16 it is 0: get_wchan followed frame pointers that a kernel
+		// with ORC has not (bc9bbb81730e, "x86: Fix get_wchan() to support the ORC
+		// unwinder").
+		if got.Wchan.All == 0 {
+			Expect(a).To(Equal(arch.X86_64))
+			Expect(c.Kernel.Release).To(HavePrefix("5."))
+		}
+	}, SpecTimeout(15*time.Minute))
+}
+
+// boot boots a guest that tells of itself and then hangs.
+func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool) (*guestmem.View, *oracle.Testimony, []model.Task) {
+	GinkgoHelper()
+	sc := Pick(Cells("tiny", a), scenarios.None, scenarios.Tiny)
+	sc.Cmdline = []string{"unwedge.fault=witness"}
+	if moved && a == arch.AArch64 {
+		sc.Entropy = scenarios.Host // the seed comes by device tree
+	}
+	var seen *guestmem.View
+	res := Boot(ctx, c, sc, func(r *harness.Request) {
+		if moved {
+			r.Machine.Kernel = c.Kernel.Path // on x86 the packed kernel moves itself
+		}
+		look := r.Memory
+		r.Memory = func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
+			v, err := look(ctx, ram, registers)
+			if seen == nil && err == nil {
+				seen = v
+			}
+			return v, err
+		}
+	})
+	Expect(res).To(HaveHung())
+	Expect(seen).NotTo(BeNil(), "its memory was not read")
+	console, err := os.ReadFile(filepath.Join(res.Dir, rundir.Console))
+	Expect(err).NotTo(HaveOccurred())
+	files, err := agentproto.ReadTestimony(console)
+	Expect(err).NotTo(HaveOccurred())
+	said, err := oracle.NewTestimony(files)
+	Expect(err).NotTo(HaveOccurred())
+	text, err := os.ReadFile(filepath.Join(res.Dir, rundir.Dump('t')))
+	Expect(err).NotTo(HaveOccurred())
+	section, ok := dump.Parse(text).Last(dump.SectionState)
+	Expect(ok).To(BeTrue(), "the sysrq-t has no tasks")
+	return seen, said, section.Tasks
+}
+
+func symbols(ctx context.Context, c *candidate.Candidate) *kallsyms.Table {
+	GinkgoHelper()
+	payload, err := c.Kernel.Payload(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	table, err := kallsyms.Parse(payload, c.Kernel.Arch)
+	Expect(err).NotTo(HaveOccurred())
+	return table
+}

@@ -1,0 +1,59 @@
+// Package probe experiments on a guest that hangs, to show by what happens why it
+// does. Each experiment changes one thing and nothing else, is bounded in time,
+// and says what came of it. What an experiment changes, the guest cannot be asked
+// about afterwards: what is to be known of the hang itself is captured before.
+package probe
+
+import (
+	"github.com/unwedge/unwedge/harness/result"
+
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Parse reads names; "all" stands for all of them. The result is in order and has
+// each once.
+func Parse(words []string) ([]result.ProbeName, error) {
+	var out []result.ProbeName
+	for _, n := range result.ProbeNames() {
+		if slices.Contains(words, string(n)) || slices.Contains(words, "all") {
+			out = append(out, n)
+		}
+	}
+	for _, w := range words {
+		if w != "all" && !slices.Contains(result.ProbeNames(), result.ProbeName(w)) {
+			return nil, fmt.Errorf("no probe is called %q: use all, %s", w, list())
+		}
+	}
+	return out, nil
+}
+
+func list() string {
+	var words []string
+	for _, n := range result.ProbeNames() {
+		words = append(words, string(n))
+	}
+	return strings.Join(words, ", ")
+}
+
+// Times bound the experiments. All are wall times.
+type Times struct {
+	// Nudge is how long a thing that must happen in the guest is waited for
+	// before, and between, nudges.
+	Nudge time.Duration
+	// Limit bounds the wait for each such thing.
+	Limit time.Duration
+	// Feed bounds the feeding of entropy by input.
+	Feed time.Duration
+}
+
+// Scaled returns the times of a probe for a host on which a good boot takes unit.
+func Scaled(unit time.Duration) Times {
+	return Times{
+		Nudge: max(time.Second, unit/4),
+		Limit: max(20*time.Second, 6*unit),
+		Feed:  max(time.Minute, 20*unit),
+	}
+}

@@ -1,0 +1,309 @@
+package probe
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/probe/gdb"
+	"github.com/unwedge/unwedge/scenarios/arch"
+)
+
+// ErrUnsafe says that a probe was not made because it could not be made without
+// risk of breaking the guest in another way than meant.
+var ErrUnsafe = errors.New("not possible safely")
+
+// ENOMEM is the error that a blocked system call is made to return, that of the
+// custom kernels of 2018. A caller does not take it for a reason to try again.
+const ENOMEM = 12
+
+// The kernel's functions that FailSyscall uses; they have had these names and
+// arguments from before 5.10 on.
+const (
+	// wake is where the kernel itself is about to wake a task: whatever context
+	// that is in, another task may be woken there, too (kernel/sched/core.c).
+	wake = "wake_up_process"
+	// signal tells a task that a signal is pending, and wakes it where it sleeps
+	// interruptibly. Without a signal in fact, this is the kernel's own "fake
+	// signal", of the freezer and of live patching (kernel/signal.c;
+	// kernel/freezer.c, fake_signal_wake_up).
+	signal = "signal_wake_up_state"
+	// look is where a task looks for its signals, on its way back to user space,
+	// the result of the system call already in its pt_regs (kernel/signal.c).
+	look = "get_signal"
+)
+
+// SyscallFunctions are the symbols that FailSyscall needs.
+var SyscallFunctions = []string{wake, signal, look}
+
+// cpu is what the stub and the kernel call the registers of one architecture.
+type cpu struct {
+	brk     int // kind of breakpoint
+	sp, pc  int // numbers of registers
+	args    [2]int
+	link    int   // the register with the return address, -1 where it is on the stack
+	general []int // all that a call may change
+	sizes   map[int]int
+	result  uint64 // of the system call, in struct pt_regs
+	userPC  uint64
+	length  uint64   // of what is read of it
+	backs   []uint64 // by how much the PC is turned back for a restart
+}
+
+// cpus: the numbers are those of QEMU's gdb-xml/i386-64bit.xml and
+// aarch64-core.xml, the offsets those of struct pt_regs (arch/x86/include/asm/
+// ptrace.h, arch/arm64/include/uapi/asm/ptrace.h).
+var cpus = map[arch.Arch]cpu{
+	arch.X86_64: {
+		brk: 1, sp: 7, pc: 16, args: [2]int{5, 4}, link: -1, general: numbers(18), sizes: map[int]int{17: 4},
+		result: 10 * 8, userPC: 16 * 8, length: 17 * 8, backs: []uint64{0, 2},
+	},
+	arch.AArch64: {
+		brk: 4, sp: 31, pc: 32, args: [2]int{0, 1}, link: 30, general: numbers(34), sizes: map[int]int{33: 4},
+		result: 0, userPC: 0x100, length: 0x108, backs: []uint64{0, 4},
+	},
+}
+
+func numbers(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// maxHits is how often a breakpoint may be hit by others than those it is for.
+const maxHits = 2000
+
+// FailSyscall makes the system call that a task sleeps in return -errno, and
+// nothing else: the kernel itself ends the sleep, as it would for a signal, gives
+// back what it holds, and only the result is another. The guest stands still
+// before and after; its gdb stub has no breakpoint left. nudge makes the guest do
+// something; it is called from another goroutine.
+//
+// It works on interruptible sleeps alone. Whatever is not as it should be before
+// the first change is an error that is ErrUnsafe, and the guest is as it was.
+func FailSyscall(ctx context.Context, c *gdb.Conn, a arch.Arch, s *guestmem.Sleeper, errno int, t Times, nudge func()) error {
+	f := &failer{c: c, cpu: cpus[a], s: s, times: t, nudge: nudge}
+	if err := f.check(ctx); err != nil {
+		return err
+	}
+	if err := f.wake(ctx); err != nil {
+		return fmt.Errorf("wake %s (PID %d): %w", s.Comm, s.PID, err)
+	}
+	if err := f.result(ctx, errno); err != nil {
+		return fmt.Errorf("change the result of the system call of %s (PID %d): %w", s.Comm, s.PID, err)
+	}
+	return nil
+}
+
+type failer struct {
+	c     *gdb.Conn
+	cpu   cpu
+	s     *guestmem.Sleeper
+	times Times
+	nudge func()
+}
+
+// check refuses what cannot be done safely.
+func (f *failer) check(ctx context.Context) error {
+	if f.cpu.general == nil {
+		return fmt.Errorf("an architecture that is not known: %w", ErrUnsafe)
+	}
+	if f.s.State != "S" {
+		return fmt.Errorf("%s (PID %d) is in state %s: only an interruptible sleep (S) can be ended from outside: %w", f.s.Comm, f.s.PID, f.s.State, ErrUnsafe)
+	}
+	for _, name := range SyscallFunctions {
+		if f.s.Symbols[name] == 0 {
+			return fmt.Errorf("the kernel's image does not name %s: %w", name, ErrUnsafe)
+		}
+	}
+	if _, err := f.regs(ctx); err != nil {
+		return fmt.Errorf("%w: %w", err, ErrUnsafe)
+	}
+	return nil
+}
+
+// userRegs is what of a task's pt_regs an experiment needs.
+type userRegs struct{ result, pc uint64 }
+
+// regs reads the task's pt_regs and checks that it is that of the system call.
+func (f *failer) regs(ctx context.Context) (userRegs, error) {
+	b := make([]byte, f.cpu.length)
+	if err := f.c.Read(ctx, f.s.Regs, b); err != nil {
+		return userRegs{}, fmt.Errorf("read the registers of its user space: %w", err)
+	}
+	r := userRegs{binary.LittleEndian.Uint64(b[f.cpu.result:]), binary.LittleEndian.Uint64(b[f.cpu.userPC:])}
+	for _, back := range f.cpu.backs {
+		if r.pc == f.s.PC-back {
+			return r, nil
+		}
+	}
+	return r, fmt.Errorf("the registers of its user space are not those of the system call: PC %#x, not %#x", r.pc, f.s.PC)
+}
+
+// wake has the kernel tell the task that a signal is pending.
+func (f *failer) wake(ctx context.Context) error {
+	at := f.s.Symbols[wake]
+	thread, err := f.until(ctx, at, "the guest wakes any task", nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, ErrUnsafe) // nothing was changed
+	}
+	saved, err := f.save(ctx)
+	if err != nil {
+		return err
+	}
+	// From here on, what breaks leaves the guest broken.
+	sp := saved[f.cpu.sp]
+	if f.cpu.link >= 0 {
+		err = f.set(ctx, f.cpu.link, at)
+	} else {
+		// The call's return address is the place of the breakpoint.
+		var ret [8]byte
+		binary.LittleEndian.PutUint64(ret[:], at)
+		err = errors.Join(f.c.Write(ctx, sp-16, ret[:]), f.set(ctx, f.cpu.sp, sp-16))
+		sp -= 8
+	}
+	err = errors.Join(err,
+		f.set(ctx, f.cpu.args[0], f.s.Task), f.set(ctx, f.cpu.args[1], 0), f.set(ctx, f.cpu.pc, f.s.Symbols[signal]))
+	if err != nil {
+		return err
+	}
+	_, err = f.until(ctx, at, signal+" returns", func(got string) (bool, error) {
+		now, err := f.c.Register(ctx, f.cpu.sp)
+		return got == thread && now == sp, err
+	})
+	if err != nil {
+		return err
+	}
+	for _, n := range f.cpu.general {
+		if err := f.set(ctx, n, saved[n]); err != nil {
+			return fmt.Errorf("restore the registers: %w", err)
+		}
+	}
+	return nil
+}
+
+// result waits for the task on its way out and changes what user space gets.
+func (f *failer) result(ctx context.Context, errno int) error {
+	_, err := f.until(ctx, f.s.Symbols[look], "the task leaves the kernel", func(string) (bool, error) {
+		sp, err := f.c.Register(ctx, f.cpu.sp)
+		return sp >= f.s.Stack && sp < f.s.StackEnd, err
+	})
+	if err != nil {
+		return err
+	}
+	r, err := f.regs(ctx)
+	if err != nil {
+		return err
+	}
+	if n := int64(r.result); r.pc == f.s.PC && n >= 0 { // arm64 has put back the argument where it turned the PC back
+		return fmt.Errorf("it had ended by itself, with %d", n)
+	}
+	var w [8]byte
+	binary.LittleEndian.PutUint64(w[:], uint64(-int64(errno)))
+	if err := f.c.Write(ctx, f.s.Regs+f.cpu.result, w[:]); err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint64(w[:], f.s.PC)
+	return f.c.Write(ctx, f.s.Regs+f.cpu.userPC, w[:])
+}
+
+func (f *failer) save(ctx context.Context) (map[int]uint64, error) {
+	saved := map[int]uint64{}
+	for _, n := range f.cpu.general {
+		v, err := f.c.Register(ctx, n)
+		if err != nil {
+			return nil, fmt.Errorf("save the registers: %w", err)
+		}
+		saved[n] = v
+	}
+	return saved, nil
+}
+
+func (f *failer) set(ctx context.Context, n int, v uint64) error {
+	size := f.cpu.sizes[n]
+	if size == 0 {
+		size = 8
+	}
+	return f.c.SetRegister(ctx, n, size, v)
+}
+
+// until lets the guest run until a vCPU comes to addr and match, which may be
+// nil, says that it is the right one; that vCPU is selected then. The breakpoint
+// is gone when it returns.
+func (f *failer) until(ctx context.Context, addr uint64, what string, match func(thread string) (bool, error)) (thread string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.times.Limit, fmt.Errorf("within %s it was not seen that %s", f.times.Limit, what))
+	defer cancel()
+	if err := f.c.Break(ctx, addr, f.cpu.brk); err != nil {
+		return "", err
+	}
+	set := true
+	defer func() {
+		if set {
+			err = errors.Join(err, f.c.Clear(context.WithoutCancel(ctx), addr, f.cpu.brk))
+		}
+	}()
+	for range maxHits {
+		stop, err := f.run(ctx)
+		if err != nil {
+			return "", err
+		}
+		if err := f.c.Select(ctx, stop.Thread); err != nil {
+			return "", err
+		}
+		pc, err := f.c.Register(ctx, f.cpu.pc)
+		if err != nil {
+			return "", err
+		}
+		if !stop.Trap() || pc != addr {
+			return "", fmt.Errorf("the guest stopped at %#x by signal %d, not at the breakpoint at %#x", pc, stop.Signal, addr)
+		}
+		right := true
+		if match != nil {
+			if right, err = match(stop.Thread); err != nil {
+				return "", err
+			}
+		}
+		if right {
+			return stop.Thread, nil
+		}
+		if err := f.c.Clear(ctx, addr, f.cpu.brk); err != nil {
+			return "", err
+		}
+		set = false
+		if _, err := f.c.Step(ctx, stop.Thread); err != nil {
+			return "", err
+		}
+		if err := f.c.Break(ctx, addr, f.cpu.brk); err != nil {
+			return "", err
+		}
+		set = true
+	}
+	return "", fmt.Errorf("%d times others came by before it was seen that %s", maxHits, what)
+}
+
+// run continues, and nudges the guest meanwhile.
+func (f *failer) run(ctx context.Context) (gdb.Stop, error) {
+	done, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		t := time.NewTicker(f.times.Nudge)
+		defer t.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-t.C:
+				f.nudge()
+			}
+		}
+	}()
+	stop, err := f.c.Continue(ctx)
+	close(done)
+	<-over
+	return stop, err
+}
