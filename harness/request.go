@@ -1,5 +1,3 @@
-// Package harness boots one kernel in one scenario and says how it ended and,
-// where it did not end well, where it is blocked and why.
 package harness
 
 import (

@@ -215,17 +215,17 @@ func (a *app) tell(done []matrix.Done[cell], f matrixFlags) error {
 	var errs []error
 	failed := false
 	for _, c := range done {
-		if _, ok := skipped(c.Err); ok {
-			continue
-		}
+		p := matrix.Point{Scenario: c.Job.sc, Kernel: c.Job.cand.Kernel.Release}
 		if c.Err != nil {
-			errs = append(errs, c.Err)
+			points = append(points, p)
+			if _, ok := skipped(c.Err); !ok {
+				errs = append(errs, c.Err)
+			}
 			continue
 		}
 		results = append(results, c.Result)
-		points = append(points, matrix.Point{
-			Scenario: c.Job.sc, Kernel: c.Result.Kernel.Release, Outcome: c.Result.Outcome, Expected: c.Result.Expected,
-		})
+		p.Accel, p.Outcome, p.Expected = c.Result.Host.Accel, c.Result.Outcome, c.Result.Expected
+		points = append(points, p)
 		failed = failed || !c.Result.Expected
 	}
 	if f.json {

@@ -2,123 +2,166 @@ package matrix
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
-// Point is one finished cell: where it stands on the axes, and how it ended.
+// Point is one cell of the grid: where it stands on the axes, and how it ended.
 type Point struct {
 	Scenario scenarios.Scenario
 	Kernel   string // its release
-	Outcome  scenarios.Outcome
+	Accel    result.Accel
+	Outcome  scenarios.Outcome // "" where the cell has no result
 	Expected bool
 }
 
-// axis is one way in which cells differ.
+// axis is one way in which cells differ: a point's value, and the words for it
+// after a preposition.
 type axis struct {
-	value  func(Point) string
-	phrase func(value string) string
+	value func(Point) string
+	with  string
 }
 
-// axes are in the order in which a sentence names them.
-var axes = []axis{
-	{func(p Point) string { return string(p.Scenario.Arch) }, func(v string) string { return "on " + v }},
-	{func(p Point) string { return string(p.Scenario.Entropy) }, entropyPhrase},
-	{func(p Point) string { return string(p.Scenario.Initramfs) }, initramfsPhrase},
-	{func(p Point) string { return p.Kernel }, func(v string) string { return "with kernel " + v }},
-	{func(p Point) string { name, _, _ := strings.Cut(p.Scenario.Name, "/"); return name },
-		func(v string) string { return "in scenario " + v }},
+// The axes, in the order in which a sentence names them. dracut-fips is dracut
+// with fips=1: a difference from dracut is that of fips=1, one from tiny need not
+// be.
+const (
+	byArch = iota
+	byEntropy
+	byFIPS
+	byInitramfs
+	byKernel
+	byAccel
+	byScenario
+)
+
+var axes = [...]axis{
+	byArch:      {func(p Point) string { return string(p.Scenario.Arch) }, "on "},
+	byEntropy:   {func(p Point) string { return string(p.Scenario.Entropy) }, "with entropy "},
+	byFIPS:      {func(p Point) string { return fips[p.Scenario.Initramfs.FIPS()] }, ""},
+	byInitramfs: {initramfs, "with initramfs "},
+	byKernel:    {func(p Point) string { return p.Kernel }, "with kernel "},
+	byAccel:     {func(p Point) string { return string(p.Accel) }, "under "},
+	byScenario:  {func(p Point) string { name, _, _ := strings.Cut(p.Scenario.Name, "/"); return name }, "in scenario "},
 }
 
-func entropyPhrase(v string) string {
-	switch scenarios.Entropy(v) {
-	case scenarios.None:
-		return "without virtio-rng"
-	case scenarios.VirtioRNG:
-		return "with virtio-rng"
-	default:
-		return "with entropy " + v
+var fips = map[bool]string{true: "with fips=1", false: "without fips=1"}
+
+func initramfs(p Point) string {
+	if p.Scenario.Initramfs.FIPS() {
+		return string(scenarios.Dracut)
 	}
+	return string(p.Scenario.Initramfs)
 }
 
-func initramfsPhrase(v string) string {
-	switch scenarios.Initramfs(v) {
-	case scenarios.DracutFIPS:
-		return "with fips=1"
-	case scenarios.Dracut:
-		return "without fips=1"
-	default:
-		return "with initramfs " + v
-	}
-}
-
-// Difference says in one sentence what the cells that did not end as expected
-// have in common and the others have not: "hangs only without virtio-rng and
-// with fips=1". It is empty where nothing failed, and never claims more than
-// the cells show.
+// Difference says in one sentence what tells all cells that did not end as
+// expected from all that did: "hangs only without virtio-rng and with fips=1". It
+// is empty where nothing failed. It claims no more than the cells show: it names
+// only conditions that separate the two exactly, all of them where several do, and
+// says which conditions were seen in one combination only.
 func Difference(points []Point) string {
 	var failed, fine []Point
 	for _, p := range points {
-		if p.Expected {
+		switch {
+		case p.Outcome == "":
+		case p.Expected:
 			fine = append(fine, p)
-		} else {
+		default:
 			failed = append(failed, p)
 		}
 	}
+	known := len(failed) + len(fine)
+	if len(failed) == 0 || known == 1 {
+		return ""
+	}
 	verb := verbs(failed)
-	switch {
-	case len(failed) == 0:
-		return ""
-	case len(fine) == 0 && len(points) > 1:
-		return fmt.Sprintf("%s in all %d cells", verb, len(points))
-	case len(fine) == 0:
-		return ""
+	if len(fine) == 0 {
+		if known < len(points) {
+			return fmt.Sprintf("%s in all %d cells with a result (of %d)", verb, known, len(points))
+		}
+		return fmt.Sprintf("%s in all %d cells", verb, known)
 	}
-	if c := separate(failed, fine); c != nil {
-		return verb + " only " + strings.Join(c, " and ")
+	text := fmt.Sprintf("%s in %d of %d cells, with no single set of conditions that tells them from the others", verb, len(failed), known)
+	if c := separate(failed, fine, " only "); c != "" {
+		text = verb + c
+	} else if c := separate(fine, failed, " except "); c != "" {
+		text = verb + " everywhere" + c
 	}
-	if c := separate(fine, failed); c != nil {
-		return verb + " everywhere but " + strings.Join(c, " and ")
+	if n := len(points) - known; n > 0 {
+		text += fmt.Sprintf("; cells without a result: %d of %d", n, len(points))
 	}
-	return fmt.Sprintf("%s in %d of %d cells, with no single set of conditions that tells them from the others", verb, len(failed), len(points))
+	return text
 }
 
-// separate finds the fewest conditions that all points of in meet and none of
-// out, as phrases; nil where there are none.
-func separate(in, out []Point) []string {
-	var common []int // axes on which all of in agree and that exclude somebody
+// conditions is a set of axes: the values that all points of one side have there.
+type conditions uint
+
+func (c conditions) has(axis int) bool { return c&(1<<axis) != 0 }
+
+// separate says in words, each set of conditions after the word, what all points
+// of in meet and none of out; "" where nothing does.
+func separate(in, out []Point, word string) string {
+	like, all := in[0], slices.Concat(in, out)
+	var common conditions // all of in agree, and it excludes somebody
 	for i, a := range axes {
-		v := a.value(in[0])
-		same := !slices.ContainsFunc(in, func(p Point) bool { return a.value(p) != v })
-		if same && slices.ContainsFunc(out, func(p Point) bool { return a.value(p) != v }) {
-			common = append(common, i)
+		if i == byKernel && !choice(all, like.Scenario) {
+			continue // it is the only one for its architecture
+		}
+		other := func(p Point) bool { return a.value(p) != a.value(like) }
+		if !slices.ContainsFunc(in, other) && slices.ContainsFunc(out, other) {
+			common |= 1 << i
 		}
 	}
-	best := -1
-	for set := 1; set < 1<<len(common); set++ {
-		if excludes(set, common, in[0], out) && (best < 0 || bits(set) < bits(best)) {
-			best = set
+	var said []string
+	var named conditions
+	fewest := len(axes)
+	for set := conditions(1); set < 1<<len(axes); set++ {
+		n := bits.OnesCount(uint(set))
+		if set&^common != 0 || n > fewest || !excludes(set, like, out) {
+			continue
 		}
-	}
-	if best < 0 {
-		return nil
-	}
-	var phrases []string
-	for b, i := range common {
-		if best&(1<<b) != 0 {
-			phrases = append(phrases, axes[i].phrase(axes[i].value(in[0])))
+		if n < fewest {
+			said, named, fewest = nil, 0, n
 		}
+		said, named = append(said, word+set.phrase(like, all)), named|set
 	}
-	return phrases
+	switch len(said) {
+	case 0:
+		return ""
+	case 1:
+		if rest := untried(common&^named, named, like); rest != 0 {
+			return said[0] + " (seen only " + rest.phrase(like, all) + ")"
+		}
+		return said[0]
+	default:
+		return strings.Join(said, ", or") + ": these cells cannot tell which"
+	}
+}
+
+// choice says whether cells of the architecture differ in the kernel.
+func choice(points []Point, like scenarios.Scenario) bool {
+	kernel := ""
+	for _, p := range points {
+		if p.Scenario.Arch != like.Arch {
+			continue
+		}
+		if kernel != "" && p.Kernel != kernel {
+			return true
+		}
+		kernel = p.Kernel
+	}
+	return false
 }
 
 // excludes says whether no point of out meets all conditions of the set.
-func excludes(set int, common []int, like Point, out []Point) bool {
+func excludes(set conditions, like Point, out []Point) bool {
 	return !slices.ContainsFunc(out, func(p Point) bool {
-		for b, i := range common {
-			if set&(1<<b) != 0 && axes[i].value(p) != axes[i].value(like) {
+		for i, a := range axes {
+			if set.has(i) && a.value(p) != a.value(like) {
 				return false
 			}
 		}
@@ -126,18 +169,44 @@ func excludes(set int, common []int, like Point, out []Point) bool {
 	})
 }
 
-func bits(n int) (count int) {
-	for ; n > 0; n &= n - 1 {
-		count++
+// untried leaves of the conditions that all cells of one side share, and that need
+// not be named, those that could have been otherwise: only dracut has FIPS, and a
+// kernel has one architecture.
+func untried(rest, named conditions, like Point) conditions {
+	switch {
+	case named.has(byFIPS) && like.Scenario.Initramfs.FIPS():
+		rest &^= 1 << byInitramfs
+	case named.has(byInitramfs) && initramfs(like) != string(scenarios.Dracut):
+		rest &^= 1 << byFIPS
 	}
-	return count
+	if named.has(byKernel) {
+		rest &^= 1 << byArch
+	}
+	return rest
+}
+
+// phrase names the conditions: "on aarch64 without virtio-rng and with fips=1".
+func (c conditions) phrase(like Point, all []Point) string {
+	var words []string
+	for i, a := range axes {
+		if c.has(i) {
+			words = append(words, a.with+a.value(like))
+		}
+	}
+	host := func(p Point) bool { return p.Scenario.Entropy == scenarios.Host }
+	if i := slices.Index(words, "with entropy none"); i >= 0 && !slices.ContainsFunc(all, host) {
+		words[i] = "without virtio-rng"
+	} else if i := slices.Index(words, "with entropy virtio-rng"); i >= 0 {
+		words[i] = "with virtio-rng"
+	}
+	if c.has(byArch) && len(words) > 1 {
+		words = slices.Concat([]string{words[0] + " " + words[1]}, words[2:])
+	}
+	return strings.Join(words, " and ")
 }
 
 // verbs says what the failed cells do.
 func verbs(failed []Point) string {
-	if len(failed) == 0 {
-		return ""
-	}
 	first := failed[0].Outcome
 	if slices.ContainsFunc(failed, func(p Point) bool { return p.Outcome != first }) {
 		return "fails"

@@ -24,8 +24,8 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// minimum is the oldest QEMU that has all that is used: dtb-randomness=off came
-// with 7.2.
+// minMajor.minMinor is the oldest QEMU that has all that is used:
+// dtb-randomness=off came with 7.2.
 const minMajor, minMinor = 7, 2
 
 // Planner plans boots. It is safe for use by several goroutines; what it learns
