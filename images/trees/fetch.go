@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/unwedge/unwedge/images/git"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -290,7 +291,7 @@ func (f *fetch) makeWay(ctx context.Context, t Tree, name string, refs []Ref) er
 		if r.Tree != t.Name || !strings.HasPrefix(r.Name, name+"/") && !strings.HasPrefix(name, r.Name+"/") {
 			continue
 		}
-		if _, err := git(ctx, command{dir: f.store.GitDir(), args: []string{"update-ref", "-d", refsBelow + t.Name + "/" + r.Name}}); err != nil {
+		if _, err := f.store.git("update-ref", "-d", refsBelow+t.Name+"/"+r.Name).Run(ctx); err != nil {
 			return fmt.Errorf("forget branch %s of tree %s: %w", r.Name, t.Name, err)
 		}
 	}
@@ -310,10 +311,10 @@ func (f *fetch) pull(ctx context.Context, t Tree, label, want, name string) (err
 		}
 	}()
 	task := progress.From(ctx).Task(fmt.Sprintf("fetch %s of tree %s", label, t.Name), 0)
-	_, err = git(ctx, command{dir: f.store.GitDir(), silence: f.store.silence, progress: &meter{task: task}, args: []string{
-		"-c", "fetch.writeCommitGraph=true", "fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
-		t.Name, "+" + want + ":" + refsBelow + t.Name + "/" + name,
-	}})
+	c := f.store.git("-c", "fetch.writeCommitGraph=true", "fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
+		t.Name, "+"+want+":"+refsBelow+t.Name+"/"+name)
+	c.Silence, c.Progress = f.store.silence, &meter{task: task}
+	_, err = c.Run(ctx)
 	task.Done(err)
 	if err != nil {
 		return f.failed(ctx, t, err)
@@ -332,8 +333,8 @@ func (f *fetch) plainTag(ctx context.Context, t Tree, name string) error {
 		return nil
 	}
 	const absent = "0000000000000000000000000000000000000000"
-	_, err := git(ctx, command{dir: f.store.GitDir(), args: []string{"update-ref", "refs/tags/" + m[1], refsBelow + t.Name + "/" + name, absent}})
-	var g *gitError
+	_, err := f.store.git("update-ref", "refs/tags/"+m[1], refsBelow+t.Name+"/"+name, absent).Run(ctx)
+	var g *git.Error
 	if errors.As(err, &g) {
 		return nil // it is there
 	}
@@ -345,11 +346,11 @@ func (f *fetch) failed(ctx context.Context, t Tree, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	var g *gitError
+	var g *git.Error
 	if !errors.As(err, &g) {
 		return fmt.Errorf("fetch tree %s: %w", t.Name, err)
 	}
-	return &FetchError{Tree: t.Name, URL: t.ShownURL(), Reason: conceal(t, g.Error()), Next: f.store.nextStep(t, g.Error()), Err: err}
+	return &FetchError{Tree: t.Name, URL: t.ShownURL(), Reason: conceal(t, g.Reason()), Next: f.store.nextStep(t, g), Err: err}
 }
 
 // local returns the commit of something fetched before, "" where it was not, or is
@@ -384,8 +385,8 @@ func (f *fetch) walk(ctx context.Context, rev, hash, steps string) (string, erro
 }
 
 func (f *fetch) ask(ctx context.Context, expression string) (string, error) {
-	out, err := git(ctx, command{dir: f.store.probe(), objects: f.store.objects(), args: []string{"rev-parse", "--quiet", "--verify", expression}})
-	var g *gitError
+	out, err := f.store.ask("rev-parse", "--quiet", "--verify", expression).Run(ctx)
+	var g *git.Error
 	if errors.As(err, &g) {
 		return "", nil
 	}

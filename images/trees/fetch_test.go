@@ -143,7 +143,7 @@ func TestFetch(t *testing.T) {
 	if calls := count(); !slices.Equal(calls, []string{"ls-remote"}) {
 		t.Errorf("a branch that has not moved: %q, want one look", calls)
 	}
-	if name, err := git(t.Context(), command{dir: s.GitDir(), args: []string{"describe", three}}); err != nil || !strings.HasPrefix(name, "v2.0-rc1-1-g") {
+	if name, err := s.git("describe", three).Run(t.Context()); err != nil || !strings.HasPrefix(name, "v2.0-rc1-1-g") {
 		t.Errorf("described as %q, %v", name, err)
 	}
 	refs, err := s.Refs(t.Context())
@@ -161,13 +161,13 @@ func TestFilesComeLater(t *testing.T) {
 	if _, err := s.Fetch(t.Context(), "mainline"); err != nil {
 		t.Fatal(err)
 	}
-	missing, err := git(t.Context(), command{dir: s.GitDir(), args: []string{"rev-list", "--objects", "--missing=print", hash}})
+	missing, err := s.git("rev-list", "--objects", "--missing=print", hash).Run(t.Context())
 	if err != nil || strings.Count(missing, "?") != 1 {
 		t.Errorf("missing objects: %q, %v: want the one file", missing, err)
 	}
 	tree := filepath.Join(t.TempDir(), "work")
 	for _, args := range [][]string{{"worktree", "add", "--quiet", "--detach", tree, hash}} {
-		if _, err := git(t.Context(), command{dir: s.GitDir(), args: args}); err != nil {
+		if _, err := s.git(args...).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestBase(t *testing.T) {
 	if got, err = s.Fetch(t.Context(), "next", "master"); err != nil || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "made anew") {
 		t.Errorf("fetched %+v, %v", got, err)
 	}
-	if _, err := git(t.Context(), command{dir: s.GitDir(), args: []string{"merge-base", "--is-ancestor", one, two}}); err != nil {
+	if _, err := s.git("merge-base", "--is-ancestor", one, two).Run(t.Context()); err != nil {
 		t.Errorf("the two are not in one history: %v", err)
 	}
 }
@@ -377,38 +377,5 @@ func TestMeter(t *testing.T) {
 	}
 	if _, err := m.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil || len(m.line) > 1024 {
 		t.Errorf("a line without end is kept: %d bytes, %v", len(m.line), err)
-	}
-}
-
-// A server that never stops talking is not listened to for ever.
-func TestEndlessAnswer(t *testing.T) {
-	dir := t.TempDir()
-	script := "#!/bin/sh\nexec yes '0123456789012345678901234567890123456789\trefs/heads/x'\n"
-	if err := os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	if _, err := git(t.Context(), command{dir: dir, args: []string{"ls-remote", "x"}}); err == nil {
-		t.Error("no error")
-	}
-}
-
-func TestComplaint(t *testing.T) {
-	for text, want := range map[string]string{
-		"fatal: unable to access 'https://x/': Could not resolve host: x\n":                                                         "Could not resolve host: x",
-		"remote: HTTP Basic: Access denied\nfatal: Authentication failed for 'https://x/'\n":                                        "Authentication failed for 'https://x/' (HTTP Basic: Access denied)",
-		"ssh: connect to host x port 22: Connection refused\nfatal: Could not read from remote repository.\n\nPlease":               "connect to host x port 22: Connection refused",
-		"remote: \x1b[31mgo away\x1b[0m\nfatal: no\n":                                                                               "no ([31mgo away[0m)",
-		"remote: Counting objects: 3\n":                                                                                             "",
-		"fatal: write error: No space left on device\nfatal: fetch-pack: invalid index-pack output\n":                               "write error: No space left on device",
-		"error: RPC failed; curl 18 transfer closed\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output\n":              "RPC failed; curl 18 transfer closed",
-		"error: cannot lock ref 'x': it is taken\nerror: some local refs could not be updated; try running\n":                       "cannot lock ref 'x': it is taken",
-		"error: object directory /gone/objects does not exist\nerror: refs/x does not point to a valid object!\nfatal: no such x\n": "no such x",
-		"git@git.example: Permission denied (publickey).\nfatal: Could not read from remote repository.\n":                          "git@git.example: Permission denied (publickey).",
-		"fatal: fetch-pack: unexpected disconnect\n":                                                                                "fetch-pack: unexpected disconnect",
-	} {
-		if got := complaint(text); got != want {
-			t.Errorf("complaint %q, want %q", got, want)
-		}
 	}
 }

@@ -3,13 +3,16 @@ package trees
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/unwedge/unwedge/images/git"
 	"github.com/unwedge/unwedge/images/progress"
+	"golang.org/x/sys/unix"
 )
 
 // remote is what a server has: refs by name, to what they point at.
@@ -32,7 +35,9 @@ func (f *fetch) remote(ctx context.Context, t Tree) (*remote, error) {
 		return r, nil
 	}
 	task := progress.From(ctx).Task("look at tree "+t.Name, 0)
-	out, err := git(ctx, command{dir: f.store.GitDir(), silence: f.store.silence, args: []string{"ls-remote", "--quiet", "--heads", "--tags", t.Name}})
+	c := f.store.git("ls-remote", "--quiet", "--heads", "--tags", t.Name)
+	c.Silence = f.store.silence
+	out, err := c.Run(ctx)
 	task.Done(err)
 	if err := f.failed(ctx, t, err); err != nil {
 		return nil, err
@@ -119,13 +124,13 @@ func userFile() string {
 }
 
 // nextStep says what a user can do about what git said.
-func (s *Store) nextStep(t Tree, said string) string {
-	file := userFile()
+func (s *Store) nextStep(t Tree, err *git.Error) string {
+	file, said := userFile(), err.Reason()
 	has := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(said), strings.ToLower(w)) })
 	}
 	switch {
-	case has("No space left", "Out of diskspace", "disk full", "Disk quota exceeded"):
+	case errors.Is(err, unix.ENOSPC):
 		return "free some space in the cache, or set UNWEDGE_CACHE to a bigger disk, and try again"
 	case has("Could not resolve", "said nothing for", "unable to connect", "Connection refused", "timed out", "unreachable", "Failed to connect", "unable to look up", "transfer closed", "early EOF", "hung up", "Connection reset", "Operation too slow"):
 		return fmt.Sprintf("check the network and git's http.proxy and try again, what has come is kept; or give tree %s another url, or a local clone as its reference, in %s", t.Name, file)
@@ -146,7 +151,7 @@ func notOffered(said string) bool {
 // hint helps with a name that is nowhere: what is called alike.
 func (f *fetch) hint(ctx context.Context, t Tree, name string) string {
 	if shortRE.MatchString(name) {
-		same, err := git(ctx, command{dir: f.store.probe(), objects: f.store.objects(), args: []string{"rev-parse", "--disambiguate=" + name}})
+		same, err := f.store.ask("rev-parse", "--disambiguate="+name).Run(ctx)
 		if n := strings.Count(same, "\n"); err == nil && n > 1 {
 			return fmt.Sprintf("%d hashes begin like that: give more of it", n)
 		}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/git"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -60,6 +61,23 @@ func (s *Store) GitDir() string { return filepath.Join(s.dir, "store.git") }
 // there for an object that is missing, git says so and does not fetch it.
 func (s *Store) probe() string { return filepath.Join(s.dir, "probe.git") }
 
+// git is a run of git in the store. More output than a server with a sane number of
+// refs gives is refused: linux-stable has some 500 KB of them.
+func (s *Store) git(args ...string) git.Command {
+	return git.Command{Dir: s.GitDir(), Args: args, MaxOutput: 64 << 20, Env: []string{"GIT_ALLOW_PROTOCOL=" + strings.Join(transports, ":")}}
+}
+
+// ask is a run of git that fetches nothing.
+func (s *Store) ask(args ...string) git.Command {
+	return git.Command{Dir: s.probe(), Args: args, Env: []string{"GIT_OBJECT_DIRECTORY=" + s.objects()}}
+}
+
+// isRepo reports whether a directory is a bare repository.
+func isRepo(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "HEAD"))
+	return err == nil
+}
+
 func (s *Store) objects() string { return filepath.Join(s.GitDir(), "objects") }
 
 // prepare makes the repositories and tells the store about a tree. The caller
@@ -81,10 +99,10 @@ func (s *Store) prepare(ctx context.Context, t Tree) error {
 		{remote + "url", t.URL}, {remote + "promisor", "true"}, {remote + "partialclonefilter", "blob:none"}, {remote + "tagOpt", "--no-tags"},
 		{"gc.auto", "0"}, {"maintenance.auto", "false"}, // nothing may run behind a build's back
 	} {
-		if old, err := git(ctx, command{dir: s.GitDir(), args: []string{"config", "--get", kv[0]}}); err == nil && strings.TrimSpace(old) == kv[1] {
+		if old, err := s.git("config", "--get", kv[0]).Run(ctx); err == nil && strings.TrimSpace(old) == kv[1] {
 			continue
 		}
-		if _, err := git(ctx, command{dir: s.GitDir(), args: []string{"config", kv[0], kv[1]}}); err != nil {
+		if _, err := s.git("config", kv[0], kv[1]).Run(ctx); err != nil {
 			return fmt.Errorf("prepare tree %s: %w", t.Name, err)
 		}
 	}
@@ -99,7 +117,7 @@ func (s *Store) create(ctx context.Context, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if _, err := git(ctx, command{dir: tmp, args: []string{"init", "--quiet", "--bare", "--template=", "--initial-branch=none", "git"}}); err != nil {
+	if _, err := git.Run(ctx, tmp, "init", "--quiet", "--bare", "--template=", "--initial-branch=none", "git"); err != nil {
 		return err
 	}
 	if err := os.Chmod(filepath.Join(tmp, "git", "config"), 0o600); err != nil { // a URL may hold a login
@@ -113,7 +131,7 @@ func (s *Store) create(ctx context.Context, dir string) error {
 func (s *Store) refer(ctx context.Context, t Tree) error {
 	objects := ""
 	if t.Reference != "" {
-		out, err := git(ctx, command{dir: t.Reference, args: []string{"rev-parse", "--is-shallow-repository", "--path-format=absolute", "--git-path", "objects"}})
+		out, err := git.Run(ctx, t.Reference, "rev-parse", "--is-shallow-repository", "--path-format=absolute", "--git-path", "objects")
 		if err != nil {
 			return fmt.Errorf("tree %s: reference %s: %w", t.Name, t.Reference, err)
 		}
@@ -203,7 +221,7 @@ func (s *Store) Refs(ctx context.Context) ([]Ref, error) {
 	if !isRepo(s.GitDir()) {
 		return nil, nil
 	}
-	out, err := git(ctx, command{dir: s.GitDir(), args: []string{"for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", refsBelow}})
+	out, err := s.git("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", refsBelow).Run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list fetched trees: %w", err)
 	}

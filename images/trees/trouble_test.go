@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/unwedge/unwedge/images/git"
 )
 
 // What a user is told to do fits what git said.
@@ -21,11 +23,10 @@ func TestNextStep(t *testing.T) {
 		"'/home/me/4034/404.git' does not appear to be a git repository": "has the tree moved?",
 		"The requested URL returned error: 403":                          "wants a login",
 		"The requested URL returned error: 404":                          "has the tree moved?",
-		"sha1 file 'x/tmp_idx_n7vS67' write error. Out of diskspace":     "free some space",
 		"the server has said nothing for 5m0s":                           "check the network",
 		"The requested URL returned error: 503":                          "try again",
 	} {
-		if got := s.nextStep(s.trees[0], said); !strings.Contains(got, want) {
+		if got := s.nextStep(s.trees[0], &git.Error{Said: said}); !strings.Contains(got, want) {
 			t.Errorf("%s: %s, want %q", said, got, want)
 		}
 	}
@@ -146,7 +147,7 @@ func TestServerHangs(t *testing.T) {
 	stop := errors.New("stopped")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
-	if _, err := git(ctx, command{dir: s.dir, silence: time.Hour, args: []string{"version"}}); !errors.Is(err, stop) {
+	if _, err := (git.Command{Dir: s.dir, Silence: time.Hour, Args: []string{"version"}}).Run(ctx); !errors.Is(err, stop) {
 		t.Errorf("interrupted: %v", err)
 	}
 }
@@ -277,7 +278,7 @@ func TestReferenceIsGone(t *testing.T) {
 			t.Errorf("%v, %v", got, err)
 		}
 	}
-	if out, err := git(t.Context(), command{dir: s.GitDir(), args: []string{"log", "--format=%s", want}}); err != nil || out != "change v1.0\n" {
+	if out, err := s.git("log", "--format=%s", want).Run(t.Context()); err != nil || out != "change v1.0\n" {
 		t.Errorf("the commit is not here: %q %v", out, err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/unwedge/unwedge/images/git"
 )
 
 // Range is the commits of which one is the first bad one.
@@ -61,7 +63,7 @@ func (r *Repo) Between(ctx context.Context, good []string, bad string) (*Range, 
 	for _, g := range out.Good {
 		args = append(args, "^"+g.Hash)
 	}
-	list, err := git(ctx, r.dir, args...)
+	list, err := git.Run(ctx, r.dir, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +84,7 @@ func (r *Repo) Between(ctx context.Context, good []string, bad string) (*Range, 
 
 // shallow are the commits whose parents a shallow clone has not; none in a whole one.
 func (r *Repo) shallow(ctx context.Context) (map[string]bool, error) {
-	path, err := git(ctx, r.dir, "rev-parse", "--path-format=absolute", "--git-path", "shallow")
+	path, err := git.Run(ctx, r.dir, "rev-parse", "--path-format=absolute", "--git-path", "shallow")
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +110,8 @@ func (out *Range) addGood(ctx context.Context, r *Repo, rev string, c Commit, ba
 	if c.Hash == end.Hash {
 		return &RangeError{fmt.Sprintf("good %s and bad %s are the same commit %s", rev, bad, c.Short())}
 	}
-	bases, err := git(ctx, r.dir, "merge-base", "--all", c.Hash, end.Hash)
-	if errors.As(err, new(*GitError)) {
+	bases, err := git.Run(ctx, r.dir, "merge-base", "--all", c.Hash, end.Hash)
+	if errors.As(err, new(*git.Error)) {
 		why := "they are of different histories"
 		if cut, err := r.shallow(ctx); err == nil && len(cut) > 0 {
 			why = unshallow

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/unwedge/unwedge/images/git"
 )
 
 // Commit is one commit.
@@ -70,8 +72,8 @@ func Open(ctx context.Context, dir string) (*Repo, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
-	out, err := git(ctx, dir, "rev-parse", "--path-format=absolute", "--git-common-dir")
-	if failed := new(*GitError); errors.As(err, failed) {
+	out, err := git.Run(ctx, dir, "rev-parse", "--path-format=absolute", "--git-common-dir")
+	if failed := new(*git.Error); errors.As(err, failed) {
 		if strings.Contains((*failed).Said, "dubious ownership") {
 			return nil, fmt.Errorf("open repository: %w: see git-config's safe.directory", err)
 		}
@@ -95,8 +97,8 @@ func (r *Repo) Commit(ctx context.Context, rev string) (Commit, error) {
 	if rev == "" || strings.ContainsAny(rev[:1], "-^") { // an option, or what is to be left out
 		return Commit{}, &UnknownRevisionError{Revision: rev, Dir: r.dir}
 	}
-	out, err := git(ctx, r.dir, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
-	if errors.As(err, new(*GitError)) {
+	out, err := git.Run(ctx, r.dir, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
+	if errors.As(err, new(*git.Error)) {
 		cut, serr := r.shallow(ctx)
 		return Commit{}, &UnknownRevisionError{Revision: rev, Dir: r.dir, Near: r.near(ctx, rev), Shallow: serr == nil && len(cut) > 0}
 	}
@@ -111,7 +113,7 @@ func (r *Repo) Commit(ctx context.Context, rev string) (Commit, error) {
 const format = "%H%x00%an <%ae>%x00%aI%x00%s"
 
 func (r *Repo) read(ctx context.Context, hash string) (Commit, error) {
-	out, err := git(ctx, r.dir, "log", "-1", "--no-show-signature", "--format="+format, hash)
+	out, err := git.Run(ctx, r.dir, "log", "-1", "--no-show-signature", "--format="+format, hash)
 	if err != nil {
 		return Commit{}, err
 	}
@@ -132,7 +134,7 @@ func (r *Repo) near(ctx context.Context, rev string) []string {
 	if bare == "" || strings.ContainsAny(bare, "*?[\\ \t\n") {
 		return nil
 	}
-	out, err := git(ctx, r.dir, "tag", "--list", "v"+bare, bare, "v"+bare+"-rc*", "v"+bare+".?")
+	out, err := git.Run(ctx, r.dir, "tag", "--list", "v"+bare, bare, "v"+bare+"-rc*", "v"+bare+".?")
 	if err != nil {
 		return nil
 	}
@@ -142,7 +144,7 @@ func (r *Repo) near(ctx context.Context, rev string) []string {
 
 // Describe names a commit by the nearest tag, "" where there is none.
 func (r *Repo) Describe(ctx context.Context, hash string) string {
-	out, err := git(ctx, r.dir, "describe", "--tags", "--abbrev=12", hash)
+	out, err := git.Run(ctx, r.dir, "describe", "--tags", "--abbrev=12", hash)
 	if err != nil {
 		return ""
 	}
@@ -152,8 +154,8 @@ func (r *Repo) Describe(ctx context.Context, hash string) string {
 // Dirty says whether the work tree has changes that no commit has; a bare
 // repository has none.
 func (r *Repo) Dirty(ctx context.Context) (bool, error) {
-	out, err := git(ctx, r.dir, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules")
-	if errors.As(err, new(*GitError)) {
+	out, err := git.Run(ctx, r.dir, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules")
+	if errors.As(err, new(*git.Error)) {
 		return false, nil // bare
 	}
 	return out != "", err
@@ -162,13 +164,13 @@ func (r *Repo) Dirty(ctx context.Context) (bool, error) {
 // Stat is what a commit changes, as `git show --stat` has it: a merge what it
 // changes in its first parent. Of many files the first are named.
 func (r *Repo) Stat(ctx context.Context, hash string) (string, error) {
-	return git(ctx, r.dir, "show", "--no-show-signature", "--stat=80", "--stat-count=25", "--diff-merges=first-parent", "--format=", "--no-color", "--no-ext-diff", hash)
+	return git.Run(ctx, r.dir, "show", "--no-show-signature", "--stat=80", "--stat-count=25", "--diff-merges=first-parent", "--format=", "--no-color", "--no-ext-diff", hash)
 }
 
 // Fixes is the tag that names a commit in the one which mends it, as
 // Documentation/process/submitting-patches.rst has it: 12 digits at least.
 func (r *Repo) Fixes(ctx context.Context, c Commit) (string, error) {
-	short, err := git(ctx, r.dir, "rev-parse", "--short=12", c.Hash)
+	short, err := git.Run(ctx, r.dir, "rev-parse", "--short=12", c.Hash)
 	if err != nil {
 		return "", err
 	}

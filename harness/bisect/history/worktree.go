@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/unwedge/unwedge/images/git"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -44,7 +45,7 @@ func (r *Repo) Worktree(ctx context.Context, dir string, at Commit) (*Worktree, 
 	}
 	// Not `git worktree prune`: the user's own may be on a disk that is away. Forced,
 	// git takes the place of one that has gone from here.
-	if _, err := git(ctx, r.dir, "worktree", "add", "--force", "--force", "--detach", "--no-checkout", dir, at.Hash); err != nil {
+	if _, err := git.Run(ctx, r.dir, "worktree", "add", "--force", "--force", "--detach", "--no-checkout", dir, at.Hash); err != nil {
 		if ctx.Err() != nil || w.borrow(ctx) != nil {
 			return nil, fmt.Errorf("make work tree %s: %w", dir, err)
 		}
@@ -58,7 +59,7 @@ func (w *Worktree) borrow(ctx context.Context) error {
 	if err := os.RemoveAll(w.dir); err != nil {
 		return err
 	}
-	if _, err := git(ctx, w.repo.git, "init", "--quiet", w.dir); err != nil {
+	if _, err := git.Run(ctx, w.repo.git, "init", "--quiet", w.dir); err != nil {
 		return err
 	}
 	own := filepath.Join(w.dir, ".git")
@@ -89,7 +90,7 @@ func (w *Worktree) usable(ctx context.Context) bool {
 		w.alone = true
 		return true
 	}
-	out, err := git(ctx, w.dir, "rev-parse", "--path-format=absolute", "--git-common-dir")
+	out, err := git.Run(ctx, w.dir, "rev-parse", "--path-format=absolute", "--git-common-dir")
 	return err == nil && strings.TrimSpace(out) == w.repo.git
 }
 
@@ -105,7 +106,7 @@ func (w *Worktree) Checkout(ctx context.Context, c Commit) error {
 	}
 	w.at = ""
 	// A run that was killed may have left git's lock; nobody else uses this tree.
-	lock, err := git(ctx, w.dir, "rev-parse", "--path-format=absolute", "--git-path", "index.lock")
+	lock, err := git.Run(ctx, w.dir, "rev-parse", "--path-format=absolute", "--git-path", "index.lock")
 	if err != nil {
 		return fmt.Errorf("check out %s: %w", c.Short(), err)
 	}
@@ -113,34 +114,27 @@ func (w *Worktree) Checkout(ctx context.Context, c Commit) error {
 		return fmt.Errorf("check out %s: %w", c.Short(), err)
 	}
 	task := progress.From(ctx).Task("check out "+c.Short(), 0)
-	_, err = git(ctx, w.dir, "checkout", "--quiet", "--force", "--detach", c.Hash)
+	_, err = git.Run(ctx, w.dir, "checkout", "--quiet", "--force", "--detach", c.Hash)
 	task.Done(err)
 	switch {
 	case err == nil:
-	case errors.As(err, new(*GitError)) && full(w.dir): // git tells the file, and not why
+	case errors.Is(err, unix.ENOSPC): // git names the file, and not why
 		return fmt.Errorf("check out %s into %s: %w (%w)", c.Short(), w.dir, unix.ENOSPC, err)
 	default:
 		return fmt.Errorf("check out %s into %s: %w%s", c.Short(), w.dir, err, w.repo.later(ctx))
 	}
 	// What a build may have put beside the source, and files of other commits.
-	if _, err := git(ctx, w.dir, "clean", "--quiet", "-ffdx"); err != nil {
+	if _, err := git.Run(ctx, w.dir, "clean", "--quiet", "-ffdx"); err != nil {
 		return fmt.Errorf("clean %s: %w", w.dir, err)
 	}
 	w.at = c.Hash
 	return nil
 }
 
-// full says that next to nothing is free where dir is.
-func full(dir string) bool {
-	const least = 4 << 20 // bytes
-	var st unix.Statfs_t
-	return unix.Statfs(dir, &st) == nil && st.Bavail*uint64(st.Bsize) < least
-}
-
 // later says where the files of a commit come from that are not here yet, "" where
 // all are.
 func (r *Repo) later(ctx context.Context) string {
-	if out, err := git(ctx, r.dir, "config", "--get-regexp", `^remote\..*\.(promisor|partialclonefilter)$`); err != nil || out == "" {
+	if out, err := git.Run(ctx, r.dir, "config", "--get-regexp", `^remote\..*\.(promisor|partialclonefilter)$`); err != nil || out == "" {
 		return ""
 	}
 	return ": this is a partial clone, whose files are fetched when a commit is checked out: see that the server can be reached, and run the same command again"
@@ -154,7 +148,7 @@ func (w *Worktree) Remove(ctx context.Context) error {
 		}
 		return nil
 	}
-	if _, err := git(ctx, w.repo.dir, "worktree", "remove", "--force", "--force", w.dir); err != nil {
+	if _, err := git.Run(ctx, w.repo.dir, "worktree", "remove", "--force", "--force", w.dir); err != nil {
 		return fmt.Errorf("remove work tree %s: %w", w.dir, err)
 	}
 	return nil
