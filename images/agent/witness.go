@@ -20,7 +20,7 @@ import (
 )
 
 // bearWitness has some children block in different ways and then one, the
-// witness, say what the kernel tells of all tasks but itself. PID 1 is among
+// witness, report what the kernel says about all tasks but itself. PID 1 is among
 // them: it waits for the witness, which blocks too when it is done.
 func bearWitness() {
 	for _, how := range []string{"flock", "flock", "pipe", "futex", "sleep", "wait"} {
@@ -41,7 +41,7 @@ func testify() {
 	blockInFlock()
 }
 
-// sendProc writes the files of /proc that agentproto.Testimony lists, of every
+// sendProc writes the files of /proc that agentproto.TestimonyFiles lists, of every
 // process but self, as text that a console carries.
 func sendProc(w io.Writer, proc string, self int) error {
 	out := &wrapped{w: bufio.NewWriterSize(w, 64<<10)}

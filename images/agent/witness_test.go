@@ -18,7 +18,7 @@ func TestATestimonyHasTheFilesOfAllOthers(t *testing.T) {
 		"1/task/1/stat": "1 (init) S 0", "1/task/1/wchan": "do_wait", "1/task/1/stack": "[<0>] do_wait+0x1/0x2\n",
 		"1/task/9/stat": "9 (init) S 0", // it ends while it is read
 		"7/task/7/stat": "7 (init) R 1", "7/task/7/wchan": "0", "7/task/7/stack": "",
-		"1/status": "", "net/stat": "", "kallsyms": symbols,
+		"1/task/1/status": "voluntary_ctxt_switches:\t3\n", "1/status": "", "net/stat": "", "kallsyms": symbols,
 	} {
 		path = filepath.Join(proc, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -46,7 +46,7 @@ func TestATestimonyHasTheFilesOfAllOthers(t *testing.T) {
 	}
 	want := map[string]string{
 		"1/task/1/stat": "1 (init) S 0", "1/task/1/wchan": "do_wait", "1/task/1/stack": "[<0>] do_wait+0x1/0x2\n",
-		"1/task/9/stat": "9 (init) S 0", "self": "7", "kallsyms": symbols,
+		"1/task/1/status": "voluntary_ctxt_switches:\t3\n", "1/task/9/stat": "9 (init) S 0", "self": "7", "kallsyms": symbols,
 	}
 	if len(files) != len(want) {
 		t.Errorf("%d files, want %d", len(files), len(want))

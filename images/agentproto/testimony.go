@@ -10,7 +10,7 @@ import (
 	"io"
 )
 
-// A testimony is what the guest's kernel tells of its tasks in /proc, and its
+// A testimony is what the guest's kernel reports about its tasks in /proc, and its
 // symbols: a tar archive of those files, gzipped, in base64, between two lines of
 // the console.
 const (
@@ -18,10 +18,11 @@ const (
 	TestimonyEnd   = "unwedge-testimony-end"
 )
 
-// TestimonyFiles are the files of each /proc/PID/task/TID, see proc(5). With them
-// come /proc/kallsyms and /proc/self, which holds the PID of the process that tells
-// it, and that has nothing else in it.
-var TestimonyFiles = []string{"stat", "wchan", "stack"}
+// TestimonyFiles are the files of each /proc/PID/task/TID, see proc(5), in the order
+// they are read in: status counts context switches, so it shows later whether the task
+// ran after the others were read. With them come /proc/kallsyms and /proc/self, which
+// holds nothing but the PID of the process that reports it.
+var TestimonyFiles = []string{"status", "stat", "wchan", "stack"}
 
 // ErrNoTestimony says that a console shows none, or not the whole of it.
 var ErrNoTestimony = errors.New("no whole testimony of the guest on the console")

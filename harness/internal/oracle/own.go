@@ -5,6 +5,7 @@ import (
 
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -15,10 +16,13 @@ import (
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 )
 
-// Own is what a guest says of one of its tasks in /proc/PID/task/TID.
+// Own is what a guest says about one of its tasks in /proc/PID/task/TID.
 type Own struct {
 	PID, TGID, PPID int
 	Comm, State     string
+	// Switches is how often it had been switched away from, of its own will or not,
+	// before the rest was read.
+	Switches uint64
 	// Wchan is the function it sleeps in, "0" for one that does not sleep.
 	Wchan string
 	// Stack is its kernel stack, innermost first, less the scheduler's frames and
@@ -26,10 +30,10 @@ type Own struct {
 	Stack []string
 }
 
-// Testimony is what a guest says of itself.
+// Testimony is what a guest says about itself.
 type Testimony struct {
 	Tasks []Own
-	// Self is the process that told it; its tasks are not among Tasks.
+	// Self is the process that reported it; its tasks are not among Tasks.
 	Self int
 	// Symbols is its /proc/kallsyms.
 	Symbols []byte
@@ -53,6 +57,9 @@ func NewTestimony(files map[string][]byte) (*Testimony, error) {
 		}
 		if _, err := fmt.Sscanf(dir, "proc/%d/", &o.TGID); err != nil {
 			return nil, fmt.Errorf("read the guest's /%s: %w", path, err)
+		}
+		if o.Switches, err = switches(files[dir+"/status"]); err != nil {
+			return nil, fmt.Errorf("read the guest's /%s/status: %w", dir, err)
 		}
 		o.Wchan = string(files[dir+"/wchan"])
 		for line := range strings.Lines(string(files[dir+"/stack"])) {
@@ -79,109 +86,155 @@ func own(stat string) (o Own, err error) {
 	return o, err
 }
 
-// OwnComparison is what guestmem and the guest itself say of the same tasks.
+// switches reads how often a task was switched away from out of /proc/PID/status.
+func switches(status []byte) (sum uint64, err error) {
+	found := 0
+	for line := range strings.Lines(string(status)) {
+		name, count, _ := strings.Cut(line, ":")
+		if name != "voluntary_ctxt_switches" && name != "nonvoluntary_ctxt_switches" {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(count), 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+		found++
+	}
+	if found != 2 {
+		return 0, errors.New("it does not count context switches")
+	}
+	return sum, nil
+}
+
+// OwnComparison is what guestmem and the guest itself say about the same tasks.
+//
+// Its sources speak of different moments, and tasks run between them. The kernel
+// counts how often it switches away from a task, so a task that is off the CPU at two
+// moments with the same count did not run between them: nothing about it may differ.
+// A task that ran is counted apart, and only what running cannot change is compared.
 type OwnComparison struct {
-	// Tasks are those that either has; equal ones have the same PID, thread group,
-	// parent, name and state.
+	// Tasks are those that either has. Equal ones have the same PID and thread
+	// group, and, unless they ran, the same parent, name and state.
 	Tasks Share
-	// Frames are those of sleeping tasks, the longer stack counts. Equal ones have
-	// the same function, offset, size and module.
+	// Frames are those of sleeping tasks that did not run; the longer stack counts.
+	// Equal ones have the same function, offset, size and module.
 	Frames Share
 	// Wchan is the function that a task sleeps in.
 	Wchan Share
-	// Printed are frames as sysrq-t printed them, a moment after guestmem looked.
+	// Printed are the frames that sysrq-t printed for tasks that did not run between
+	// the two looks at memory around it.
 	Printed Share
-	// Moved is how many tasks are as sysrq-t shows them, and not as they were when
-	// the guest told of itself: they have gone on, begun or ended. They are in
-	// Printed alone. It counts those that were woken since, too, and have not run yet.
-	Moved int
-	// Differences say what is not equal.
+	// Still is how many tasks did not run between the guest's word and the look at
+	// memory, Ran how many did, were woken to run, began or ended.
+	Still, Ran int
+	// Differences say what is not equal, and which tasks ran.
 	Differences []string
 }
 
 func (c *OwnComparison) String() string {
-	return fmt.Sprintf("tasks %v; frames of /proc/PID/stack %v; /proc/PID/wchan %v; frames of sysrq-t %v; %d tasks moved", c.Tasks, c.Frames, c.Wchan, c.Printed, c.Moved)
+	return fmt.Sprintf("tasks %v; frames of /proc/PID/stack %v; /proc/PID/wchan %v; frames of sysrq-t %v; %d tasks did not run meanwhile, %d did",
+		c.Tasks, c.Frames, c.Wchan, c.Printed, c.Still, c.Ran)
 }
 
 func (c *OwnComparison) differ(format string, args ...any) {
 	c.Differences = append(c.Differences, fmt.Sprintf(format, args...))
 }
 
-// CompareOwn holds a view against the guest's own word and against what it printed
-// for sysrq-t. skipped are the frames that /proc leaves out, see Scheduler.
-func CompareOwn(v *guestmem.View, t *Testimony, printed []model.Task, skipped func(model.Frame) bool) *OwnComparison {
+// Moments are what is known about a guest, in the order of time: its own word, a look
+// at its memory, what it printed for sysrq-t, and a second look.
+type Moments struct {
+	Said    *Testimony
+	Seen    *guestmem.View
+	Printed []model.Task
+	Again   *guestmem.View
+}
+
+// CompareOwn holds the first look at memory against what the guest says and prints.
+// skipped are the frames that /proc leaves out, see Scheduler.
+func CompareOwn(m Moments, skipped func(model.Frame) bool) *OwnComparison {
 	c := &OwnComparison{}
-	later := map[int][]string{}
-	ours := map[int]*model.Task{}
-	for i := range v.Tasks {
-		if task := &v.Tasks[i]; task.PID != 0 { // /proc has no idle tasks
-			ours[task.PID] = task
+	seen, again := byPID(m.Seen.Tasks), byPID(m.Again.Tasks)
+	printed := byPID(m.Printed)
+	for pid, p := range printed {
+		t, then := seen[pid], again[pid]
+		if t != nil && then != nil && !p.Running && still(t, t.Switches, then.Switches) && !then.Running {
+			c.stack(&c.Printed, fmt.Sprintf("PID %d %s, sysrq-t", pid, p.Comm), frameLines(t.Chain()), frameLines(p.Chain()))
 		}
 	}
-	for _, task := range printed {
-		later[task.PID] = nil
-		if got := ours[task.PID]; got != nil && !task.Running && !got.Running {
-			later[task.PID] = frameLines(task.Chain())
-			c.stack(&c.Printed, fmt.Sprintf("PID %d %s, sysrq-t", task.PID, task.Comm), frameLines(got.Chain()), later[task.PID])
-		}
-	}
-	for _, o := range t.Tasks {
-		task := ours[o.PID]
-		delete(ours, o.PID)
-		if task == nil {
-			_, goes := later[o.PID]
-			c.only(!goes, o.PID, o.Comm, "the guest")
+	lives := func(pid int) bool { return printed[pid] != nil || again[pid] != nil }
+	last := 0
+	for _, o := range m.Said.Tasks {
+		last = max(last, o.PID)
+		t := seen[o.PID]
+		delete(seen, o.PID)
+		if t == nil {
+			c.only(!lives(o.PID), o.PID, o.Comm, "the guest")
 			continue
 		}
-		c.task(task, o, skipped, later[o.PID])
+		c.task(t, o, skipped)
 	}
-	for _, task := range ours {
-		if task.TGID != t.Self {
-			_, goes := later[task.PID]
-			c.only(goes, task.PID, task.Comm, "guestmem")
+	for pid, t := range seen {
+		if t.TGID != m.Said.Self {
+			// The kernel gives out PIDs upwards. A new task may have ended again.
+			began := printed[pid] != nil || pid > last && again[pid] == nil
+			c.only(began, pid, t.Comm, "guestmem")
 		}
 	}
 	return c
 }
 
-// only counts a task that one of them has; moved says that sysrq-t agrees with
-// guestmem.
-func (c *OwnComparison) only(moved bool, pid int, comm, who string) {
-	if moved {
-		c.Moved++
+// byPID leaves out the idle tasks, which /proc does not have.
+func byPID(tasks []model.Task) map[int]*model.Task {
+	out := map[int]*model.Task{}
+	for i := range tasks {
+		if t := &tasks[i]; t.PID != 0 {
+			out[t.PID] = t
+		}
+	}
+	return out
+}
+
+// still says that a task did not run between two moments at which it had been switched
+// away from as often as the counts say.
+func still(t *model.Task, before, after uint64) bool { return !t.Running && before == after }
+
+// only counts a task that one of them has; ran says that it began or ended meanwhile.
+func (c *OwnComparison) only(ran bool, pid int, comm, who string) {
+	if ran {
+		c.Ran++
 	} else {
 		c.Tasks.add(false)
 	}
 	c.differ("PID %d %s: %s alone has it", pid, comm, who)
 }
 
-func (c *OwnComparison) task(t *model.Task, o Own, skipped func(model.Frame) bool, later []string) {
-	stack := slices.DeleteFunc(slices.Clone(t.Chain()), skipped)
-	moved := !t.Running && !slices.Equal(frameLines(stack), o.Stack) && slices.Equal(frameLines(t.Chain()), later)
-	state := o.State
-	woken := !moved && !t.Running && t.State == "R" && o.State != "R"
-	if moved || woken {
-		state = t.State // it ran since, so it may have had another one
-	}
-	if woken {
-		c.Moved++
+func (c *OwnComparison) task(t *model.Task, o Own, skipped func(model.Frame) bool) {
+	ran, woken := !still(t, o.Switches, t.Switches), !t.Running && t.State == "R" && o.State != "R"
+	ppid, comm, state := o.PPID, o.shortComm(t.Comm), o.State
+	switch {
+	case ran:
+		ppid, comm, state = t.PPID, t.Comm, t.State
+		c.differ("PID %d %s ran: switched away from %d times, then %d", t.PID, t.Comm, o.Switches, t.Switches)
+	case woken: // and has not run yet, so its stack is as it was
+		state = t.State
 		c.differ("PID %d %s was woken: it was %s before", t.PID, t.Comm, o.State)
 	}
+	if ran || woken {
+		c.Ran++
+	} else {
+		c.Still++
+	}
 	us := fmt.Sprintf("%d %d %d %q %s", t.PID, t.TGID, t.PPID, t.Comm, t.State)
-	them := fmt.Sprintf("%d %d %d %q %s", o.PID, o.TGID, o.PPID, o.shortComm(t.Comm), state)
+	them := fmt.Sprintf("%d %d %d %q %s", o.PID, o.TGID, ppid, comm, state)
 	c.Tasks.add(us == them)
 	if us != them {
 		c.differ("PID %d: guestmem %s, the guest %s", t.PID, us, them)
 	}
-	if t.Running {
+	if ran {
 		return
 	}
-	us = strings.Join(frameLines(stack), " ")
-	if moved {
-		c.Moved++
-		c.differ("PID %d %s moved:\n  guestmem and sysrq-t %s\n  the guest before     %s", t.PID, t.Comm, us, strings.Join(o.Stack, " "))
-		return
-	}
+	stack := slices.DeleteFunc(slices.Clone(t.Chain()), skipped)
 	c.stack(&c.Frames, fmt.Sprintf("PID %d %s", t.PID, t.Comm), frameLines(stack), o.Stack)
 	// arm64's get_wchan steps out of the switch before it looks.
 	if len(stack) > 1 && stack[0].Func == "__switch_to" {
