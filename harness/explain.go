@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
@@ -41,7 +42,7 @@ func (s *session) facts(end int64) (diagnose.Input, error) {
 	if res.Outcome != scenarios.Hung && res.Outcome != "" {
 		blankDumps(log, res.Stalls)
 	}
-	in := diagnose.Input{Log: log, Agent: res.Reports, Ending: ending(res.Outcome), Scenario: scenarioFacts(s.req)}
+	in := diagnose.Input{Agent: res.Reports, Ending: ending(res.Outcome), Scenario: scenarioFacts(s.req)}
 	if n := len(res.Stalls); n > 0 {
 		last := res.Stalls[n-1]
 		if v := s.view; v != nil && !last.WentOn && stillRuns(res.Outcome) {
@@ -51,7 +52,7 @@ func (s *session) facts(end int64) (diagnose.Input, error) {
 				in.MemoryBefore = s.before.Tasks
 			}
 			if len(v.Log) > 0 && !bytes.Contains(log, []byte(kernelsFirst)) {
-				in.Log = append(log, v.Log...)
+				log = append(log, v.Log...)
 				s.noteOnce("the console shows no kernel: its log was read from memory")
 			}
 		}
@@ -65,6 +66,7 @@ func (s *session) facts(end int64) (diagnose.Input, error) {
 			})
 		}
 	}
+	in.Dump = dump.Parse(log)
 	return in, nil
 }
 

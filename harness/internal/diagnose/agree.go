@@ -1,15 +1,13 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // maxDifferences bounds Compared.Differences.
@@ -161,35 +159,15 @@ func compareOwners(c *result.Compared, memory, printed []model.Owner) {
 	*c = a.out
 }
 
-// compareSources holds memory against the dump of the same hang, nil where one of
-// them is missing.
-func (f *facts) compareSources() *result.Compared {
-	sec := f.tasks.printed
-	if sec == nil || len(f.in.Memory) == 0 {
-		return nil
-	}
-	c := agree(f.in.Memory, f.in.MemoryBefore, !f.in.MemoryPartial, sec)
+// compareSources compares memory with the dump of the same hang.
+func compareSources(f facts) *result.Compared {
+	c := agree(f.in.Memory, f.in.MemoryBefore, !f.in.MemoryPartial, f.tasks.printed)
 	var said []model.Owner
-	for _, o := range f.d.Owners {
+	for _, o := range f.log.Owners {
 		if o.End > 0 {
 			said = append(said, o)
 		}
 	}
 	compareOwners(c, f.in.Owners, said)
 	return c
-}
-
-// doubt notes differences that concern the blocked task or the chain to it.
-func (f *facts) doubt(out *result.Diagnosis) {
-	if out.Compared == nil {
-		return
-	}
-	for _, d := range out.Compared.Differences {
-		if out.Task != nil && out.Task.PID == d.PID || slices.ContainsFunc(out.Chain, func(l result.Link) bool { return l.PID == d.PID }) {
-			out.Notes = append(out.Notes, "memory and sysrq-t differ on this: "+d.String())
-			if out.Confidence == result.Certain {
-				out.Confidence = result.Likely
-			}
-		}
-	}
 }

@@ -1,11 +1,10 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // The longest texts of a Diagnosis, in characters.

@@ -61,7 +61,7 @@ func TestAProgramThatSpinsIsNotInTheKernel(t *testing.T) {
 		"in the kernel":           {"do_it", kernel, true},
 	} {
 		log := strings.ReplaceAll(met, "WHERE", tt.where)
-		d := diagnose.Diagnose(diagnose.Input{Log: []byte(log), Ending: diagnose.EndingSilent, VCPUs: tt.vcpus})
+		d := diagnose.Diagnose(diagnose.Input{Dump: parsed(log), Ending: diagnose.EndingSilent, VCPUs: tt.vcpus})
 		if spins := d.Kind == result.KindLockup; spins != tt.spins {
 			t.Errorf("%s: %s/%s %q", name, d.Kind, d.Cause, d.Title)
 		}

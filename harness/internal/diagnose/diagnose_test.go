@@ -16,6 +16,9 @@ import (
 	"github.com/unwedge/unwedge/images/agentproto"
 )
 
+// parsed is a console log as Input takes it.
+func parsed[T string | []byte](text T) *dump.Dump { return dump.Parse([]byte(text)) }
+
 func read(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -43,33 +46,33 @@ func TestFacts(t *testing.T) {
 		remedy     string // a part of it
 		note       string // a part of one of them
 	}{
-		{"no source", Input{Log: hang, Scenario: &Scenario{Entropy: "none"}}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "-device virtio-rng-pci", ""},
-		{"device, driver not known", Input{Log: hang, Scenario: rng}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "put virtio_rng (and virtio_pci) into the initramfs", "prints nothing when it binds"},
-		{"the command line and the agent's lines are no driver", Input{Log: append([]byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.000000] Kernel command line: rd.driver.pre=virtio_rng\n[    1.000000] unwedge-agent: {\"v\":1,\"stage\":\"init\",\"hwrng\":\"virtio_rng.0\"}\nmodprobe: FATAL: Module virtio_rng not found\n"), hang[strings.Index(string(hang), "[    6."):]...), Scenario: rng}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "put virtio_rng (and virtio_pci) into the initramfs", "prints nothing when it binds"},
-		{"device without driver, says the agent", Input{Log: hang, Scenario: rng, Agent: []agentproto.Report{{Stage: "init", HWRNG: "none"}}}, result.KindHang, result.CauseEntropy, result.WhereInitramfs, result.Certain, "put virtio_rng", ""},
-		{"a fatal error of dracut with fips=1 is not the FIPS check", Input{Log: []byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.000000] Command line: fips=1\n[    1.000000] Run /init as init process\n[    2.000000] dracut: FATAL: No or empty root= argument\n[    2.000001] dracut: Refusing to continue\n")}, result.KindHalted, result.CauseEmergency, result.WhereInitramfs, result.Certain, "rd.debug", ""},
-		{"device with driver", Input{Log: hang, Scenario: rng, Agent: []agentproto.Report{{Stage: "init", HWRNG: "virtio_rng.0"}}}, result.KindHang, result.CauseEntropy, result.WhereUnknown, result.Certain, "entropy source", "look at the device's back end"},
-		{"the agent found it ready", Input{Log: hang, Agent: []agentproto.Report{{Stage: "init", CRNG: true}}}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Likely, "", "found the generator ready"},
-		{"seeded after the dump", Input{Log: append(append([]byte(nil), hang...), "[   99.000000] random: crng init done\n"...)}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Likely, "", "seeded after the dump"},
-		{"a shutdown after the dump does not hide the hang", Input{Log: append(append([]byte(nil), hang...), "[   99.000000] reboot: Power down\n"...)}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "", ""},
-		{"idle and silent", Input{Log: idle, Ending: EndingSilent}, result.KindHang, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", ""},
-		{"an agent that says crng=false is no proof", Input{Log: idle, Ending: EndingSilent, Agent: []agentproto.Report{{Stage: "init"}}}, result.KindHang, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", ""},
+		{"no source", Input{Dump: parsed(hang), Scenario: &Scenario{Entropy: "none"}}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "-device virtio-rng-pci", ""},
+		{"device, driver not known", Input{Dump: parsed(hang), Scenario: rng}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "put virtio_rng (and virtio_pci) into the initramfs", "prints nothing when it binds"},
+		{"the command line and the agent's lines are no driver", Input{Dump: parsed(append([]byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.000000] Kernel command line: rd.driver.pre=virtio_rng\n[    1.000000] unwedge-agent: {\"v\":1,\"stage\":\"init\",\"hwrng\":\"virtio_rng.0\"}\nmodprobe: FATAL: Module virtio_rng not found\n"), hang[strings.Index(string(hang), "[    6."):]...)), Scenario: rng}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "put virtio_rng (and virtio_pci) into the initramfs", "prints nothing when it binds"},
+		{"device without driver, says the agent", Input{Dump: parsed(hang), Scenario: rng, Agent: []agentproto.Report{{Stage: "init", HWRNG: "none"}}}, result.KindHang, result.CauseEntropy, result.WhereInitramfs, result.Certain, "put virtio_rng", ""},
+		{"a fatal error of dracut with fips=1 is not the FIPS check", Input{Dump: parsed("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.000000] Command line: fips=1\n[    1.000000] Run /init as init process\n[    2.000000] dracut: FATAL: No or empty root= argument\n[    2.000001] dracut: Refusing to continue\n")}, result.KindHalted, result.CauseEmergency, result.WhereInitramfs, result.Certain, "rd.debug", ""},
+		{"device with driver", Input{Dump: parsed(hang), Scenario: rng, Agent: []agentproto.Report{{Stage: "init", HWRNG: "virtio_rng.0"}}}, result.KindHang, result.CauseEntropy, result.WhereUnknown, result.Certain, "entropy source", "look at the device's back end"},
+		{"the agent found it ready", Input{Dump: parsed(hang), Agent: []agentproto.Report{{Stage: "init", CRNG: true}}}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Likely, "", "found the generator ready"},
+		{"seeded after the dump", Input{Dump: parsed(append(append([]byte(nil), hang...), "[   99.000000] random: crng init done\n"...))}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Likely, "", "seeded after the dump"},
+		{"a shutdown after the dump does not hide the hang", Input{Dump: parsed(append(append([]byte(nil), hang...), "[   99.000000] reboot: Power down\n"...))}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "", ""},
+		{"idle and silent", Input{Dump: parsed(idle), Ending: EndingSilent}, result.KindHang, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", ""},
+		{"an agent that says crng=false is no proof", Input{Dump: parsed(idle), Ending: EndingSilent, Agent: []agentproto.Report{{Stage: "init"}}}, result.KindHang, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", ""},
 		{"nothing at all", Input{}, result.KindEarlyDeath, result.CauseSilent, result.WhereUnknown, result.Likely, "", ""},
 		{"silent, but the agent talks", Input{Agent: []agentproto.Report{{Stage: "userspace"}}, Scenario: &Scenario{Console: "ttyS0"}}, result.KindHang, result.CauseWrongConsole, result.WhereHarness, result.Certain, "console=ttyS0", ""},
 		{"silent, but a CPU is in user space", Input{VCPUs: []VCPU{{User: true}}}, result.KindHang, result.CauseWrongConsole, result.WhereHarness, result.Likely, "", ""},
-		{"firmware only, and the kernel idles", Input{Log: []byte("SeaBIOS (version 1)\n"), VCPUs: []VCPU{{Idle: true, Symbol: "default_idle"}}}, result.KindHang, result.CauseWrongConsole, result.WhereHarness, result.Likely, "", ""},
-		{"reset", Input{Log: early, Ending: EndingReset}, result.KindReset, result.CauseTripleFault, result.WhereKernel, result.Likely, "-no-reboot", ""},
-		{"reset after a panic is a panic", Input{Log: read(t, "testdata/no-init.log"), Ending: EndingReset}, result.KindPanic, result.CauseNoInit, result.WhereInitramfs, result.Certain, "", ""},
-		{"spinning", Input{Log: append(early, "[    0.100000] x\n[    0.200000] y\n[    0.300000] z\n[    0.400000] smp: Brought up 1 node, 2 CPUs\n"...), Ending: EndingSilent, VCPUs: []VCPU{{Idle: true, Symbol: "cpu_do_idle"}, {Symbol: "spin_here.isra.0+0x5/0x6b", BusyFraction: 1}}}, result.KindLockup, result.CauseSpin, result.WhereKernel, result.Likely, "spin_here", ""},
-		{"start-up sleeps", Input{Log: append(early, "[    0.100000] x\n[    0.200000] y\n[    0.300000] z\n[    0.400000] smp: Brought up 1 node, 1 CPU\n"...), Ending: EndingSilent, VCPUs: []VCPU{{Idle: true, Symbol: "cpu_do_idle"}}}, result.KindHang, result.CauseKernelWait, result.WhereKernel, result.Likely, "initcall_debug", ""},
-		{"idle, but its console may be elsewhere", Input{Log: append(early, "[    0.100000] x\n[    0.200000] y\n[    0.300000] z\n[    0.400000] smp: Brought up 1 node, 1 CPU\n[    0.500000] printk: bootconsole [uart0] disabled\n"...), Ending: EndingSilent, VCPUs: []VCPU{{Idle: true, Symbol: "cpu_do_idle"}}}, result.KindHang, result.CauseWrongConsole, result.WhereHarness, result.Likely, "keep_bootcon", ""},
-		{"idle, but /init was started", Input{Log: append(early, "[    0.100000] x\n[    0.200000] y\n[    0.300000] z\n[    0.400000] Run /init as init process\n"...), Ending: EndingSilent, VCPUs: []VCPU{{Idle: true, Symbol: "cpu_do_idle"}}}, result.KindHang, result.CauseUnknown, result.WhereUnknown, result.Unknown, "", ""},
+		{"firmware only, and the kernel idles", Input{Dump: parsed("SeaBIOS (version 1)\n"), VCPUs: []VCPU{{Idle: true, Symbol: "default_idle"}}}, result.KindHang, result.CauseWrongConsole, result.WhereHarness, result.Likely, "", ""},
+		{"reset", Input{Dump: parsed(early), Ending: EndingReset}, result.KindReset, result.CauseTripleFault, result.WhereKernel, result.Likely, "-no-reboot", ""},
+		{"reset after a panic is a panic", Input{Dump: parsed(read(t, "testdata/no-init.log")), Ending: EndingReset}, result.KindPanic, result.CauseNoInit, result.WhereInitramfs, result.Certain, "", ""},
+		{"spinning", Input{Dump: parsed(append(early, "[    0.100000] x\n[    0.200000] y\n[    0.300000] z\n[    0.400000] smp: Brought up 1 node, 2 CPUs\n"...)), Ending: EndingSilent, VCPUs: []VCPU{{Idle: true, Symbol: "cpu_do_idle"}, {Symbol: "spin_here.isra.0+0x5/0x6b", BusyFraction: 1}}}, result.KindLockup, result.CauseSpin, result.WhereKernel, result.Likely, "spin_here", ""},
+		{"start-up sleeps", Input{Dump: parsed(append(early, "[    0.100000] x\n[    0.200000] y\n[    0.300000] z\n[    0.400000] smp: Brought up 1 node, 1 CPU\n"...)), Ending: EndingSilent, VCPUs: []VCPU{{Idle: true, Symbol: "cpu_do_idle"}}}, result.KindHang, result.CauseKernelWait, result.WhereKernel, result.Likely, "initcall_debug", ""},
+		{"idle, but its console may be elsewhere", Input{Dump: parsed(append(early, "[    0.100000] x\n[    0.200000] y\n[    0.300000] z\n[    0.400000] smp: Brought up 1 node, 1 CPU\n[    0.500000] printk: bootconsole [uart0] disabled\n"...)), Ending: EndingSilent, VCPUs: []VCPU{{Idle: true, Symbol: "cpu_do_idle"}}}, result.KindHang, result.CauseWrongConsole, result.WhereHarness, result.Likely, "keep_bootcon", ""},
+		{"idle, but /init was started", Input{Dump: parsed(append(early, "[    0.100000] x\n[    0.200000] y\n[    0.300000] z\n[    0.400000] Run /init as init process\n"...)), Ending: EndingSilent, VCPUs: []VCPU{{Idle: true, Symbol: "cpu_do_idle"}}}, result.KindHang, result.CauseUnknown, result.WhereUnknown, result.Unknown, "", ""},
 		{"a delay loop before the console is up", Input{Ending: EndingSilent, VCPUs: []VCPU{{Symbol: "arch_timer_read_cntvct_el0+0x8/0x10", BusyFraction: 1}}}, result.KindEarlyDeath, result.CauseSilent, result.WhereKernel, result.Likely, "earlycon", ""},
 		{"a loop before the console is up", Input{Ending: EndingSilent, VCPUs: []VCPU{{Symbol: "__set_fixmap+0x8/0x10", BusyFraction: 1}}}, result.KindLockup, result.CauseSpin, result.WhereKernel, result.Likely, "__set_fixmap", ""},
-		{"shutdown", Input{Log: idle[:120], Ending: EndingShutdown}, result.KindShutdown, result.CauseShutdown, result.WhereUserspace, result.Certain, "", ""},
-		{"the level swallowed the dump", Input{Log: []byte("[    0.000000] Linux version 6.1 (gcc)\n[    1.000000] Run /init as init process\n[    2.000000] sysrq: Show State\n"), Ending: EndingSilent}, result.KindHang, result.CauseUnknown, result.WhereUnknown, result.Unknown, "", "sysrq-9 first"},
-		{"refused keys are told", Input{Log: idle, Attempts: []Attempt{{Key: "t", Route: "serial-break", Detail: "no answer"}}}, result.KindUnknown, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", "sysrq-t by serial-break gave nothing: no answer"},
-		{"a torn dump lowers the confidence", Input{Log: hang[:strings.Index(string(hang), "kworker/0:0")]}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Likely, "", "torn"},
+		{"shutdown", Input{Dump: parsed(idle[:120]), Ending: EndingShutdown}, result.KindShutdown, result.CauseShutdown, result.WhereUserspace, result.Certain, "", ""},
+		{"the level swallowed the dump", Input{Dump: parsed("[    0.000000] Linux version 6.1 (gcc)\n[    1.000000] Run /init as init process\n[    2.000000] sysrq: Show State\n"), Ending: EndingSilent}, result.KindHang, result.CauseUnknown, result.WhereUnknown, result.Unknown, "", "sysrq-9 first"},
+		{"refused keys are told", Input{Dump: parsed(idle), Attempts: []Attempt{{Key: "t", Route: "serial-break", Detail: "no answer"}}}, result.KindUnknown, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", "sysrq-t by serial-break gave nothing: no answer"},
+		{"a torn dump lowers the confidence", Input{Dump: parsed(hang[:strings.Index(string(hang), "kworker/0:0")])}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Likely, "", "torn"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := Diagnose(tc.in)
@@ -171,7 +174,7 @@ func TestHostileText(t *testing.T) {
 		} {
 			t.Run(what+" in "+where, func(t *testing.T) {
 				check(t, Explain([]byte("[    0.000000] Linux version 6.1.0 (gcc)\n"+log)))
-				check(t, Diagnose(Input{Log: []byte("[    0.000000] Linux version 6.1.0 (gcc)\n" + log), Ending: EndingSilent, Repeated: 1 << 20}))
+				check(t, Diagnose(Input{Dump: parsed("[    0.000000] Linux version 6.1.0 (gcc)\n" + log), Ending: EndingSilent, Repeated: 1 << 20}))
 			})
 		}
 		task := blocked(10, evil, "D", "io_schedule foo")
@@ -333,7 +336,7 @@ func TestAnInterruptedTaskIsNoDumper(t *testing.T) {
 [  106.166691]  schedule+0x58/0xf0
 [  106.166796]  kthreadd+0x58/0xf0
 `
-	d := Diagnose(Input{Log: []byte(log), Ending: EndingSilent, VCPUs: []VCPU{{PC: 0xeaed4, User: true, BusyFraction: 1}}})
+	d := Diagnose(Input{Dump: parsed(log), Ending: EndingSilent, VCPUs: []VCPU{{PC: 0xeaed4, User: true, BusyFraction: 1}}})
 	if d.Cause != result.CauseSpin || d.Task == nil || d.Task.PID != 1 || d.Function != "" {
 		t.Errorf("%s, task %+v, function %q: want PID 1, which spins in user space", d.Cause, d.Task, d.Function)
 	}

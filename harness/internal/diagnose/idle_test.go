@@ -15,7 +15,7 @@ func TestACPUAtRestDoesNotSpin(t *testing.T) {
 	busy := blocked(1, "init", "R", "pipe_read vfs_read ksys_read __x64_sys_read"+syscall)
 	idle.Running, busy.Running = true, true
 	for _, cpu := range []string{"pv_native_safe_halt+0xf/0x20", "cpu_do_idle+0x8/0x10"} {
-		in := Input{Log: []byte("[    0.000000] Linux version 6.12.0 (gcc)\n[    1.000000] Run /init as init process\n"), Ending: EndingSilent,
+		in := Input{Dump: parsed("[    0.000000] Linux version 6.12.0 (gcc)\n[    1.000000] Run /init as init process\n"), Ending: EndingSilent,
 			VCPUs: []VCPU{{Symbol: cpu, BusyFraction: 1}, {Symbol: "pipe_read+0x9/0x480", BusyFraction: 1}}}
 		for _, memory := range [][]model.Task{nil, {idle, busy}} {
 			in.Memory = memory

@@ -1,9 +1,8 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/images/agentproto"
 )
 
@@ -22,8 +21,7 @@ const (
 
 // Input is what is known of a run. Everything is optional.
 type Input struct {
-	// Log is the raw console. It is parsed unless Dump is given.
-	Log  []byte
+	// Dump is the parsed console.
 	Dump *dump.Dump
 	// Ending is how the run ended.
 	Ending Ending
@@ -96,4 +94,18 @@ type Attempt struct {
 	Yielded bool `json:"yielded"`
 	// Detail is which layer refused it, where it did.
 	Detail string `json:"detail,omitempty"`
+}
+
+// UserStack is the user-space stack of a task, read from the guest's memory.
+type UserStack struct {
+	// Line is the stack in one line: `systemd(1) → getrandom ←
+	// libgcrypt.so.20 ← constructor ← ld.so`.
+	Line string
+	// Frames are its functions, innermost first.
+	Frames []string
+	// Syscall is the system call the task was in, "" for none that is known.
+	Syscall string
+	// CalledFrom is the library that made the call, "" where the program or
+	// its C library did.
+	CalledFrom string
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/dump"
 )
 
+// parsed is a console log as Input takes it.
+func parsed[T string | []byte](text T) *dump.Dump { return dump.Parse([]byte(text)) }
+
 // stack makes reliable frames, innermost first.
 func stack(names ...string) []model.Frame {
 	var out []model.Frame
@@ -32,7 +35,7 @@ var sleepingInitcall = []model.Task{
 const silentBoot = "[    0.000000] Linux version 6.1.0-50-cloud-amd64 (a@b) #1 SMP\n[    0.500000] NET: Registered PF_INET protocol family\n"
 
 func TestMemoryLocatesWhatSysrqCannotReach(t *testing.T) {
-	d := diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: sleepingInitcall})
+	d := diagnose.Diagnose(diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: sleepingInitcall})
 	if d.Kind != result.KindHang || d.Task == nil || d.Task.PID != 1 || !strings.Contains(d.Title, "arp_init") && d.Function != "arp_init" {
 		t.Fatalf("%s: %q, function %q, task %+v", d.Kind, d.Title, d.Function, d.Task)
 	}
@@ -66,14 +69,14 @@ func TestWholeDumpIsPreferredToPartialMemory(t *testing.T) {
 	log := silentBoot + wholeDump
 	d := dump.Parse([]byte(log))
 	sec, ok := d.Last(dump.SectionState)
-	got := diagnose.Diagnose(diagnose.Input{Log: []byte(log), Ending: diagnose.EndingSilent, Memory: sleepingInitcall, MemoryPartial: true})
+	got := diagnose.Diagnose(diagnose.Input{Dump: parsed(log), Ending: diagnose.EndingSilent, Memory: sleepingInitcall, MemoryPartial: true})
 	if !ok || !sec.Complete {
 		t.Fatal("the dump is not whole")
 	}
 	if got.Function != "pipe_read" || got.Chain[0].Source != "sysrq-t" {
 		t.Errorf("diagnosed from memory: %q, %+v", got.Title, got.Chain)
 	}
-	got = diagnose.Diagnose(diagnose.Input{Log: []byte(log), Ending: diagnose.EndingSilent, Memory: sleepingInitcall})
+	got = diagnose.Diagnose(diagnose.Input{Dump: parsed(log), Ending: diagnose.EndingSilent, Memory: sleepingInitcall})
 	if got.Function != "arp_init" || got.Chain[0].Source != "memory" {
 		t.Errorf("not diagnosed from memory: %q, %+v", got.Title, got.Chain)
 	}
@@ -83,19 +86,19 @@ func TestWholeDumpIsPreferredToPartialMemory(t *testing.T) {
 // its end, and a task of a list without one.
 func TestDumpFillsInWhatMemoryLacks(t *testing.T) {
 	broken := []model.Task{{Comm: "init", PID: 1, TGID: 1, State: "S", CPU: -1, Frames: stack("__schedule", "schedule")}}
-	d := diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot + wholeDump), Ending: diagnose.EndingSilent, Memory: broken})
+	d := diagnose.Diagnose(diagnose.Input{Dump: parsed(silentBoot + wholeDump), Ending: diagnose.EndingSilent, Memory: broken})
 	if d.Function != "pipe_read" || d.Chain[0].Source != "sysrq-t" || len(d.Evidence) == 0 || d.Evidence[0].Source != "sysrq-t" {
 		t.Errorf("%q, %+v, %+v", d.Title, d.Chain, d.Evidence)
 	}
 	other := []model.Task{{Comm: "kthreadd", PID: 2, State: "S", KernelThread: true, CPU: -1, Frames: stack("__schedule", "schedule", "kthreadd", "ret_from_fork")}}
 	torn := strings.Replace(wholeDump, "Sched Debug", "x", 1)
 	torn = torn[:strings.Index(torn, "[    9.002")]
-	d = diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot + torn), Ending: diagnose.EndingSilent, Memory: other, MemoryPartial: true})
+	d = diagnose.Diagnose(diagnose.Input{Dump: parsed(silentBoot + torn), Ending: diagnose.EndingSilent, Memory: other, MemoryPartial: true})
 	if d.Function != "pipe_read" {
 		t.Errorf("the torn dump was not used: %q", d.Title)
 	}
 	// A dump of an earlier look fills in nothing.
-	d = diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot + wholeDump), Asked: 1 << 20, Ending: diagnose.EndingSilent, Memory: broken})
+	d = diagnose.Diagnose(diagnose.Input{Dump: parsed(silentBoot + wholeDump), Asked: 1 << 20, Ending: diagnose.EndingSilent, Memory: broken})
 	if d.Function == "pipe_read" || d.Compared != nil {
 		t.Errorf("an old dump was used: %q", d.Title)
 	}
@@ -111,7 +114,7 @@ func TestMemoryNamesTheTaskThatSpins(t *testing.T) {
 			"__schedule", "schedule", "schedule_timeout", "wait_for_completion", "__flush_work", "late_thing", "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork")},
 	}
 	in := diagnose.Input{
-		Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
+		Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
 		VCPUs: []diagnose.VCPU{{PC: 1, Symbol: "native_queued_spin_lock_slowpath+0x5a/0x200", BusyFraction: 1}},
 	}
 	d := diagnose.Diagnose(in)
@@ -127,7 +130,7 @@ func TestMemoryNamesTheTaskThatSpins(t *testing.T) {
 func TestMemoryShowsAnEarlyException(t *testing.T) {
 	tasks := []model.Task{{Comm: "swapper", PID: 0, State: "R", Running: true, Frames: stack(
 		"native_halt", "early_fixup_exception", "early_idt_handler_common", "parameq", "do_early_param", "parse_args", "setup_arch", "start_kernel")}}
-	d := diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
+	d := diagnose.Diagnose(diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
 		VCPUs: []diagnose.VCPU{{PC: 1, Symbol: "native_halt+0xa/0x10", Idle: true}}})
 	if d.Kind != result.KindPanic || d.Cause != result.CauseOops || d.Function != "parameq" || d.Title != "PANIC: early exception in parameq" {
 		t.Errorf("%s/%s %q, function %q", d.Kind, d.Cause, d.Title, d.Function)
@@ -140,7 +143,7 @@ func TestMemoryShowsACrashThatCannotBeReported(t *testing.T) {
 		"queued_spin_lock_slowpath", "die", "arm64_notify_die", "do_debug_exception", "el1_dbg", "el1h_64_sync_handler", "el1h_64_sync",
 		"vprintk_emit", "vprintk_default", "vprintk", "_printk", "die", "arm64_notify_die", "do_debug_exception", "el1_dbg",
 		"el1h_64_sync_handler", "el1h_64_sync", "vprintk_emit", "vprintk", "_printk", "smp_setup_processor_id", "start_kernel")}}
-	in := diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
+	in := diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks,
 		VCPUs: []diagnose.VCPU{{PC: 1, Symbol: "queued_spin_lock_slowpath+0x78/0x430", BusyFraction: 1}}}
 	if d := diagnose.Diagnose(in); d.Kind != result.KindOops || d.Function != "vprintk_emit" {
 		t.Errorf("%s/%s %q, function %q", d.Kind, d.Cause, d.Title, d.Function)
@@ -159,7 +162,7 @@ func TestForkBomb(t *testing.T) {
 	for pid := 1; pid <= 3000; pid++ {
 		tasks = append(tasks, model.Task{Comm: "bomb", PID: pid, TGID: pid, PPID: pid / 2, State: "R"})
 	}
-	in := diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingDeadline, Memory: tasks}
+	in := diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingDeadline, Memory: tasks}
 	if d := diagnose.Diagnose(in); d.Cause != result.CauseForkBomb || d.Task == nil || d.Task.PID != 1 || d.Title != "hang: fork bomb: bomb fills the process table" {
 		t.Errorf("%s/%s %q, task %+v", d.Kind, d.Cause, d.Title, d.Task)
 	}
@@ -175,7 +178,7 @@ func TestForkBomb(t *testing.T) {
 // The vCPU's registers, read often, know better than one look at the stack.
 func TestOneLookMayMeetAnInterrupt(t *testing.T) {
 	in := diagnose.Input{
-		Log: []byte(silentBoot), Ending: diagnose.EndingSilent,
+		Dump: parsed(silentBoot), Ending: diagnose.EndingSilent,
 		Memory: []model.Task{{Comm: "swapper/0", PID: 1, State: "R", Running: true, Frames: stack(
 			"vectors", "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork")}},
 		VCPUs: []diagnose.VCPU{{PC: 1, Symbol: "arm64_efi_rt_init+0x8/0xac", BusyFraction: 1}},

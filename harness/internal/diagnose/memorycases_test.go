@@ -102,7 +102,7 @@ func TestTasksFromMemory(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tasks := append(append([]model.Task(nil), tc.tasks...), idle...)
-			got := Diagnose(Input{Log: []byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.100000] smp: Brought up 1 node, 1 CPU\n"), Memory: tasks, Owners: tc.owners, Ending: EndingSilent})
+			got := Diagnose(Input{Dump: parsed("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.100000] smp: Brought up 1 node, 1 CPU\n"), Memory: tasks, Owners: tc.owners, Ending: EndingSilent})
 			if got.Kind != result.KindHang || got.Cause != tc.cause || got.Confidence != tc.confidence || got.Title != tc.title || got.Function != tc.function {
 				t.Errorf("%s/%s/%s %q in %s, want %s/%s %q in %s\n%s\n%q", got.Kind, got.Cause, got.Confidence, got.Title, got.Function, tc.cause, tc.confidence, tc.title, tc.function, got.Summary, got.Notes)
 			}

@@ -34,18 +34,18 @@ func TestModuleWaitsForItsOwnThreads(t *testing.T) {
 		thread("other", 70, "fine", "fine_thread"),
 		thread("broken_1", 82, "broken", "broken_first"),
 	}
-	d := diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks})
+	d := diagnose.Diagnose(diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: tasks})
 	if d.Cause != result.CauseMutex || d.Function != "broken_first" || d.Task == nil || d.Task.PID != 82 || len(d.Chain) != 2 || d.Confidence == result.Certain {
 		t.Errorf("one thread: %s/%s %q, function %q, task %+v, %s", d.Kind, d.Cause, d.Title, d.Function, d.Task, d.Confidence)
 	}
 	// Of two, one is named, and the other told of.
 	both := append(tasks, thread("broken_2", 83, "broken", "broken_second"))
-	d = diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: both})
+	d = diagnose.Diagnose(diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: both})
 	if d.Cause != result.CauseMutex || d.Function != "broken_first" || !slices.Contains(d.Notes, "1 other task fits as well as broken_1 (PID 82)") {
 		t.Errorf("two threads: %s/%s %q, function %q, notes %q", d.Kind, d.Cause, d.Title, d.Function, d.Notes)
 	}
 	// Where the owners are known, it is a deadlock.
-	d = diagnose.Diagnose(diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: both, Owners: []model.Owner{
+	d = diagnose.Diagnose(diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: both, Owners: []model.Owner{
 		{Lock: "mutex", WaiterPID: 82, OwnerPID: 83, OwnerComm: "broken_2"}, {Lock: "mutex", WaiterPID: 83, OwnerPID: 82, OwnerComm: "broken_1"},
 	}})
 	if d.Cause != result.CauseDeadlock || d.Title != "hang: deadlock: broken_first, broken_second" {

@@ -1,12 +1,11 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // maxSignature bounds a signature, in bytes.

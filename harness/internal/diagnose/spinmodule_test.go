@@ -18,7 +18,7 @@ func TestMemoryNamesTheModuleThatSpins(t *testing.T) {
 	loader := model.Task{Comm: "init", PID: 1, State: "R", Frames: stack(
 		"__schedule", "schedule", "schedule_timeout", "wait_for_completion", "broken_init", "do_one_initcall", "do_init_module", "__do_sys_finit_module", "do_syscall_64")}
 	in := diagnose.Input{
-		Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: []model.Task{loader, spinner},
+		Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: []model.Task{loader, spinner},
 		VCPUs: []diagnose.VCPU{{PC: 0xffffffffc0230198, BusyFraction: 1}},
 	}
 	d := diagnose.Diagnose(in)

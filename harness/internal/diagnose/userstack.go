@@ -6,22 +6,8 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// UserStack is the user-space stack of a task, read from the guest's memory.
-type UserStack struct {
-	// Line is the stack in one line: `systemd(1) → getrandom ←
-	// libgcrypt.so.20 ← constructor ← ld.so`.
-	Line string
-	// Frames are its functions, innermost first.
-	Frames []string
-	// Syscall is the system call the task was in, "" for none that is known.
-	Syscall string
-	// CalledFrom is the library that made the call, "" where the program or
-	// its C library did.
-	CalledFrom string
-}
-
-// userStack adds how user space came to where the blocked task is.
-func (f *facts) userStack(out *result.Diagnosis) {
+// addUserStack adds how user space came to where the blocked task is.
+func addUserStack(f facts, out *result.Diagnosis) {
 	if out.Task == nil {
 		return
 	}

@@ -33,7 +33,7 @@ func TestUserStackNamesTheLibrary(t *testing.T) {
 		"nothing read":           {diagnose.UserStack{Line: line, Syscall: "getrandom", CalledFrom: "libgcrypt.so.20"}, 1, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := diagnose.Input{Log: []byte(silentBoot), Ending: diagnose.EndingSilent, Memory: starvedInit, User: map[int]diagnose.UserStack{c.pid: c.stack}}
+			in := diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: starvedInit, User: map[int]diagnose.UserStack{c.pid: c.stack}}
 			d := diagnose.Diagnose(in)
 			if d.Syscall != "getrandom" || d.Task == nil || d.Task.PID != 1 {
 				t.Fatalf("%q, syscall %q, task %+v", d.Title, d.Syscall, d.Task)

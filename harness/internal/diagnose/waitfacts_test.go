@@ -62,7 +62,7 @@ func TestWaitFacts(t *testing.T) {
 			true, "1 9", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			in := Input{Log: []byte("[    0.000000] Linux version 6.1.0\n[    1.000000] Run /init as init process\n"), Ending: EndingSilent, Memory: tc.tasks}
+			in := Input{Dump: parsed("[    0.000000] Linux version 6.1.0\n[    1.000000] Run /init as init process\n"), Ending: EndingSilent, Memory: tc.tasks}
 			without := Diagnose(in)
 			in.Waits = tc.waits
 			d := Diagnose(in)

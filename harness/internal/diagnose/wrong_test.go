@@ -93,7 +93,7 @@ func TestWhatMisleads(t *testing.T) {
 		{"the last to take a semaphore", "", []model.Task{blocked(1, "init", "D", asleep+"schedule_timeout ___down_common __down down take_it vfs_read"+syscall), blocked(60, "last", "S", inNanosleep)}, []model.Owner{{WaiterComm: "init", WaiterPID: 1, Lock: "semaphore", OwnerComm: "last", OwnerPID: 60}}, result.CauseSemaphore, result.Likely, 60},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := Diagnose(Input{Log: []byte(toInit + tc.log), Memory: tc.tasks, Owners: tc.owners, Ending: EndingSilent})
+			d := Diagnose(Input{Dump: parsed(toInit + tc.log), Memory: tc.tasks, Owners: tc.owners, Ending: EndingSilent})
 			pid := 0
 			if d.Task != nil {
 				pid = d.Task.PID
@@ -112,10 +112,10 @@ func TestWhatMisleads(t *testing.T) {
 // What systemd waited for is not why the machine reset.
 func TestAResetInTheMidstOfAJob(t *testing.T) {
 	log := []byte(toInit + "[    3.000000] systemd[1]: Switching root.\n(1 of 3) Job systemd-random-seed.service/start running (8s / 10min)\n")
-	if d := Diagnose(Input{Log: log, Ending: EndingReset}); d.Kind != result.KindReset || d.Cause != result.CauseTripleFault {
+	if d := Diagnose(Input{Dump: parsed(log), Ending: EndingReset}); d.Kind != result.KindReset || d.Cause != result.CauseTripleFault {
 		t.Errorf("%s/%s %q", d.Kind, d.Cause, d.Title)
 	}
-	if d := Diagnose(Input{Log: log, Ending: EndingSilent}); d.Cause != result.CauseUserService {
+	if d := Diagnose(Input{Dump: parsed(log), Ending: EndingSilent}); d.Cause != result.CauseUserService {
 		t.Errorf("hung: %s/%s %q", d.Kind, d.Cause, d.Title)
 	}
 }
@@ -123,7 +123,7 @@ func TestAResetInTheMidstOfAJob(t *testing.T) {
 // A CPU that rests is not locked up any more, as after a host that was slow.
 func TestALockupThatIsOver(t *testing.T) {
 	log := []byte(toInit + "[   30.000000] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [modprobe:50]\n[   30.000001] CPU: 0 PID: 50 Comm: modprobe Not tainted\n[   30.000002] RIP: 0010:slow_thing+0x5/0x10\n")
-	in := Input{Log: log, Memory: []model.Task{blocked(1, "init", "S", inWait4), blocked(60, "locker", "S", inFlock)}, Ending: EndingSilent}
+	in := Input{Dump: parsed(log), Memory: []model.Task{blocked(1, "init", "S", inWait4), blocked(60, "locker", "S", inFlock)}, Ending: EndingSilent}
 	for _, tc := range []struct {
 		cpu  VCPU
 		want result.Cause
@@ -179,7 +179,7 @@ func TestAnOldDumpIsNoHang(t *testing.T) {
 		{"the later one is torn, and other", log + dumped("21", "two"), 0, result.Likely},
 		{"the later one is torn, and the same", log + dumped("21", "one"), 0, result.Certain},
 	} {
-		if d := Diagnose(Input{Log: []byte(tc.log), Asked: tc.asked, Ending: EndingSilent}); d.Cause != result.CauseEntropy || d.Confidence != tc.want {
+		if d := Diagnose(Input{Dump: parsed(tc.log), Asked: tc.asked, Ending: EndingSilent}); d.Cause != result.CauseEntropy || d.Confidence != tc.want {
 			t.Errorf("%s: %s (%s), want %s; %q", tc.name, d.Cause, d.Confidence, tc.want, d.Notes)
 		}
 	}
@@ -188,7 +188,7 @@ func TestAnOldDumpIsNoHang(t *testing.T) {
 // Of a kernel without types memory shows the stack of PID 1 and nothing else.
 func TestAStateThatIsNotKnown(t *testing.T) {
 	one := blocked(1, "swapper/0", "?", "__switch_to "+timed+"msleep stuck_init"+initcalls)
-	d := Diagnose(Input{Log: []byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.500000] smp: Brought up 1 node, 1 CPU\n"), Memory: []model.Task{one}, MemoryPartial: true, Ending: EndingSilent})
+	d := Diagnose(Input{Dump: parsed("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.500000] smp: Brought up 1 node, 1 CPU\n"), Memory: []model.Task{one}, MemoryPartial: true, Ending: EndingSilent})
 	if notes := strings.Join(d.Notes, "\n"); !strings.Contains(notes, "memory did not show all tasks") || strings.Contains(notes, "torn") {
 		t.Errorf("notes %q", notes)
 	}
@@ -231,7 +231,7 @@ func TestManyOfAName(t *testing.T) {
 		{"threads, whose process was not printed", many(func(int) int { return 1 }, none), false, ""},
 		{"threads", many(func(int) int { return 1 }, func(int) int { return 100 }), false, ""},
 	} {
-		d := Diagnose(Input{Log: []byte(toInit), Memory: tc.tasks, Ending: EndingSilent})
+		d := Diagnose(Input{Dump: parsed(toInit), Memory: tc.tasks, Ending: EndingSilent})
 		if bomb := d.Cause == result.CauseForkBomb; bomb != tc.bomb || bomb && d.Confidence != tc.confidence {
 			t.Errorf("%s: %s (%s): %s", tc.name, d.Cause, d.Confidence, d.Summary)
 		}
@@ -242,7 +242,7 @@ func TestManyOfAName(t *testing.T) {
 func TestAnOldDevRandomIsNotSaidToBeUnseeded(t *testing.T) {
 	log := strings.Replace(toInit, "6.1.0", "4.19.0", 1)
 	old := blocked(60, "gpg", "S", asleep+"_random_read random_read vfs_read ksys_read"+syscall)
-	d := Diagnose(Input{Log: []byte(log), Memory: []model.Task{blocked(1, "init", "S", inWait4), old}, Ending: EndingSilent})
+	d := Diagnose(Input{Dump: parsed(log), Memory: []model.Task{blocked(1, "init", "S", inWait4), old}, Ending: EndingSilent})
 	if d.Cause != result.CauseEntropy || strings.Contains(d.Summary, "never seeded") || !strings.Contains(d.Summary, "/dev/random has too little entropy") {
 		t.Errorf("%s: %s", d.Cause, d.Summary)
 	}

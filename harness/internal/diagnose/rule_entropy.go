@@ -1,12 +1,11 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strconv"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // The two commits that frame the entropy hangs of 2018 and 2019.
@@ -22,11 +21,11 @@ const neverSeeded = ": the kernel's random number generator was never seeded"
 // entropy: the boot waits for the random number generator to be seeded. It
 // rests on the stack of the task at the end of the wait chain and on nothing
 // else: a warning about uninitialised reads is no hang.
-func entropy(f *facts) *result.Diagnosis {
+func entropy(f facts) *result.Diagnosis {
 	if f.end == nil || f.wait.mech != onEntropy {
 		return nil
 	}
-	out := f.hang(result.CauseEntropy, result.WhereKernel, result.Certain)
+	out := hang(f, result.CauseEntropy, result.WhereKernel, result.Certain)
 	call := out.Syscall
 	if call == "" {
 		call = "the kernel"
@@ -45,7 +44,7 @@ func entropy(f *facts) *result.Diagnosis {
 	} else if out.Syscall == "" {
 		syscall = call
 	}
-	out.Summary = f.who() + verb + syscall + " → " + out.Function + neverSeeded
+	out.Summary = f.chain.who() + verb + syscall + " → " + out.Function + neverSeeded
 	if !f.end.Has("wait_for_random_bytes", "try_to_generate_entropy") { // drivers/char/random.c before 5.6
 		out.Summary = strings.TrimSuffix(out.Summary, neverSeeded) + ": /dev/random has too little entropy to give, of which it keeps an account of its own on this kernel"
 	}
@@ -53,12 +52,12 @@ func entropy(f *facts) *result.Diagnosis {
 		out.Confidence = result.Likely
 	}
 	out.Remedy = entropyRemedy
-	out.References = entropyReferences(f.d.Boot.Release())
-	f.entropySources(out)
+	out.References = entropyReferences(f.log.Boot.Release())
+	entropySources(f, out)
 
 	// The wait is what the dump shows; what was printed after it can undo it.
-	if e, ok := f.d.Boot.Event(dump.EventCRNG); ok {
-		out.Evidence = append(out.Evidence, f.eventEvidence("the generator was seeded", e))
+	if e, ok := f.log.Boot.Event(dump.EventCRNG); ok {
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("the generator was seeded", e))
 		if s := f.tasks.section; s != nil && e.Offset > s.Offset {
 			out.Confidence = result.Likely
 			out.Notes = append(out.Notes, "the generator was seeded after the dump was taken: the dump (a key press feeds entropy) or time may have ended this wait")
@@ -67,10 +66,10 @@ func entropy(f *facts) *result.Diagnosis {
 			out.Notes = append(out.Notes, "the kernel said 'crng init done' before the dump: the stack and the log contradict each other")
 		}
 	}
-	if e, ok := f.d.Boot.Event(dump.EventURandom); ok {
-		out.Evidence = append(out.Evidence, f.eventEvidence("random numbers were asked for before they were good", e))
+	if e, ok := f.log.Boot.Event(dump.EventURandom); ok {
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("random numbers were asked for before they were good", e))
 	}
-	if f.fips() && f.end.Comm == "systemd" {
+	if f.fips && f.end.Comm == "systemd" {
 		out.Notes = append(out.Notes, "fips=1: libgcrypt's FIPS start-up asks for random numbers as soon as systemd loads it; the user-space caller itself was not captured")
 	}
 	return out
@@ -78,12 +77,12 @@ func entropy(f *facts) *result.Diagnosis {
 
 // entropySources looks at what the guest should have had: a device without a
 // driver helps nobody.
-func (f *facts) entropySources(out *result.Diagnosis) {
-	agent := f.agentEvidence()
-	n := len(f.in.Agent)
+func entropySources(f facts, out *result.Diagnosis) {
+	agent := f.agent.evidence()
+	n := len(f.agent)
 	hwrng := ""
 	if n > 0 {
-		last := f.in.Agent[n-1]
+		last := f.agent[n-1]
 		hwrng = last.HWRNG
 		if !last.CRNG || hwrng == "none" {
 			out.Evidence = append(out.Evidence, agent...)
@@ -97,7 +96,7 @@ func (f *facts) entropySources(out *result.Diagnosis) {
 	if sc == nil || !sc.HasVirtioRNG {
 		return
 	}
-	e, driver := f.d.Boot.Event(dump.EventHWRNG)
+	e, driver := f.log.Boot.Event(dump.EventHWRNG)
 	if hwrng != "" && hwrng != "none" {
 		driver = true
 	}
@@ -105,7 +104,7 @@ func (f *facts) entropySources(out *result.Diagnosis) {
 		out.Notes = append(out.Notes, "the machine has a virtio-rng device and the guest has a driver for it, and still the generator was not seeded: look at the device's back end on the host")
 		out.Where = result.WhereUnknown
 		if e.Text != "" {
-			out.Evidence = append(out.Evidence, f.eventEvidence("the driver of the random number generator", e))
+			out.Evidence = append(out.Evidence, f.log.eventEvidence("the driver of the random number generator", e))
 		}
 		return
 	}

@@ -1,28 +1,26 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // keepsCPU: what the boot waits for is said to run, and a CPU was found in one
 // function of the kernel both by sysrq-l and in the task dump before it, or in
 // the registers. Who has the CPU need not be who waits for it: a runnable task
 // is in state R as well. Nor does an RCU grace period end while one runs on.
-func keepsCPU(f *facts) *result.Diagnosis {
-	if f.end == nil || f.end.State != "R" && f.wait.mech != onRCU || f.inUserMode() {
+func keepsCPU(f facts) *result.Diagnosis {
+	if f.end == nil || f.end.State != "R" && f.wait.mech != onRCU || f.cpus.inUserMode() {
 		return nil
 	}
-	t, fn, look := f.onCPU()
+	t, fn, look := foundOnCPU(f)
 	if t == nil || t.State != "R" {
 		return nil
 	}
-	out := f.hang(result.CauseSpin, result.WhereKernel, result.Likely)
+	out := hang(f, result.CauseSpin, result.WhereKernel, result.Likely)
 	out.Kind, out.Function, out.Syscall = result.KindLockup, fn, ""
 	out.Task = &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State}
 	if t.Syscall != nil {
@@ -36,7 +34,7 @@ func keepsCPU(f *facts) *result.Diagnosis {
 			lacks = "waits for " + f.wait.why
 		}
 		out.Summary += "; " + f.end.String() + " " + lacks
-		out.Evidence = append(out.Evidence, f.taskEvidence(t))
+		out.Evidence = append(out.Evidence, f.tasks.evidence(t))
 	}
 	if w := f.tasks.waits[t]; w.inModule && w.module != "" {
 		out.Summary += ", in the module " + w.module
@@ -45,29 +43,16 @@ func keepsCPU(f *facts) *result.Diagnosis {
 	if look != nil {
 		out.Evidence = append(out.Evidence, result.Evidence{
 			What: "what the CPU does (sysrq-l)", Offset: look.Offset, Source: sourceConsole,
-			Lines: f.d.Evidence(look.Offset, look.End, look.Caller, maxTaskLines),
+			Lines: f.log.Evidence(look.Offset, look.End, look.Caller, maxTaskLines),
 		})
 	}
 	return out
 }
 
-// inUserMode says that the registers, read often, found no busy CPU in the kernel.
-// A key that is sent to such a guest is taken on some way into the kernel or out.
-func (f *facts) inUserMode() bool {
-	user := false
-	for _, c := range f.in.VCPUs {
-		if !c.Idle && !c.User {
-			return false
-		}
-		user = user || c.User
-	}
-	return user
-}
-
-// onCPU finds the task that was met twice in one function of the kernel, and
+// foundOnCPU finds the task that was met twice in one function of the kernel, and
 // what sysrq-l shows of it; the end of the chain first.
-func (f *facts) onCPU() (t *model.Task, fn string, look *model.Task) {
-	if s, ok := f.d.Last(dump.SectionCPUs); ok && s.Offset >= bootStart(f.d) {
+func foundOnCPU(f facts) (t *model.Task, fn string, look *model.Task) {
+	if s, ok := f.log.Last(dump.SectionCPUs); ok && s.Offset >= f.log.start() {
 		for i := range s.Tasks {
 			cpu := &s.Tasks[i]
 			at := cpuAt(cpu)
@@ -80,7 +65,7 @@ func (f *facts) onCPU() (t *model.Task, fn string, look *model.Task) {
 		}
 	}
 	if t == nil && f.wait.fn != "" {
-		for _, c := range f.in.VCPUs {
+		for _, c := range f.cpus {
 			if !c.User && !c.Idle && functionOf(c.Symbol) == f.wait.fn {
 				return f.end, f.wait.fn, nil
 			}

@@ -1,20 +1,19 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // fipsCheck: dracut's 01fips module halts the boot when the kernel's HMAC is
 // wrong or missing.
-func fipsCheck(f *facts) *result.Diagnosis {
-	b := &f.d.Boot
+func fipsCheck(f facts) *result.Diagnosis {
+	b := &f.log.Boot
 	fips, ok := b.Event(dump.EventFIPS)
 	refusing, halted := b.Event(dump.EventRefusing)
-	if !ok && !(halted && f.hasEvent(dump.EventHMAC)) {
+	if !ok && !(halted && f.log.has(dump.EventHMAC)) {
 		return nil
 	}
 	out := &result.Diagnosis{
@@ -23,31 +22,31 @@ func fipsCheck(f *facts) *result.Diagnosis {
 		Summary: "dracut's FIPS check failed and stopped the boot on purpose; the log does not say which part of it",
 		Remedy:  "read dracut's lines before it (rd.debug for more): the check loads the crypto modules, runs tcrypt, and compares the kernel with its HMAC file",
 	}
-	f.fipsPart(out)
+	fipsPart(f.log, out)
 	if ok {
-		out.Evidence = append(out.Evidence, f.eventEvidence("the check failed", fips))
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("the check failed", fips))
 	}
 	if halted {
-		out.Evidence = append(out.Evidence, f.eventEvidence("dracut halts the boot", refusing))
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("dracut halts the boot", refusing))
 	}
 	return out
 }
 
 // fipsPart says which part of the check failed, where the log tells.
-func (f *facts) fipsPart(out *result.Diagnosis) {
-	b := &f.d.Boot
+func fipsPart(l log, out *result.Diagnosis) {
+	b := &l.Boot
 	unknown, isUnknown := b.Event(dump.EventFIPSUnknown)
 	tcrypt, noTcrypt := b.Event(dump.EventTcrypt)
 	if noTcrypt {
-		out.Evidence = append(out.Evidence, f.eventEvidence("the self-test module was not kept", tcrypt))
+		out.Evidence = append(out.Evidence, l.eventEvidence("the self-test module was not kept", tcrypt))
 	}
 	h, ok := b.Event(dump.EventHMAC)
 	if !ok {
-		h, ok = f.atKernelCheck()
+		h, ok = atKernelCheck(l)
 	}
 	if ok {
 		out.Title += ": the kernel's HMAC"
-		out.Evidence = append(out.Evidence, f.eventEvidence("the kernel's HMAC", h))
+		out.Evidence = append(out.Evidence, l.eventEvidence("the kernel's HMAC", h))
 		out.Summary = "dracut's FIPS check did not accept the kernel's HMAC and stopped the boot on purpose"
 		if strings.Contains(h.Text, "does not exist") || strings.Contains(h.Text, "No such file") {
 			out.Summary = "dracut's FIPS check did not find the kernel's HMAC file and stopped the boot on purpose"
@@ -61,7 +60,7 @@ func (f *facts) fipsPart(out *result.Diagnosis) {
 		out.Title += ": the kernel does not know fips=1"
 		out.Summary = "the kernel does not know fips=1 (it is built without CONFIG_CRYPTO_FIPS), so dracut's FIPS check fails and stops the boot on purpose"
 		out.Remedy = "boot a kernel with CONFIG_CRYPTO_FIPS=y, or without fips=1"
-		out.Evidence = append(out.Evidence, f.eventEvidence("the kernel does not know fips=1", unknown))
+		out.Evidence = append(out.Evidence, l.eventEvidence("the kernel does not know fips=1", unknown))
 		if noTcrypt {
 			out.Notes = append(out.Notes, "tcrypt stays loaded in FIPS mode only (crypto/tcrypt.c returns EAGAIN otherwise), and dracut takes that for a failed self-test")
 		} else {
@@ -77,37 +76,11 @@ func (f *facts) fipsPart(out *result.Diagnosis) {
 // atKernelCheck returns dracut's last step before it gave up, if that is the
 // comparison of the kernel with its HMAC. What sha512hmac says of it goes to
 // the journal, not to the console.
-func (f *facts) atKernelCheck() (dump.Event, bool) {
-	steps := f.d.Boot.All(dump.EventFIPSStep)
+func atKernelCheck(l log) (dump.Event, bool) {
+	steps := l.Boot.All(dump.EventFIPSStep)
 	if len(steps) == 0 {
 		return dump.Event{}, false
 	}
 	last := steps[len(steps)-1]
 	return last, strings.Contains(last.Text, "Checking integrity of kernel")
-}
-
-// selfTest: with fips=1 a failed self-test of an algorithm panics the kernel
-// (crypto/testmgr.c).
-func selfTest(f *facts) *result.Diagnosis {
-	e, ok := f.d.Boot.Event(dump.EventSelfTest)
-	p := f.panicReport("in fips mode", "fips", "self test failed", "self-tests for")
-	if p == nil {
-		return nil
-	}
-	alg := e.Subject
-	if !ok || alg == "" {
-		alg = "an algorithm"
-	}
-	out := &result.Diagnosis{
-		Kind: result.KindPanic, Cause: result.CauseSelfTest, Where: result.WhereKernel, Confidence: result.Certain,
-		Title:    "crypto self-test of " + alg + " failed in FIPS mode",
-		Summary:  "in FIPS mode the kernel panicked because the self-test of " + alg + " failed",
-		Remedy:   "find out why the self-test fails (boot without fips=1 and read the same 'alg:' line), or leave the implementation out of the kernel",
-		Function: p.Func,
-		Evidence: []result.Evidence{f.reportEvidence("the panic", p)},
-	}
-	if ok {
-		out.Evidence = append(out.Evidence, f.eventEvidence("the self-test", e))
-	}
-	return out
 }

@@ -1,11 +1,10 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"slices"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // shells are the programs that the kernel (init/main.c, kernel_init) and systemd
@@ -14,8 +13,8 @@ var shells = []string{"sh", "bash", "dash", "ash", "busybox"}
 
 // shellInstead: init could not be run, and PID 1 is the shell that was the last
 // resort. It waits for somebody to type.
-func shellInstead(f *facts) *result.Diagnosis {
-	failed := f.d.Boot.All(dump.EventNoInit)
+func shellInstead(f facts) *result.Diagnosis {
+	failed := f.log.Boot.All(dump.EventNoInit)
 	if len(failed) == 0 || f.end == nil || f.end.PID != 1 || !slices.Contains(shells, f.end.Comm) {
 		return nil
 	}
@@ -25,15 +24,15 @@ func shellInstead(f *facts) *result.Diagnosis {
 		return nil // it does something else
 	}
 	where := result.WhereInitramfs
-	if f.d.Boot.Stage.Rank() >= dump.StageSwitchRoot.Rank() {
+	if f.log.Boot.Stage.Rank() >= dump.StageSwitchRoot.Rank() {
 		where = result.WhereUserspace
 	}
-	out := f.hang(result.CauseNoInit, where, result.Certain)
+	out := hang(f, result.CauseNoInit, where, result.Certain)
 	out.Title = "hang: no working init: a shell was started in its place"
 	out.Summary = "init could not be run (" + failed[0].Text + "), so " + f.end.String() + " was started in its place, and waits for input"
 	out.Remedy = "check that init= (or rdinit=, or /init of the initramfs, or /sbin/init) names an executable for this architecture, and that its interpreter is there"
 	for _, e := range failed {
-		out.Evidence = append(out.Evidence, f.eventEvidence("why init was not run", e))
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("why init was not run", e))
 	}
 	return out
 }

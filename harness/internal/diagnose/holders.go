@@ -1,84 +1,12 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"slices"
 	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
-
-// kindsOf are the kinds of dump.Wait that say more about a mechanism.
-var kindsOf = map[mechanism][]string{
-	onFutex: {"futex"}, onFileLock: {"flock", "POSIX lock"}, onPipe: {"pipe"}, onSocket: {"socket"}, onFifo: {"FIFO"},
-	onCompletion: {"completion"}, onFlush: {"completion"}, onVfork: {"completion"}, onHelper: {"completion"},
-	onMutex: {"mutex"}, onRWSem: {"rw-semaphore"}, onSemaphore: {"semaphore"},
-	onChild: {"child"}, onIO: {"I/O"}, onPoll: {"poll", "select", "epoll"},
-}
-
-// fact is what memory shows of what a task waits for, nil where it shows nothing
-// or not what the stack says.
-func (s *taskSet) fact(t *model.Task, w wait) *model.Wait {
-	f := s.facts[t.PID]
-	if f == nil || f.Comm != t.Comm || s.from[t] != sourceMemory || f.Kind != "wait queue" && !slices.Contains(kindsOf[w.mech], f.Kind) {
-		return nil
-	}
-	return f
-}
-
-// The least score of a holder that the chain is followed to: of one that has to
-// do something for the other, and of one that holds a file lock: only what blocks
-// harder than such a lock explains the hang better than the lock does.
-const (
-	leastAtEnd  = 15
-	leastHolder = 71
-)
-
-// holder is the task that memory names as the one that t waits for, the hardest
-// blocked of several. known is false where memory names none but t's own process;
-// where known is true and to is nil, they wait for nothing that explains it.
-func (s *taskSet) holder(t *model.Task, w wait) (to *model.Task, known bool) {
-	f := s.fact(t, w)
-	if f == nil {
-		return nil, false
-	}
-	least := 0
-	switch w.mech {
-	case onChild:
-		if len(f.Holders) != 1 || f.More > 0 {
-			return nil, false
-		}
-		c := s.byPID[f.Holders[0].PID]
-		return c, c != nil && s.waits[c].mech != onNothing
-	case onCompletion, onFlush, onVfork: // these do not end otherwise
-	case onPipe, onSocket, onFutex:
-		least = leastAtEnd
-	case onFileLock:
-		least = leastHolder
-	default:
-		return nil, false
-	}
-	best := -1
-	for _, h := range f.Holders {
-		c := s.byPID[h.PID]
-		if c == nil || c == t || w.mech != onFutex && s.process(c) == s.process(t) {
-			continue
-		}
-		known = true
-		if v := s.score(c); v >= least && v > best {
-			to, best = c, v
-		}
-	}
-	return to, known
-}
-
-func (s *taskSet) process(t *model.Task) int {
-	if t.TGID != 0 {
-		return t.TGID
-	}
-	return t.PID
-}
 
 // maxBeyond bounds how far holders are followed behind the end of the chain.
 const maxBeyond = 8
@@ -87,7 +15,7 @@ const maxBeyond = 8
 // for each: they are not blocked by anything that would explain the hang, but a
 // reader wants to know them. ring are the tasks that wait for each other, where
 // the holders lead back: a deadlock.
-func (f *facts) beyond() (tasks, ring []*model.Task) {
+func beyond(f facts) (tasks, ring []*model.Task) {
 	t, w := f.end, f.wait
 	all := slices.Clone(f.chain.tasks)
 	for len(tasks) < maxBeyond {
@@ -96,7 +24,7 @@ func (f *facts) beyond() (tasks, ring []*model.Task) {
 		default:
 			return tasks, nil
 		}
-		fact := f.tasks.fact(t, w)
+		fact := f.tasks.shown(t, w)
 		if fact == nil || len(fact.Holders) != 1 {
 			return tasks, nil
 		}
@@ -116,13 +44,13 @@ func (f *facts) beyond() (tasks, ring []*model.Task) {
 // maxWaitFacts bounds the evidence of one Diagnosis on what tasks wait for.
 const maxWaitFacts = 6
 
-// waitFacts adds what memory shows of what the tasks of the chain wait for, and
+// addWaitFacts adds what memory shows of what the tasks of the chain wait for, and
 // who holds it.
-func (f *facts) waitFacts(out *result.Diagnosis) {
+func addWaitFacts(f facts, out *result.Diagnosis) {
 	if f.end == nil || out.Kind != result.KindHang && out.Kind != result.KindUnknown || out.Task == nil {
 		return
 	}
-	more, ring := f.beyond()
+	more, ring := beyond(f)
 	ending := len(out.Chain) > 0 && out.Chain[len(out.Chain)-1].PID == f.end.PID
 	if ending {
 		for _, t := range more {
@@ -131,15 +59,15 @@ func (f *facts) waitFacts(out *result.Diagnosis) {
 	}
 	n := 0
 	for _, t := range append(slices.Clone(f.chain.tasks), more...) {
-		fact := f.tasks.fact(t, f.tasks.waits[t])
+		fact := f.tasks.shown(t, f.tasks.waits[t])
 		if fact == nil || n == maxWaitFacts {
 			continue
 		}
 		n++
 		out.Evidence = append(out.Evidence, result.Evidence{What: "what " + t.String() + " waits for", Lines: []string{fact.String()}, Offset: -1, Source: sourceMemory})
 	}
-	if fact := f.tasks.fact(f.end, f.wait); fact != nil && out.Task.PID == f.end.PID && !isLockWait(f.wait.mech) {
-		if f.selfHeld(fact) {
+	if fact := f.tasks.shown(f.end, f.wait); fact != nil && out.Task.PID == f.end.PID && !isLockWait(f.wait.mech) {
+		if selfHeld(f, fact) {
 			out.Summary = strings.Replace(out.Summary, otherHolds, "", 1)
 			for i := range out.Chain {
 				if l := &out.Chain[i]; l.PID == f.end.PID {
@@ -147,7 +75,7 @@ func (f *facts) waitFacts(out *result.Diagnosis) {
 				}
 			}
 		}
-		out.Summary += f.held(fact)
+		out.Summary += whoHolds(f, fact)
 	}
 	if len(ring) > 0 {
 		var names []string
@@ -176,16 +104,16 @@ func watched(fact *model.Wait) string {
 const otherHolds = " that another process holds"
 
 // selfHeld says that a file lock is held by the process that waits for it.
-func (f *facts) selfHeld(fact *model.Wait) bool {
+func selfHeld(f facts, fact *model.Wait) bool {
 	if f.wait.mech != onFileLock || len(fact.Holders) != 1 {
 		return false
 	}
 	c := f.tasks.byPID[fact.Holders[0].PID]
-	return c != nil && f.tasks.process(c) == f.tasks.process(f.end)
+	return c != nil && process(c) == process(f.end)
 }
 
-// held says in the summary whom the end of the chain waits for.
-func (f *facts) held(fact *model.Wait) string {
+// whoHolds says in the summary whom the end of the chain waits for.
+func whoHolds(f facts, fact *model.Wait) string {
 	object := fact.Name()
 	switch fact.Kind {
 	case "poll", "select", "epoll":
@@ -202,7 +130,7 @@ func (f *facts) held(fact *model.Wait) string {
 	who := h.Comm
 	if c := f.tasks.byPID[h.PID]; c != nil {
 		who = c.String()
-		if f.tasks.process(c) == f.tasks.process(f.end) && f.wait.mech != onFutex {
+		if process(c) == process(f.end) && f.wait.mech != onFutex {
 			who = "the same process"
 		}
 	}

@@ -1,43 +1,41 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"fmt"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // runaway: a virtual CPU is at full load in the kernel, and memory shows the
 // task that it runs there. Whatever else waits, waits for that task or for its
 // CPU.
-func runaway(f *facts) *result.Diagnosis {
+func runaway(f facts) *result.Diagnosis {
 	if consoleFlood(f) != nil {
 		return nil
 	}
-	for i := range f.in.VCPUs {
-		c := &f.in.VCPUs[i]
+	for i := range f.cpus {
+		c := &f.cpus[i]
 		if c.Idle || c.User || c.BusyFraction < 0.9 {
 			continue
 		}
-		t, at := f.runs(functionOf(c.Symbol))
+		t, at := runsIn(f.in.Memory, functionOf(c.Symbol))
 		if c.Symbol == "" {
-			t, at = f.runsModule(), 0
+			t, at = runsInModule(f.in.Memory), 0
 		}
 		if t == nil {
-			if t = f.onlyRunning(); t == nil || c.Symbol == "" {
+			if t = onlyRunning(f.in.Memory); t == nil || c.Symbol == "" {
 				continue
 			}
 			fn := functionOf(c.Symbol)
-			return f.spinsIn(t, fn, fn)
+			return spinsIn(f.cpus, t, fn, fn)
 		}
 		if met := crashedAt(t, at); met >= 0 {
-			return f.dies(t, met)
+			return dies(f.cpus, t, met)
 		}
-		return f.spins(t, at)
+		return spins(f.cpus, t, at)
 	}
 	return nil
 }
@@ -45,9 +43,9 @@ func runaway(f *facts) *result.Diagnosis {
 // onlyRunning is the one task that runs, nil where several do. Its stack need
 // not show where it is: memory is read at one moment, which may be that of an
 // interrupt's first steps.
-func (f *facts) onlyRunning() (found *model.Task) {
-	for i := range f.in.Memory {
-		if t := &f.in.Memory[i]; t.Running {
+func onlyRunning(memory []model.Task) (found *model.Task) {
+	for i := range memory {
+		if t := &memory[i]; t.Running {
 			if found != nil {
 				return nil
 			}
@@ -57,11 +55,11 @@ func (f *facts) onlyRunning() (found *model.Task) {
 	return found
 }
 
-// runsModule finds the task of the guest's memory that runs in a module: a CPU's
+// runsInModule finds the task of the guest's memory that runs in a module: a CPU's
 // place there is in none of the kernel's own functions. nil where several do.
-func (f *facts) runsModule() (found *model.Task) {
-	for i := range f.in.Memory {
-		t := &f.in.Memory[i]
+func runsInModule(memory []model.Task) (found *model.Task) {
+	for i := range memory {
+		t := &memory[i]
 		if !t.Running || len(t.Frames) == 0 || t.Frames[0].Module == "" {
 			continue
 		}
@@ -73,11 +71,11 @@ func (f *facts) runsModule() (found *model.Task) {
 	return found
 }
 
-// runs finds the running task of the guest's memory that has the function on its
+// runsIn finds the running task of the guest's memory that has the function on its
 // stack, and where.
-func (f *facts) runs(fn string) (t *model.Task, at int) {
-	for i := range f.in.Memory {
-		t := &f.in.Memory[i]
+func runsIn(memory []model.Task, fn string) (t *model.Task, at int) {
+	for i := range memory {
+		t := &memory[i]
 		if !t.Running {
 			continue
 		}
@@ -113,7 +111,7 @@ func isExceptionEntry(fn string) bool {
 
 // dies is the Diagnosis of a task that met an exception in its frame at, and
 // never comes to the end of telling it: often because what tells it is broken.
-func (f *facts) dies(t *model.Task, at int) *result.Diagnosis {
+func dies(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	fn := t.Frames[at].Base()
 	return &result.Diagnosis{
 		Kind: result.KindOops, Cause: result.CauseOops, Where: result.WhereKernel, Confidence: result.Certain,
@@ -121,13 +119,13 @@ func (f *facts) dies(t *model.Task, at int) *result.Diagnosis {
 		Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
 		Summary:  "the kernel met an exception in " + fn + " and is stuck in reporting it",
 		Remedy:   "look at " + fn + ": the report itself does not come through, so the registers in the evidence are all there is",
-		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which reports its own crash", t)}, f.vcpuEvidence()...),
+		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which reports its own crash", t)}, cpus.evidence()...),
 	}
 }
 
 // spins is the Diagnosis of a task that runs in its frame at. A primitive, such
 // as a spin lock's, is named by who called it.
-func (f *facts) spins(t *model.Task, at int) *result.Diagnosis {
+func spins(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	inner := t.Frames[at].Base()
 	fn := inner
 	for _, fr := range t.Frames[at:] {
@@ -140,12 +138,12 @@ func (f *facts) spins(t *model.Task, at int) *result.Diagnosis {
 	if inner != fn {
 		what = inner + ", which " + fn + " called"
 	}
-	return f.spinsIn(t, fn, what)
+	return spinsIn(cpus, t, fn, what)
 }
 
 // spinsIn is the Diagnosis of a task that runs in a function; what names the
 // place in words.
-func (f *facts) spinsIn(t *model.Task, fn, what string) *result.Diagnosis {
+func spinsIn(cpus cpus, t *model.Task, fn, what string) *result.Diagnosis {
 	w := classify(t)
 	out := &result.Diagnosis{
 		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: result.Likely,
@@ -153,7 +151,7 @@ func (f *facts) spinsIn(t *model.Task, fn, what string) *result.Diagnosis {
 		Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
 		Chain:    []result.Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs", Source: sourceMemory}},
 		Remedy:   "look for an endless loop in " + fn + ", or for what it waits for without sleeping",
-		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which runs", t)}, f.vcpuEvidence()...),
+		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which runs", t)}, cpus.evidence()...),
 	}
 	where := ""
 	switch {

@@ -1,12 +1,11 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"fmt"
 	"slices"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // A boot of a distribution was seen to run some 60 processes, and rarely more
@@ -22,14 +21,14 @@ const (
 
 // forkBomb: one program fills the process table. The guest works, and all its
 // work is to make more of the same.
-func forkBomb(f *facts) *result.Diagnosis {
+func forkBomb(f facts) *result.Diagnosis {
 	tasks, evidence := f.in.Memory, memoryEvidence
 	if len(tasks) == 0 {
 		if f.tasks.section == nil || len(f.tasks.section.Tasks) < bombProcesses {
 			return nil
 		}
 		tasks, evidence = f.tasks.section.Tasks, func(what string, t *model.Task) result.Evidence {
-			e := f.taskEvidence(t)
+			e := f.tasks.evidence(t)
 			e.What = what
 			return e
 		}

@@ -2,14 +2,13 @@ package diagnose
 
 import (
 	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"github.com/unwedge/unwedge/harness/result"
 )
 
 // earlyException: x86 met an exception before it had handlers, said so on an
 // early console if it had one, and halted for good with interrupts off
 // (arch/x86/mm/extable.c, early_fixup_exception). Memory shows where.
-func earlyException(f *facts) *result.Diagnosis {
+func earlyException(f facts) *result.Diagnosis {
 	for i := range f.in.Memory {
 		t := &f.in.Memory[i]
 		if at := metExceptionAt(t); t.Running && at >= 0 {
@@ -20,7 +19,7 @@ func earlyException(f *facts) *result.Diagnosis {
 				Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
 				Summary:  "the kernel met an exception in " + fn + " before it had a handler for it, and halted",
 				Remedy:   "look at the registers in the evidence; earlyprintk=serial,keep shows the kernel's own words on the console",
-				Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which halted the CPU", t)}, f.vcpuEvidence()...),
+				Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which halted the CPU", t)}, f.cpus.evidence()...),
 			}
 		}
 	}

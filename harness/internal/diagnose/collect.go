@@ -1,31 +1,31 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"cmp"
 	"slices"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // collect picks the tasks to reason on. Memory leads where its list is whole:
 // it is read at one moment, and shows what no kernel prints. A sysrq-t fills in
 // what memory lacks, and leads where memory is partial. Then come the last torn
 // sysrq-t, the last sysrq-w, and whatever tasks the reports printed.
-func collect(d *dump.Dump, in Input) *taskSet {
+func collect(l log, in Input) *taskSet {
 	s := &taskSet{
+		log:   l,
 		byPID: map[int]*model.Task{}, children: map[int][]*model.Task{}, asPrinted: map[int]*model.Task{},
-		waits: map[*model.Task]wait{}, scores: map[int]int{}, source: sourceConsole,
-		from: map[*model.Task]string{}, facts: map[int]*model.Wait{},
+		waits: map[*model.Task]wait{}, source: sourceConsole,
+		from: map[*model.Task]string{}, objects: map[int]*model.Wait{},
 	}
 	for i := range in.Waits {
-		s.facts[in.Waits[i].PID] = &in.Waits[i]
+		s.objects[in.Waits[i].PID] = &in.Waits[i]
 	}
-	from := bootStart(d)
-	sec, ok := latest(d, dump.SectionState, max(from, in.Asked))
+	from := l.start()
+	sec, ok := latest(l, dump.SectionState, max(from, in.Asked))
 	if in.Asked > from && (!ok || len(sec.Tasks) == 0) {
-		if old, found := latest(d, dump.SectionState, from); found && len(old.Tasks) > 0 {
+		if old, found := latest(l, dump.SectionState, from); found && len(old.Tasks) > 0 {
 			sec, ok, s.old = old, true, true
 		}
 	}
@@ -50,19 +50,15 @@ func collect(d *dump.Dump, in Input) *taskSet {
 		s.use(sec, sourceState)
 		s.rest(in.Memory, sourceMemory)
 	default:
-		if sec, ok := d.Last(dump.SectionBlocked); ok && sec.Offset >= from && len(sec.Tasks) > 0 {
+		if sec, ok := l.Last(dump.SectionBlocked); ok && sec.Offset >= from && len(sec.Tasks) > 0 {
 			s.use(sec, sourceBlocked)
 		}
 	}
-	for i := range d.Loose {
-		t := &d.Loose[i]
+	for i := range l.Loose {
+		t := &l.Loose[i]
 		if t.PID > 0 && t.Offset >= from && s.byPID[t.PID] == nil {
 			s.add(t, sourceConsole)
 		}
-	}
-	jobs := d.Boot.All(dump.EventStartJob)
-	for _, e := range jobs[max(0, len(jobs)-maxJobs):] {
-		s.jobs = append(s.jobs, squash(e.Subject))
 	}
 	for _, t := range s.all {
 		s.children[s.parent(t)] = append(s.children[s.parent(t)], t)
@@ -72,10 +68,22 @@ func collect(d *dump.Dump, in Input) *taskSet {
 
 // latest is the last whole section of a kind from an offset on, else the last that
 // has any task, else the last.
-func latest(d *dump.Dump, kind dump.SectionKind, from int64) (*dump.Section, bool) {
-	i, _ := slices.BinarySearchFunc(d.Sections, from, func(s dump.Section, from int64) int { return cmp.Compare(s.Offset, from) })
-	part := dump.Dump{Sections: d.Sections[i:]}
+func latest(l log, kind dump.SectionKind, from int64) (*dump.Section, bool) {
+	i, _ := slices.BinarySearchFunc(l.Sections, from, func(s dump.Section, from int64) int { return cmp.Compare(s.Offset, from) })
+	part := dump.Dump{Sections: l.Sections[i:]}
 	return part.Last(kind)
+}
+
+func (s *taskSet) add(t *model.Task, source string) {
+	if isDumper(t) {
+		return
+	}
+	s.from[t] = source
+	s.all = append(s.all, t)
+	if old := s.byPID[t.PID]; old == nil || len(old.Frames) == 0 {
+		s.byPID[t.PID] = t
+	}
+	s.waits[t] = classify(t)
 }
 
 func (s *taskSet) setPrinted(sec *dump.Section) {
@@ -119,12 +127,6 @@ func (s *taskSet) memory(tasks []model.Task) {
 func lacksStack(m, p *model.Task) bool {
 	return !m.Running && !p.Running && !p.Torn && m.Comm == p.Comm && m.State == p.State &&
 		!dump.EndsStack(m.Chain()) && dump.EndsStack(p.Chain())
-}
-
-// has says whether a task was seen in a function, in memory or as printed.
-func (s *taskSet) has(t *model.Task, fn string) bool {
-	p := s.asPrinted[t.PID]
-	return t.Has(fn) || p != nil && p.Comm == t.Comm && p.Has(fn)
 }
 
 // rest adds the tasks of a second source that the first does not have.

@@ -1,0 +1,140 @@
+package diagnose
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// log is what the console shows: all that was parsed from it, and questions
+// about its last boot.
+type log struct{ *dump.Dump }
+
+// newLog is the log with the owners of locks that memory names: the latest word
+// counts.
+func newLog(d *dump.Dump, owners []model.Owner) log {
+	if len(owners) > 0 {
+		with := *d
+		with.Owners = append(slices.Clone(d.Owners), owners...)
+		d = &with
+	}
+	return log{d}
+}
+
+// start is where the last boot begins.
+func (l log) start() int64 {
+	if n := len(l.Boot.Kernels); n > 0 {
+		return l.Boot.Kernels[n-1].Offset
+	}
+	return 0
+}
+
+// ours says whether a report belongs to the last boot.
+func (l log) ours(r *dump.Report) bool { return r.Boot == max(0, l.Boot.KernelCount-1) }
+
+// report returns the first report of a kind in the last boot.
+func (l log) report(kinds ...dump.ReportKind) *dump.Report {
+	return l.firstReport(func(r *dump.Report) bool { return slices.Contains(kinds, r.Kind) })
+}
+
+// firstReport returns the first report of the last boot that fits.
+func (l log) firstReport(fits func(*dump.Report) bool) *dump.Report {
+	for i := range l.Reports {
+		if r := &l.Reports[i]; l.ours(r) && fits(r) {
+			return r
+		}
+	}
+	return nil
+}
+
+// panicReport returns the first panic whose reason holds one of the words.
+func (l log) panicReport(words ...string) *dump.Report {
+	for i := range l.Reports {
+		r := &l.Reports[i]
+		if r.Kind != dump.ReportPanic || !l.ours(r) {
+			continue
+		}
+		if len(words) == 0 {
+			return r
+		}
+		for _, w := range words {
+			if strings.Contains(r.Text, w) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// lastCrash is the last crash of the last boot before an offset.
+func (l log) lastCrash(before int64) (last *dump.Report) {
+	for i := range l.Reports {
+		if r := &l.Reports[i]; l.ours(r) && r.Offset < before && (r.Kind == dump.ReportOops || r.Kind == dump.ReportBug && isCrash(r)) {
+			last = r
+		}
+	}
+	return last
+}
+
+func (l log) has(k dump.EventKind) bool {
+	_, ok := l.Boot.Event(k)
+	return ok
+}
+
+// lasts says that the boot came no further since an event: what was printed before
+// that did not hold it up. That it is in the initramfs may be seen late, by the
+// prompt of its shell.
+func (l log) lasts(e dump.Event) bool {
+	b := &l.Boot
+	return (e.Offset >= b.StageOffset || b.Stage.Rank() <= dump.StageInitramfs.Rank()) && l.latestJob(e)
+}
+
+// latestJob says whether an event, such as a start job, is among the last things
+// printed: no target was reached after it but those of a boot that has failed.
+func (l log) latestJob(e dump.Event) bool {
+	for _, o := range l.Boot.All(dump.EventTarget) {
+		if o.Offset > e.Offset && !strings.Contains(o.Subject, "mergency") && !strings.Contains(o.Subject, "escue") {
+			return false
+		}
+	}
+	return true
+}
+
+// lastJob is the start job that systemd printed last.
+func (l log) lastJob() (dump.Event, bool) {
+	e, ok := l.Boot.Event(dump.EventStartJob)
+	if !ok || !l.latestJob(e) {
+		return dump.Event{}, false
+	}
+	return e, true
+}
+
+// lastLine is the last line of the console, nil if there is none.
+func (l log) lastLine(what string) []result.Evidence {
+	b := &l.Boot
+	if b.LastText == "" {
+		return nil
+	}
+	return []result.Evidence{{What: what, Lines: []string{b.LastText}, Offset: b.LastOffset, Source: sourceConsole}}
+}
+
+func (l log) reportEvidence(what string, r *dump.Report) result.Evidence {
+	return result.Evidence{What: what, Lines: l.Evidence(r.Offset, r.End, r.Caller, maxReportLines), Offset: r.Offset, Source: sourceConsole}
+}
+
+func (l log) eventEvidence(what string, e dump.Event) result.Evidence {
+	lines := l.Evidence(e.Offset, e.End, model.Caller{}, 1)
+	if lines == nil {
+		lines = []string{e.Text}
+	}
+	return result.Evidence{What: what, Lines: lines, Offset: e.Offset, Source: sourceConsole}
+}
+
+func ioErrors(l log, out *result.Diagnosis) {
+	if e, ok := l.Boot.Event(dump.EventIOError); ok {
+		out.Evidence = append(out.Evidence, l.eventEvidence("I/O errors", e))
+	}
+}

@@ -1,0 +1,30 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// dracutFatal: dracut gave up for another reason.
+func dracutFatal(f facts) *result.Diagnosis {
+	fatal, ok := f.log.Boot.Event(dump.EventFatal)
+	refusing, halted := f.log.Boot.Event(dump.EventRefusing)
+	if !ok && !halted {
+		return nil
+	}
+	out := &result.Diagnosis{
+		Kind: result.KindHalted, Cause: result.CauseEmergency, Where: result.WhereInitramfs, Confidence: result.Certain,
+		Title:   "dracut gave up",
+		Summary: "dracut met an error that it does not go on from",
+		Remedy:  "read dracut's lines before it; boot with rd.debug for more",
+	}
+	if ok {
+		out.Title += ": " + dump.Normalise(fatal.Subject)
+		out.Summary = "dracut gave up: " + fatal.Subject
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("dracut's error", fatal))
+	}
+	if halted {
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("dracut halts the boot", refusing))
+	}
+	return out
+}

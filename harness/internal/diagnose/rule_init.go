@@ -1,0 +1,110 @@
+package diagnose
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// initDied: there is no init, or it ended.
+func initDied(f facts) *result.Diagnosis {
+	if p := f.log.panicReport("No working init found", "No init found", "Requested init"); p != nil {
+		out := &result.Diagnosis{
+			Kind: result.KindPanic, Cause: result.CauseNoInit, Where: result.WhereInitramfs, Confidence: result.Certain,
+			Title:    "kernel panic: no working init found",
+			Summary:  "the kernel found no program that it could start as init",
+			Remedy:   "check that init= (or rdinit=, or /init of the initramfs) names an executable for this architecture, that its interpreter is there, and that the initramfs was really loaded",
+			Evidence: []result.Evidence{f.log.reportEvidence("the panic", p)},
+		}
+		for _, e := range f.log.Boot.All(dump.EventNoInit) {
+			out.Evidence = append(out.Evidence, f.log.eventEvidence("why init was not run", e))
+		}
+		return out
+	}
+	p := f.log.panicReport("Attempted to kill init!", "Attempted to kill the init")
+	if p == nil {
+		return nil
+	}
+	if r := f.log.lastCrash(p.Offset); r != nil && (r.PID == p.PID && r.Comm == p.Comm || r.PID == 1) {
+		return nil // the kernel crashed in PID 1: that is the cause
+	}
+	what, remedy := "init ended", "look at init's own output before the panic"
+	code, ok := exitCode(p.Text)
+	if ok {
+		what, remedy = decodeExit(code)
+	}
+	out := &result.Diagnosis{
+		Kind: result.KindPanic, Cause: result.CauseInitDied, Where: result.WhereUserspace, Confidence: result.Certain,
+		Title: p.Title, Remedy: remedy,
+		Summary: "PID 1 must never end, and it did: " + what,
+	}
+	if s := f.log.Boot.Stage; s.Rank() < dump.StageSwitchRoot.Rank() {
+		out.Where = result.WhereInitramfs
+	}
+	if p.Comm != "" {
+		out.Task = &result.Blocked{Comm: p.Comm, PID: p.PID, State: "X"}
+		out.Summary = "PID 1 must never end, and " + p.Comm + " did: " + what
+	}
+	if e, ok := f.log.Boot.Event(dump.EventNoInit); ok {
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("init could not be run", e))
+	}
+	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
+	if f.log.Boot.LastEnd > 0 && f.log.Boot.LastSource == dump.SourceUserspace {
+		out.Notes = append(out.Notes, "last line of user space: "+f.log.Boot.LastText)
+	}
+	return out
+}
+
+// exitCode reads the exitcode=0x... of a panic.
+func exitCode(s string) (int, bool) {
+	_, rest, ok := strings.Cut(s, "exitcode=0x")
+	if !ok {
+		return 0, false
+	}
+	n := 0
+	for n < len(rest) && n < 8 && strings.IndexByte("0123456789abcdefABCDEF", rest[n]) >= 0 {
+		n++
+	}
+	v, err := strconv.ParseUint(rest[:n], 16, 32)
+	return int(v), err == nil
+}
+
+// decodeExit explains a wait status (wait(2): the signal in the low seven bits,
+// the exit status in the next byte).
+func decodeExit(code int) (what, remedy string) {
+	if sig := code & 0x7f; sig != 0 {
+		name, hint := signalName(sig)
+		return "it was killed by " + name + hint, "look for the crash of init: its last output, and a 'segfault at' or 'trap' line before the panic"
+	}
+	switch st := code >> 8 & 0xff; st {
+	case 0:
+		return "it returned with status 0 (a script that came to its end, or a shell that was left)", "init must not return: let the script end in exec of the real init, or in a loop"
+	case 126:
+		return "it exited with status 126: a program was found but could not be executed", "check permissions, architecture and interpreter of what init executes"
+	case 127:
+		return "it exited with status 127: a program or a shared library was not found (the shell's 'not found', or ld.so's failure)", "check that everything init needs is in the image: the program it executes, its ELF interpreter and its libraries (ldd)"
+	default:
+		return fmt.Sprintf("it exited with status %d", st), "look at init's own output before the panic"
+	}
+}
+
+func signalName(sig int) (name, hint string) {
+	names := map[int][2]string{
+		4:  {"SIGILL", " (an instruction the CPU does not have: check the CPU model against the distribution's baseline)"},
+		5:  {"SIGTRAP", ""},
+		6:  {"SIGABRT", " (a failed assertion, in init or its C library)"},
+		7:  {"SIGBUS", " (a file of the image is truncated or cannot be read)"},
+		8:  {"SIGFPE", ""},
+		9:  {"SIGKILL", " (the OOM killer, or another program)"},
+		11: {"SIGSEGV", ""},
+		15: {"SIGTERM", ""},
+		31: {"SIGSYS", " (a system call that seccomp forbids)"},
+	}
+	if n, ok := names[sig]; ok {
+		return n[0], n[1]
+	}
+	return "signal " + strconv.Itoa(sig), ""
+}

@@ -1,0 +1,51 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// kernelWait: the task that the boot waits for is blocked in the kernel, and
+// none of the more specific rules knew why.
+func kernelWait(f facts) *result.Diagnosis {
+	if f.end == nil || f.end.State == "R" {
+		return nil
+	}
+	w := f.wait
+	if f.end.State != "D" && w.mech != onHelper && w.mech != onFuse && !inStartUp(f) && !worksForAnother(f) {
+		return nil
+	}
+	cause, remedy := result.CauseKernelWait, "look at the stack: the kernel function that waits is "+orUnknown(w.fn)
+	switch w.mech {
+	case onIO:
+		cause, remedy = result.CauseIO, "look at the block device: errors or time-outs on the console, or a back end on the host that does not answer"
+	case onRCU:
+		cause, remedy = result.CauseRCU, "look for what keeps the RCU grace period from ending: a CPU that spins or that the host does not run (sysrq-l)"
+	case onHelper:
+		cause, remedy = result.CauseModule, "the kernel waits for a helper program (modprobe) that is not in the dump or does not end"
+	case onAsync, onProbes, onFlush:
+		cause, remedy = result.CauseProbe, "look at the kworkers in the dump: one of them runs the probe or work item that does not end"
+	}
+	out := hang(f, cause, result.WhereKernel, result.Certain)
+	if w.why == "" || w.mech == onOther || w.mech == onCompletion || f.end.State != "D" {
+		out.Confidence = result.Likely
+	}
+	out.Title = fmt.Sprintf("hang: %s blocked in %s", stableComm(f.end), orUnknown(w.fn))
+	out.Summary = fmt.Sprintf("%s %s%s and waits for %s", f.chain.who(), stateWord(f.end), f.chain.where(), orWhat(w.why))
+	out.Remedy = remedy
+	ioErrors(f.log, out)
+	return out
+}
+
+// inStartUp says that the last task is PID 1 before it runs /init: then it has
+// nothing to wait for in good order, whatever its state.
+func inStartUp(f facts) bool {
+	return f.end.PID == 1 && f.end.State != "R" && f.end.Has("kernel_init_freeable", "kernel_init") && f.end.Syscall == nil
+}
+
+// worksForAnother says that the last task is a worker with a work item that another
+// waits for.
+func worksForAnother(f facts) bool {
+	return len(f.chain.tasks) > 1 && f.end.KernelThread && f.end.Has("process_one_work", "async_run_entry_fn", "process_scheduled_works")
+}

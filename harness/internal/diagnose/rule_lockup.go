@@ -1,0 +1,88 @@
+package diagnose
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// lockup: the kernel's own detectors found a CPU that does not come back. The
+// first report names the culprit best.
+func lockup(f facts) *result.Diagnosis {
+	r := lockupReport(f)
+	if r == nil {
+		return nil
+	}
+	out := &result.Diagnosis{
+		Kind: result.KindLockup, Where: result.WhereKernel, Confidence: result.Certain,
+		Title: r.Title, Function: r.Func,
+		Evidence: []result.Evidence{f.log.reportEvidence("the detector's report", r)},
+	}
+	cpu := "a CPU"
+	if r.CPU >= 0 {
+		cpu = fmt.Sprintf("CPU %d", r.CPU)
+	}
+	in := ""
+	if r.Func != "" {
+		in = " in " + r.Func
+	}
+	switch r.Kind {
+	case dump.ReportHard:
+		out.Cause = result.CauseHardLockup
+		out.Summary = cpu + " did not even take interrupts" + in
+		out.Remedy = "look for a spinning loop or a spinlock taken with interrupts off" + in
+	case dump.ReportSoft:
+		out.Cause = result.CauseSoftLockup
+		out.Summary = fmt.Sprintf("%s ran %s without giving way for %d s%s", cpu, orTask(r), r.Seconds, in)
+		out.Remedy = "look for an endless loop" + in + "; under TCG on a loaded host a soft lockup can also be mere slowness"
+	case dump.ReportRCU:
+		out.Cause = result.CauseRCUStall
+		out.Summary = cpu + " does not pass a quiescent state, so RCU grace periods do not end" + in
+		out.Remedy = "look at what the stalled CPU does" + in + "; a host that does not schedule the vCPU gives the same report"
+	}
+	if r.Comm != "" {
+		out.Task = &result.Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
+	}
+	if r.Func == "" {
+		out.Confidence = result.Likely
+	}
+	return out
+}
+
+// lockupPanic: a detector was told to panic.
+func lockupPanic(f facts) *result.Diagnosis {
+	p := f.log.panicReport("softlockup: hung tasks", "Hard LOCKUP", "hard lockup", "RCU Stall", "Workqueue")
+	if p == nil {
+		return nil
+	}
+	out := lockup(f)
+	if out == nil {
+		out = &result.Diagnosis{Cause: result.CauseSoftLockup, Where: result.WhereKernel, Confidence: result.Likely, Title: p.Title, Summary: "a lockup detector stopped the kernel: " + p.Text}
+		switch {
+		case strings.Contains(p.Text, "ard"):
+			out.Cause = result.CauseHardLockup
+		case strings.Contains(p.Text, "RCU"):
+			out.Cause = result.CauseRCUStall
+		}
+	}
+	out.Kind = result.KindLockup
+	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
+	return out
+}
+
+// lockupReport is the first report of a CPU that did not come back. One that was
+// printed before the boot came to its last stage is over: it would be repeated. So
+// is a lockup of CPUs that are all at rest.
+func lockupReport(f facts) *dump.Report {
+	return f.log.firstReport(func(r *dump.Report) bool {
+		switch r.Kind {
+		case dump.ReportHard, dump.ReportSoft:
+			return r.Offset >= f.log.Boot.StageOffset && !allRest(f)
+		case dump.ReportRCU:
+			return r.Offset >= f.log.Boot.StageOffset
+		}
+		return false
+	})
+}

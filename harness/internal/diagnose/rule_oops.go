@@ -1,0 +1,68 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// oops: the kernel crashed in a task and went on without it. What that task
+// held stays locked.
+func oops(f facts) *result.Diagnosis {
+	r := f.log.firstReport(func(r *dump.Report) bool {
+		switch r.Kind {
+		case dump.ReportBug:
+			return len(r.Frames) > 0 && (isCrash(r) || atomicSleep(r))
+		case dump.ReportKASAN:
+			return f.log.panicReport() != nil
+		}
+		return r.Kind == dump.ReportOops
+	})
+	if r == nil {
+		return nil
+	}
+	at := crashedIn(f.log, r)
+	out := &result.Diagnosis{
+		Kind: result.KindOops, Cause: result.CauseOops, Where: result.WhereKernel, Confidence: result.Certain,
+		Title: r.Title, Function: at,
+		Summary:  "the kernel crashed: " + r.Text,
+		Remedy:   "a kernel bug: report the trace; locks the crashed task held are never released",
+		Evidence: []result.Evidence{f.log.reportEvidence("the first oops", r)},
+	}
+	if at != "" {
+		out.Summary = fmt.Sprintf("the kernel crashed in %s: %s", at, r.Text)
+	}
+	if atomicSleep(r) { // it has not crashed, and may have come through
+		out.Confidence = result.Likely
+		out.Summary = "the kernel found a bug of its own: " + r.Text
+		if at != "" {
+			out.Summary = fmt.Sprintf("the kernel found a bug of its own, a sleep in %s where none is allowed: %s", at, r.Text)
+		}
+		out.Remedy = "a kernel bug: report the trace; what it left undone, or locked, may hold the boot up"
+		out.Evidence[0].What = "the first complaint"
+	}
+	if r.Comm != "" {
+		out.Task = &result.Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
+	}
+	return out
+}
+
+// oopsPanic: an oops that the kernel did not survive.
+func oopsPanic(f facts) *result.Diagnosis {
+	p := f.log.panicReport("Fatal exception", "Fatal hardware error", "Oops", "kernel BUG", "panic_on_warn", "Attempted to kill")
+	if p == nil {
+		return nil
+	}
+	out := oops(f)
+	if out == nil {
+		return nil
+	}
+	out.Kind = result.KindPanic
+	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
+	if r := f.log.lastCrash(p.Offset); r != nil && out.Task != nil && r.Comm != "" && (r.PID != out.Task.PID || r.Comm != out.Task.Comm) {
+		out.Confidence = result.Likely // the first crash is the cause of a later one, or has nothing to do with it
+		out.Notes = append(out.Notes, fmt.Sprintf("what ended in the panic is a later crash, of %s (PID %d): %s", r.Comm, r.PID, r.Title))
+	}
+	return out
+}

@@ -1,0 +1,30 @@
+package diagnose
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// plainPanic: any other panic.
+func plainPanic(f facts) *result.Diagnosis {
+	p := f.log.panicReport()
+	if p == nil {
+		return nil
+	}
+	out := &result.Diagnosis{
+		Kind: result.KindPanic, Cause: result.CausePanic, Where: result.WhereKernel, Confidence: result.Certain,
+		Title: p.Title, Function: p.Func,
+		Summary:  "the kernel panicked: " + strings.TrimPrefix(p.Text, "Kernel panic - not syncing: "),
+		Evidence: []result.Evidence{f.log.reportEvidence("the panic", p)},
+		Remedy:   "read the trace: the first function that is the kernel's own is " + orUnknown(p.Func),
+	}
+	if p.Comm != "" {
+		out.Task = &result.Blocked{Comm: p.Comm, PID: p.PID, State: "R"}
+	}
+	if strings.Contains(p.Text, "sysrq triggered crash") {
+		out.Where, out.Remedy = result.WhereUserspace, "none: the crash was asked for with sysrq-c"
+		out.Summary = "the kernel panicked because sysrq-c asked it to"
+	}
+	return out
+}

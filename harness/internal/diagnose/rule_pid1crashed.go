@@ -1,0 +1,24 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// pid1Crashed: systemd caught its own crash and stays there.
+func pid1Crashed(f facts) *result.Diagnosis {
+	e, ok := f.log.Boot.Event(dump.EventFreezing)
+	// One that waits for events is not frozen. It does so with epoll; frozen it calls
+	// pause(), which is a ppoll of nothing where an arch has no such system call.
+	if t := f.tasks.byPID[1]; !ok || t != nil && t.Has("ep_poll", "do_epoll_wait") {
+		return nil
+	}
+	return &result.Diagnosis{
+		Kind: result.KindHalted, Cause: result.CauseSystemdFreezes, Where: result.WhereUserspace, Confidence: result.Certain,
+		Title:    "systemd gave up: freezing execution",
+		Summary:  "systemd (PID 1) met an error that it cannot go on from and froze itself",
+		Remedy:   "read systemd's lines before 'Freezing execution'; boot with systemd.log_level=debug systemd.log_target=console for more",
+		Task:     &result.Blocked{Comm: "systemd", PID: 1, State: "S"},
+		Evidence: []result.Evidence{f.log.eventEvidence("systemd's last words", e)},
+	}
+}

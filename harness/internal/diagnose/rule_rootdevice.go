@@ -1,0 +1,65 @@
+package diagnose
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// rootDevice: the kernel, dracut, initramfs-tools or systemd waits for a device
+// that does not come.
+func rootDevice(f facts) *result.Diagnosis {
+	b := &f.log.Boot
+	if e, ok := b.Event(dump.EventRootWait); ok && b.Stage == dump.StageRootWait {
+		if f.end != nil && !f.end.Has("prepare_namespace", "wait_for_root", "kernel_init_freeable", "mount_root") {
+			return nil
+		}
+		// Of a device that was found later the kernel says nothing: only the
+		// stack, or that nothing followed, shows that it still waits.
+		out := hang(f, result.CauseRootDevice, result.WhereKernel, asConfidence(f.end != nil || b.LastOffset == e.Offset))
+		out.Title = "hang: the kernel waits for the root device " + e.Subject
+		out.Summary = "the kernel waits for the root device " + e.Subject + " (rootwait), and no driver has found it"
+		out.Remedy = "check that the machine has the device, that its driver is built into the kernel or comes with an initramfs, and that root= names it right"
+		out.Evidence = append([]result.Evidence{f.log.eventEvidence("the kernel waits", e)}, out.Evidence...)
+		return out
+	}
+	dev, ev, conf := missingDevice(f)
+	if len(ev) == 0 || blockedElsewhere(f) {
+		return nil
+	}
+	out := &result.Diagnosis{Kind: result.KindHang, Cause: result.CauseRootDevice, Where: result.WhereInitramfs, Confidence: conf, Evidence: ev}
+	if b.Stage.Rank() >= dump.StageSystem.Rank() {
+		out.Where = result.WhereUserspace
+	}
+	name := dev
+	if r := f.cmdline.rootPath(); strings.HasSuffix(dev, "…") && strings.HasPrefix(r, strings.TrimSuffix(dev, "…")) {
+		name = r
+	}
+	if name == "" {
+		name = "it needs"
+		if r := f.cmdline.value("root"); r != "" {
+			name = r
+		}
+	}
+	out.Title = "hang: the device " + name + " never appears"
+	out.Summary = "user space waits for the device " + name + ", which never appears"
+	out.Remedy = "check that the machine has the device, that its driver and the file system's module are in the initramfs (virtio_blk, virtio_scsi, nvme, ext4, ...), and that root= or fstab names it right"
+	if f.end != nil {
+		out.Evidence = append(out.Evidence, f.tasks.evidence(f.end))
+	}
+	return out
+}
+
+// blockedElsewhere says that the boot is known to wait for something that is no
+// device: a lock, a FIFO, the kernel.
+func blockedElsewhere(f facts) bool {
+	if f.end == nil || !f.chain.fromInit || f.chain.assumed {
+		return false
+	}
+	switch f.wait.mech {
+	case onFileLock, onFifo, onFuse, onNetFS, onStop, onVfork, onTTYWrite:
+		return true
+	}
+	return f.end.State == "D" && f.wait.hard >= 80
+}

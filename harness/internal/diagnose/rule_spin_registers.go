@@ -1,0 +1,47 @@
+package diagnose
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// spinning: no dump tells, but a virtual CPU never leaves a kernel function.
+func spinning(f facts) *result.Diagnosis {
+	var v *VCPU
+	for i := range f.cpus {
+		c := &f.cpus[i]
+		if !c.Idle && !c.User && c.Symbol != "" && c.BusyFraction >= 0.9 {
+			v = c
+			break
+		}
+	}
+	if v == nil || f.end != nil {
+		return nil
+	}
+	fn := functionOf(v.Symbol)
+	if delays[fn] && f.log.Boot.Stage.Rank() < dump.StageEarly.Rank() {
+		return &result.Diagnosis{
+			Kind: result.KindEarlyDeath, Cause: result.CauseSilent, Where: result.WhereKernel, Confidence: result.Likely,
+			Title:    "silent: the kernel waits in a delay loop before its console is up",
+			Summary:  "the kernel waits in a delay loop (" + fn + ") and has printed nothing: so a panic ends that comes before the console is up",
+			Remedy:   "boot with earlycon (arm64) or earlyprintk=serial,keep (x86); what dies before that shows in a debugger only: -s -S and a breakpoint at panic",
+			Evidence: f.cpus.evidence(),
+		}
+	}
+	return &result.Diagnosis{
+		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: result.Likely,
+		Title: "a virtual CPU spins in " + fn, Function: fn,
+		Summary:  "a virtual CPU was found in " + fn + " at full load, and nothing new is on the console",
+		Remedy:   "look for an endless loop in " + fn + "; more samples tell whether it is there every time",
+		Evidence: append(f.cpus.evidence(), f.log.lastLine("the last line of the console")...),
+	}
+}
+
+// delays are the functions in which udelay and mdelay pass their time
+// (arch/arm64/lib/delay.c, arch/x86/lib/delay.c); panic's endless loop is of
+// mdelay (kernel/panic.c).
+var delays = map[string]bool{
+	"__delay": true, "delay_loop": true, "delay_tsc": true, "__const_udelay": true, "__udelay": true, "__ndelay": true,
+	"arch_counter_get_cntvct": true, "arch_timer_read_cntvct_el0": true, "__arch_counter_get_cntvct": true,
+	"arch_timer_evtstrm_available": true, "read_tsc": true,
+}

@@ -1,0 +1,27 @@
+package diagnose
+
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// startUpSleeps: the kernel has not come to /init, every virtual CPU idles, and
+// no task dump tells which wait does not end: no sysrq route reaches a kernel
+// whose keyboard and console drivers are not up. A kernel that has turned off
+// its boot console may merely speak elsewhere.
+func startUpSleeps(f facts) *result.Diagnosis {
+	b, in := &f.log.Boot, &f.in
+	early := b.Stage == dump.StageEarly || b.Stage == dump.StageInitcalls
+	if !allRest(f) || !early || len(in.Agent) > 0 || f.end != nil || strings.Contains(b.LastText, "bootconsole") {
+		return nil
+	}
+	return &result.Diagnosis{
+		Kind: result.KindHang, Cause: result.CauseKernelWait, Where: result.WhereKernel, Confidence: result.Likely,
+		Title:    "hang: the kernel's start-up sleeps at stage " + string(b.Stage),
+		Summary:  "every virtual CPU idles and /init was not started: the kernel's own start-up waits for something that does not come; which function waits is not known",
+		Remedy:   "boot once more with initcall_debug ignore_loglevel: the last initcall that is called and does not return is the one that waits",
+		Evidence: append(f.cpus.evidence(), f.log.lastLine("the last line of the console")...),
+	}
+}

@@ -1,0 +1,129 @@
+package diagnose
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
+)
+
+// stateWord says how a task in a state sleeps.
+func stateWord(t *model.Task) string {
+	switch t.State {
+	case "D":
+		return "is blocked (D)"
+	case "R":
+		return "runs"
+	case "T", "t":
+		return "is stopped"
+	case "?", "":
+		if len(t.Frames) == 0 {
+			return "is nowhere to be seen"
+		}
+	}
+	return "sleeps"
+}
+
+func atFunc(w wait) string {
+	if w.fn == "" {
+		return ""
+	}
+	return " in " + w.fn
+}
+
+func orWhat(s string) string {
+	if s == "" {
+		return "something in the kernel"
+	}
+	return s
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "not known"
+	}
+	return s
+}
+
+func orName(s string) string {
+	if s == "" {
+		return "NAME"
+	}
+	return s
+}
+
+func orState(s string) string {
+	if s == "" {
+		return "D"
+	}
+	return s
+}
+
+func orTask(r *dump.Report) string {
+	if r.Comm == "" {
+		return "one task"
+	}
+	return fmt.Sprintf("%s (PID %d)", r.Comm, r.PID)
+}
+
+func orCall(t *model.Task, w wait) string {
+	if t.Syscall != nil && t.Syscall.Name != "" && w.mech != onStop { // one stops on the way out of any
+		return t.Syscall.Name
+	}
+	return orUnknown(w.fn)
+}
+
+func orFail(e dump.Event) string {
+	if e.Subject == "" {
+		return e.Text
+	}
+	return "failed: " + e.Subject
+}
+
+func named(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (root=" + s + ")"
+}
+
+func times(e dump.Event) string {
+	if e.Elapsed == "" {
+		return ""
+	}
+	return " (" + e.Elapsed + " of " + e.Limit + ")"
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// stableComm is a task's name fit for a title: instance numbers of kworkers and
+// the like are cut.
+func stableComm(t *model.Task) string {
+	if t == nil {
+		return "?"
+	}
+	if strings.HasPrefix(t.Comm, "kworker/") {
+		return "kworker"
+	}
+	if t.PID == 1 && t.Comm == "swapper/0" {
+		return "kernel_init"
+	}
+	return t.Comm
+}
+
+func asConfidence(sure bool) result.Confidence {
+	if sure {
+		return result.Certain
+	}
+	return result.Likely
+}
