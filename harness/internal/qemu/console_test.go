@@ -41,7 +41,7 @@ func TestConsoleOfARealQEMUIsLossless(t *testing.T) {
 		paused bool
 	}{{"dialled", false}, {"paused", true}} {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			got := printed(ctx, t, path, tt.paused)
 			var line strings.Builder
@@ -95,7 +95,7 @@ func printed(ctx context.Context, t *testing.T, path string, paused bool) []byte
 		t.Fatal(err)
 	}
 	if paused {
-		m, err := qmp.New(ctx, control, qmp.Options{})
+		m, err := qmp.New(ctx, control, qmp.Options{Timeout: 10 * time.Minute})
 		if err != nil {
 			t.Fatalf("%v; %v", err, p.Stderr())
 		}

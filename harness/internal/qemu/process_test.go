@@ -232,6 +232,7 @@ func TestStopLadder(t *testing.T) {
 
 func TestStopByQuit(t *testing.T) {
 	c := fake("waits")
+	c.Clock = newHandClock()
 	c.Env = append(c.Env, "UNWEDGE_FAKE_CONTROL=1")
 	pipe := watched(t, &c)
 	r, w, err := os.Pipe()
@@ -250,6 +251,7 @@ func TestStopByQuit(t *testing.T) {
 
 func TestStopWithADeadContextKillsAtOnce(t *testing.T) {
 	c := fake("ignores TERM")
+	c.Clock = newHandClock()
 	pipe := watched(t, &c)
 	p := start(t, c)
 	mustRead(t, pipe, "ready")

@@ -78,14 +78,14 @@ func TestRealQEMU(t *testing.T) {
 	if err != nil {
 		t.Skip("qemu-system-x86_64 is not installed")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	d, err := NewSocketDir(filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Remove()
-	c := Command{Path: path, Args: []string{
+	c := Command{Path: path, Clock: newHandClock(), Args: []string{
 		"-M", "none", "-S", "-display", "none", "-nodefaults",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 	}}
@@ -102,13 +102,13 @@ func TestRealQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t, c)
-	first, err := qmp.New(ctx, early, qmp.Options{})
+	first, err := qmp.New(ctx, early, qmp.Options{Timeout: 10 * time.Minute})
 	if err != nil {
 		t.Fatalf("%v; %v", err, p.Stderr())
 	}
 	defer first.Close()
 	for range 2 { // a person comes, goes, and comes again
-		seat, err := qmp.Dial(ctx, seats[1].Path(), qmp.Options{})
+		seat, err := qmp.Dial(ctx, seats[1].Path(), qmp.Options{Timeout: 10 * time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ func TestRealQEMU(t *testing.T) {
 	if err != nil {
 		t.Skip("qemu-system-x86_64 is not installed")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	sock := filepath.Join(t.TempDir(), "qmp.sock")
 	// wait=on: QEMU goes on only when we have connected.
@@ -46,7 +46,7 @@ func TestRealQEMU(t *testing.T) {
 	if err := <-said; err != nil {
 		t.Fatal(err)
 	}
-	c, err := Dial(ctx, sock, Options{})
+	c, err := Dial(ctx, sock, Options{Timeout: 10 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,14 +78,17 @@ func device(t *testing.T) string {
 	return path
 }
 
+// patient is for a fake that answers: it ends what hangs, however slow the machine is.
+var patient = Options{Timeout: 10 * time.Minute}
+
 func TestProbe(t *testing.T) {
 	for _, tt := range []struct {
 		mode, name, reason string
 		o                  Options
 	}{
-		{"runs", KVM, "a test guest ran under KVM", Options{}},
-		{"fails", TCG, "test guest did not run under KVM: accel.test: exit status 1: qemu: failed to set MSR 0x10a", Options{}},
-		{"exits", TCG, "test guest did not run under KVM: QEMU ended before the test guest had answered", Options{}},
+		{"runs", KVM, "a test guest ran under KVM", patient},
+		{"fails", TCG, "test guest did not run under KVM: accel.test: exit status 1: qemu: failed to set MSR 0x10a", patient},
+		{"exits", TCG, "test guest did not run under KVM: QEMU ended before the test guest had answered", patient},
 		{"spins", TCG, "a test guest under KVM did not run within 50ms", Options{Timeout: 50 * time.Millisecond}},
 	} {
 		t.Run(tt.mode, func(t *testing.T) {
@@ -207,7 +210,7 @@ func TestRememberForgetsOtherBoots(t *testing.T) {
 func TestUnwritableMemoryIsNoError(t *testing.T) {
 	fake(t, "runs")
 	got, err := Probe(t.Context(), arch.X86_64, os.Args[0], Options{
-		HostArch: arch.X86_64, Device: device(t), Dir: "/dev/null/dir",
+		HostArch: arch.X86_64, Device: device(t), Dir: "/dev/null/dir", Timeout: patient.Timeout,
 	})
 	if err != nil || got.Name != KVM || !strings.Contains(got.Reason, "not remembered") {
 		t.Errorf("probe = %+v, %v", got, err)
@@ -229,13 +232,13 @@ func TestGuestsRunUnderTCG(t *testing.T) {
 	for _, a := range arch.All() {
 		t.Run(string(a), func(t *testing.T) {
 			path := lookQEMU(t, a)
-			if err := Prove(t.Context(), a, path, TCG, "", time.Minute); err != nil {
+			if err := Prove(t.Context(), a, path, TCG, "", patient.Timeout); err != nil {
 				t.Error(err)
 			}
-			if err := Prove(t.Context(), a, path, "no-such", "", time.Minute); !errors.Is(err, ErrNoRun) {
+			if err := Prove(t.Context(), a, path, "no-such", "", patient.Timeout); !errors.Is(err, ErrNoRun) {
 				t.Errorf("under an accelerator that does not exist: %v", err)
 			}
-			if err := Prove(t.Context(), a, path, TCG, "no-such", time.Minute); !errors.Is(err, ErrNoRun) {
+			if err := Prove(t.Context(), a, path, TCG, "no-such", patient.Timeout); !errors.Is(err, ErrNoRun) {
 				t.Errorf("on a CPU that does not exist: %v", err)
 			}
 		})
