@@ -18,6 +18,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/history"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
@@ -95,16 +96,16 @@ Exit codes: 0 the first bad one was found, 1 it could not be told apart from oth
 func (f *bisectFlags) check() error {
 	switch {
 	case (f.tree == "") == (f.packages == ""):
-		return usageError{errors.New("use one of --tree and --packages: see `unwedge bisect --help`")}
+		return usage.Errorf("use one of --tree and --packages: see `unwedge bisect --help`")
 	case len(f.good) == 0 || f.bad == "":
-		return usageError{errors.New("--good and --bad are needed: see `unwedge bisect --help`")}
+		return usage.Errorf("--good and --bad are needed: see `unwedge bisect --help`")
 	case !(f.options.Confidence > 0 && f.options.Confidence < 1):
-		return usageError{fmt.Errorf("--confidence %v: use a value between 0 and 1, such as 0.99", f.options.Confidence)}
+		return usage.Errorf("--confidence %v: use a value between 0 and 1, such as 0.99", f.options.Confidence)
 	case f.options.Retries < 0:
-		return usageError{fmt.Errorf("--retries %d: use 0 or more", f.options.Retries)}
+		return usage.Errorf("--retries %d: use 0 or more", f.options.Retries)
 	case f.out != "":
 		if err := bisect.CheckDir(f.out); err != nil { // before anything is fetched for nothing
-			return usageError{fmt.Errorf("--out: %w", err)}
+			return usage.Errorf("--out: %w", err)
 		}
 	}
 	if f.options.Retries == 0 {
@@ -285,7 +286,7 @@ func (a *app) bisection(ctx context.Context, p *plan.Planner, d display, q *ques
 	b.Dir = bisect.DirOf(p.State, b.Question)
 	if f.out != "" {
 		if b.Dir, err = filepath.Abs(f.out); err != nil {
-			return nil, usageError{fmt.Errorf("--out: %w", err)}
+			return nil, usage.Errorf("--out: %w", err)
 		}
 	}
 	if q.settle != nil {
@@ -352,7 +353,7 @@ func (a *app) bootOne(ctx context.Context, p *plan.Planner, d display, sc scenar
 func bisectError(err error, dir string) error {
 	switch {
 	case errors.As(err, new(*bisect.EndsError)), errors.As(err, new(*bisect.NotOursError)), errors.As(err, new(*bisect.JournalError)):
-		return usageError{err}
+		return usage.Wrap(err)
 	case errors.Is(err, errInterrupted):
 		return fmt.Errorf("%w: the same command goes on where it was (%s)", err, dir)
 	case errors.As(err, new(*bisect.HarnessError)): // it says how to go on
@@ -370,7 +371,7 @@ func (a *app) cellOf(f bootFlags, ar arch.Arch) (scenarios.Scenario, error) {
 	}
 	t, err := cat.Find(f.scenario)
 	if err != nil {
-		return scenarios.Scenario{}, usageError{err}
+		return scenarios.Scenario{}, usage.Wrap(err)
 	}
 	return f.cell(t, ar)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect/history"
 	"github.com/unwedge/unwedge/harness/bisect/packages"
 	"github.com/unwedge/unwedge/harness/internal/machine"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/trees"
@@ -23,10 +24,10 @@ import (
 // packagesQuest searches released kernels.
 func (a *app) packagesQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*quest, error) {
 	if f.packages == "" {
-		return nil, usageError{errors.New("--packages is needed: see `unwedge bisect --help`")}
+		return nil, usage.Errorf("--packages is needed: see `unwedge bisect --help`")
 	}
 	if len(f.good) != 1 {
-		return nil, usageError{fmt.Errorf("--good: packages have one good end, %d are named", len(f.good))}
+		return nil, usage.Errorf("--good: packages have one good end, %d are named", len(f.good))
 	}
 	want, err := parseArch(f.arch)
 	if err != nil {
@@ -72,7 +73,7 @@ func released(ctx context.Context, f bisectFlags, o candidate.Options) (*package
 		}
 	}
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usage.Wrap(err)
 	}
 	return r, nil
 }
@@ -88,7 +89,7 @@ func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*q
 		return nil, err
 	}
 	if sc.ExternalModule {
-		return nil, usageError{fmt.Errorf("scenario %s builds a module for each kernel, and the tree of one commit is gone when the next is built: use another scenario, or --packages", f.scenario)}
+		return nil, usage.Errorf("scenario %s builds a module for each kernel, and the tree of one commit is gone when the next is built: use another scenario, or --packages", f.scenario)
 	}
 	spec, build, err := f.build.specFor(ctx, p, sc)
 	if err != nil {
@@ -161,10 +162,10 @@ func revisions(ctx context.Context, name string, revs []string) (*trees.Fetched,
 	}
 	t, err := catalogue.Find(name)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--tree %s: no such directory, and %w", name, err)}
+		return nil, usage.Errorf("--tree %s: no such directory, and %w", name, err)
 	}
 	if note := treeNote(t); t.Packaging {
-		return nil, usageError{fmt.Errorf("--tree %s: %s", name, note)}
+		return nil, usage.Errorf("--tree %s: %s", name, note)
 	}
 	return store.Fetch(ctx, name, revs...)
 }
@@ -173,7 +174,7 @@ func revisions(ctx context.Context, name string, revs []string) (*trees.Fetched,
 func historyError(err error) error {
 	if errors.As(err, new(*history.NotARepoError)) || errors.As(err, new(*history.UnknownRevisionError)) ||
 		errors.As(err, new(*history.RangeError)) || errors.Is(err, os.ErrNotExist) {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	return err
 }

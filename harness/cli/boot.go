@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
@@ -100,7 +100,7 @@ func (f *bootFlags) cellFlags(cmd *cobra.Command) {
 
 func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	if f.json && f.console {
-		return usageError{errors.New("--json and --console both want standard output: use one")}
+		return usage.Errorf("--json and --console both want standard output: use one")
 	}
 	if err := checkOut(f.out); err != nil { // before images are built for nothing
 		return err
@@ -110,7 +110,7 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 		return err
 	}
 	if len(probes) > 0 && f.keep {
-		return usageError{errors.New("--probe changes the guest that --keep would leave as it hung: use one")}
+		return usage.Errorf("--probe changes the guest that --keep would leave as it hung: use one")
 	}
 	p, err := a.planner()
 	if err != nil {
@@ -185,7 +185,7 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 	}
 	t, err := cat.Find(f.scenario)
 	if err != nil {
-		return nil, scenarios.Scenario{}, usageError{err}
+		return nil, scenarios.Scenario{}, usage.Wrap(err)
 	}
 	arg := ""
 	if len(args) > 0 {
@@ -207,7 +207,7 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 	}
 	if f.headers != "" {
 		if c.HeadersDir, err = filepath.Abs(f.headers); err != nil {
-			return nil, scenarios.Scenario{}, usageError{fmt.Errorf("--headers: %w", err)}
+			return nil, scenarios.Scenario{}, usage.Errorf("--headers: %w", err)
 		}
 	}
 	sc, err := f.cell(t, c.Kernel.Arch)
@@ -218,10 +218,10 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 func modulesDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return "", usageError{fmt.Errorf("--modules-dir: %w", err)}
+		return "", usage.Errorf("--modules-dir: %w", err)
 	}
 	if st, err := os.Stat(filepath.Join(dir, "kernel")); err != nil || !st.IsDir() {
-		return "", usageError{fmt.Errorf("--modules-dir %s: it has no folder named kernel, so it is not a lib/modules/RELEASE directory", dir)}
+		return "", usage.Errorf("--modules-dir %s: it has no folder named kernel, so it is not a lib/modules/RELEASE directory", dir)
 	}
 	return dir, nil
 }
@@ -232,7 +232,7 @@ func parseArch(s string) (arch.Arch, error) {
 	}
 	a, err := arch.Parse(s)
 	if err != nil {
-		return "", usageError{fmt.Errorf("--arch: %w", err)}
+		return "", usage.Errorf("--arch: %w", err)
 	}
 	return a, nil
 }
@@ -242,7 +242,7 @@ func archOrHost(s string) (arch.Arch, error) {
 	a, err := parseArch(s)
 	if a == "" && err == nil {
 		if a = arch.Host(); a == "" {
-			err = usageError{errors.New("this host's architecture is not one unwedge boots: use --arch")}
+			err = usage.Errorf("this host's architecture is not one unwedge boots: use --arch")
 		}
 	}
 	return a, err
@@ -278,7 +278,7 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 		sc.Deadline = f.deadline
 	}
 	if err := sc.Validate(); err != nil {
-		return sc, usageError{err}
+		return sc, usage.Wrap(err)
 	}
 	return sc, nil
 }

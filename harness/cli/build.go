@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kbuild"
 	"github.com/unwedge/unwedge/images/progress"
@@ -116,7 +117,7 @@ func (a *app) buildSpec(ctx context.Context, tree string, f buildFlags) (kbuild.
 		return kbuild.Spec{}, err
 	}
 	if err := kbuild.IsTree(tree); err != nil {
-		return kbuild.Spec{}, usageError{err}
+		return kbuild.Spec{}, usage.Wrap(err)
 	}
 	needed, err := a.buildFragments(want, f)
 	if err != nil {
@@ -148,7 +149,7 @@ func (a *app) buildFragments(want arch.Arch, f buildFlags) ([]string, error) {
 	}
 	t, err := cat.Find(f.scenario)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usage.Wrap(err)
 	}
 	t.Arch = []arch.Arch{want}
 	var names []string
@@ -172,7 +173,7 @@ func (a *app) buildFailed(err error) error {
 		fmt.Fprintln(a.stderr, "unwedge:", oneLine(err))
 		return errKernel
 	case errors.As(err, new(*kbuild.SpecError)), errors.As(err, &unknown), errors.As(err, &config), errors.Is(err, kbuild.ErrNotClean):
-		return usageError{err}
+		return usage.Wrap(err)
 	default:
 		return err
 	}

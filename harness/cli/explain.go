@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
 )
 
@@ -39,7 +40,7 @@ blocked and why. No guest is needed. The exit code is 0 where a cause was named,
 func (a *app) explain(path string, asJSON bool) error {
 	log, err := a.readBounded(path)
 	if err != nil {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	d := diagnose.Explain(log)
 	if asJSON {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/inspect"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -74,39 +75,38 @@ func (f inspectFlags) views() []string {
 	return out
 }
 
-// nothingError says that there is nothing to read: exit code 1.
-type nothingError struct{ error }
-
-func (e nothingError) Unwrap() error { return e.error }
-
 func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error {
 	run, pids, err := inspectArgs(args, &f)
 	if err != nil {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	if views := f.views(); len(views) > 1 {
-		return usageError{fmt.Errorf("%s: one view at a time", strings.Join(views, " and "))}
+		return usage.Errorf("%s: one view at a time", strings.Join(views, " and "))
 	}
 	if len(pids) > 0 && (f.dmesg || f.modules) {
-		return usageError{errors.New("PIDs go with --tasks, --stacks, --maps and --json only")}
+		return usage.Errorf("PIDs go with --tasks, --stacks, --maps and --json only")
 	}
 	if f.maps && len(pids) == 0 {
-		return usageError{errors.New("--maps: name the PIDs of the processes")}
+		return usage.Errorf("--maps: name the PIDs of the processes")
 	}
-	d := a.newDisplay()
-	defer d.close()
-	src, err := a.source(progress.With(ctx, d), run, f)
+	p, err := a.planner()
 	if err != nil {
 		return err
 	}
-	defer src.close()
-	r, err := src.look(ctx)
+	d := a.newDisplay()
+	defer d.close()
+	src, err := inspect.Open(progress.With(ctx, d), inspect.Options{Run: run, Dump: f.dump, Kernel: f.kernel, Symbols: f.symbols, Planner: p})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	r, err := src.Read(ctx)
 	if err != nil {
 		return err
 	}
 	d.close()
 	if err := r.Only(pids); err != nil {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	return a.printInspected(r, f, len(pids) > 0)
 }
@@ -166,7 +166,7 @@ func orNothing(err error, n int, what string, r *inspect.Report) error {
 		if len(r.Problems) > 0 {
 			why = strings.Join(r.Problems, "; ")
 		}
-		return nothingError{fmt.Errorf("%s could not be read: %s", what, why)}
+		return inspect.NothingError{Err: fmt.Errorf("%s could not be read: %s", what, why)}
 	}
 	return err
 }

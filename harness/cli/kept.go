@@ -17,6 +17,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/qemu"
 	"github.com/unwedge/unwedge/harness/internal/qmp"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 )
@@ -91,10 +92,10 @@ func removeSockets(dir string) error {
 func openKept(ctx context.Context, dir string) (*result.Result, *qmp.Conn, error) {
 	res, err := result.Read(filepath.Join(dir, rundir.Result))
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, nil, usage.Wrap(err)
 	}
 	if res.Kept == nil {
-		return nil, nil, usageError{fmt.Errorf("%s: no guest was kept: boot with --keep", dir)}
+		return nil, nil, usage.Errorf("%s: no guest was kept: boot with --keep", dir)
 	}
 	conn, err := qmp.Dial(ctx, res.Kept.QMP, qmp.Options{})
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/matrix"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
@@ -68,7 +69,7 @@ type cell struct {
 
 func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 	if f.jobs < 1 {
-		return usageError{fmt.Errorf("-j %d: use 1 or more", f.jobs)}
+		return usage.Errorf("-j %d: use 1 or more", f.jobs)
 	}
 	probes, err := parseProbes(f.probe)
 	if err != nil {
@@ -123,7 +124,7 @@ func (a *app) cells(ctx context.Context, p *plan.Planner, args []string, f matri
 		for _, name := range f.scenarios {
 			t, err := cat.Find(name)
 			if err != nil {
-				return nil, usageError{err}
+				return nil, usage.Wrap(err)
 			}
 			for _, sc := range t.Cells() {
 				if sc.Arch == c.Kernel.Arch && slices.Contains(archs, sc.Arch) && f.wants(sc) {
@@ -133,7 +134,7 @@ func (a *app) cells(ctx context.Context, p *plan.Planner, args []string, f matri
 		}
 	}
 	if len(out) == 0 {
-		return nil, usageError{errors.New("no cell is left: the kernels' architectures and the filters exclude them all")}
+		return nil, usage.Errorf("no cell is left: the kernels' architectures and the filters exclude them all")
 	}
 	label(out)
 	return out, nil

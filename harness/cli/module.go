@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/images/candidate"
@@ -69,11 +70,11 @@ Exit code 0: it loads, 1: it is refused, 2: bad input.`,
 func (a *app) moduleCheck(ctx context.Context, file, arg string, f moduleFlags) error {
 	b, err := modules.ReadFile(file)
 	if err != nil {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	m, err := extmod.Parse(b)
 	if err != nil {
-		return usageError{fmt.Errorf("%s: %w", file, err)}
+		return usage.Errorf("%s: %w", file, err)
 	}
 	facts, err := a.moduleFacts(ctx, arg, f, m.Depends())
 	if err != nil {
@@ -130,14 +131,14 @@ func headersFor(ctx context.Context, p *plan.Planner, c *candidate.Candidate, di
 	if dir != "" {
 		dir, err := filepath.Abs(dir)
 		if err != nil {
-			return "", usageError{fmt.Errorf("--headers: %w", err)}
+			return "", usage.Errorf("--headers: %w", err)
 		}
 		st, err := os.Stat(dir)
 		if err == nil && !st.IsDir() {
 			err = fmt.Errorf("%s is not a directory", dir)
 		}
 		if err != nil {
-			return "", usageError{fmt.Errorf("--headers: %w", err)}
+			return "", usage.Errorf("--headers: %w", err)
 		}
 		return dir, nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/progress"
@@ -55,7 +56,7 @@ written beside it as OUT.truth.json, and a link to its modules as OUT.modules. T
 
 func (a *app) mutate(ctx context.Context, arg string, f mutateFlags) error {
 	if f.at == "" || f.out == "" {
-		return usageError{errors.New("--at FUNCTION and --out FILE are needed: see `unwedge mutate --help`")}
+		return usage.Errorf("--at FUNCTION and --out FILE are needed: see `unwedge mutate --help`")
 	}
 	want, err := parseArch(f.arch)
 	if err != nil {
@@ -63,7 +64,7 @@ func (a *app) mutate(ctx context.Context, arg string, f mutateFlags) error {
 	}
 	fault, err := mutate.ParseFault(f.fault)
 	if err != nil {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	p, err := a.planner()
 	if err != nil {
@@ -77,7 +78,7 @@ func (a *app) mutate(ctx context.Context, arg string, f mutateFlags) error {
 	}
 	truth, err := mutate.WriteFile(ctx, c.Kernel, f.out, f.at, fault)
 	if err != nil {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	d.close()
 	fmt.Fprintf(a.stdout, "%s: %s with %s changed%s, in %s\n", f.out, c.Kernel.Release, truth.Function, missing(truth), f.out+mutate.TruthSuffix)

@@ -3,11 +3,10 @@ package cli
 import (
 	"github.com/unwedge/unwedge/harness/result"
 
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/probe"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 )
 
 // addProbeFlag adds --probe, which may stand without a value.
@@ -21,7 +20,7 @@ func addProbeFlag(cmd *cobra.Command, words *[]string) {
 func parseProbes(words []string) ([]result.ProbeName, error) {
 	names, err := probe.Parse(words)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--probe: %w", err)}
+		return nil, usage.Errorf("--probe: %w", err)
 	}
 	return names, nil
 }

@@ -2,6 +2,8 @@
 package cli
 
 import (
+	"github.com/unwedge/unwedge/harness/inspect"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/result"
 
 	"context"
@@ -40,11 +42,6 @@ var errInterrupted = errors.New("interrupted")
 // errKernel ends a command whose kernel failed; what there is to say was said.
 var errKernel = errors.New("a kernel failed its scenario")
 
-// usageError is wrong use or bad input: exit code 2.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 // Main runs the command line and returns its exit code.
 func Main(args []string, version string) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -80,8 +77,8 @@ func (a *app) exit(err error) int {
 }
 
 func exitCode(err error) int {
-	var usage usageError
-	var nothing nothingError
+	var wrong usage.Error
+	var nothing inspect.NothingError
 	var bad *kernel.BadKernelError
 	var missing *candidate.NotFoundError
 	var pack *candidate.PackageError
@@ -97,7 +94,7 @@ func exitCode(err error) int {
 		return git.code
 	case errors.Is(err, errKernel), errors.As(err, &nothing):
 		return exitKernel
-	case errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported),
+	case errors.As(err, &wrong), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported),
 		errors.As(err, &tree), errors.As(err, &revision), errors.As(err, &branch):
 		return exitUsage
 	case errors.Is(err, harness.ErrQEMU):
@@ -140,7 +137,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w: see `%s --help`", err, c.CommandPath())}
+		return usage.Errorf("%w: see `%s --help`", err, c.CommandPath())
 	})
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SuggestionsMinimumDistance = 2 // letters
@@ -167,7 +164,7 @@ func unknownCommand(c *cobra.Command, args []string) error {
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return usageError{fmt.Errorf("unknown command %q: %s", args[0], hint)}
+	return usage.Errorf("unknown command %q: %s", args[0], hint)
 }
 
 // usageArgs makes wrong arguments usage errors, here and below.
@@ -175,11 +172,11 @@ func usageArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			err := check(cmd, args)
-			if errors.As(err, new(usageError)) { // it has its hint
+			if errors.As(err, new(usage.Error)) { // it has its hint
 				return err
 			}
 			if err != nil {
-				return usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
+				return usage.Errorf("%w: see `%s --help`", err, cmd.CommandPath())
 			}
 			return nil
 		}
@@ -201,7 +198,7 @@ func (a *app) planner() (*plan.Planner, error) {
 	case string(result.KVM), string(result.TCG):
 		p.Force = result.Accel(a.accel)
 	default:
-		return nil, usageError{fmt.Errorf("--accel %q: use auto, kvm or tcg", a.accel)}
+		return nil, usage.Errorf("--accel %q: use auto, kvm or tcg", a.accel)
 	}
 	return p, nil
 }
@@ -215,7 +212,7 @@ func (a *app) catalogue() (scenarios.Catalogue, error) {
 	}
 	own, err := scenarios.Load(a.scenarioFile)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usage.Wrap(err)
 	}
 	return builtin.With(own), nil
 }
@@ -251,9 +248,9 @@ func checkOut(out string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
-		return usageError{fmt.Errorf("--out: %w", err)}
+		return usage.Errorf("--out: %w", err)
 	case len(left) > 0:
-		return usageError{fmt.Errorf("--out %s: the directory is not empty: name a new one, so that no run's artifacts are lost", out)}
+		return usage.Errorf("--out %s: the directory is not empty: name a new one, so that no run's artifacts are lost", out)
 	default:
 		return nil
 	}

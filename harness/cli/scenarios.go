@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -32,7 +33,7 @@ func (a *app) listScenarios(args []string, asJSON bool) error {
 	if len(args) == 1 {
 		t, err := cat.Find(args[0])
 		if err != nil {
-			return usageError{err}
+			return usage.Wrap(err)
 		}
 		cat = scenarios.Catalogue{t}
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kbuild"
@@ -40,19 +40,19 @@ func (f *treeFlags) add(cmd *cobra.Command) {
 // user's.
 func (f *treeFlags) spec(ctx context.Context, o candidate.Options, needed []string) (s kbuild.Spec, err error) {
 	if f.jobs < 0 {
-		return s, usageError{fmt.Errorf("--jobs %d: use 1 or more", f.jobs)}
+		return s, usage.Errorf("--jobs %d: use 1 or more", f.jobs)
 	}
 	s = kbuild.Spec{Arch: o.Arch, LLVM: f.llvm, Jobs: f.jobs}
 	for _, name := range slices.Concat(needed, f.fragments) {
 		fragment, err := kbuild.FindFragment(name, o.Arch)
 		if err != nil {
-			return s, usageError{err}
+			return s, usage.Wrap(err)
 		}
 		s.Fragments = append(s.Fragments, fragment)
 	}
 	s.Config, err = kbuild.ResolveConfig(ctx, f.config, o)
 	if errors.As(err, new(*kbuild.UnknownConfigError)) || errors.As(err, new(*kbuild.BadConfigError)) {
-		err = usageError{err}
+		err = usage.Wrap(err)
 	}
 	return s, err
 }
@@ -79,7 +79,7 @@ func (f *treeFlags) identity(ctx context.Context, s kbuild.Spec) (string, error)
 		sum := sha256.Sum256(text)
 		base = "sha256:" + hex.EncodeToString(sum[:])
 	case !errors.Is(err, os.ErrNotExist):
-		return "", usageError{fmt.Errorf("--config: %w", err)}
+		return "", usage.Errorf("--config: %w", err)
 	}
 	b, err := json.Marshal(struct {
 		Config    string

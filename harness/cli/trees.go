@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/images/trees"
 )
@@ -47,7 +48,7 @@ your configuration ($XDG_CONFIG_HOME) adds trees and changes built-in ones:
 func treeStore() (trees.Catalogue, *trees.Store, error) {
 	cat, err := trees.Load("")
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, nil, usage.Wrap(err)
 	}
 	store, err := trees.Default(cat)
 	return cat, store, err
@@ -67,7 +68,7 @@ func (a *app) listTrees(ctx context.Context, args []string, asJSON bool) error {
 	if len(args) == 1 {
 		t, err := cat.Find(args[0])
 		if err != nil {
-			return usageError{err}
+			return usage.Wrap(err)
 		}
 		cat = trees.Catalogue{t}
 	}
