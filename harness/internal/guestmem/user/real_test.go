@@ -31,7 +31,7 @@ import (
 // prints. It takes QEMU, a compiler, the network, and half a minute for each:
 //
 //	UNWEDGE_TEST_ARCHIVE='deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookworm' \
-//	go test -run RealGuests -v ./harness/guestmem/user
+//	go test -run RealGuests -v ./harness/internal/guestmem/user
 func TestRealGuests(t *testing.T) {
 	list := strings.Fields(os.Getenv("UNWEDGE_TEST_ARCHIVE"))
 	if len(list) == 0 {
