@@ -237,7 +237,7 @@ func wrongState(res *result.Result) string {
 		return fmt.Sprintf("another kernel is running: release %s, the candidate's is %s", console.SanitizeMax(last.Release, 64), k.Release)
 	case sc.Initramfs.FIPS() && (last.FIPS == nil || *last.FIPS != 1):
 		return "FIPS mode was asked for and is not on: /proc/sys/crypto/fips_enabled is not 1"
-	case sc.Entropy == scenarios.None && last.HWRNG != "none" && last.HWRNG != "":
+	case !sc.Entropy.Device() && !sc.Entropy.Seeded() && last.HWRNG != "none" && last.HWRNG != "":
 		return fmt.Sprintf("no entropy source was given, yet the guest uses the hwrng %s", console.SanitizeMax(last.HWRNG, 64))
 	default:
 		return ""

@@ -25,6 +25,7 @@ import (
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // quick are limits for guests that are meant to hang. Those that are meant to
@@ -118,7 +119,7 @@ func TestOutcomes(t *testing.T) {
 			req := request(t, tt.play, &patient)
 			if tt.fips {
 				req.Machine.Scenario.Initramfs, req.Machine.Scenario.Root = scenarios.DracutFIPS, scenarios.Ext4
-				req.Machine.Scenario.Expect.Stage = agentproto.StageUserspace
+				req.Machine.Scenario.Expect.Stage = stage.Userspace
 			}
 			res, err := boot(t, req)
 			if err != nil {
@@ -492,7 +493,7 @@ func TestHostileAgent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if res.Outcome != scenarios.Hung || len(res.Reports) != 1 || res.Stage != agentproto.StageInit {
+			if res.Outcome != scenarios.Hung || len(res.Reports) != 1 || res.Stage != stage.Init {
 				t.Errorf("outcome %s (%s), reports %+v", res.Outcome, res.Why, res.Reports)
 			}
 			if len(res.Notes) != tt.notes {

@@ -130,7 +130,7 @@ func ending(o scenarios.Outcome) diagnose.Ending {
 func scenarioFacts(req Request) *diagnose.Scenario {
 	sc := req.Machine.Scenario
 	return &diagnose.Scenario{
-		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy == scenarios.VirtioRNG,
+		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy.Device(),
 		Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(), Root: string(sc.Root),
 		Cmdline: req.Machine.Cmdline(), Console: sc.Arch.Facts().Console,
 	}

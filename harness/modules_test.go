@@ -6,6 +6,7 @@ import (
 
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/extmod"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 func TestTriedModules(t *testing.T) {
@@ -33,7 +34,7 @@ func TestTriedModules(t *testing.T) {
 		"refused, and is to load":     {unwanted, &agentproto.ModuleTried{Label: "a", Errno: "EINVAL", Log: said}, "refused-crc, as predicted, where the scenario asks for loads: its CRCs differ"},
 		"another trial is not this's": {refused, &agentproto.ModuleTried{Label: "b", Errno: "EINVAL", Log: said}, "the guest did not try it"},
 	} {
-		reports := []agentproto.Report{{Stage: agentproto.StageInit}, {Stage: agentproto.StageModule, Module: tt.got}}
+		reports := []agentproto.Report{{Stage: stage.Init}, {Stage: stage.Module, Module: tt.got}}
 		tried := triedModules([]ModuleTrial{tt.trial}, reports)
 		if len(tried) != 1 || tried[0].Label != "a" || tried[0].Wanted != tt.trial.Want || (tried[0].Got == nil) != (tt.want == "the guest did not try it") {
 			t.Errorf("%s: %+v", name, tried)

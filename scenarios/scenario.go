@@ -10,47 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios/arch"
-)
-
-// Entropy says where the guest's random number generator can get its seed.
-type Entropy string
-
-const (
-	// VirtioRNG gives the guest a virtio-rng device and nothing else, so that
-	// it differs from None in this one thing.
-	VirtioRNG Entropy = "virtio-rng"
-	// None withholds whatever the machine could hand over: no device, no
-	// RDRAND or RNDR that the kernel trusts, no boot-loader or device-tree
-	// seed. What the kernel gathers by itself remains.
-	None Entropy = "none"
-	// Host is the machine as QEMU makes it, with all it hands over.
-	Host Entropy = "host"
-)
-
-// Initramfs says what the kernel unpacks and runs first.
-type Initramfs string
-
-// The kinds of initramfs.
-const (
-	Tiny       Initramfs = "tiny"        // made in Go: the agent as /init, and busybox
-	Dracut     Initramfs = "dracut"      // the distribution's dracut, with systemd
-	DracutFIPS Initramfs = "dracut-fips" // the same with the fips module, booted with fips=1
-	NoInitrd   Initramfs = "none"        // no initramfs at all
-)
-
-// FIPS says whether the kernel is booted in FIPS mode.
-func (i Initramfs) FIPS() bool { return i == DracutFIPS }
-
-// Root says which root file system there is.
-type Root string
-
-// The kinds of root file system.
-const (
-	NoRoot  Root = "none"    // the initramfs is all there is
-	Ext4    Root = "ext4"    // a small ext4 disk with systemd
-	Missing Root = "missing" // the command line names the ext4 disk, the machine lacks it
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // Outcome is how a boot ends.
@@ -75,7 +36,7 @@ type Expect struct {
 	Outcome Outcome `yaml:"outcome,omitempty" json:"outcome,omitempty"`
 	// Stage is the agent's stage that counts as booted. Empty means
 	// multi-user with a root file system and userspace without.
-	Stage agentproto.Stage `yaml:"stage,omitempty" json:"stage,omitempty"`
+	Stage stage.Stage `yaml:"stage,omitempty" json:"stage,omitempty"`
 	// Cause must be the diagnosis's cause where it is not empty.
 	Cause string `yaml:"cause,omitempty" json:"cause,omitempty"`
 }
@@ -130,14 +91,14 @@ const (
 func (s Scenario) Lacks(f Facility) bool { return slices.Contains(s.Without, f) }
 
 // BootedStage is the agent's stage at which the cell counts as booted.
-func (s Scenario) BootedStage() agentproto.Stage {
+func (s Scenario) BootedStage() stage.Stage {
 	switch {
 	case s.Expect.Stage != "":
 		return s.Expect.Stage
-	case s.Root == NoRoot:
-		return agentproto.StageUserspace
+	case s.Root.Wanted():
+		return stage.MultiUser
 	default:
-		return agentproto.StageMultiUser
+		return stage.Userspace
 	}
 }
 
@@ -152,10 +113,10 @@ func (s Scenario) ExpectedOutcome() Outcome {
 // TinyModules are all modules that the tiny initramfs must load.
 func (s Scenario) TinyModules() []string {
 	var out []string
-	if s.Entropy == VirtioRNG || s.Lacks(Console) {
+	if s.Entropy.Device() || s.Lacks(Console) {
 		out = append(out, "virtio_pci")
 	}
-	if s.Entropy == VirtioRNG {
+	if s.Entropy.Device() {
 		out = append(out, "virtio_rng")
 	}
 	if s.Lacks(Console) { // the agent's reports need another way
@@ -164,22 +125,43 @@ func (s Scenario) TinyModules() []string {
 	return append(out, s.Modules...)
 }
 
+// Fragments names the configuration fragments of package kbuild that a kernel needs
+// to boot in the scenario with everything built in. btf is left out: it needs pahole.
+func (s Scenario) Fragments() []string {
+	names := []string{"console", "machine", "virtio", "userspace", "introspect"}
+	if s.Initramfs.Present() {
+		names = append(names, "initrd")
+	}
+	if s.Root.Wanted() {
+		names = append(names, "root")
+	}
+	if s.Initramfs.FIPS() {
+		names = append(names, "fips")
+	}
+	return names
+}
+
+// LoadsModules says whether a kernel with Fragments loads modules of its own build:
+// dracut packs what it finds, and the tiny initramfs what the scenario names beside
+// the machine's drivers, which are built in.
+func (s Scenario) LoadsModules() bool { return len(s.Modules) > 0 || s.Root.Wanted() }
+
 // The ranges that Validate checks.
 const (
 	minMemoryMiB, maxMemoryMiB = 64, 1 << 20
 	maxCPUs                    = 256
 )
 
-// Validate says in one error all that is wrong with the scenario.
+// Validate says in one error everything that is wrong with the scenario.
 func (s Scenario) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if !s.Arch.Valid() {
-		bad("arch %q: use %s", s.Arch, list(arch.All()))
+		bad("arch %q: use %s", s.Arch, arch.List())
 	}
 	oneOf(&errs, "entropy", s.Entropy, Entropies())
 	oneOf(&errs, "initramfs", s.Initramfs, Initramfses())
-	oneOf(&errs, "root", s.Root, []Root{NoRoot, Ext4, Missing})
+	oneOf(&errs, "root", s.Root, Roots())
 	if s.Expect.Outcome != "" {
 		oneOf(&errs, "expected outcome", s.Expect.Outcome, []Outcome{Booted, Hung, Panicked, Rebooting, Stopped})
 	}
@@ -192,20 +174,22 @@ func (s Scenario) Validate() error {
 	if s.Deadline < 0 {
 		bad("deadline %s: use a positive time, or 0 for the calibrated one", s.Deadline)
 	}
-	if s.WrongHMAC && !s.Initramfs.FIPS() {
-		bad("wrong_hmac needs initramfs %s, not %s", DracutFIPS, s.Initramfs)
-	}
-	if (s.Initramfs == Dracut || s.Initramfs == DracutFIPS) && s.Root == NoRoot {
+	if s.Initramfs.NeedsRoot() && !s.Root.Wanted() {
 		bad("initramfs %s needs a root file system", s.Initramfs)
 	}
-	if s.SeedLibrary && s.Initramfs != Dracut && s.Initramfs != DracutFIPS {
-		bad("seed_library needs initramfs %s or %s, not %s", Dracut, DracutFIPS, s.Initramfs)
-	}
-	if len(s.Modules) > 0 && s.Initramfs != Tiny {
-		bad("modules are for initramfs %s; dracut has its own", Tiny)
-	}
-	if s.ExternalModule && s.Initramfs != Tiny {
-		bad("external_module needs initramfs %s, not %s", Tiny, s.Initramfs)
+	for _, need := range []struct {
+		field string
+		set   bool
+		can   func(Initramfs) bool
+	}{
+		{"wrong_hmac", s.WrongHMAC, Initramfs.FIPS},
+		{"seed_library", s.SeedLibrary, Initramfs.Systemd},
+		{"modules", len(s.Modules) > 0, Initramfs.LoadsNamed},
+		{"external_module", s.ExternalModule, Initramfs.LoadsNamed},
+	} {
+		if need.set && !need.can(s.Initramfs) {
+			bad("%s needs initramfs %s, not %s", need.field, those(need.can), s.Initramfs)
+		}
 	}
 	for _, w := range s.Without {
 		oneOf(&errs, "without", w, []Facility{Console, SysRq})
@@ -220,12 +204,6 @@ func (s Scenario) Validate() error {
 	}
 	return nil
 }
-
-// Entropies lists the entropy sources.
-func Entropies() []Entropy { return []Entropy{VirtioRNG, None, Host} }
-
-// Initramfses lists the kinds of initramfs.
-func Initramfses() []Initramfs { return []Initramfs{Tiny, Dracut, DracutFIPS, NoInitrd} }
 
 func oneOf[T ~string](errs *[]error, what string, v T, allowed []T) {
 	if !slices.Contains(allowed, v) {

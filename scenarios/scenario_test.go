@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 func TestBuiltinHoldsTheMatrix(t *testing.T) {
@@ -22,7 +22,7 @@ func TestBuiltinHoldsTheMatrix(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range cells {
 		seen[c.Name] = true
-		if c.BootedStage() != agentproto.StageMultiUser {
+		if c.BootedStage() != stage.MultiUser {
 			t.Errorf("%s counts as booted at %s, want multi-user", c.Name, c.BootedStage())
 		}
 	}

@@ -257,8 +257,8 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 	if f.initramfs != "" {
 		t.Initramfs = []scenarios.Initramfs{scenarios.Initramfs(f.initramfs)}
 	}
-	if t.Root == "" && strings.HasPrefix(f.initramfs, string(scenarios.Dracut)) {
-		t.Root = scenarios.Ext4 // dracut cannot do without
+	if t.Root == "" && scenarios.Initramfs(f.initramfs).NeedsRoot() {
+		t.Root = scenarios.Ext4
 	}
 	sc := t.Cells()[0]
 	if len(f.modules) > 0 {

@@ -154,7 +154,7 @@ func (a *app) buildFragments(want arch.Arch, f buildFlags) ([]string, error) {
 	t.Arch = []arch.Arch{want}
 	var names []string
 	for _, c := range t.Cells() {
-		for _, n := range kbuild.ScenarioFragments(c) {
+		for _, n := range c.Fragments() {
 			if !slices.Contains(names, n) {
 				names = append(names, n)
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/progress"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // display shows what is going on while a command works, on standard error. All
@@ -55,7 +56,7 @@ type row struct {
 
 	mu    sync.Mutex
 	phase harness.Phase
-	stage agentproto.Stage
+	stage stage.Stage
 	guest string
 	last  string
 	bar   *mpb.Bar
@@ -79,7 +80,7 @@ func (r *row) Line(l console.Line) {
 
 // Report implements harness.Observer.
 func (r *row) Report(rep agentproto.Report) {
-	stage := agentproto.Stage(console.SanitizeMax(string(rep.Stage), 32))
+	stage := stage.Stage(console.SanitizeMax(string(rep.Stage), 32))
 	r.mu.Lock()
 	r.stage = stage
 	r.mu.Unlock()

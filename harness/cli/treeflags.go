@@ -61,10 +61,10 @@ func (f *treeFlags) spec(ctx context.Context, o candidate.Options, needed []stri
 // load is not built.
 func (f *treeFlags) specFor(ctx context.Context, p *plan.Planner, sc scenarios.Scenario) (s kbuild.Spec, identity string, err error) {
 	o := candidate.Options{Arch: sc.Arch, Mirror: p.Mirror, Cache: p.Store}
-	if s, err = f.spec(ctx, o, kbuild.ScenarioFragments(sc)); err != nil {
+	if s, err = f.spec(ctx, o, sc.Fragments()); err != nil {
 		return s, "", err
 	}
-	s.NoModules = !kbuild.LoadsModules(sc)
+	s.NoModules = !sc.LoadsModules()
 	identity, err = f.identity(ctx, s)
 	return s, identity, err
 }

@@ -209,7 +209,7 @@ func withSymbols(path string) string {
 // openTree opens the files that a run's root file system was made from: pages of
 // a program that are not in memory are read there.
 func (g *Guest) openTree(p *plan.Planner, sc scenarios.Scenario) error {
-	if sc.Root != scenarios.Ext4 {
+	if !sc.Root.Attached() {
 		return nil
 	}
 	dir, ok := rootfs.Tree(rootfs.Options{Arch: sc.Arch, Mirror: p.Mirror, Store: p.Store})
@@ -228,7 +228,7 @@ func (g *Guest) openTree(p *plan.Planner, sc scenarios.Scenario) error {
 func runFacts(res *result.Result) *Run {
 	sc := res.Scenario
 	r := &Run{Agent: res.Reports, Scenario: &diagnose.Scenario{
-		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy == scenarios.VirtioRNG, Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(),
+		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy.Device(), Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(),
 		Root: string(sc.Root), Cmdline: res.Host.Cmdline, Console: sc.Arch.Facts().Console,
 	}}
 	if n := len(res.Stalls); n > 0 {

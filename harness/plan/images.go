@@ -28,16 +28,23 @@ import (
 // initrdName is the file in the cache entry of an initramfs.
 const initrdName = "initrd"
 
+// imagesOf says how each kind of initramfs gets into a request, with the disks and
+// kernel arguments that belong to it.
+var imagesOf = map[scenarios.Initramfs]func(*Planner, context.Context, *harness.Request, *candidate.Candidate) error{
+	scenarios.NoInitrd:   func(*Planner, context.Context, *harness.Request, *candidate.Candidate) error { return nil },
+	scenarios.Tiny:       (*Planner).addTiny,
+	scenarios.Dracut:     (*Planner).addDistro,
+	scenarios.DracutFIPS: (*Planner).addDistro,
+}
+
 // addImages adds the initramfs, the disks and their kernel arguments.
 func (p *Planner) addImages(ctx context.Context, req *harness.Request, c *candidate.Candidate) error {
-	switch req.Machine.Scenario.Initramfs {
-	case scenarios.NoInitrd:
-		return nil
-	case scenarios.Tiny:
-		return p.addTiny(ctx, req, c)
-	default:
-		return p.addDistro(ctx, req, c)
+	kind := req.Machine.Scenario.Initramfs
+	add, ok := imagesOf[kind]
+	if !ok {
+		return fmt.Errorf("build initramfs: no kind %q", kind)
 	}
+	return add(p, ctx, req, c)
 }
 
 func (p *Planner) addTiny(ctx context.Context, req *harness.Request, c *candidate.Candidate) error {
@@ -166,7 +173,7 @@ func (p *Planner) addDistro(ctx context.Context, req *harness.Request, c *candid
 		return err
 	}
 	req.Machine.KernelArgs = rootfs.Cmdline(flavour)
-	if sc.Root == scenarios.Ext4 {
+	if sc.Root.Attached() {
 		root, err := rootfs.Ext4(ctx, o)
 		if err != nil {
 			return err

@@ -157,7 +157,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	if err != nil {
 		return harness.Request{}, err
 	}
-	file, why := bootFile(k)
+	file, why := k.BootFile()
 	image := lazily(k)
 	req := harness.Request{
 		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, OneThread: oneThread(sc, h.Version), Kernel: file},
@@ -186,26 +186,8 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	return req, nil
 }
 
-// oneThread says that several vCPUs of x86 must take turns under TCG: before 8.1
-// QEMU may run code that another vCPU has just patched as it was, and the kernel
-// panics with "Oops: int3" where it patches itself (reported by R. W. M. Jones,
-// qemu-devel and linux-kernel, July 2023; seen here with 7.2).
+// oneThread says that several vCPUs must take turns under TCG, see arch.Facts.Threads.
 func oneThread(sc scenarios.Scenario, v qemu.VersionInfo) bool {
-	return sc.Arch == arch.X86_64 && sc.CPUs > 1 && !v.AtLeast(8, 1)
-}
-
-// bootFile says which file of a kernel the guest gets, and why. A bzImage whose
-// unpacked ELF has the PVH entry is booted from that ELF: the guest then does
-// not unpack itself, which costs more than half of a short boot under TCG, and
-// QEMU hands it no random seed (hw/i386/x86.c gives setup_data to the Linux
-// boot protocol only).
-func bootFile(k *kernel.Kernel) (file, why string) {
-	switch {
-	case k.Format == kernel.BzImage && k.PVH && k.Unpacked != "":
-		return k.Unpacked, "its unpacked ELF, through PVH, so that the guest need not unpack it"
-	case k.Arch == arch.AArch64 && k.Unpacked != "" && k.Unpacked != k.Path:
-		return k.Unpacked, "its unpacked Image"
-	default:
-		return k.Path, "as it is"
-	}
+	since := sc.Arch.Facts().Threads
+	return sc.CPUs > 1 && !v.AtLeast(since[0], since[1])
 }

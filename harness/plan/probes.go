@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/unwedge/unwedge/harness"
-	"github.com/unwedge/unwedge/scenarios"
 )
 
 // addProbes prepares the machine for the experiments: a place to plug a device
@@ -21,7 +20,7 @@ func (p *Planner) addProbes(req *harness.Request) {
 // would load that once the boot hangs.
 func tinyModules(req *harness.Request) []string {
 	sc := req.Machine.Scenario
-	if req.Machine.Slot && sc.Entropy != scenarios.VirtioRNG {
+	if req.Machine.Slot && !sc.Entropy.Device() {
 		return append([]string{"virtio_pci", "virtio_rng"}, sc.TinyModules()...)
 	}
 	return sc.TinyModules()

@@ -98,7 +98,7 @@ func sleeper(load func() (*guestmem.Kernel, error)) harness.Sleeper {
 
 // tree is the directory that the root file system of a scenario was made from.
 func (p *Planner) tree(sc scenarios.Scenario) string {
-	if sc.Root != scenarios.Ext4 {
+	if !sc.Root.Attached() {
 		return ""
 	}
 	dir, ok := rootfs.Tree(rootfs.Options{Arch: sc.Arch, Mirror: p.Mirror, Store: p.Store})

@@ -16,6 +16,7 @@ import (
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -27,10 +28,10 @@ func booted() *result.Result {
 		Schema: result.Schema, Outcome: scenarios.Booted, Expected: true, Why: "the agent reports userspace",
 		Scenario: scenarios.Scenario{Name: "tiny/x86_64/none/tiny", Arch: arch.X86_64, Entropy: scenarios.None, Initramfs: scenarios.Tiny, Root: scenarios.NoRoot},
 		Kernel:   result.Kernel{Release: "6.1.0-40-cloud-amd64"},
-		Stage:    agentproto.StageUserspace,
+		Stage:    stage.Userspace,
 		Reports: []agentproto.Report{
-			{V: 1, Stage: agentproto.StageInit, Uptime: 1.2, HWRNG: "none"},
-			{V: 1, Stage: agentproto.StageUserspace, Uptime: 1.3, HWRNG: "none", CRNG: true, CRNGReadyAt: 0.9, FIPS: fips(0)},
+			{V: 1, Stage: stage.Init, Uptime: 1.2, HWRNG: "none"},
+			{V: 1, Stage: stage.Userspace, Uptime: 1.3, HWRNG: "none", CRNG: true, CRNGReadyAt: 0.9, FIPS: fips(0)},
 		},
 		Host:  result.Host{QEMUVersion: "7.2.22", Accel: "tcg", AccelWhy: "/dev/kvm does not run guests"},
 		Times: result.Times{Verdict: 3210 * time.Millisecond},
@@ -41,7 +42,7 @@ func booted() *result.Result {
 func hung() *result.Result {
 	r := booted()
 	r.Outcome, r.Expected, r.Why, r.Confidence = scenarios.Hung, false, "no progress for 10s with every vCPU idle", result.Likely
-	r.Reports, r.Stage = r.Reports[:1], agentproto.StageInit
+	r.Reports, r.Stage = r.Reports[:1], stage.Init
 	r.Times = result.Times{Verdict: 18 * time.Second, Stalled: 2500 * time.Millisecond, Diagnosed: 18200 * time.Millisecond}
 	r.Stalls = []result.Stall{{
 		At: 2500 * time.Millisecond, Noticed: 12500 * time.Millisecond, Why: r.Why, Idle: true,
@@ -76,7 +77,7 @@ func probed() *result.Result {
 	r.Probes = []result.Probe{
 		{
 			Name: result.ProbeSyscall, Did: "make getrandom() of init (PID 1) return ENOMEM", Outcome: result.ProbeWentOn, Why: "user space spoke",
-			At: 19 * time.Second, Took: 2 * time.Second, After: 300 * time.Millisecond, Boot: scenarios.Booted, Stage: agentproto.StageUserspace,
+			At: 19 * time.Second, Took: 2 * time.Second, After: 300 * time.Millisecond, Boot: scenarios.Booted, Stage: stage.Userspace,
 			Said: "init: getrandom: cannot allocate memory", Console: []string{"init: getrandom: cannot allocate memory"},
 			Shows: "the boot waited for this one system call: once it returned, the boot went on, to the outcome booted",
 		},

@@ -14,6 +14,7 @@ import (
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/extmod"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // Schema is the version of the document. A reader that knows "unwedge/result/1"
@@ -45,7 +46,7 @@ type Result struct {
 	// Modules are the external modules that were tried, in order.
 	Modules []Module `json:"modules,omitempty"`
 	// Stage is the last stage the agent reported.
-	Stage   agentproto.Stage    `json:"stage,omitempty"`
+	Stage   stage.Stage         `json:"stage,omitempty"`
 	Reports []agentproto.Report `json:"reports,omitempty"`
 	Host    Host                `json:"host"`
 	Times   Times               `json:"times"`
@@ -186,7 +187,7 @@ type Probe struct {
 	// Boot is how the boot ended then; hung is one that stalled, as before or
 	// elsewhere. Stage is the last stage that the agent reported then.
 	Boot  scenarios.Outcome `json:"boot,omitempty"`
-	Stage agentproto.Stage  `json:"stage,omitempty"`
+	Stage stage.Stage       `json:"stage,omitempty"`
 	// Task says where the task was in the end that the boot had waited for.
 	Task string `json:"task,omitempty"`
 	// Said is the first complaint of user space: that of whoever made the

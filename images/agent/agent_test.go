@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 func TestKernelArgs(t *testing.T) {
@@ -152,8 +153,8 @@ func TestWriteBounded(t *testing.T) {
 
 // What the guest lacks is left out, and a report is made all the same.
 func TestGather(t *testing.T) {
-	r := gather(agentproto.StageInit)
-	if r.V != 1 || r.Stage != agentproto.StageInit || r.Release == "" || r.HWRNG == "" || r.Uptime <= 0 {
+	r := gather(stage.Init)
+	if r.V != 1 || r.Stage != stage.Init || r.Release == "" || r.HWRNG == "" || r.Uptime <= 0 {
 		t.Errorf("report %+v", r)
 	}
 	if out, err := exec.CommandContext(t.Context(), "uname", "-r").Output(); err == nil && strings.TrimSpace(string(out)) != r.Release {
@@ -195,7 +196,7 @@ func TestLastLines(t *testing.T) {
 		}
 	}
 	// What is left fits into a report.
-	r := agentproto.Report{V: 1, Stage: agentproto.StageModule, Uptime: 12345.67, Via: "virtio-serial",
+	r := agentproto.Report{V: 1, Stage: stage.Module, Uptime: 12345.67, Via: "virtio-serial",
 		Module: &agentproto.ModuleTried{Label: "unknown-symbol", Errno: "EKEYREJECTED", Param: "0123456789ab", Log: lastLines([]string{long, strings.Repeat("y", 180)})}}
 	if line, err := r.Line(); err != nil || len(r.Module.Log) != 2 {
 		t.Errorf("%s: %v", line, err)

@@ -14,11 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // gather reads what the report says of the guest. What cannot be read is left
 // out of the report; only an answer that is there is an answer.
-func gather(stage agentproto.Stage) agentproto.Report {
+func gather(stage stage.Stage) agentproto.Report {
 	r := agentproto.Report{V: 1, Stage: stage, Uptime: uptime(), BuildID: buildID("/sys/kernel/notes")}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // modulesList names the modules to load, in order, one path a line; the tiny
@@ -22,13 +23,13 @@ const modulesList = "/etc/unwedge/modules"
 func runInit() {
 	mountAll()
 	loadModules(modulesList)
-	tell(agentproto.StageInit)
+	tell(stage.Init)
 	tryModules(agentproto.ModuleTrials)
 	args := kernelArgs(word("/proc/cmdline"))
 	for _, name := range args["unwedge.fault"] {
 		runFault(name)
 	}
-	tell(agentproto.StageUserspace)
+	tell(stage.Userspace)
 	for _, name := range args["unwedge.then"] {
 		runFault(name)
 	}
@@ -43,7 +44,7 @@ func runInit() {
 }
 
 // tell reports and, where even that fails, says so on the console.
-func tell(stage agentproto.Stage) {
+func tell(stage stage.Stage) {
 	if err := report(stage); err != nil {
 		fmt.Println("unwedge agent:", err)
 	}
@@ -74,7 +75,7 @@ func loadModules(list string) {
 			continue
 		}
 		if err := loadModule(path); err != nil {
-			r := gather(agentproto.StageFailed)
+			r := gather(stage.Failed)
 			r.Error = err.Error()
 			_ = send(r)
 		}

@@ -13,7 +13,7 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // The main goroutine stays on the process's first thread: what PID 1 is asked
@@ -26,7 +26,7 @@ func main() {
 	case os.Getpid() == 1:
 		runInit()
 	case len(os.Args) == 3 && os.Args[1] == "report":
-		if err := report(agentproto.Stage(os.Args[2])); err != nil {
+		if err := report(stage.Stage(os.Args[2])); err != nil {
 			fmt.Fprintln(os.Stderr, "unwedge agent:", err)
 			os.Exit(1)
 		}

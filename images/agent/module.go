@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // faultModule is a module whose insertion goes wrong in the way that its
@@ -41,7 +42,7 @@ func tryModules(list string) {
 	defer f.Close()
 	for sc := bufio.NewScanner(f); sc.Scan(); {
 		var t agentproto.ModuleTrial
-		r := agentproto.Report{V: 1, Stage: agentproto.StageModule, Uptime: uptime()}
+		r := agentproto.Report{V: 1, Stage: stage.Module, Uptime: uptime()}
 		if err := json.Unmarshal(sc.Bytes(), &t); err != nil {
 			r.Error = "read the list of modules: " + err.Error()
 		} else {

@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // report sends one report: over virtio-serial where the guest has the port, and
 // over the kernel log otherwise. A virtio-serial that takes nothing within two
 // seconds is given up for the kernel log, because some kernels lose its
 // wake-ups.
-func report(stage agentproto.Stage) error {
+func report(stage stage.Stage) error {
 	return send(gather(stage))
 }
 

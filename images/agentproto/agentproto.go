@@ -10,6 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // Port is the virtio-serial port name the agent writes to.
@@ -24,28 +26,12 @@ const Prefix = "unwedge-agent: "
 // (kernel/printk/printk.c, PRINTK_MESSAGE_MAX / LOG_LINE_MAX).
 const MaxLine = 900
 
-// Stage is how far user space has come.
-type Stage string
-
-// The stages, in the order a boot passes them. A boot with the tiny initramfs
-// passes Init and Userspace only.
-const (
-	StageInit       Stage = "init"        // /init of the initramfs has control
-	StageModule     Stage = "module"      // an external module was tried, see Module
-	StageUserspace  Stage = "userspace"   // the tiny initramfs did all it came to do
-	StageInitramfs  Stage = "initramfs"   // dracut's systemd runs services
-	StageSwitchRoot Stage = "switch-root" // the root file system is mounted and about to be entered
-	StageSystem     Stage = "system"      // systemd of the root file system runs services
-	StageMultiUser  Stage = "multi-user"  // multi-user.target is reached
-	StageFailed     Stage = "failed"      // the agent met an error of its own, see Error
-)
-
 // Report is one line from the agent.
 type Report struct {
 	// V is the version of this message, 1.
 	V int `json:"v"`
 	// Stage is the stage just reached.
-	Stage Stage `json:"stage"`
+	Stage stage.Stage `json:"stage"`
 	// Release is `uname -r`.
 	Release string `json:"release,omitempty"`
 	// BuildID is the running kernel's GNU build ID, lower-case hex, from
@@ -66,7 +52,7 @@ type Report struct {
 	Via string `json:"via,omitempty"`
 	// Error is the agent's own trouble in one line.
 	Error string `json:"error,omitempty"`
-	// Module is how an external module fared, at StageModule.
+	// Module is how an external module fared, at stage.Module.
 	Module *ModuleTried `json:"module,omitempty"`
 }
 

@@ -9,17 +9,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 func one() *int { n := 1; return &n }
 
 var full = agentproto.Report{
-	V: 1, Stage: agentproto.StageMultiUser, Release: "6.1.0-40-amd64", BuildID: "0011aabb", FIPS: one(), HWRNG: "virtio_rng.0",
+	V: 1, Stage: stage.MultiUser, Release: "6.1.0-40-amd64", BuildID: "0011aabb", FIPS: one(), HWRNG: "virtio_rng.0",
 	CRNG: true, CRNGReadyAt: 2.5, Uptime: 12.25, Via: "console", Error: "module \"x\" \u2028 <&> is missing",
 }
 
 func TestRoundTrip(t *testing.T) {
-	for _, r := range []agentproto.Report{full, {V: 1, Stage: agentproto.StageInit}} {
+	for _, r := range []agentproto.Report{full, {V: 1, Stage: stage.Init}} {
 		line, err := r.Line()
 		if err != nil {
 			t.Fatal(err)
@@ -51,8 +52,8 @@ func TestParse(t *testing.T) {
 	const p, ok = agentproto.Prefix, `{"v":1,"stage":"init","uptime":1}`
 	for _, tt := range []struct {
 		name, line string
-		want       agentproto.Stage // "" for an error
-		none       bool             // ErrNotReport
+		want       stage.Stage // "" for an error
+		none       bool        // ErrNotReport
 	}{
 		{name: "empty", none: true},
 		{name: "text", line: "Linux version 6.1", none: true},

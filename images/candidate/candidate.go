@@ -259,10 +259,7 @@ func unpackInto(ctx context.Context, path, dir string) (*kernel.Kernel, error) {
 	if k.Plain() {
 		return k, nil
 	}
-	k.Unpacked = "vmlinux"
-	if k.Arch == arch.AArch64 {
-		k.Unpacked = "Image"
-	}
+	k.Unpacked = k.PayloadName()
 	if err := os.WriteFile(filepath.Join(dir, k.Unpacked), payload, 0o644); err != nil {
 		return nil, fmt.Errorf("keep unpacked kernel: %w", err)
 	}

@@ -5,6 +5,8 @@ package hostpkg
 import (
 	"slices"
 	"strings"
+
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // Manager is a package manager.
@@ -47,6 +49,11 @@ func Detect(lookPath func(string) (string, error)) Manager {
 // Packages are the packages that hold one thing, by manager; several are separated
 // by spaces. A manager that is not there has none.
 type Packages map[Manager]string
+
+// Of has the packages that the table of architectures names.
+func Of(p arch.Packages) Packages {
+	return Packages{APT: p.APT, DNF: p.DNF, Pacman: p.Pacman, Zypper: p.Zypper}
+}
 
 // Everywhere is for what all distributions call the same.
 func Everywhere(name string) Packages {

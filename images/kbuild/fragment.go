@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -115,29 +114,6 @@ func embedded(name string, a arch.Arch) (Fragment, error) {
 		out.Settings = append(out.Settings, settings...)
 	}
 	return out, nil
-}
-
-// ScenarioFragments names the fragments that a kernel needs to be booted in a
-// scenario with everything built in. btf is left out: it needs pahole.
-func ScenarioFragments(s scenarios.Scenario) []string {
-	names := []string{"console", "machine", "virtio", "userspace", "introspect"}
-	if s.Initramfs != scenarios.NoInitrd {
-		names = append(names, "initrd")
-	}
-	if s.Root != scenarios.NoRoot {
-		names = append(names, "root")
-	}
-	if s.Initramfs.FIPS() {
-		names = append(names, "fips")
-	}
-	return names
-}
-
-// LoadsModules says whether a kernel with ScenarioFragments loads modules of its own
-// build in a scenario: dracut packs what it finds, and the tiny initramfs what the
-// scenario names beside the machine's drivers, which are built in.
-func LoadsModules(s scenarios.Scenario) bool {
-	return len(s.Modules) > 0 || s.Root != scenarios.NoRoot
 }
 
 var (

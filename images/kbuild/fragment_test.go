@@ -103,14 +103,14 @@ func TestFindFragment(t *testing.T) {
 func TestScenarioFragments(t *testing.T) {
 	for _, template := range scenarios.Builtin() {
 		for _, cell := range template.Cells() {
-			for _, name := range ScenarioFragments(cell) {
+			for _, name := range cell.Fragments() {
 				if !slices.Contains(FragmentNames(), name) {
 					t.Errorf("%s asks for %s, which is not there", cell.Name, name)
 				}
 			}
 		}
 	}
-	fips := ScenarioFragments(scenarios.Scenario{Initramfs: scenarios.DracutFIPS, Root: scenarios.Ext4})
+	fips := scenarios.Scenario{Initramfs: scenarios.DracutFIPS, Root: scenarios.Ext4}.Fragments()
 	if !slices.Contains(fips, "fips") || !slices.Contains(fips, "root") || !slices.Contains(fips, "initrd") {
 		t.Errorf("a FIPS cell has %v", fips)
 	}

@@ -21,7 +21,7 @@ func TestFragmentsHoldInARealTree(t *testing.T) {
 	var sets [][]string
 	for _, template := range scenarios.Builtin() {
 		for _, cell := range template.Cells() {
-			set := ScenarioFragments(cell)
+			set := cell.Fragments()
 			if !slices.ContainsFunc(sets, func(s []string) bool { return slices.Equal(s, set) }) {
 				sets = append(sets, set)
 			}

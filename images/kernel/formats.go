@@ -30,18 +30,77 @@ func open(ctx context.Context, b []byte) (*image, error) {
 	return openPlain(ctx, b)
 }
 
+// machine is how the kernels of one architecture are packed.
+type machine struct {
+	arch arch.Arch
+	// containers are the formats beside ELF and compressed files.
+	containers []container
+	// payload turns a vmlinux into what the guest is given, and says which ELF file
+	// that is, nil for none.
+	payload func(f *elf64.File, b []byte) ([]byte, *elf64.File, error)
+	// plain lists the formats whose file is its own payload.
+	plain []Format
+	// name is the usual file name of a payload.
+	name string
+	// unpacked says why the guest gets the payload rather than the file, "" where it
+	// gets the file.
+	unpacked func(*Kernel) string
+}
+
+type container struct {
+	is   func(b []byte) bool
+	open func(ctx context.Context, b []byte) (*image, error)
+}
+
+// machines has a row for each architecture, in a file of its own.
+var machines = []machine{x86_64, aarch64}
+
+// machine is the zero row for an architecture that has none.
+func (k *Kernel) machine() machine {
+	for _, m := range machines {
+		if m.arch == k.Arch {
+			return m
+		}
+	}
+	return machine{}
+}
+
 func openPlain(ctx context.Context, b []byte) (*image, error) {
-	switch {
-	case has(b, 0x1fe, "\x55\xaa") && has(b, 0x202, "HdrS"):
-		return openBzImage(ctx, b)
-	case has(b, 0, "MZ") && has(b, 4, "zimg"):
-		return openZboot(ctx, b)
-	case has(b, 0x38, "ARM\x64"):
-		return openImage(b)
-	case elf64.Is(b):
+	for _, m := range machines {
+		for _, c := range m.containers {
+			if c.is(b) {
+				return c.open(ctx, b)
+			}
+		}
+	}
+	if elf64.Is(b) {
 		return openELF(b)
 	}
 	return nil, errors.New(notAKernel(b))
+}
+
+func openELF(b []byte) (*image, error) {
+	f, err := elf64.Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	if f.Type == elf64.TypeRel {
+		return nil, errors.New("an ELF object file (a kernel module?), not a kernel")
+	}
+	for _, m := range machines {
+		if m.arch.Facts().ELF != f.Machine {
+			continue
+		}
+		img := &image{arch: m.arch, format: Vmlinux, compression: None}
+		if img.payload, img.elf, err = m.payload(f, b); err != nil {
+			return nil, err
+		}
+		if len(img.payload) > maxFile {
+			return nil, errTooBig
+		}
+		return img, nil
+	}
+	return nil, fmt.Errorf("ELF file for machine %d: only kernels for %s can be booted", f.Machine, arch.List())
 }
 
 func has(b []byte, off int, s string) bool {
@@ -68,70 +127,6 @@ func notAKernel(b []byte) string {
 	}
 	return "not a kernel: no bzImage, arm64 Image, zboot, ELF or compressed image magic in it"
 }
-
-// openBzImage follows Documentation/arch/x86/boot.rst, "The Real-Mode Kernel
-// Header".
-func openBzImage(ctx context.Context, b []byte) (*image, error) {
-	if len(b) < 0x268 {
-		return nil, fmt.Errorf("truncated bzImage: the set-up header ends at byte 616, file has %d", len(b))
-	}
-	le := binary.LittleEndian
-	protocol := le.Uint16(b[0x206:])
-	if protocol < 0x208 {
-		return nil, fmt.Errorf("bzImage with boot protocol %d.%02d: 2.08 (Linux 2.6.26) or newer is needed", protocol>>8, protocol&0xff)
-	}
-	if protocol < 0x20c || le.Uint16(b[0x236:])&1 == 0 { // XLF_KERNEL_64
-		return nil, errors.New("a 32-bit x86 bzImage: only x86_64 and aarch64 can be booted")
-	}
-	setup := int64(b[0x1f1])
-	if setup == 0 {
-		setup = 4
-	}
-	start := (setup+1)*512 + int64(le.Uint32(b[0x248:]))
-	end := start + int64(le.Uint32(b[0x24c:]))
-	if end > int64(len(b)) {
-		return nil, fmt.Errorf("truncated bzImage: its payload ends at byte %d, file has %d", end, len(b))
-	}
-	payload, c, err := unpack(ctx, b[start:end], true)
-	if err != nil {
-		return nil, fmt.Errorf("bzImage payload: %w", err)
-	}
-	f, err := elf64.Parse(payload)
-	if err != nil {
-		return nil, fmt.Errorf("bzImage payload: %w", err)
-	}
-	if f.Machine != elf64.MachineX86_64 {
-		return nil, fmt.Errorf("bzImage payload: ELF machine %d, want x86_64 (%d)", f.Machine, elf64.MachineX86_64)
-	}
-	img := &image{arch: arch.X86_64, format: BzImage, compression: c, payload: payload, elf: f}
-	return img, nil
-}
-
-// openZboot follows drivers/firmware/efi/libstub/zboot-header.S: "zimg" at 4,
-// payload offset and size at 8 and 12.
-func openZboot(ctx context.Context, b []byte) (*image, error) {
-	if len(b) < 0x40 {
-		return nil, errors.New("truncated zboot image: no header")
-	}
-	le := binary.LittleEndian
-	if m, ok := peMachine(b); ok && m != peARM64 {
-		return nil, fmt.Errorf("zboot image for PE machine %#x: only aarch64 (%#x) is supported", m, peARM64)
-	}
-	start, size := int64(le.Uint32(b[8:])), int64(le.Uint32(b[12:]))
-	if start+size > int64(len(b)) {
-		return nil, fmt.Errorf("truncated zboot image: its payload ends at byte %d, file has %d", start+size, len(b))
-	}
-	payload, c, err := unpack(ctx, b[start:start+size], false)
-	if err != nil {
-		return nil, fmt.Errorf("zboot payload: %w", err)
-	}
-	if !has(payload, 0x38, "ARM\x64") {
-		return nil, errors.New("zboot payload: not an arm64 Image")
-	}
-	return &image{arch: arch.AArch64, format: Zboot, compression: c, payload: payload}, nil
-}
-
-const peARM64 = 0xaa64 // IMAGE_FILE_MACHINE_ARM64
 
 // peHeader returns the PE/COFF header that an EFI-stub image carries.
 func peHeader(b []byte) ([]byte, bool) {
@@ -171,80 +166,6 @@ func peEnd(b []byte) int64 {
 		end = max(end, int64(le.Uint32(h[off+16:]))+int64(le.Uint32(h[off+20:])))
 	}
 	return end
-}
-
-// openImage follows Documentation/arch/arm64/booting.rst, "Call the kernel
-// image".
-func openImage(b []byte) (*image, error) {
-	if len(b) < 0x40 {
-		return nil, errors.New("truncated arm64 Image: no header")
-	}
-	if flags := binary.LittleEndian.Uint64(b[24:]); flags&1 != 0 {
-		return nil, errors.New("a big-endian arm64 Image: only little-endian kernels can be booted")
-	}
-	if end := peEnd(b); end > int64(len(b)) {
-		return nil, fmt.Errorf("truncated arm64 Image: its last section ends at byte %d, file has %d", end, len(b))
-	}
-	if len(b) > maxUnpacked {
-		return nil, errTooBig
-	}
-	return &image{arch: arch.AArch64, format: Image, compression: None, payload: b}, nil
-}
-
-func openELF(b []byte) (*image, error) {
-	f, err := elf64.Parse(b)
-	if err != nil {
-		return nil, err
-	}
-	if f.Type == elf64.TypeRel {
-		return nil, errors.New("an ELF object file (a kernel module?), not a kernel")
-	}
-	img := &image{format: Vmlinux, compression: None, payload: b, elf: f}
-	switch f.Machine {
-	case elf64.MachineX86_64:
-		img.arch = arch.X86_64
-	case elf64.MachineAArch64:
-		img.arch = arch.AArch64
-		if img.payload, err = flatten(f, b); err != nil {
-			return nil, err
-		}
-		img.elf = nil
-	default:
-		return nil, fmt.Errorf("ELF file for machine %d: only x86_64 (%d) and aarch64 (%d) can be booted",
-			f.Machine, elf64.MachineX86_64, elf64.MachineAArch64)
-	}
-	if len(img.payload) > maxFile {
-		return nil, errTooBig
-	}
-	return img, nil
-}
-
-// flatten makes the raw Image out of an arm64 vmlinux, as `objcopy -O binary`
-// does (arch/arm64/boot/Makefile): the segments at their places relative to
-// the lowest address.
-func flatten(f *elf64.File, b []byte) ([]byte, error) {
-	low, high := ^uint64(0), uint64(0)
-	for _, s := range f.Segments {
-		if s.Type == elf64.SegLoad && s.FileSize > 0 {
-			low, high = min(low, s.VAddr), max(high, s.VAddr+s.FileSize)
-		}
-	}
-	if low >= high || high-low > maxUnpacked {
-		return nil, errors.New("an aarch64 ELF file without a kernel's segments")
-	}
-	out := make([]byte, high-low)
-	for _, s := range f.Segments {
-		if s.Type == elf64.SegLoad && s.FileSize > 0 {
-			if s.VAddr+s.FileSize > high { // wrapped round
-				return nil, errors.New("an aarch64 ELF file with a broken segment")
-			}
-			copy(out[s.VAddr-low:], b[s.Off:s.Off+s.FileSize])
-		}
-	}
-	if !has(out, 0x38, "ARM\x64") {
-		return nil, errors.New("an aarch64 ELF file, but not a kernel: no Image header at its first address")
-	}
-	return out, nil
 }
 
 func (img *image) noBanner() string {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -123,7 +124,20 @@ func identify(ctx context.Context, path string, raw []byte) (*Kernel, []byte, er
 // Plain says that the file is its own payload: a raw arm64 Image, or an x86_64
 // vmlinux.
 func (k *Kernel) Plain() bool {
-	return k.Compression == None && (k.Format == Image || k.Format == Vmlinux && k.Arch == arch.X86_64)
+	return k.Compression == None && slices.Contains(k.machine().plain, k.Format)
+}
+
+// PayloadName is the usual file name of the payload.
+func (k *Kernel) PayloadName() string { return k.machine().name }
+
+// BootFile says which file of the kernel the guest gets, and why.
+func (k *Kernel) BootFile() (file, why string) {
+	if m := k.machine(); k.Unpacked != "" && k.Unpacked != k.Path && m.unpacked != nil {
+		if why := m.unpacked(k); why != "" {
+			return k.Unpacked, why
+		}
+	}
+	return k.Path, "as it is"
 }
 
 // HashFile returns the SHA-256 of a file, as Kernel.SHA256 has it.

@@ -1,5 +1,6 @@
-// Package arch is the table of what differs between the architectures that
-// unwedge boots. It imports nothing of the project, so everything may use it.
+// Package arch is the table of the architectures that unwedge boots, one file each.
+// Code elsewhere asks for a fact of an architecture and never for its name, which a
+// test enforces. The package imports nothing of the project.
 package arch
 
 import (
@@ -12,57 +13,105 @@ import (
 // Arch names an architecture the way the kernel's `uname -m` does.
 type Arch string
 
-// The architectures unwedge boots.
-const (
-	X86_64  Arch = "x86_64" //nolint:revive // the kernel's own spelling
-	AArch64 Arch = "aarch64"
-)
-
-// Facts are the per-architecture constants of one Arch.
+// Facts are what unwedge needs to know of one Arch. What the harness knows of its
+// instruction set is in harness/internal/isa.
 type Facts struct {
-	// GOARCH is Go's name, used to build the guest agent.
-	GOARCH string
-	// Debian is dpkg's name for the architecture.
-	Debian string
-	// Source is the folder below arch/ of the kernel's source, make's SRCARCH.
-	Source string
-	// QEMU is the system emulator's program name.
-	QEMU string
-	// QEMUPackage is the Debian package that holds QEMU.
-	QEMUPackage string
-	// User is the name of the user-mode emulator for this architecture.
-	User string
-	// Console is the kernel's name for the machine's first UART.
-	Console string
+	// GOARCH is Go's name of the architecture, Debian dpkg's.
+	GOARCH, Debian string
+	// Source is the folder below arch/ of the kernel's source, make's SRCARCH;
+	// Make is make's ARCH, and Option the configuration option of its kernels.
+	Source, Make, Option string
 	// Multiarch is the Debian multiarch triplet of the library directories.
 	Multiarch string
+	// ELF is e_machine of its programs and kernels (include/uapi/linux/elf-em.h).
+	ELF uint16
+
+	// QEMU is the system emulator's program name, QEMUPackages hold it, and User
+	// is the name of the user-mode emulator.
+	QEMU         string
+	QEMUPackages Packages
+	User         string
+	// Machine is QEMU's machine type; WithholdSeeds is the option of it that keeps
+	// QEMU from handing seeds to the guest, "" where it needs none.
+	Machine, WithholdSeeds string
+	// CPU is QEMU's CPU model by accelerator.
+	CPU CPUs
+	// Threads is the first QEMU version, as major and minor, whose TCG runs
+	// several vCPUs of the guest at once without faults.
+	Threads [2]int
+	// Console is the kernel's name for the machine's first UART, EarlyConsole its
+	// earlycon= before the driver is up.
+	Console, EarlyConsole string
+	// KernelArgs are on every command line.
+	KernelArgs []string
 	// HasKeyboard says that the machine has a keyboard that a stock kernel
 	// drives without modules, so that `send-key` can reach sysrq.
 	HasKeyboard bool
 	// HasNMI says that QMP `inject-nmi` is documented to work.
 	HasNMI bool
+	// Test is a guest of some instructions that proves an accelerator.
+	Test TestGuest
 }
 
-var table = map[Arch]Facts{
-	X86_64: {
-		GOARCH: "amd64", Debian: "amd64", Source: "x86", QEMU: "qemu-system-x86_64", QEMUPackage: "qemu-system-x86",
-		User: "qemu-x86_64", Console: "ttyS0", Multiarch: "x86_64-linux-gnu", HasKeyboard: true, HasNMI: true,
-	},
-	AArch64: {
-		GOARCH: "arm64", Debian: "arm64", Source: "arm64", QEMU: "qemu-system-aarch64", QEMUPackage: "qemu-system-arm",
-		User: "qemu-aarch64", Console: "ttyAMA0", Multiarch: "aarch64-linux-gnu",
-	},
+// Packages are the names of the packages that hold one thing, by package manager.
+type Packages struct{ APT, DNF, Pacman, Zypper string }
+
+// CPUs are QEMU's CPU models: those with all that the accelerator offers, and those
+// that give the guest no random numbers.
+type CPUs struct{ KVM, KVMSeedless, TCG, TCGSeedless string }
+
+// TestGuest is a machine, its code, and what shows that the code ran.
+type TestGuest struct {
+	// Machine are QEMU's arguments, Load is the option that takes the code's file.
+	Machine []string
+	Load    string
+	Code    func() []byte
+	// Exit is QEMU's exit status after a run, Serial what the guest has printed.
+	Exit   int
+	Serial string
+}
+
+// table has one line for each file in this package.
+var table = []struct {
+	arch  Arch
+	facts Facts
+}{
+	{X86_64, x86_64},
+	{AArch64, aarch64},
 }
 
 // All lists every architecture, sorted with x86_64 first.
-func All() []Arch { return []Arch{X86_64, AArch64} }
+func All() []Arch {
+	var all []Arch
+	for _, row := range table {
+		all = append(all, row.arch)
+	}
+	return all
+}
 
-// Facts returns the architecture's constants; the zero Facts for an Arch that
-// is not in the table.
-func (a Arch) Facts() Facts { return table[a] }
+// Facts returns the architecture's facts; the zero Facts for an Arch that is not in
+// the table.
+func (a Arch) Facts() Facts {
+	for _, row := range table {
+		if row.arch == a {
+			return row.facts
+		}
+	}
+	return Facts{}
+}
 
 // Valid says whether the architecture is in the table.
 func (a Arch) Valid() bool { return slices.Contains(All(), a) }
+
+// OfELF returns the architecture of an ELF file by its e_machine.
+func OfELF(machine uint16) (Arch, bool) {
+	for _, row := range table {
+		if row.facts.ELF == machine {
+			return row.arch, true
+		}
+	}
+	return "", false
+}
 
 // Parse accepts the kernel's, Debian's and Go's spelling of an architecture.
 func Parse(s string) (Arch, error) {
@@ -72,15 +121,16 @@ func Parse(s string) (Arch, error) {
 			return a, nil
 		}
 	}
-	return "", fmt.Errorf("unknown architecture %q: use one of %s", s, strings.Join(names(), ", "))
+	return "", fmt.Errorf("unknown architecture %q: use one of %s", s, List())
 }
 
-func names() []string {
-	var out []string
+// List names the architectures for messages.
+func List() string {
+	var names []string
 	for _, a := range All() {
-		out = append(out, string(a))
+		names = append(names, string(a))
 	}
-	return out
+	return strings.Join(names, ", ")
 }
 
 // Host returns the architecture this program runs on, "" for one that is not

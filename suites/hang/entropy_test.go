@@ -2,13 +2,13 @@ package hang
 
 import (
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios/stage"
 
 	"encoding/json"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/seedlib"
 	"github.com/unwedge/unwedge/scenarios"
@@ -34,9 +34,9 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 			Expect(d.Remedy).To(ContainSubstring("virtio-rng"))
 
 			By("withholding all entropy, as the scenario says")
-			Expect(boot).To(ReachStage(agentproto.StageInit))
+			Expect(boot).To(ReachStage(stage.Init))
 			first := boot.Reports[0]
-			Expect(first.Stage).To(Equal(agentproto.StageInit))
+			Expect(first.Stage).To(Equal(stage.Init))
 			Expect(first.HWRNG).To(Equal("none"))
 			Expect(first.CRNG).To(BeFalse(), "the generator was ready although nothing seeds it")
 
@@ -60,7 +60,7 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), fips)
 			Expect(boot).To(BeAsExpected())
 			last := boot.Reports[len(boot.Reports)-1]
-			Expect(last.Stage).To(Equal(agentproto.StageMultiUser))
+			Expect(last.Stage).To(Equal(stage.MultiUser))
 			Expect(last.CRNG).To(BeFalse(), "something seeded the generator")
 			Expect(last.HWRNG).To(Equal("none"))
 		}, long)
@@ -89,7 +89,7 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 		It("is all that such a library waits for: a kernel that seeds itself boots with it", CellLabels(seeds), func(ctx SpecContext) {
 			boot := Boot(ctx, k.Get(ctx), seeds)
 			Expect(boot).To(BeAsExpected())
-			Expect(boot).To(ReachStage(agentproto.StageMultiUser))
+			Expect(boot).To(ReachStage(stage.MultiUser))
 		}, long)
 	})
 })

@@ -9,10 +9,10 @@ import (
 
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/seedlib"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/stage"
 
 	. "github.com/unwedge/unwedge/suites/unwedgetest"
 )
@@ -41,7 +41,7 @@ var _ = Describe("an experiment on a hung guest", Label("probe"), func() {
 
 			By("leaving the hang as it was")
 			last := boot.Reports[len(boot.Reports)-1]
-			Expect(last.Stage).To(Equal(agentproto.StageInit))
+			Expect(last.Stage).To(Equal(stage.Init))
 			Expect(last.CRNG).To(BeFalse())
 			log, err := os.ReadFile(filepath.Join(boot.Dir, rundir.Console))
 			Expect(err).NotTo(HaveOccurred())
@@ -74,7 +74,7 @@ var _ = Describe("an experiment on a hung guest", Label("probe"), func() {
 			Expect(boot).To(HaveCause(result.CauseEntropy))
 			Expect(boot.Diagnosis.Summary).To(ContainSubstring(seedlib.Name))
 			expectWentOn(boot.Probes[0], result.ProbeSyscall)
-			Expect(boot.Probes[0].Stage).To(Equal(agentproto.StageMultiUser))
+			Expect(boot.Probes[0].Stage).To(Equal(stage.MultiUser))
 
 			// Nothing has loaded its driver when PID 1 starts.
 			Expect(boot.Probes[1].Outcome).To(Equal(result.ProbeNoChange), boot.Probes[1].Why)

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // Phase is a part of the boot, named by what begins it.
@@ -164,9 +164,9 @@ func phases(trace []Entered, levelOf map[string]string) []Phase {
 }
 
 // latePhase is the phase of a distribution's boot that follows a report.
-func latePhase(after agentproto.Stage) (Phase, bool) {
-	name, ok := map[agentproto.Stage]string{
-		agentproto.StageInitramfs: inDracut, agentproto.StageSwitchRoot: switchRoot, agentproto.StageSystem: services,
+func latePhase(after stage.Stage) (Phase, bool) {
+	name, ok := map[stage.Stage]string{
+		stage.Initramfs: inDracut, stage.SwitchRoot: switchRoot, stage.System: services,
 	}[after]
 	return Phase{Name: name, MaySleep: true, Distro: true}, ok
 }

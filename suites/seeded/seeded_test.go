@@ -13,7 +13,6 @@ import (
 	"github.com/cavaliergopher/cpio"
 
 	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
@@ -21,6 +20,7 @@ import (
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 func answer(o scenarios.Outcome, d result.Diagnosis) *result.Result {
@@ -258,7 +258,7 @@ func TestPhases(t *testing.T) {
 }
 
 func TestJoin(t *testing.T) {
-	at := func(stage agentproto.Stage, names ...string) []Entered {
+	at := func(stage stage.Stage, names ...string) []Entered {
 		out := trace(names...)
 		for i := range out {
 			out[i].Stage = stage
@@ -266,8 +266,8 @@ func TestJoin(t *testing.T) {
 		return out
 	}
 	tiny := phases(trace("start_kernel", "free_initmem", "execve", "reboot"), nil)
-	distro := phases(slices.Concat(trace("start_kernel", "free_initmem", "execve", "clone"), at(agentproto.StageInitramfs, "epoll", "reboot"),
-		at(agentproto.StageSwitchRoot, "leave", "__do_sys_pivot_root", "attach", "exec_again"), at(agentproto.StageSystem, "flock", "cgroup_probe")), nil)
+	distro := phases(slices.Concat(trace("start_kernel", "free_initmem", "execve", "clone"), at(stage.Initramfs, "epoll", "reboot"),
+		at(stage.SwitchRoot, "leave", "__do_sys_pivot_root", "attach", "exec_again"), at(stage.System, "flock", "cgroup_probe")), nil)
 	var got []string
 	for _, p := range join(tiny, distro) {
 		names := p.Name + ":"
@@ -387,18 +387,18 @@ func TestReadTrace(t *testing.T) {
 		return fmt.Sprintf("----------------\nIN: \n%#016x:  55   pushq    %%rbp\n%#016x:  53  pushq %%rbx\n\n", base+off, base+off+0x30)
 	}
 	log := block(0x40) + block(0x44) + block(0x10) + block(0x40) + block(0x80) + "IN: \n0x00000000000fffff:  90 nop\nIN: \n0xfff"
-	stage := agentproto.StageInit
-	got, err := readTrace(strings.NewReader(log), table, func() *agentproto.Stage { return &stage })
+	reached := stage.Init
+	got, err := readTrace(strings.NewReader(log), table, func() *stage.Stage { return &reached })
 	var names []string
 	for _, e := range got {
 		names = append(names, e.Name)
 	}
-	if err != nil || !slices.Equal(names, []string{"second", "start_kernel"}) || got[0].Stage != stage {
+	if err != nil || !slices.Equal(names, []string{"second", "start_kernel"}) || got[0].Stage != reached {
 		t.Errorf("entered %q, %v", names, err)
 	}
 	// A line longer than the buffer, and a reader that fails.
 	broken := io.MultiReader(strings.NewReader(strings.Repeat("x", 3<<20)+"\n"+block(0x40)), failing{})
-	if _, err := readTrace(broken, table, func() *agentproto.Stage { return nil }); err == nil {
+	if _, err := readTrace(broken, table, func() *stage.Stage { return nil }); err == nil {
 		t.Error("a broken log is no error")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // Entered is a function that a healthy boot ran, at the place in the list where
@@ -25,7 +26,7 @@ type Entered struct {
 	Name string `json:"name"`
 	Addr uint64 `json:"addr"`
 	// Stage is the agent's report that came last before it, "" before any.
-	Stage agentproto.Stage `json:"stage,omitempty"`
+	Stage stage.Stage `json:"stage,omitempty"`
 }
 
 // maxTrace bounds QEMU's log of one boot, in bytes.
@@ -71,12 +72,12 @@ func traceBoot(ctx context.Context, req harness.Request, table *kallsyms.Table) 
 		err  error
 	}
 	traced := make(chan found, 1)
-	var stage atomic.Pointer[agentproto.Stage]
+	var reached atomic.Pointer[stage.Stage]
 	go func() {
-		list, err := readTrace(io.LimitReader(log, maxTrace), table, stage.Load)
+		list, err := readTrace(io.LimitReader(log, maxTrace), table, reached.Load)
 		traced <- found{list, err}
 	}()
-	up := untilStage(out, req.Machine.Scenario.BootedStage(), func(s agentproto.Stage) { stage.Store(&s) })
+	up := untilStage(out, req.Machine.Scenario.BootedStage(), func(s stage.Stage) { reached.Store(&s) })
 	cancel()
 	if werr := cmd.Wait(); !up {
 		return nil, fmt.Errorf("trace boot: the guest did not come up: %w: %s", errors.Join(werr, context.Cause(ctx)), stderr.String())
@@ -100,7 +101,7 @@ func textRange(table *kallsyms.Table) (first, last uint64, ok bool) {
 
 // untilStage reads the console until the agent reports the stage, and tells
 // seen of each report.
-func untilStage(console io.Reader, stage agentproto.Stage, seen func(agentproto.Stage)) bool {
+func untilStage(console io.Reader, stage stage.Stage, seen func(stage.Stage)) bool {
 	lines := bufio.NewScanner(console)
 	for lines.Scan() {
 		if i := bytes.Index(lines.Bytes(), []byte(agentproto.Prefix)); i >= 0 {
@@ -118,7 +119,7 @@ func untilStage(console io.Reader, stage agentproto.Stage, seen func(agentproto.
 // readTrace reads QEMU's in_asm log: "IN: ", and under it the block's
 // instructions, each with its address. stage tells the last report, nil before
 // any.
-func readTrace(r io.Reader, table *kallsyms.Table, stage func() *agentproto.Stage) ([]Entered, error) {
+func readTrace(r io.Reader, table *kallsyms.Table, stage func() *stage.Stage) ([]Entered, error) {
 	names := map[uint64]string{}
 	for s := range table.All() {
 		if s.IsText() && names[s.Addr] == "" {

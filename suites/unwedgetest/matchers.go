@@ -12,6 +12,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // ReachUserspace succeeds if the boot came as far as its scenario counts as
@@ -25,7 +26,7 @@ func ReachUserspace() types.GomegaMatcher {
 }
 
 // ReachStage succeeds if the agent reported the stage.
-func ReachStage(want agentproto.Stage) types.GomegaMatcher {
+func ReachStage(want stage.Stage) types.GomegaMatcher {
 	return &matcher{"reach the stage " + string(want), func(r *result.Result) (bool, string) {
 		return reached(r, want), stages(r)
 	}}
@@ -137,7 +138,7 @@ func asResult(actual any) (*result.Result, error) {
 	return r, nil
 }
 
-func reached(r *result.Result, want agentproto.Stage) bool {
+func reached(r *result.Result, want stage.Stage) bool {
 	return slices.ContainsFunc(r.Reports, func(rep agentproto.Report) bool { return rep.Stage == want })
 }
 

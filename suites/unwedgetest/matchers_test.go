@@ -10,13 +10,14 @@ import (
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/stage"
 	"github.com/unwedge/unwedge/suites/unwedgetest"
 )
 
 func booted() *result.Result {
 	return &result.Result{
 		Scenario: unwedgetest.Cell("tiny", arch.X86_64), Outcome: scenarios.Booted, Expected: true,
-		Reports: []agentproto.Report{{Stage: agentproto.StageInit}, {Stage: agentproto.StageUserspace}},
+		Reports: []agentproto.Report{{Stage: stage.Init}, {Stage: stage.Userspace}},
 		Dir:     "/runs/1",
 	}
 }
@@ -24,7 +25,7 @@ func booted() *result.Result {
 func starved() *result.Result {
 	return &result.Result{
 		Scenario: unwedgetest.Cell("random", arch.X86_64), Outcome: scenarios.Hung, Why: "no progress",
-		Reports: []agentproto.Report{{Stage: agentproto.StageInit}}, Dir: "/runs/2",
+		Reports: []agentproto.Report{{Stage: stage.Init}}, Dir: "/runs/2",
 		Diagnosis: &result.Diagnosis{
 			Kind: result.KindHang, Cause: result.CauseEntropy, Function: "wait_for_random_bytes", Syscall: "getrandom",
 			Summary: "init waits for random numbers", Remedy: "add virtio-rng",
@@ -48,7 +49,7 @@ func TestMatchers(t *testing.T) {
 		yes, no []*result.Result
 	}{
 		{"ReachUserspace", unwedgetest.ReachUserspace(), []*result.Result{booted()}, []*result.Result{starved(), ended(scenarios.Panicked), distro}},
-		{"ReachStage", unwedgetest.ReachStage(agentproto.StageInit), []*result.Result{booted(), starved()}, []*result.Result{ended(scenarios.Hung)}},
+		{"ReachStage", unwedgetest.ReachStage(stage.Init), []*result.Result{booted(), starved()}, []*result.Result{ended(scenarios.Hung)}},
 		{"BeBlockedIn", unwedgetest.BeBlockedIn("wait_for_random_bytes"), []*result.Result{starved()}, []*result.Result{booted(), ended(scenarios.Hung)}},
 		{"BeBlockedIn another", unwedgetest.BeBlockedIn("pipe_read"), nil, []*result.Result{starved()}},
 		{"HaveCause", unwedgetest.HaveCause(result.CauseEntropy), []*result.Result{starved()}, []*result.Result{booted()}},

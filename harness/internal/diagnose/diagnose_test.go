@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/scenarios/stage"
 
 	"github.com/unwedge/unwedge/harness/result"
 
@@ -180,7 +181,7 @@ func TestHostileText(t *testing.T) {
 		task := blocked(10, evil, "D", "io_schedule foo")
 		task.Frames[1].Func, task.Frames[1].Module, task.State = evil, evil, evil
 		check(t, Diagnose(Input{Ending: EndingSilent, Memory: []model.Task{task},
-			VCPUs: []VCPU{{Symbol: evil, BusyFraction: 1}}, Agent: []agentproto.Report{{Stage: agentproto.Stage(evil), HWRNG: evil}},
+			VCPUs: []VCPU{{Symbol: evil, BusyFraction: 1}}, Agent: []agentproto.Report{{Stage: stage.Stage(evil), HWRNG: evil}},
 			Owners: []model.Owner{{WaiterPID: 10, Lock: evil, OwnerComm: evil, OwnerPID: 11}}, Attempts: []Attempt{{Key: "t", Route: evil, Detail: evil}},
 			Scenario: &Scenario{Entropy: evil, Cmdline: evil, Console: evil}}))
 	}

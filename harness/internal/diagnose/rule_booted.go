@@ -5,14 +5,14 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // booted: the boot came to its end, and nothing else fired.
 func booted(f facts) *result.Diagnosis {
 	b := &f.log.Boot
 	n := len(f.agent)
-	agent := n > 0 && (f.agent[n-1].Stage == agentproto.StageMultiUser || f.agent[n-1].Stage == agentproto.StageUserspace)
+	agent := n > 0 && (f.agent[n-1].Stage == stage.MultiUser || f.agent[n-1].Stage == stage.Userspace)
 	target := false
 	for _, e := range b.All(dump.EventTarget) {
 		target = target || strings.HasPrefix(e.Subject, "multi-user.target") || strings.HasPrefix(e.Subject, "Multi-User") || strings.HasPrefix(e.Subject, "graphical.target")

@@ -36,12 +36,8 @@ type Need struct {
 // Needs lists everything, the indispensable first.
 func Needs() []Need {
 	var needs []Need
-	qemu := map[arch.Arch]hostpkg.Packages{
-		arch.X86_64:  {APT: "qemu-system-x86", DNF: "qemu-system-x86-core", Pacman: "qemu-system-x86", Zypper: "qemu-x86"},
-		arch.AArch64: {APT: "qemu-system-arm", DNF: "qemu-system-aarch64-core", Pacman: "qemu-system-aarch64", Zypper: "qemu-arm"},
-	}
 	for _, a := range arch.All() {
-		needs = append(needs, Need{Name: a.Facts().QEMU, For: "boots " + string(a) + " guests", Packages: qemu[a]})
+		needs = append(needs, Need{Name: a.Facts().QEMU, For: "boots " + string(a) + " guests", Packages: hostpkg.Of(a.Facts().QEMUPackages)})
 	}
 	return append(needs,
 		Need{Name: "mke2fs", For: "makes the guests' disks", Packages: hostpkg.Everywhere("e2fsprogs")},

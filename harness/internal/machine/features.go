@@ -9,7 +9,6 @@ import (
 
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // base is the bare machine: nothing that was not asked for, and a QEMU that may
@@ -21,14 +20,10 @@ type base struct {
 }
 
 func (b base) qemu() []string {
-	machine := "q35"
-	if b.s.Arch == arch.AArch64 {
-		machine = "virt"
-		if b.s.Entropy != scenarios.Host {
-			// QEMU 7.2 and later; it withholds rng-seed and kaslr-seed
-			// (docs/system/arm/virt.rst).
-			machine += ",dtb-randomness=off"
-		}
+	f := b.s.Arch.Facts()
+	machine := f.Machine
+	if f.WithholdSeeds != "" && !b.s.Entropy.Seeded() {
+		machine += "," + f.WithholdSeeds
 	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
@@ -61,34 +56,20 @@ func (c cpu) qemu() []string {
 }
 
 func (c cpu) model() string {
-	withhold := c.s.Entropy != scenarios.Host
+	models, seeded := c.s.Arch.Facts().CPU, c.s.Entropy.Seeded()
 	switch {
-	case c.accel == result.KVM && c.s.Arch == arch.X86_64 && withhold:
-		return "host,-rdrand,-rdseed"
+	case c.accel == result.KVM && seeded:
+		return models.KVM
 	case c.accel == result.KVM:
-		// On arm64 RNDR cannot be masked: random.trust_cpu=off does it.
-		return "host"
-	case c.s.Arch == arch.X86_64 && withhold:
-		return "qemu64"
-	case c.s.Arch == arch.X86_64:
-		return "max"
-	case withhold:
-		return "cortex-a57" // no RNDR, and no pointer authentication to emulate
+		return models.KVMSeedless
+	case seeded:
+		return models.TCG
 	default:
-		return "max,pauth-impdef=on" // the architected algorithm is very slow under TCG
+		return models.TCGSeedless
 	}
 }
 
-// kernel spares an x86 kernel its test whether timer interrupts arrive: it wants
-// several within some milliseconds, and panics ("IO-APIC + timer doesn't work!") where
-// the host was too busy to run the guest then. A kernel that finds itself on KVM leaves
-// it out by itself (arch/x86/kernel/kvm.c; arch/x86/kernel/apic/io_apic.c).
-func (c cpu) kernel() []string {
-	if c.s.Arch == arch.X86_64 {
-		return []string{"no_timer_check"}
-	}
-	return nil
-}
+func (c cpu) kernel() []string { return c.s.Arch.Facts().KernelArgs }
 
 // boot is direct kernel boot.
 type boot struct{ kernelFile, initrd string }
@@ -117,17 +98,14 @@ func (c console) qemu() []string {
 	return []string{"-chardev", "pipe,id=console,path=" + escape(c.sockets.Console), "-serial", "chardev:console"}
 }
 
-// kernel names the early console by its address (hw/arm/virt.c's memory map,
-// and the PC's COM1), so that a death before the driver still leaves its log.
+// kernel names the early console too, so that a kernel that dies before the driver
+// is up still leaves its log.
 func (c console) kernel() []string {
 	if c.s.Lacks(scenarios.Console) {
 		return nil
 	}
-	early := "uart8250,io,0x3f8"
-	if c.s.Arch == arch.AArch64 {
-		early = "pl011,0x9000000"
-	}
-	return []string{"earlycon=" + early, "console=" + c.s.Arch.Facts().Console}
+	f := c.s.Arch.Facts()
+	return []string{"earlycon=" + f.EarlyConsole, "console=" + f.Console}
 }
 
 // sysrq lets every key through: it beats CONFIG_MAGIC_SYSRQ_DEFAULT_ENABLE and
@@ -146,14 +124,14 @@ func (q sysrq) kernel() []string {
 type entropy struct{ s scenarios.Scenario }
 
 func (e entropy) qemu() []string {
-	if e.s.Entropy == scenarios.VirtioRNG {
+	if e.s.Entropy.Device() {
 		return []string{"-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0,id=virtio-rng0"}
 	}
 	return nil
 }
 
 func (e entropy) kernel() []string {
-	if e.s.Entropy == scenarios.Host {
+	if e.s.Entropy.Seeded() {
 		return nil
 	}
 	// What the CPU or the boot loader may still hand over is mixed in but not

@@ -30,6 +30,7 @@ package watch
 
 import (
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios/stage"
 
 	"fmt"
 	"time"
@@ -84,7 +85,7 @@ type Decision struct {
 // Tracker keeps what was told. It is not safe for use by several goroutines.
 type Tracker struct {
 	limits result.Limits
-	target agentproto.Stage
+	target stage.Stage
 	start  time.Time
 
 	progress   time.Time // the last one
@@ -115,7 +116,7 @@ type ending struct {
 }
 
 // New starts watching a boot that should reach the target stage.
-func New(l result.Limits, target agentproto.Stage, start time.Time) *Tracker {
+func New(l result.Limits, target stage.Stage, start time.Time) *Tracker {
 	return &Tracker{limits: l, target: target, start: start, progress: start, rising: rising{}, busy: meter{from: start}}
 }
 

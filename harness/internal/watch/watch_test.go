@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios/stage"
 
 	"fmt"
 	"testing"
@@ -20,7 +21,7 @@ type boot struct {
 
 func newBoot() *boot {
 	start := time.Unix(1000, 0)
-	return &boot{watch.New(watch.Scale(result.Reference{Unit: time.Second}), agentproto.StageUserspace, start), start}
+	return &boot{watch.New(watch.Scale(result.Reference{Unit: time.Second}), stage.Userspace, start), start}
 }
 
 // pass lets time go by with the vCPUs at the given share, until the decision is
@@ -43,7 +44,7 @@ func TestProgressNeverGoesBack(t *testing.T) {
 	b := newBoot()
 	before := b.at
 	b.at = b.at.Add(time.Second)
-	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit})
+	b.Report(b.at, agentproto.Report{Stage: stage.Init})
 	b.Line(before, []byte("a line that was read before the report, and is told behind it"))
 	if !b.Progress().Equal(b.at) {
 		t.Errorf("progress at %s, want %s", b.Progress(), b.at)
@@ -53,14 +54,14 @@ func TestProgressNeverGoesBack(t *testing.T) {
 func TestARepeatedReportIsNoProgress(t *testing.T) {
 	b := newBoot()
 	b.line("Linux version")
-	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit})
+	b.Report(b.at, agentproto.Report{Stage: stage.Init})
 	at := b.at
 	b.pass(time.Second, 0)
-	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit, Uptime: 2})
+	b.Report(b.at, agentproto.Report{Stage: stage.Init, Uptime: 2})
 	if !b.Progress().Equal(at) {
 		t.Errorf("progress at %s by a report that was there before", b.Progress())
 	}
-	b.Report(b.at, agentproto.Report{Stage: agentproto.StageSystem})
+	b.Report(b.at, agentproto.Report{Stage: stage.System})
 	if !b.Progress().Equal(b.at) {
 		t.Errorf("no progress by a new stage")
 	}
@@ -69,11 +70,11 @@ func TestARepeatedReportIsNoProgress(t *testing.T) {
 func TestBootedByTheAgentsWord(t *testing.T) {
 	b := newBoot()
 	b.line("[    0.000000] Linux version 6.1.0")
-	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit})
+	b.Report(b.at, agentproto.Report{Stage: stage.Init})
 	if d := b.Decide(b.at); d.State != watch.Running {
 		t.Fatalf("after init: %+v", d)
 	}
-	b.Report(b.at, agentproto.Report{Stage: agentproto.StageUserspace})
+	b.Report(b.at, agentproto.Report{Stage: stage.Userspace})
 	if d := b.Decide(b.at); d.State != watch.Over || d.Outcome != scenarios.Booted {
 		t.Errorf("after userspace: %+v", d)
 	}
@@ -272,7 +273,7 @@ func TestWhatTheCapturePrintsIsNoProgress(t *testing.T) {
 	if !b.Progress().Equal(d.Since) {
 		t.Error("the dump counted as progress")
 	}
-	b.Report(b.at, agentproto.Report{Stage: agentproto.StageInit})
+	b.Report(b.at, agentproto.Report{Stage: stage.Init})
 	if b.Progress().Equal(d.Since) {
 		t.Error("a report of the agent did not count as progress")
 	}

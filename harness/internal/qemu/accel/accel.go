@@ -79,8 +79,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Device = "/dev/kvm"
 	}
 	if o.HostArch == "" {
-		// An unknown host architecture stays "", which equals no guest's.
-		o.HostArch, _ = arch.Parse(runtime.GOARCH)
+		o.HostArch = arch.Host() // an unknown one is "", which equals no guest's
 	}
 	return o, nil
 }

@@ -55,7 +55,7 @@ func identify(a arch.Arch, qemuPath string, v qemu.VersionInfo, o Options) (iden
 	if err != nil {
 		return identity{}, err
 	}
-	hash := sha256.Sum256(g.code())
+	hash := sha256.Sum256(g.Code())
 	return identity{
 		Boot: strings.TrimSpace(string(boot)), Arch: a, QEMU: qemuPath, Text: v.Text, CPU: o.CPU,
 		Inode: sys.Ino, Device: sys.Rdev, MTime: st.ModTime().UnixNano(), Guest: hex.EncodeToString(hash[:8]),

@@ -1,7 +1,7 @@
 /*
  * The x86_64 test guest: a 64 KiB ROM that does what a kernel does first, and
  * only then says so on isa-debug-exit. It is assembled by hand into
- * x86_64.bin (the code only; the reset vector is added by guest.go):
+ * x86_64.bin (the code only; the reset vector is added by x86_64.go):
  *
  *   as --64 x86_64.S -o x86_64.o
  *   ld -e 0 -Ttext 0 --oformat binary x86_64.o -o x86_64.rom

@@ -1,0 +1,49 @@
+package arch
+
+import _ "embed"
+
+// X86_64 is the 64-bit PC.
+const X86_64 Arch = "x86_64" //nolint:revive // the kernel's own spelling
+
+var x86_64 = Facts{ //nolint:revive // see above
+	GOARCH: "amd64", Debian: "amd64", Source: "x86", Make: "x86_64", Option: "CONFIG_X86_64",
+	Multiarch: "x86_64-linux-gnu", ELF: 62,
+
+	QEMU:         "qemu-system-x86_64",
+	QEMUPackages: Packages{APT: "qemu-system-x86", DNF: "qemu-system-x86-core", Pacman: "qemu-system-x86", Zypper: "qemu-x86"},
+	User:         "qemu-x86_64",
+	Machine:      "q35",
+	// qemu64 has neither RDRAND nor RDSEED.
+	CPU: CPUs{KVM: "host", KVMSeedless: "host,-rdrand,-rdseed", TCG: "max", TCGSeedless: "qemu64"},
+	// Before 8.1 a vCPU may run code that another one has just patched as it was, and
+	// the kernel panics with "Oops: int3" while it patches itself (reported by
+	// R. W. M. Jones, qemu-devel and linux-kernel, July 2023; seen with 7.2).
+	Threads: [2]int{8, 1},
+	Console: "ttyS0", EarlyConsole: "uart8250,io,0x3f8", // the PC's COM1
+	// The kernel tests whether timer interrupts arrive: it wants several within some
+	// milliseconds and panics ("IO-APIC + timer doesn't work!") where the host was too
+	// busy to run the guest. On KVM it skips the test by itself (arch/x86/kernel/kvm.c,
+	// arch/x86/kernel/apic/io_apic.c).
+	KernelArgs:  []string{"no_timer_check"},
+	HasKeyboard: true, HasNMI: true,
+	Test: TestGuest{
+		Machine: []string{"-machine", "q35", "-m", "16", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"},
+		Load:    "-bios", Code: x86ROM,
+		// isa-debug-exit: a byte v written ends QEMU with status 2v+1
+		// (hw/misc/debugexit.c). The guest writes 0x2a.
+		Exit: 2*0x2a + 1,
+	},
+}
+
+//go:embed guest/x86_64.bin
+var x86Code []byte
+
+// x86ROM is the code of guest/x86_64.S as a 64 KiB BIOS, which QEMU maps at
+// 0xf0000 and below 4 GiB, where the CPU starts 16 bytes from the end: there
+// is the far jump to f000:0000.
+func x86ROM() []byte {
+	rom := make([]byte, 64<<10)
+	copy(rom, x86Code)
+	copy(rom[len(rom)-16:], []byte{0xea, 0x00, 0x00, 0x00, 0xf0})
+	return rom
+}
