@@ -98,9 +98,9 @@ func TestLeakedLock(t *testing.T) {
 	}{
 		"a mutex": {result.Diagnosis{Kind: result.KindHang, Cause: result.CauseMutex, Function: "other"}, Right},
 		"a spinlock": {result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "other",
-			Summary: "systemd (PID 1) runs at full load in native_queued_spin_lock_slowpath, which other called"}, Right},
+			Summary: "systemd (PID 1) keeps a vCPU busy in native_queued_spin_lock_slowpath, called from other"}, Right},
 		"a mutex that is spun for": {result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "other",
-			Summary: "kworker/0:0 (PID 7) runs at full load in mutex_spin_on_owner, which other called"}, Right},
+			Summary: "kworker/0:0 (PID 7) keeps a vCPU busy in mutex_spin_on_owner, called from other"}, Right},
 		"a spinlock, not who": {result.Diagnosis{Kind: result.KindLockup, Cause: result.CauseSpin, Function: "native_queued_spin_lock_slowpath"}, Near},
 		"the leaker itself":   {result.Diagnosis{Kind: result.KindHang, Cause: result.CauseKernelWait, Function: "do_it"}, Right},
 		"no place":            {result.Diagnosis{Kind: result.KindHang, Cause: result.CauseMutex}, Unplaced},

@@ -72,7 +72,7 @@ func TestFacts(t *testing.T) {
 		{"a loop before the console is up", Input{Ending: EndingSilent, VCPUs: []VCPU{{Symbol: "__set_fixmap+0x8/0x10", BusyFraction: 1}}}, result.KindLockup, result.CauseSpin, result.WhereKernel, result.Likely, "__set_fixmap", ""},
 		{"shutdown", Input{Dump: parsed(idle[:120]), Ending: EndingShutdown}, result.KindShutdown, result.CauseShutdown, result.WhereUserspace, result.Certain, "", ""},
 		{"the level swallowed the dump", Input{Dump: parsed("[    0.000000] Linux version 6.1 (gcc)\n[    1.000000] Run /init as init process\n[    2.000000] sysrq: Show State\n"), Ending: EndingSilent}, result.KindHang, result.CauseUnknown, result.WhereUnknown, result.Unknown, "", "sysrq-9 first"},
-		{"refused keys are told", Input{Dump: parsed(idle), Attempts: []Attempt{{Key: "t", Route: "serial-break", Detail: "no answer"}}}, result.KindUnknown, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", "sysrq-t by serial-break gave nothing: no answer"},
+		{"refused keys are told", Input{Dump: parsed(idle), Attempts: []Attempt{{Key: "t", Route: "serial-break", Detail: "no answer"}}}, result.KindUnknown, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", "sysrq-t by serial-break yielded nothing: no answer"},
 		{"a torn dump lowers the confidence", Input{Dump: parsed(hang[:strings.Index(string(hang), "kworker/0:0")])}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Likely, "", "torn"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -247,7 +247,7 @@ func TestAmbiguityIsTold(t *testing.T) {
 		"[    1.000007] task:b               state:D stack:0     pid:11    ppid:1      flags:0x00000000\n[    1.000008] Call Trace:\n[    1.000009]  io_schedule+0x1/0x2\n[    1.000009]  bar_read+0x1/0x2\n" +
 		"[    1.000010] Sched Debug Version: v0.11\n")
 	d := Explain(log)
-	if d.Cause != result.CauseIO || d.Confidence != result.Likely || !strings.Contains(strings.Join(d.Notes, "\n"), "1 other child waits as hard as a (PID 10)") {
+	if d.Cause != result.CauseIO || d.Confidence != result.Likely || !strings.Contains(strings.Join(d.Notes, "\n"), "1 other child is as likely to block the boot as a (PID 10)") {
 		t.Errorf("%s %s %q", d.Cause, d.Confidence, d.Notes)
 	}
 }

@@ -16,7 +16,7 @@ func weighEarlierDumps(f facts, out *result.Diagnosis) {
 		return
 	}
 	if changedLater(f, now) {
-		out.Notes = append(out.Notes, "a later, torn task dump shows another state of affairs: the boot moved between the two")
+		out.Notes = append(out.Notes, "a later, torn task dump shows a different stack: the boot moved between the two")
 		lessCertain(out)
 	}
 	before := earlier(f, now)
@@ -34,7 +34,7 @@ func weighEarlierDumps(f facts, out *result.Diagnosis) {
 		}
 		break
 	}
-	out.Notes = append(out.Notes, "an earlier task dump shows another state of affairs: the boot moved between the two")
+	out.Notes = append(out.Notes, "an earlier task dump shows a different state: the boot moved between the two")
 	lessCertain(out)
 }
 

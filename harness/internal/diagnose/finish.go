@@ -78,7 +78,7 @@ func addRegisters(f facts, out *result.Diagnosis) {
 // noteRefusals tells of sysrq keys that the kernel took and did not answer.
 func noteRefusals(f facts, out *result.Diagnosis) {
 	if f.tasks.swallowed {
-		out.Notes = append(out.Notes, "a task dump was asked for and only its header came: the console log level was too low (sysrq-9 first)")
+		out.Notes = append(out.Notes, "a task dump was requested, but only its header came: the console log level was too low (sysrq-9 first)")
 	}
 	if _, ok := f.log.Last(dump.SectionDisabled); ok {
 		out.Notes = append(out.Notes, "the kernel refused a sysrq key: boot with sysrq_always_enabled")
@@ -87,20 +87,20 @@ func noteRefusals(f facts, out *result.Diagnosis) {
 
 func noteOldLockup(f facts, out *result.Diagnosis) {
 	if r := f.log.report(dump.ReportSoft, dump.ReportHard); r != nil && allRest(f) && r.Title != out.Title {
-		out.Notes = append(out.Notes, "a CPU was locked up before, and rests now: "+r.Title)
+		out.Notes = append(out.Notes, "a CPU was locked up earlier, but is idle now: "+r.Title)
 	}
 }
 
 func noteImitation(f facts, out *result.Diagnosis) {
 	if e, ok := f.log.Boot.Event(dump.EventImitation); ok {
-		out.Notes = append(out.Notes, "user space printed what looks like a report of the kernel's, and is none: "+e.Text)
+		out.Notes = append(out.Notes, "user space printed text that only looks like a kernel report: "+e.Text)
 	}
 }
 
 func noteAttempts(f facts, out *result.Diagnosis) {
 	for _, a := range f.in.Attempts {
 		if !a.Yielded && a.Detail != "" {
-			out.Notes = append(out.Notes, "sysrq-"+a.Key+" by "+a.Route+" gave nothing: "+a.Detail)
+			out.Notes = append(out.Notes, "sysrq-"+a.Key+" by "+a.Route+" yielded nothing: "+a.Detail)
 		}
 	}
 }

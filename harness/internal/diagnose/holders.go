@@ -78,11 +78,7 @@ func addWaitFacts(f facts, out *result.Diagnosis) {
 		out.Summary += whoHolds(f, fact)
 	}
 	if len(ring) > 0 {
-		var names []string
-		for _, t := range ring {
-			names = append(names, t.String())
-		}
-		out.Summary += "; they wait for each other: " + strings.Join(names, " → ") + " and round again"
+		out.Summary += "; they wait for each other: " + roundTrip(ring)
 	}
 }
 

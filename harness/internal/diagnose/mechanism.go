@@ -89,7 +89,7 @@ var waitRules = []waitRule{
 		"wait_for_vfork_done wait_for_vfork"},
 	{onChild, "wait4", "a child process", 5,
 		"do_wait kernel_wait4 kernel_waitid __do_wait do_wait4 wait_task_zombie"},
-	{onFirmware, "firmware", "user space to hand over a firmware file", 84,
+	{onFirmware, "firmware", "user space to load a firmware file", 84,
 		"fw_sysfs_wait_timeout fw_load_sysfs_fallback firmware_fallback_sysfs _request_firmware_load fw_load_from_user_helper"},
 	{onCompletion, "completion", "another part of the kernel to signal it", 84,
 		"wait_for_completion wait_for_completion_timeout wait_for_completion_killable wait_for_completion_interruptible wait_for_completion_interruptible_timeout wait_for_completion_killable_timeout wait_for_completion_io __wait_for_common wait_for_common wait_for_completion_state"},

@@ -68,9 +68,9 @@ func (s *tracer) owner(t *model.Task, w wait) step {
 		}
 		switch {
 		case w.mech == onSemaphore:
-			out.note = "a semaphore does not say who holds it: " + out.to.String() + " is the last that took it"
+			out.note = "a semaphore does not record its holder: " + out.to.String() + " took it last"
 		case o.End > 0 && out.to.State != "D": // one that sleeps so has not let go since
-			out.note = "the kernel says that " + out.to.String() + " likely owns what " + t.String() + " waits for"
+			out.note = "the kernel reports " + out.to.String() + " as the likely owner of what " + t.String() + " waits for"
 		}
 		return out
 	}

@@ -23,7 +23,7 @@ func booted(f facts) *result.Diagnosis {
 	return &result.Diagnosis{
 		Kind: result.KindBooted, Cause: result.CauseNone, Where: result.WhereUnknown, Confidence: result.Likely,
 		Title:    "no fault found: the boot came to its end",
-		Summary:  "the boot came to its end and nothing in the facts shows a fault",
+		Summary:  "the boot completed, and nothing shows a fault",
 		Evidence: append(f.log.lastLine("the last line of the console"), f.agent.evidence()...),
 	}
 }

@@ -30,9 +30,9 @@ func handedOver(f facts) *result.Diagnosis {
 	return &result.Diagnosis{
 		Kind: result.KindHang, Cause: result.CauseWrongConsole, Where: result.WhereHarness, Confidence: result.Likely,
 		Title:    "the kernel speaks on another console",
-		Summary:  "the kernel turned off its boot console, and nothing came after that: it prints on " + where + ", which is not what is read",
-		Remedy:   "set console= to the device that is read" + consoleArg(f) + "; keep_bootcon keeps the boot console as well",
-		Evidence: f.log.lastLine("the kernel's last line here"),
+		Summary:  "the kernel turned off its boot console, and nothing followed: it prints to " + where + ", which unwedge does not read",
+		Remedy:   "set console= to the device that unwedge reads" + consoleArg(f) + "; keep_bootcon keeps the boot console as well",
+		Evidence: f.log.lastLine("the kernel's last line on this console"),
 	}
 }
 

@@ -6,17 +6,16 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// deadlock: the chain of owners comes back to where it was.
+// deadlock: the chain of owners leads back to one of its tasks.
 func deadlock(f facts) *result.Diagnosis {
 	if f.chain.ring == 0 || f.end == nil || !isLockWait(f.wait.mech) {
 		return nil
 	}
 	out := hang(f, result.CauseDeadlock, result.WhereKernel, result.Certain)
-	var names, funcs []string
+	var funcs []string
 	first := len(f.chain.tasks) - f.chain.ring
 	for i, t := range f.chain.tasks[first:] {
 		w := f.chain.waits[first+i]
-		names = append(names, t.String())
 		if isLockWait(w.mech) {
 			funcs = append(funcs, w.fn)
 		} else {
@@ -27,7 +26,7 @@ func deadlock(f facts) *result.Diagnosis {
 		}
 	}
 	out.Title = "hang: deadlock: " + strings.Join(funcs, ", ")
-	out.Summary = "tasks wait for locks of each other: " + strings.Join(names, " → ") + " and round again"
+	out.Summary = "tasks wait for each other's locks: " + roundTrip(f.chain.tasks[first:])
 	if selfLocked(f) {
 		out.Summary = f.end.String() + " waits in " + orUnknown(f.wait.fn) + " for a lock that it holds itself"
 	}

@@ -15,8 +15,8 @@ func dracutFatal(f facts) *result.Diagnosis {
 	out := &result.Diagnosis{
 		Kind: result.KindHalted, Cause: result.CauseEmergency, Where: result.WhereInitramfs, Confidence: result.Certain,
 		Title:   "dracut gave up",
-		Summary: "dracut met an error that it does not go on from",
-		Remedy:  "read dracut's lines before it; boot with rd.debug for more",
+		Summary: "dracut hit a fatal error",
+		Remedy:  "read dracut's lines before the error; boot with rd.debug for more",
 	}
 	if ok {
 		out.Title += ": " + dump.Normalise(fatal.Subject)

@@ -15,7 +15,7 @@ func emergency(f facts) *result.Diagnosis {
 		Kind: result.KindHalted, Cause: result.CauseEmergency, Where: result.WhereUserspace, Confidence: result.Certain,
 		Title:    "emergency shell",
 		Summary:  "user space gave up and offers an emergency shell",
-		Remedy:   "read what failed before it",
+		Remedy:   "read what failed before the shell started",
 		Evidence: []result.Evidence{f.log.eventEvidence("the emergency shell", e)},
 	}
 	if f.log.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {

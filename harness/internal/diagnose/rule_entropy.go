@@ -46,7 +46,7 @@ func entropy(f facts) *result.Diagnosis {
 	}
 	out.Summary = f.chain.who() + verb + syscall + " → " + out.Function + neverSeeded
 	if !f.end.Has("wait_for_random_bytes", "try_to_generate_entropy") { // drivers/char/random.c before 5.6
-		out.Summary = strings.TrimSuffix(out.Summary, neverSeeded) + ": /dev/random has too little entropy to give, of which it keeps an account of its own on this kernel"
+		out.Summary = strings.TrimSuffix(out.Summary, neverSeeded) + ": /dev/random has too little entropy, which this kernel accounts for separately"
 	}
 	if f.end.State == "R" { // the kernel gathers what it needs, and may come to an end
 		out.Confidence = result.Likely
@@ -60,17 +60,17 @@ func entropy(f facts) *result.Diagnosis {
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("the generator was seeded", e))
 		if s := f.tasks.section; s != nil && e.Offset > s.Offset {
 			out.Confidence = result.Likely
-			out.Notes = append(out.Notes, "the generator was seeded after the dump was taken: the dump (a key press feeds entropy) or time may have ended this wait")
+			out.Notes = append(out.Notes, "the generator was seeded after the dump was taken: the sysrq key (a key press feeds entropy) or time may have ended this wait")
 		} else {
 			out.Confidence = result.Likely
-			out.Notes = append(out.Notes, "the kernel said 'crng init done' before the dump: the stack and the log contradict each other")
+			out.Notes = append(out.Notes, "the kernel printed 'crng init done' before the dump: the stack and the log contradict each other")
 		}
 	}
 	if e, ok := f.log.Boot.Event(dump.EventURandom); ok {
-		out.Evidence = append(out.Evidence, f.log.eventEvidence("random numbers were asked for before they were good", e))
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("random numbers were requested before the generator was seeded", e))
 	}
-	if f.fips && f.end.Comm == "systemd" {
-		out.Notes = append(out.Notes, "fips=1: libgcrypt's FIPS start-up asks for random numbers as soon as systemd loads it; the user-space caller itself was not captured")
+	if _, traced := f.in.User[f.end.PID]; f.fips && f.end.Comm == "systemd" && !traced {
+		out.Notes = append(out.Notes, "fips=1: libgcrypt's FIPS start-up requests random numbers as soon as systemd loads it; the user-space caller itself was not captured")
 	}
 	return out
 }
@@ -101,10 +101,10 @@ func entropySources(f facts, out *result.Diagnosis) {
 		driver = true
 	}
 	if driver {
-		out.Notes = append(out.Notes, "the machine has a virtio-rng device and the guest has a driver for it, and still the generator was not seeded: look at the device's back end on the host")
+		out.Notes = append(out.Notes, "the machine has a virtio-rng device and the guest has a driver for it, but the generator was not seeded: look at the device's back end on the host")
 		out.Where = result.WhereUnknown
 		if e.Text != "" {
-			out.Evidence = append(out.Evidence, f.log.eventEvidence("the driver of the random number generator", e))
+			out.Evidence = append(out.Evidence, f.log.eventEvidence("the hardware random number generator's driver", e))
 		}
 		return
 	}
@@ -116,7 +116,7 @@ func entropySources(f facts, out *result.Diagnosis) {
 		return
 	}
 	out.Remedy = "the machine has a virtio-rng device, but nothing shows that the guest has a driver for it: " + driverRemedy
-	out.Notes = append(out.Notes, "virtio_rng prints nothing when it binds, so the console cannot show whether the driver is there")
+	out.Notes = append(out.Notes, "virtio_rng prints nothing when it binds, so the console cannot show whether the driver is loaded")
 }
 
 // entropyReferences cites the commits that belong to a release.
@@ -126,7 +126,7 @@ func entropyReferences(release string) []string {
 	case !ok:
 		return []string{refCRNGReady, refJitter}
 	case major > 5 || major == 5 && minor >= 4:
-		return []string{refJitter + "; that this newer kernel did not is a finding of its own"}
+		return []string{refJitter + "; this kernel has the commit and still starves, which is worth a report"}
 	}
 	return []string{refCRNGReady, refJitter + "; this kernel is older"}
 }

@@ -19,8 +19,8 @@ func fipsCheck(f facts) *result.Diagnosis {
 	out := &result.Diagnosis{
 		Kind: result.KindHalted, Cause: result.CauseFIPS, Where: result.WhereInitramfs, Confidence: result.Certain,
 		Title:   "dracut's FIPS check failed",
-		Summary: "dracut's FIPS check failed and stopped the boot on purpose; the log does not say which part of it",
-		Remedy:  "read dracut's lines before it (rd.debug for more): the check loads the crypto modules, runs tcrypt, and compares the kernel with its HMAC file",
+		Summary: "dracut's FIPS check failed and halted the boot on purpose; the log does not say which part failed",
+		Remedy:  "read dracut's lines before the failure (rd.debug for more): the check loads the crypto modules, runs tcrypt, and compares the kernel with its HMAC file",
 	}
 	fipsPart(f.log, out)
 	if ok {
@@ -38,7 +38,7 @@ func fipsPart(l log, out *result.Diagnosis) {
 	unknown, isUnknown := b.Event(dump.EventFIPSUnknown)
 	tcrypt, noTcrypt := b.Event(dump.EventTcrypt)
 	if noTcrypt {
-		out.Evidence = append(out.Evidence, l.eventEvidence("the self-test module was not kept", tcrypt))
+		out.Evidence = append(out.Evidence, l.eventEvidence("the self-test module did not stay loaded", tcrypt))
 	}
 	h, ok := b.Event(dump.EventHMAC)
 	if !ok {
@@ -47,18 +47,18 @@ func fipsPart(l log, out *result.Diagnosis) {
 	if ok {
 		out.Title += ": the kernel's HMAC"
 		out.Evidence = append(out.Evidence, l.eventEvidence("the kernel's HMAC", h))
-		out.Summary = "dracut's FIPS check did not accept the kernel's HMAC and stopped the boot on purpose"
+		out.Summary = "dracut's FIPS check rejected the kernel's HMAC and halted the boot on purpose"
 		if strings.Contains(h.Text, "does not exist") || strings.Contains(h.Text, "No such file") {
-			out.Summary = "dracut's FIPS check did not find the kernel's HMAC file and stopped the boot on purpose"
+			out.Summary = "dracut's FIPS check did not find the kernel's HMAC file and halted the boot on purpose"
 		}
-		out.Remedy = "make the HMAC file (.vmlinuz-RELEASE.hmac, sha512hmac of the very kernel that is booted) match the kernel and build the initramfs again; boot= must name the file system that holds the kernel when /boot is one of its own"
+		out.Remedy = "make the HMAC file (.vmlinuz-RELEASE.hmac, the sha512hmac of exactly the kernel that is booted) match the kernel, and rebuild the initramfs; where /boot is a file system of its own, boot= must name it"
 		return
 	}
 	switch {
 	case isUnknown:
 		out.Where = result.WhereKernel
 		out.Title += ": the kernel does not know fips=1"
-		out.Summary = "the kernel does not know fips=1 (it is built without CONFIG_CRYPTO_FIPS), so dracut's FIPS check fails and stops the boot on purpose"
+		out.Summary = "the kernel does not know fips=1 (it is built without CONFIG_CRYPTO_FIPS), so dracut's FIPS check fails and halts the boot on purpose"
 		out.Remedy = "boot a kernel with CONFIG_CRYPTO_FIPS=y, or without fips=1"
 		out.Evidence = append(out.Evidence, l.eventEvidence("the kernel does not know fips=1", unknown))
 		if noTcrypt {
@@ -68,8 +68,8 @@ func fipsPart(l log, out *result.Diagnosis) {
 		}
 	case noTcrypt:
 		out.Title += ": tcrypt"
-		out.Summary = "dracut's FIPS check could not run the kernel's crypto self-tests (tcrypt) and stopped the boot on purpose"
-		out.Remedy = "look for 'alg:' lines of failed self-tests; with 'Resource temporarily unavailable' the kernel is not in FIPS mode (fips=1 missing, or no CONFIG_CRYPTO_FIPS)"
+		out.Summary = "dracut's FIPS check could not run the kernel's crypto self-tests (tcrypt) and halted the boot on purpose"
+		out.Remedy = "look for 'alg:' lines of failed self-tests; 'Resource temporarily unavailable' means that the kernel is not in FIPS mode (fips=1 missing, or no CONFIG_CRYPTO_FIPS)"
 	}
 }
 

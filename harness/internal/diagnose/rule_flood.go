@@ -28,8 +28,8 @@ func consoleFlood(f facts) *result.Diagnosis {
 	return &result.Diagnosis{
 		Kind: result.KindHang, Cause: result.CauseFlood, Where: where, Confidence: result.Likely,
 		Title:    "hang: console flood: " + text,
-		Summary:  fmt.Sprintf("the guest prints the same over and over, %d KiB since its last progress", f.in.Repeated>>10),
-		Remedy:   "find who prints the line, and why it never stops; with `quiet` or a lower console log level the boot may go on",
+		Summary:  fmt.Sprintf("the guest prints the same lines over and over: %d KiB since its last progress", f.in.Repeated>>10),
+		Remedy:   "find what prints the line and why it never stops; the boot may go on with `quiet` or a lower console log level",
 		Evidence: append(last, f.cpus.evidence()...),
 	}
 }

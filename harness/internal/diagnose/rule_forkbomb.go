@@ -54,10 +54,10 @@ func forkBomb(f facts) *result.Diagnosis {
 		out := &result.Diagnosis{
 			Kind: result.KindHang, Cause: result.CauseForkBomb, Where: result.WhereUserspace, Confidence: result.Certain,
 			Title:    "hang: fork bomb: " + stableComm(t) + " fills the process table",
-			Summary:  fmt.Sprintf("%d of the %d processes are called %s: it makes others of itself without end", n, users, comm),
+			Summary:  fmt.Sprintf("%d of the %d processes are called %s: it forks without end", n, users, comm),
 			Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
-			Remedy:   "look at what starts " + comm + ", the first of them " + t.String() + "; a limit on PIDs (TasksMax=, ulimit -u) keeps the rest of the system alive",
-			Evidence: []result.Evidence{evidence("the first of them", t)},
+			Remedy:   "look at what starts " + comm + " (the first one is " + t.String() + "); a limit on PIDs (TasksMax=, ulimit -u) keeps the rest of the system alive",
+			Evidence: []result.Evidence{evidence("the first one", t)},
 		}
 		if makers(tasks, comm) < bombMakers {
 			if slices.ContainsFunc(tasks, func(c model.Task) bool { return c.Comm == comm && c.TGID == 0 }) {

@@ -15,12 +15,12 @@ func initDied(f facts) *result.Diagnosis {
 		out := &result.Diagnosis{
 			Kind: result.KindPanic, Cause: result.CauseNoInit, Where: result.WhereInitramfs, Confidence: result.Certain,
 			Title:    "kernel panic: no working init found",
-			Summary:  "the kernel found no program that it could start as init",
-			Remedy:   "check that init= (or rdinit=, or /init of the initramfs) names an executable for this architecture, that its interpreter is there, and that the initramfs was really loaded",
+			Summary:  "the kernel found no program to run as init",
+			Remedy:   "check that init= (or rdinit=, or /init in the initramfs) names an executable for this architecture, that its interpreter exists, and that the initramfs was loaded",
 			Evidence: []result.Evidence{f.log.reportEvidence("the panic", p)},
 		}
 		for _, e := range f.log.Boot.All(dump.EventNoInit) {
-			out.Evidence = append(out.Evidence, f.log.eventEvidence("why init was not run", e))
+			out.Evidence = append(out.Evidence, f.log.eventEvidence("why init did not run", e))
 		}
 		return out
 	}
@@ -31,7 +31,7 @@ func initDied(f facts) *result.Diagnosis {
 	if r := f.log.lastCrash(p.Offset); r != nil && (r.PID == p.PID && r.Comm == p.Comm || r.PID == 1) {
 		return nil // the kernel crashed in PID 1: that is the cause
 	}
-	what, remedy := "init ended", "look at init's own output before the panic"
+	what, remedy := "init exited", "read init's own output before the panic"
 	code, ok := exitCode(p.Text)
 	if ok {
 		what, remedy = decodeExit(code)
@@ -39,21 +39,21 @@ func initDied(f facts) *result.Diagnosis {
 	out := &result.Diagnosis{
 		Kind: result.KindPanic, Cause: result.CauseInitDied, Where: result.WhereUserspace, Confidence: result.Certain,
 		Title: p.Title, Remedy: remedy,
-		Summary: "PID 1 must never end, and it did: " + what,
+		Summary: "PID 1 must never exit, but it did: " + what,
 	}
 	if s := f.log.Boot.Stage; s.Rank() < dump.StageSwitchRoot.Rank() {
 		out.Where = result.WhereInitramfs
 	}
 	if p.Comm != "" {
 		out.Task = &result.Blocked{Comm: p.Comm, PID: p.PID, State: "X"}
-		out.Summary = "PID 1 must never end, and " + p.Comm + " did: " + what
+		out.Summary = "PID 1 must never exit, but " + p.Comm + " did: " + what
 	}
 	if e, ok := f.log.Boot.Event(dump.EventNoInit); ok {
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("init could not be run", e))
 	}
 	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
 	if f.log.Boot.LastEnd > 0 && f.log.Boot.LastSource == dump.SourceUserspace {
-		out.Notes = append(out.Notes, "last line of user space: "+f.log.Boot.LastText)
+		out.Notes = append(out.Notes, "last line from user space: "+f.log.Boot.LastText)
 	}
 	return out
 }
@@ -77,17 +77,17 @@ func exitCode(s string) (int, bool) {
 func decodeExit(code int) (what, remedy string) {
 	if sig := code & 0x7f; sig != 0 {
 		name, hint := signalName(sig)
-		return "it was killed by " + name + hint, "look for the crash of init: its last output, and a 'segfault at' or 'trap' line before the panic"
+		return "it was killed by " + name + hint, "look for init's crash: its last output, and a 'segfault at' or 'trap' line before the panic"
 	}
 	switch st := code >> 8 & 0xff; st {
 	case 0:
-		return "it returned with status 0 (a script that came to its end, or a shell that was left)", "init must not return: let the script end in exec of the real init, or in a loop"
+		return "it exited with status 0 (the script ended, or somebody left the shell)", "init must not exit: end the script with exec of the real init, or with a loop"
 	case 126:
-		return "it exited with status 126: a program was found but could not be executed", "check permissions, architecture and interpreter of what init executes"
+		return "it exited with status 126: a program was found but could not be executed", "check the permissions, architecture and interpreter of the program that init runs"
 	case 127:
-		return "it exited with status 127: a program or a shared library was not found (the shell's 'not found', or ld.so's failure)", "check that everything init needs is in the image: the program it executes, its ELF interpreter and its libraries (ldd)"
+		return "it exited with status 127: a program or a shared library was not found (the shell's 'not found', or an error of ld.so)", "check that everything init needs is in the image: the program it runs, its ELF interpreter and its libraries (ldd)"
 	default:
-		return fmt.Sprintf("it exited with status %d", st), "look at init's own output before the panic"
+		return fmt.Sprintf("it exited with status %d", st), "read init's own output before the panic"
 	}
 }
 
@@ -96,7 +96,7 @@ func signalName(sig int) (name, hint string) {
 		4:  {"SIGILL", " (an instruction the CPU does not have: check the CPU model against the distribution's baseline)"},
 		5:  {"SIGTRAP", ""},
 		6:  {"SIGABRT", " (a failed assertion, in init or its C library)"},
-		7:  {"SIGBUS", " (a file of the image is truncated or cannot be read)"},
+		7:  {"SIGBUS", " (a file in the image is truncated or unreadable)"},
 		8:  {"SIGFPE", ""},
 		9:  {"SIGKILL", " (the OOM killer, or another program)"},
 		11: {"SIGSEGV", ""},

@@ -12,8 +12,8 @@ func initcall(f facts) *result.Diagnosis {
 	if f.end != nil && f.wait.inInitcall {
 		out := hang(f, result.CauseInitcall, result.WhereKernel, asConfidence(f.end.State == "D" && !f.wait.guessed))
 		out.Title = "hang: initcall " + orUnknown(f.wait.initcall) + " does not return: blocked in " + f.wait.fn
-		out.Summary = fmt.Sprintf("the kernel's own start-up (%s) %s in the initcall %s%s", f.end.String(), stateWord(f.end), orUnknown(f.wait.initcall), atFunc(f.wait))
-		out.Remedy = "leave the initcall out to see whether the boot goes on: initcall_blacklist=" + orName(f.wait.initcall)
+		out.Summary = fmt.Sprintf("kernel start-up (%s) %s in the initcall %s%s", f.end.String(), stateWord(f.end), orUnknown(f.wait.initcall), atFunc(f.wait))
+		out.Remedy = "skip the initcall to see whether the boot goes on: initcall_blacklist=" + orName(f.wait.initcall)
 		return out
 	}
 	calls := f.log.Boot.All(dump.EventInitcall)
@@ -24,8 +24,8 @@ func initcall(f facts) *result.Diagnosis {
 	out := hang(f, result.CauseInitcall, result.WhereKernel, result.Likely)
 	out.Function = e.Subject
 	out.Title = "hang: initcall " + e.Subject + " does not return"
-	out.Summary = "the kernel called the initcall " + e.Subject + " and it has not returned"
-	out.Remedy = "leave the initcall out to see whether the boot goes on: initcall_blacklist=" + e.Subject
-	out.Evidence = append(out.Evidence, f.log.eventEvidence("the last initcall that was entered", e))
+	out.Summary = "the kernel called the initcall " + e.Subject + ", which has not returned"
+	out.Remedy = "skip the initcall to see whether the boot goes on: initcall_blacklist=" + e.Subject
+	out.Evidence = append(out.Evidence, f.log.eventEvidence("the last initcall entered", e))
 	return out
 }

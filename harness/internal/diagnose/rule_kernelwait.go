@@ -21,11 +21,11 @@ func kernelWait(f facts) *result.Diagnosis {
 	case onIO:
 		cause, remedy = result.CauseIO, "look at the block device: errors or time-outs on the console, or a back end on the host that does not answer"
 	case onRCU:
-		cause, remedy = result.CauseRCU, "look for what keeps the RCU grace period from ending: a CPU that spins or that the host does not run (sysrq-l)"
+		cause, remedy = result.CauseRCU, "look for what keeps the RCU grace period from ending: a CPU that spins or that the host does not schedule (sysrq-l)"
 	case onHelper:
-		cause, remedy = result.CauseModule, "the kernel waits for a helper program (modprobe) that is not in the dump or does not end"
+		cause, remedy = result.CauseModule, "the kernel waits for a helper program (modprobe) that is not in the dump or does not exit"
 	case onAsync, onProbes, onFlush:
-		cause, remedy = result.CauseProbe, "look at the kworkers in the dump: one of them runs the probe or work item that does not end"
+		cause, remedy = result.CauseProbe, "look at the kworkers in the dump: one of them runs the probe or work item that does not finish"
 	}
 	out := hang(f, cause, result.WhereKernel, result.Certain)
 	if w.why == "" || w.mech == onOther || w.mech == onCompletion || f.end.State != "D" {

@@ -34,8 +34,8 @@ func lockWait(f facts) *result.Diagnosis {
 	what := strings.TrimPrefix(w.why, "a ")
 	out.Title = fmt.Sprintf("hang: %s blocked on a %s in %s", stableComm(waiter), what, w.fn)
 	if at == len(f.chain.tasks)-1 {
-		out.Summary = fmt.Sprintf("%s waits for a %s in %s; the log does not name its owner", f.chain.who(), what, w.fn)
-		out.Remedy = "find the owner: a kernel with CONFIG_DETECT_HUNG_TASK_BLOCKER (6.15) or CONFIG_LOCKDEP names it; among the tasks of the dump it is one that took the lock and then waits"
+		out.Summary = fmt.Sprintf("%s waits in %s for a %s; its owner is not known", f.chain.who(), w.fn, what)
+		out.Remedy = "find the owner: a kernel with CONFIG_DETECT_HUNG_TASK_BLOCKER (6.15) or CONFIG_LOCKDEP names it; in the dump it is a task that took the lock and then waits"
 		if waiter.State != "D" {
 			out.Confidence = result.Likely
 		}
@@ -46,11 +46,11 @@ func lockWait(f facts) *result.Diagnosis {
 	ow := f.chain.waits[at+1]
 	out.Task = &result.Blocked{Comm: owner.Comm, PID: owner.PID, State: owner.State}
 	out.Title += " held by " + stableComm(owner)
-	out.Summary = fmt.Sprintf("%s waits for a %s in %s that %s likely owns; the owner %s%s", waiter.String(), what, w.fn, owner.String(), stateWord(owner), atFunc(ow))
-	out.Remedy = "look at why the owner, " + owner.String() + ", does not let go" + atFunc(ow)
+	out.Summary = fmt.Sprintf("%s waits in %s for a %s that %s likely owns; the owner %s%s", waiter.String(), w.fn, what, owner.String(), stateWord(owner), atFunc(ow))
+	out.Remedy = "find out why the owner, " + owner.String() + ", does not release the lock: it " + stateWord(owner) + atFunc(ow)
 	if ow.mech == onNothing { // what else it does, it may still come back from
-		out.Summary = fmt.Sprintf("%s waits for a %s in %s that is held by %s, which has exited and is not going to release it", waiter.String(), what, w.fn, owner.String())
-		out.Remedy = "a path that ends with the lock held: look at what " + owner.Comm + " did last that takes the lock of " + w.fn
+		out.Summary = fmt.Sprintf("%s waits in %s for a %s held by %s, which has exited and will never release it", waiter.String(), w.fn, what, owner.String())
+		out.Remedy = "some path returns with the lock held: look at what " + owner.Comm + " did last with the lock that " + w.fn + " takes"
 	}
 	if waiter != f.chain.tasks[0] {
 		out.Evidence = append(out.Evidence, f.tasks.evidence(waiter))

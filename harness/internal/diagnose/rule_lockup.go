@@ -31,16 +31,16 @@ func lockup(f facts) *result.Diagnosis {
 	switch r.Kind {
 	case dump.ReportHard:
 		out.Cause = result.CauseHardLockup
-		out.Summary = cpu + " did not even take interrupts" + in
-		out.Remedy = "look for a spinning loop or a spinlock taken with interrupts off" + in
+		out.Summary = cpu + " is stuck with interrupts disabled" + in
+		out.Remedy = "look for an endless loop, or a spinlock that is never released, with interrupts off" + in
 	case dump.ReportSoft:
 		out.Cause = result.CauseSoftLockup
-		out.Summary = fmt.Sprintf("%s ran %s without giving way for %d s%s", cpu, orTask(r), r.Seconds, in)
-		out.Remedy = "look for an endless loop" + in + "; under TCG on a loaded host a soft lockup can also be mere slowness"
+		out.Summary = fmt.Sprintf("%s ran %s for %d s without scheduling%s", cpu, orTask(r), r.Seconds, in)
+		out.Remedy = "look for an endless loop" + in + "; under TCG on a loaded host a soft lockup may only mean that the guest is slow"
 	case dump.ReportRCU:
 		out.Cause = result.CauseRCUStall
-		out.Summary = cpu + " does not pass a quiescent state, so RCU grace periods do not end" + in
-		out.Remedy = "look at what the stalled CPU does" + in + "; a host that does not schedule the vCPU gives the same report"
+		out.Summary = cpu + " passes no quiescent state" + in + ", so RCU grace periods do not end"
+		out.Remedy = "look at what the stalled CPU does" + in + "; a host that does not schedule the vCPU causes the same report"
 	}
 	if r.Comm != "" {
 		out.Task = &result.Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
@@ -59,7 +59,7 @@ func lockupPanic(f facts) *result.Diagnosis {
 	}
 	out := lockup(f)
 	if out == nil {
-		out = &result.Diagnosis{Cause: result.CauseSoftLockup, Where: result.WhereKernel, Confidence: result.Likely, Title: p.Title, Summary: "a lockup detector stopped the kernel: " + p.Text}
+		out = &result.Diagnosis{Cause: result.CauseSoftLockup, Where: result.WhereKernel, Confidence: result.Likely, Title: p.Title, Summary: "a lockup detector panicked the kernel: " + p.Text}
 		switch {
 		case strings.Contains(p.Text, "ard"):
 			out.Cause = result.CauseHardLockup

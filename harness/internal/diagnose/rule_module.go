@@ -29,11 +29,11 @@ func moduleLoad(f facts) *result.Diagnosis {
 	out.Remedy = "a driver that waits for hardware or for another part of the kernel: boot with initcall_debug, and with the module blacklisted (module_blacklist=" + orName(f.wait.module) + ") to see whether the boot goes on"
 	if f.wait.mech == onIdempotent {
 		out.Confidence = result.Likely
-		out.Notes = append(out.Notes, "the same module is being loaded by another task that is not in the dump")
+		out.Notes = append(out.Notes, "another task, which is not in the dump, is loading the same module")
 	}
 	if f.wait.mech == onFirmware {
 		out.Confidence = result.Likely
-		out.Summary += "; it waits for user space to hand over a firmware file, and gives up after 60 s"
+		out.Summary += "; it waits for user space to load a firmware file, and gives up after 60 s"
 		out.Remedy = "put the firmware that the driver asks for into the initramfs, or boot a kernel without CONFIG_FW_LOADER_USER_HELPER_FALLBACK (firmware_config.force_sysfs_fallback=0)"
 	}
 	if f.end.State == "R" || f.wait.mech == onHelper {

@@ -35,12 +35,12 @@ func oops(f facts) *result.Diagnosis {
 	}
 	if atomicSleep(r) { // it has not crashed, and may have come through
 		out.Confidence = result.Likely
-		out.Summary = "the kernel found a bug of its own: " + r.Text
+		out.Summary = "sleeping function called from atomic context: " + r.Text
 		if at != "" {
-			out.Summary = fmt.Sprintf("the kernel found a bug of its own, a sleep in %s where none is allowed: %s", at, r.Text)
+			out.Summary = fmt.Sprintf("sleeping function called from atomic context in %s: %s", at, r.Text)
 		}
-		out.Remedy = "a kernel bug: report the trace; what it left undone, or locked, may hold the boot up"
-		out.Evidence[0].What = "the first complaint"
+		out.Remedy = "a kernel bug: report the trace; work left undone or locks left held may block the boot"
+		out.Evidence[0].What = "the kernel's report"
 	}
 	if r.Comm != "" {
 		out.Task = &result.Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
@@ -62,7 +62,7 @@ func oopsPanic(f facts) *result.Diagnosis {
 	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
 	if r := f.log.lastCrash(p.Offset); r != nil && out.Task != nil && r.Comm != "" && (r.PID != out.Task.PID || r.Comm != out.Task.Comm) {
 		out.Confidence = result.Likely // the first crash is the cause of a later one, or has nothing to do with it
-		out.Notes = append(out.Notes, fmt.Sprintf("what ended in the panic is a later crash, of %s (PID %d): %s", r.Comm, r.PID, r.Title))
+		out.Notes = append(out.Notes, fmt.Sprintf("the panic follows a later crash, in %s (PID %d): %s", r.Comm, r.PID, r.Title))
 	}
 	return out
 }

@@ -17,13 +17,16 @@ func plainPanic(f facts) *result.Diagnosis {
 		Title: p.Title, Function: p.Func,
 		Summary:  "the kernel panicked: " + strings.TrimPrefix(p.Text, "Kernel panic - not syncing: "),
 		Evidence: []result.Evidence{f.log.reportEvidence("the panic", p)},
-		Remedy:   "read the trace: the first function that is the kernel's own is " + orUnknown(p.Func),
+		Remedy:   "read the trace",
+	}
+	if p.Func != "" {
+		out.Remedy += "; the function to look at first is " + p.Func
 	}
 	if p.Comm != "" {
 		out.Task = &result.Blocked{Comm: p.Comm, PID: p.PID, State: "R"}
 	}
 	if strings.Contains(p.Text, "sysrq triggered crash") {
-		out.Where, out.Remedy = result.WhereUserspace, "none: the crash was asked for with sysrq-c"
+		out.Where, out.Remedy = result.WhereUserspace, "none: sysrq-c requested the crash"
 		out.Summary = "the kernel panicked because sysrq-c asked it to"
 	}
 	return out

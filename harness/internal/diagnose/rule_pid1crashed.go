@@ -16,7 +16,7 @@ func pid1Crashed(f facts) *result.Diagnosis {
 	return &result.Diagnosis{
 		Kind: result.KindHalted, Cause: result.CauseSystemdFreezes, Where: result.WhereUserspace, Confidence: result.Certain,
 		Title:    "systemd gave up: freezing execution",
-		Summary:  "systemd (PID 1) met an error that it cannot go on from and froze itself",
+		Summary:  "systemd (PID 1) hit a fatal error and froze",
 		Remedy:   "read systemd's lines before 'Freezing execution'; boot with systemd.log_level=debug systemd.log_target=console for more",
 		Task:     &result.Blocked{Comm: "systemd", PID: 1, State: "S"},
 		Evidence: []result.Evidence{f.log.eventEvidence("systemd's last words", e)},

@@ -18,7 +18,7 @@ func rebootLoop(f facts) *result.Diagnosis {
 	}
 	out := &result.Diagnosis{Kind: result.KindRebootLoop, Cause: result.CauseRebootLoop, Where: result.WhereUnknown, Confidence: asConfidence(n >= 3)}
 	for _, k := range []*dump.Banner{&b.Kernels[0], &b.Kernels[len(b.Kernels)-1]} {
-		out.Evidence = append(out.Evidence, result.Evidence{What: "a kernel starts", Lines: f.log.Evidence(k.Offset, min(k.Offset+400, f.log.Bytes), model.Caller{}, 1), Offset: k.Offset, Source: sourceConsole})
+		out.Evidence = append(out.Evidence, result.Evidence{What: "a kernel's first line", Lines: f.log.Evidence(k.Offset, min(k.Offset+400, f.log.Bytes), model.Caller{}, 1), Offset: k.Offset, Source: sourceConsole})
 	}
 	times := strconv.Itoa(n) + " times"
 	var fatal, ordered *dump.Report
@@ -39,18 +39,18 @@ func rebootLoop(f facts) *result.Diagnosis {
 		out.Title = "reboot loop: " + fatal.Title
 		out.Summary = "the machine started " + times + "; it resets after a panic: " + one.Summary
 		out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic before a restart", fatal))
-		out.Notes = append(out.Notes, "boot with panic=0, or stop the machine at the reset, to keep the panic on the screen")
+		out.Notes = append(out.Notes, "boot with panic=0, or run QEMU with -no-reboot, to stop at the panic")
 	case ordered != nil:
 		out.Where = result.WhereUserspace
 		out.Title = "reboot loop: user space restarts the machine"
-		out.Summary = "the machine started " + times + " because user space restarted it in good order each time"
-		out.Remedy = "find who asks for the restart: the last lines of user space before 'reboot: Restarting system'"
-		out.Evidence = append(out.Evidence, f.log.reportEvidence("the ordered restart", ordered))
+		out.Summary = "the machine started " + times + " because user space restarted it cleanly each time"
+		out.Remedy = "find what requests the restart in user space's last lines before 'reboot: Restarting system'"
+		out.Evidence = append(out.Evidence, f.log.reportEvidence("the clean restart", ordered))
 	default:
 		out.Cause, out.Where = result.CauseTripleFault, result.WhereKernel
 		out.Confidence = result.Likely
 		out.Title = "reboot loop: reset without a word"
-		out.Summary = "the machine started " + times + " and reset each time without a panic: a triple fault, a watchdog or firmware"
+		out.Summary = "the machine started " + times + " and reset each time without a panic: a triple fault, a watchdog or the firmware"
 		out.Remedy = tripleFaultRemedy
 	}
 	return out

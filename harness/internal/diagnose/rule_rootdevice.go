@@ -20,7 +20,7 @@ func rootDevice(f facts) *result.Diagnosis {
 		out := hang(f, result.CauseRootDevice, result.WhereKernel, asConfidence(f.end != nil || b.LastOffset == e.Offset))
 		out.Title = "hang: the kernel waits for the root device " + e.Subject
 		out.Summary = "the kernel waits for the root device " + e.Subject + " (rootwait), and no driver has found it"
-		out.Remedy = "check that the machine has the device, that its driver is built into the kernel or comes with an initramfs, and that root= names it right"
+		out.Remedy = "check that the machine has the device, that its driver is built into the kernel or comes with an initramfs, and that root= is right"
 		out.Evidence = append([]result.Evidence{f.log.eventEvidence("the kernel waits", e)}, out.Evidence...)
 		return out
 	}
@@ -44,7 +44,7 @@ func rootDevice(f facts) *result.Diagnosis {
 	}
 	out.Title = "hang: the device " + name + " never appears"
 	out.Summary = "user space waits for the device " + name + ", which never appears"
-	out.Remedy = "check that the machine has the device, that its driver and the file system's module are in the initramfs (virtio_blk, virtio_scsi, nvme, ext4, ...), and that root= or fstab names it right"
+	out.Remedy = "check that the machine has the device, that its driver and the file system's module are in the initramfs (virtio_blk, virtio_scsi, nvme, ext4, ...), and that root= or fstab is right"
 	if f.end != nil {
 		out.Evidence = append(out.Evidence, f.tasks.evidence(f.end))
 	}

@@ -23,8 +23,8 @@ func rootMount(f facts) *result.Diagnosis {
 	case f.log.has(dump.EventInitramfsBad):
 		e, _ := f.log.Boot.Event(dump.EventInitramfsBad)
 		out.Cause = result.CauseInitramfs
-		out.Summary = "the initramfs could not be unpacked, so the kernel tried to mount the root file system itself and could not"
-		out.Remedy = "build the initramfs again with a compression that the kernel has (CONFIG_RD_*), and check that the file is whole"
+		out.Summary = "the initramfs could not be unpacked, so the kernel tried to mount the root file system itself, and failed"
+		out.Remedy = "rebuild the initramfs with a compression that the kernel supports (CONFIG_RD_*), and check that the file is complete"
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("the initramfs", e))
 	case f.log.has(dump.EventInitramfs) && strings.Contains(p.Text, "unknown-block(0,0)"):
 		// init/main.c, kernel_init_freeable: without an init in the initramfs
@@ -35,15 +35,15 @@ func rootMount(f facts) *result.Diagnosis {
 		}
 		e, _ := f.log.Boot.Event(dump.EventInitramfs)
 		out.Cause = result.CauseNoInit
-		out.Summary = "the initramfs was unpacked and has no " + init + " that can be run, so the kernel tried to mount the root file system itself and could not"
-		out.Remedy = "check that the initramfs holds " + init + ", and that it is executable; rdinit= names another one"
+		out.Summary = "the initramfs was unpacked but has no " + init + " to run, so the kernel tried to mount the root file system itself, and failed"
+		out.Remedy = "check that the initramfs contains " + init + ", and that it is executable; rdinit= selects another program"
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("the initramfs", e))
 	case strings.Contains(p.Text, "unknown-block(0,0)"):
-		out.Summary = "the kernel had no driver or no device for the root file system" + named(root) + ", and no initramfs that would bring one"
-		out.Remedy = "give the kernel an initramfs with the driver of the root device, or build the driver in (virtio_blk, virtio_pci, the file system), and check root="
+		out.Summary = "the kernel had no driver or no device for the root file system" + named(root) + ", and no initramfs to load one"
+		out.Remedy = "give the kernel an initramfs with the root device's driver, or build the driver in (virtio_blk, virtio_pci, the file system), and check root="
 	default:
 		out.Summary = "the kernel found the root device" + named(root) + " but could not mount it"
-		out.Remedy = "check that the kernel has the file system of the root device built in, or use an initramfs that loads it"
+		out.Remedy = "check that the root device's file system is built into the kernel, or use an initramfs that loads it"
 	}
 	if e, ok := f.log.Boot.Event(dump.EventRootOpen); ok {
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("the root device could not be opened", e))

@@ -20,7 +20,7 @@ func selfTest(f facts) *result.Diagnosis {
 	out := &result.Diagnosis{
 		Kind: result.KindPanic, Cause: result.CauseSelfTest, Where: result.WhereKernel, Confidence: result.Certain,
 		Title:    "crypto self-test of " + alg + " failed in FIPS mode",
-		Summary:  "in FIPS mode the kernel panicked because the self-test of " + alg + " failed",
+		Summary:  "the kernel panicked because the self-test of " + alg + " failed in FIPS mode",
 		Remedy:   "find out why the self-test fails (boot without fips=1 and read the same 'alg:' line), or leave the implementation out of the kernel",
 		Function: p.Func,
 		Evidence: []result.Evidence{f.log.reportEvidence("the panic", p)},

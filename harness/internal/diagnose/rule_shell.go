@@ -29,10 +29,10 @@ func shellInstead(f facts) *result.Diagnosis {
 	}
 	out := hang(f, result.CauseNoInit, where, result.Certain)
 	out.Title = "hang: no working init: a shell was started in its place"
-	out.Summary = "init could not be run (" + failed[0].Text + "), so " + f.end.String() + " was started in its place, and waits for input"
-	out.Remedy = "check that init= (or rdinit=, or /init of the initramfs, or /sbin/init) names an executable for this architecture, and that its interpreter is there"
+	out.Summary = "init could not be run (" + failed[0].Text + "), so " + f.end.String() + " was started in its place and waits for input"
+	out.Remedy = "check that init= (or rdinit=, or /init in the initramfs, or /sbin/init) names an executable for this architecture, and that its interpreter exists"
 	for _, e := range failed {
-		out.Evidence = append(out.Evidence, f.log.eventEvidence("why init was not run", e))
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("why init did not run", e))
 	}
 	return out
 }

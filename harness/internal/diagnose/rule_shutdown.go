@@ -7,8 +7,8 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// orderedShutdown: user space or the kernel turned the machine off in good
-// order.
+// orderedShutdown: user space or the kernel turned the machine off, or rebooted
+// it, on purpose.
 func orderedShutdown(f facts) *result.Diagnosis {
 	r := f.log.report(dump.ReportReboot)
 	if r == nil && f.in.Ending != EndingShutdown {
@@ -17,10 +17,13 @@ func orderedShutdown(f facts) *result.Diagnosis {
 	out := &result.Diagnosis{
 		Kind: result.KindShutdown, Cause: result.CauseShutdown, Where: result.WhereUserspace, Confidence: result.Certain,
 		Title:   "the guest shut itself down",
-		Summary: "the guest turned itself off in good order before the boot was complete",
-		Remedy:  "look for who asked for it in the last lines of user space",
+		Summary: "the guest powered off cleanly before the boot completed",
+		Remedy:  "look in user space's last lines for what requested it",
 	}
 	if r != nil {
+		if strings.Contains(r.Text, "estart") {
+			out.Summary = "the guest rebooted cleanly before the boot completed"
+		}
 		out.Title = "the guest shut itself down: " + strings.TrimPrefix(r.Text, "reboot: ")
 		out.Evidence = []result.Evidence{f.log.reportEvidence("the kernel's last line", r)}
 	}

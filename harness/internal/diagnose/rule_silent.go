@@ -25,7 +25,7 @@ func silent(f facts) *result.Diagnosis {
 			Kind: result.KindHang, Cause: result.CauseWrongConsole, Where: result.WhereHarness, Confidence: result.Likely,
 			Title:    "the kernel runs, but not on this console",
 			Summary:  "the console is silent although the kernel runs: its console is another device",
-			Remedy:   "set console= to the device that is read" + consoleArg(f),
+			Remedy:   "set console= to the device that unwedge reads" + consoleArg(f),
 			Evidence: ev,
 		}
 		if len(f.agent) > 0 {
@@ -52,21 +52,21 @@ func silent(f facts) *result.Diagnosis {
 	switch b.Stage {
 	case dump.StageNone:
 		out.Title = "silent: not one byte on the console"
-		out.Summary = "nothing at all came over the console: the kernel died before it spoke, or speaks elsewhere"
+		out.Summary = "the console is empty: the kernel died before its first line, or prints elsewhere"
 		out.Where = result.WhereUnknown
 	case dump.StageFirmware:
 		out.Title = "silent after the firmware"
-		out.Summary = "after the firmware nothing came: the kernel was not entered, died before it spoke, or speaks elsewhere"
+		out.Summary = "nothing followed the firmware: the kernel was not entered, died before its first line, or prints elsewhere"
 		out.Where = result.WhereUnknown
 	case dump.StageLoader:
 		out.Title = "silent after the EFI stub or boot loader"
-		out.Summary = "the boot loader handed over and nothing came after it"
+		out.Summary = "the boot loader handed over, and nothing followed"
 	case dump.StageDecompress:
 		out.Title = "silent after decompression"
-		out.Summary = "the kernel unpacked itself and nothing came after it"
+		out.Summary = "the kernel unpacked itself, and nothing followed"
 	default:
 		out.Title = "silent after the kernel's first lines"
-		out.Summary = "the kernel printed its first lines and nothing after them"
+		out.Summary = "the kernel printed its first lines, and nothing followed"
 	}
 	return out
 }

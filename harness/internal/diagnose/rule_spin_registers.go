@@ -23,16 +23,16 @@ func spinning(f facts) *result.Diagnosis {
 		return &result.Diagnosis{
 			Kind: result.KindEarlyDeath, Cause: result.CauseSilent, Where: result.WhereKernel, Confidence: result.Likely,
 			Title:    "silent: the kernel waits in a delay loop before its console is up",
-			Summary:  "the kernel waits in a delay loop (" + fn + ") and has printed nothing: so a panic ends that comes before the console is up",
-			Remedy:   "boot with earlycon (arm64) or earlyprintk=serial,keep (x86); what dies before that shows in a debugger only: -s -S and a breakpoint at panic",
+			Summary:  "the kernel sits in a delay loop (" + fn + ") and has printed nothing: a panic before the console is up ends like this",
+			Remedy:   "boot with earlycon (arm64) or earlyprintk=serial,keep (x86); an even earlier death shows only in a debugger: -s -S and a breakpoint at panic",
 			Evidence: f.cpus.evidence(),
 		}
 	}
 	return &result.Diagnosis{
 		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: result.Likely,
 		Title: "a virtual CPU spins in " + fn, Function: fn,
-		Summary:  "a virtual CPU was found in " + fn + " at full load, and nothing new is on the console",
-		Remedy:   "look for an endless loop in " + fn + "; more samples tell whether it is there every time",
+		Summary:  "a virtual CPU is at full load, sampled most often in " + fn + ", and the console shows nothing new",
+		Remedy:   "look for an endless loop in " + fn + "; more samples show whether it is there every time",
 		Evidence: append(f.cpus.evidence(), f.log.lastLine("the last line of the console")...),
 	}
 }

@@ -117,8 +117,8 @@ func dies(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 		Kind: result.KindOops, Cause: result.CauseOops, Where: result.WhereKernel, Confidence: result.Certain,
 		Title: "exception in " + fn + ", and no end of its report", Function: fn,
 		Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
-		Summary:  "the kernel met an exception in " + fn + " and is stuck in reporting it",
-		Remedy:   "look at " + fn + ": the report itself does not come through, so the registers in the evidence are all there is",
+		Summary:  "the kernel hit an exception in " + fn + " and is stuck reporting it",
+		Remedy:   "look at " + fn + ": the report never completes, so the stack and the registers in the evidence are all there is",
 		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which reports its own crash", t)}, cpus.evidence()...),
 	}
 }
@@ -136,7 +136,7 @@ func spins(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	}
 	what := fn
 	if inner != fn {
-		what = inner + ", which " + fn + " called"
+		what = inner + ", called from " + fn
 	}
 	return spinsIn(cpus, t, fn, what)
 }
@@ -150,14 +150,14 @@ func spinsIn(cpus cpus, t *model.Task, fn, what string) *result.Diagnosis {
 		Title: "a virtual CPU spins in " + fn, Function: fn,
 		Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
 		Chain:    []result.Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs", Source: sourceMemory}},
-		Remedy:   "look for an endless loop in " + fn + ", or for what it waits for without sleeping",
+		Remedy:   "look for an endless loop in " + fn + ", or for a condition that it polls without sleeping",
 		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which runs", t)}, cpus.evidence()...),
 	}
 	where := ""
 	switch {
 	case w.inInitcall && w.initcall != "" && w.initcall != fn:
 		where = ", in the initcall " + w.initcall
-		out.Remedy = "leave the initcall out to see whether the boot goes on: initcall_blacklist=" + w.initcall
+		out.Remedy = "skip the initcall to see whether the boot goes on: initcall_blacklist=" + w.initcall
 	case w.inProbe && w.probe != "" && w.probe != fn:
 		where = ", in the probe " + w.probe
 	case w.inModule && w.module != "":
@@ -166,6 +166,6 @@ func spinsIn(cpus cpus, t *model.Task, fn, what string) *result.Diagnosis {
 	if t.Syscall != nil {
 		out.Syscall = t.Syscall.Name
 	}
-	out.Summary = fmt.Sprintf("%s runs at full load in %s%s, and nothing new is on the console", t.String(), what, where)
+	out.Summary = fmt.Sprintf("%s keeps a vCPU busy in %s%s, and the console shows nothing new", t.String(), what, where)
 	return out
 }

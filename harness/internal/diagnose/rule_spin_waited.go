@@ -27,7 +27,11 @@ func keepsCPU(f facts) *result.Diagnosis {
 		out.Syscall = t.Syscall.Name
 	}
 	out.Title = "a virtual CPU spins in " + fn
-	out.Summary = t.String() + " runs in the kernel: it was found in " + fn + " each time that one looked"
+	module := ""
+	if w := f.tasks.waits[t]; w.inModule && w.module != "" {
+		module = " of module " + w.module
+	}
+	out.Summary = t.String() + " runs in the kernel: sampled in " + fn + module + " every time"
 	if t != f.end {
 		lacks := "does not get the CPU"
 		if f.end.State != "R" {
@@ -36,13 +40,10 @@ func keepsCPU(f facts) *result.Diagnosis {
 		out.Summary += "; " + f.end.String() + " " + lacks
 		out.Evidence = append(out.Evidence, f.tasks.evidence(t))
 	}
-	if w := f.tasks.waits[t]; w.inModule && w.module != "" {
-		out.Summary += ", in the module " + w.module
-	}
-	out.Remedy = "look for an endless loop in " + fn + ", or for what it waits for without sleeping"
+	out.Remedy = "look for an endless loop in " + fn + ", or for a condition that it polls without sleeping"
 	if look != nil {
 		out.Evidence = append(out.Evidence, result.Evidence{
-			What: "what the CPU does (sysrq-l)", Offset: look.Offset, Source: sourceConsole,
+			What: "the CPU's backtrace (sysrq-l)", Offset: look.Offset, Source: sourceConsole,
 			Lines: f.log.Evidence(look.Offset, look.End, look.Caller, maxTaskLines),
 		})
 	}

@@ -15,7 +15,7 @@ func startJob(f facts) *result.Diagnosis {
 		Kind: result.KindHang, Cause: result.CauseUserService, Where: result.WhereUserspace, Confidence: result.Likely,
 		Title:    "hang: start job " + e.Subject,
 		Summary:  "systemd waits for the start job " + e.Subject + times(e),
-		Remedy:   "look at that unit; take a task dump (sysrq-t) to see which of its processes waits and for what",
+		Remedy:   "look at that unit; take a task dump (sysrq-t) to see which of its processes waits, and for what",
 		Evidence: []result.Evidence{f.log.eventEvidence("systemd's start job"+times(e), e)},
 	}
 	if f.log.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {

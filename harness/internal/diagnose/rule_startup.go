@@ -20,8 +20,8 @@ func startUpSleeps(f facts) *result.Diagnosis {
 	return &result.Diagnosis{
 		Kind: result.KindHang, Cause: result.CauseKernelWait, Where: result.WhereKernel, Confidence: result.Likely,
 		Title:    "hang: the kernel's start-up sleeps at stage " + string(b.Stage),
-		Summary:  "every virtual CPU idles and /init was not started: the kernel's own start-up waits for something that does not come; which function waits is not known",
-		Remedy:   "boot once more with initcall_debug ignore_loglevel: the last initcall that is called and does not return is the one that waits",
+		Summary:  "every virtual CPU idles and /init was not started: kernel start-up waits for something that never happens; which function waits is not known",
+		Remedy:   "boot again with initcall_debug ignore_loglevel: the last initcall that was called and did not return is the one that waits",
 		Evidence: append(f.cpus.evidence(), f.log.lastLine("the last line of the console")...),
 	}
 }

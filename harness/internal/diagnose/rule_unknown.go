@@ -27,7 +27,7 @@ func unknown(f facts) *result.Diagnosis {
 		out.Evidence = append(out.Evidence, f.tasks.evidence(f.end))
 		out.Remedy = "look at the stack of " + f.end.String() + " in the evidence"
 		if f.chain.fromInit && f.end.PID == 1 {
-			out.Summary = fmt.Sprintf("%s is idle%s and nothing under it is blocked; the dump does not say what it waits for", f.end.String(), f.chain.where())
+			out.Summary = fmt.Sprintf("%s is idle%s and nothing below it is blocked; the dump does not say what it waits for", f.end.String(), f.chain.where())
 			if s := f.tasks.section; s != nil && s.Kind == dump.SectionState {
 				out.Where = result.WhereUserspace
 			}

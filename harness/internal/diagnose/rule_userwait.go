@@ -31,7 +31,7 @@ func userWait(f facts) *result.Diagnosis {
 		if slices.ContainsFunc(f.cpus, func(c VCPU) bool { return c.User && c.BusyFraction >= 0.9 }) {
 			out.Cause = result.CauseSpin
 			out.Title = "hang: " + stableComm(f.end) + " spins in user space"
-			out.Summary = f.chain.who() + " runs in user space, at full load, and does nothing that can be seen"
+			out.Summary = f.chain.who() + " keeps a vCPU busy in user space, without visible progress"
 			out.Remedy = "the process is in an endless loop, or computes for very long: its program counter is in the registers"
 		}
 	}
@@ -40,7 +40,7 @@ func userWait(f facts) *result.Diagnosis {
 	}
 	if hasJob {
 		out.Title = "hang: start job " + job.Subject + ": " + out.Title[len("hang: "):]
-		out.Summary += "; systemd says that a start job is running for " + job.Subject + times(job)
+		out.Summary += "; systemd reports a start job running for " + job.Subject + times(job)
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("systemd's start job"+times(job), job))
 	}
 	if w.mech == onFileLock && f.end.State != "D" {
@@ -57,13 +57,13 @@ func userCause(f facts, hasJob bool) (cause result.Cause, remedy string, ok bool
 	switch w := f.wait; w.mech {
 	case onFileLock:
 		cause = result.CauseUserLock
-		remedy = "find the process that holds the lock: it is in the dump, probably asleep, and took the same file"
+		remedy = "find the process that holds the lock: it is in the dump, probably asleep, and has locked the same file"
 	case onPipe, onFifo:
-		remedy = "find the process at the other end of the pipe: it has not written, or not closed it"
+		remedy = "find the process at the other end of the pipe: it has neither written to the pipe nor closed it"
 	case onSocket:
 		remedy = "find the service at the other end of the socket"
 	case onFutex:
-		remedy = "the process waits for one of its own threads or for a shared lock: a user-space dump (gdb, coredump) tells more"
+		remedy = "the process waits for one of its own threads or for a shared lock: a user-space dump (gdb, coredump) shows more"
 	case onTTYWrite, onTTY:
 		remedy = "the process waits for its terminal: a console without a reader, or a program that asks a question"
 	case onSleep:
@@ -71,7 +71,7 @@ func userCause(f facts, hasJob bool) (cause result.Cause, remedy string, ok bool
 	case onSignal, onStop:
 		remedy = "the process waits for a signal that nobody sends"
 		if w.mech == onStop {
-			remedy = "look for who stopped the process (SIGSTOP, a terminal, a debugger): it goes on with SIGCONT"
+			remedy = "find what stopped the process (SIGSTOP, a terminal, a debugger): SIGCONT resumes it"
 		}
 	case onChild:
 		remedy = "the process waits for a child that is not in the dump"
@@ -91,7 +91,7 @@ func userCause(f facts, hasJob bool) (cause result.Cause, remedy string, ok bool
 // lockHolders says that the holder of a file lock is not in the dump by name.
 func lockHolders(f facts, out *result.Diagnosis) {
 	if fact := f.tasks.shown(f.end, f.wait); fact != nil && len(fact.Holders) > 0 {
-		out.Remedy = "look at why the holder does not let go of the lock"
+		out.Remedy = "find out why the holder does not release the lock"
 		return
 	}
 	out.Notes = append(out.Notes, "a task dump does not name the holder of a file lock; /proc/locks does")

@@ -47,7 +47,7 @@ func follow(tasks *taskSet, l log) *chain {
 		return c
 	}
 	if s.old && s.source == sourceState {
-		c.notes = append(c.notes, "the task dump is of an earlier look: that of the last one did not come")
+		c.notes = append(c.notes, "the task dump predates the last sysrq keys, which yielded none")
 	}
 	seen := map[int]bool{}
 	for t != nil && len(c.tasks) < maxLinks {
@@ -62,7 +62,7 @@ func follow(tasks *taskSet, l log) *chain {
 		}
 		c.tasks, c.waits = append(c.tasks, t), append(c.waits, w)
 		if len(t.Frames) > 0 && !slices.ContainsFunc(t.Frames, func(f model.Frame) bool { return f.Reliable }) {
-			c.notes = append(c.notes, "the stack of "+t.String()+" has no frame that is sure")
+			c.notes = append(c.notes, "the stack of "+t.String()+" has no reliable frame")
 		}
 		next := s.next(t, w)
 		if next.note != "" {
@@ -72,7 +72,7 @@ func follow(tasks *taskSet, l log) *chain {
 		t = next.to
 	}
 	if rival := s.rival(c); rival != nil {
-		c.notes = append(c.notes, rival.String()+" is blocked as well, in "+orUnknown(s.waits[rival].fn)+": which of them the boot waits for is not known")
+		c.notes = append(c.notes, rival.String()+" is also blocked, in "+orUnknown(s.waits[rival].fn)+": it is not known which of them the boot waits for")
 	}
 	return c
 }
@@ -111,9 +111,9 @@ func (s *tracer) hardest(c *chain) *model.Task {
 		}
 	}
 	if best != nil {
-		c.notes = append(c.notes, "PID 1 is not in the dump, so it is not known that the boot waits for "+best.String())
+		c.notes = append(c.notes, "PID 1 is not in the dump, so it is not certain that the boot waits for "+best.String())
 		if same > 0 {
-			c.notes = append(c.notes, plural(same, "other task waits", "other tasks wait")+" as hard as "+best.String())
+			c.notes = append(c.notes, plural(same, "other task is", "other tasks are")+" as likely to block the boot as "+best.String())
 		}
 	}
 	return best
@@ -181,14 +181,14 @@ func (s *tracer) completer(t *model.Task, w wait) step {
 	if w.module != "" { // a driver's own threads are likelier than others
 		c, note := s.only(func(c *model.Task) bool { return blocked(c) && s.waits[c].module == w.module })
 		if c != nil && note == "" {
-			note = c.String() + " is the only other thread in module " + w.module + " that is blocked, so " + t.String() + " likely waits for it"
+			note = c.String() + " is the only other blocked thread in module " + w.module + ", so " + t.String() + " likely waits for it"
 		}
 		if c != nil {
 			return step{to: c, note: note}
 		}
 	}
 	c, note := s.only(blocked)
-	what := "the only other kernel thread that is blocked"
+	what := "the only other blocked kernel thread"
 	if note != "" { // of several, those that wait in the same way end nobody's wait
 		c, note = s.only(func(c *model.Task) bool { return blocked(c) && s.waits[c].mech != onCompletion })
 		what = "the only blocked kernel thread that does not wait for a completion itself"
@@ -278,7 +278,7 @@ func (s *tracer) bestChild(t *model.Task, w wait, least int) step {
 	}
 	out := step{to: best, assumed: !(waits && n == 1) && !s.jobMatches(best.Comm)}
 	if same > 0 {
-		out.note = plural(same, "other child waits", "other children wait") + " as hard as " + best.String()
+		out.note = plural(same, "other child is", "other children are") + " as likely to block the boot as " + best.String()
 	}
 	return out
 }

@@ -46,7 +46,7 @@ func TestWaitFacts(t *testing.T) {
 			false, "1 9", []string{"init (PID 1) waits for owner (PID 9)"}},
 		{"locks of each other", []model.Task{one(flock), blocked(9, "owner", "S", futex)},
 			[]model.Wait{held(1, "init", "flock", "/tmp/lock", by(9, "owner", "holds it")), held(9, "owner", "futex", "0x5000", by(1, "init", "owns it"))},
-			true, "1 9", []string{"they wait for each other: init (PID 1) → owner (PID 9) and round again"}},
+			true, "1 9", []string{"they wait for each other: init (PID 1) → owner (PID 9) → init (PID 1)"}},
 		{"its own pipe", []model.Task{one(pipe)}, []model.Wait{held(1, "init", "pipe", "pipe:[7]", by(1, "init", "can write (fd 4)"))},
 			true, "1", []string{"pipe:[7]: the same process can write (fd 4)"}},
 		{"the pipe of one child among others", []model.Task{one(pipe), blocked(8, "guess", "S", futex), blocked(9, "writer", "S", timed+"do_nanosleep hrtimer_nanosleep __x64_sys_nanosleep"+syscall)},

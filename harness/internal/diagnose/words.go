@@ -21,7 +21,7 @@ func stateWord(t *model.Task) string {
 		return "is stopped"
 	case "?", "":
 		if len(t.Frames) == 0 {
-			return "is nowhere to be seen"
+			return "is not in the dump"
 		}
 	}
 	return "sleeps"
@@ -126,4 +126,13 @@ func asConfidence(sure bool) result.Confidence {
 		return result.Certain
 	}
 	return result.Likely
+}
+
+// roundTrip names the tasks of a ring, the first of them again at its end.
+func roundTrip(ring []*model.Task) string {
+	var s strings.Builder
+	for _, t := range ring {
+		s.WriteString(t.String() + " → ")
+	}
+	return s.String() + ring[0].String()
 }

@@ -133,7 +133,7 @@ func TestALockupThatIsOver(t *testing.T) {
 		if d.Cause != tc.want {
 			t.Errorf("%+v: %s, want %s", tc.cpu, d.Cause, tc.want)
 		}
-		if over := strings.Contains(strings.Join(d.Notes, "\n"), "rests now"); over != tc.cpu.Idle {
+		if over := strings.Contains(strings.Join(d.Notes, "\n"), "is idle now"); over != tc.cpu.Idle {
 			t.Errorf("%+v: notes %q", tc.cpu, d.Notes)
 		}
 	}
@@ -149,7 +149,7 @@ func TestWhichCrashPanicked(t *testing.T) {
 	if d := Explain([]byte(toInit + one + panic)); d.Kind != result.KindPanic || d.Function != "first" || d.Confidence != result.Certain {
 		t.Errorf("one crash: %s in %s (%s)", d.Kind, d.Function, d.Confidence)
 	}
-	if d := Explain([]byte(toInit + one + two + panic)); d.Function != "first" || d.Confidence != result.Likely || !strings.Contains(strings.Join(d.Notes, "\n"), "a later crash, of b (PID 60)") {
+	if d := Explain([]byte(toInit + one + two + panic)); d.Function != "first" || d.Confidence != result.Likely || !strings.Contains(strings.Join(d.Notes, "\n"), "a later crash, in b (PID 60)") {
 		t.Errorf("two: %s (%s), %q", d.Function, d.Confidence, d.Notes)
 	}
 	const killed = "[   40.000000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n"
