@@ -16,10 +16,10 @@ type Line struct {
 	// End is the position behind the line and its terminator: the Offset of
 	// the next one.
 	End int64
-	// Text is the line as the guest sent it, without its newline and the
-	// carriage returns before that. It is shared: do not change it. It is
-	// hostile: Sanitize it before it goes to a terminal.
-	Text []byte
+	// Raw is the line as the guest sent it, and Text without its newline and
+	// the carriage returns before that. They are shared: do not change them.
+	// They are hostile: Sanitize them before they go to a terminal.
+	Raw, Text []byte
 	// At is when the last byte of the line was read.
 	At time.Time
 	// Partial says that no newline followed: a piece of a line longer than
@@ -73,20 +73,18 @@ func (s *splitter) partial() (Line, bool) {
 	if len(s.rest) == 0 {
 		return Line{}, false
 	}
-	return Line{
-		Offset: s.offset, End: s.offset + int64(len(s.rest)),
-		Text: bytes.Clone(s.rest), At: s.at, Partial: true,
-	}, true
+	text := bytes.Clone(s.rest)
+	return Line{Offset: s.offset, End: s.offset + int64(len(text)), Raw: text, Text: text, At: s.at, Partial: true}, true
 }
 
 func (s *splitter) emit(emit func(Line), partial bool) {
-	l := Line{Offset: s.offset, End: s.offset + int64(len(s.rest)), At: s.at, Partial: partial}
-	if partial {
-		l.Text = bytes.Clone(s.rest)
-	} else {
-		l.End++
-		l.Text = bytes.Clone(bytes.TrimRight(s.rest, "\r"))
+	n := len(s.rest)
+	raw := append(make([]byte, 0, n+1), s.rest...)
+	l := Line{Raw: raw, Text: raw, Offset: s.offset, At: s.at, Partial: partial}
+	if !partial {
+		l.Raw, l.Text = append(raw, '\n'), bytes.TrimRight(raw, "\r")
 	}
+	l.End = l.Offset + int64(len(l.Raw))
 	s.offset, s.rest = l.End, s.rest[:0]
 	emit(l)
 }

@@ -79,6 +79,9 @@ func FuzzSplit(f *testing.F) {
 				t.Fatalf("line %d..%d after %d of %d", l.Offset, l.End, pos, len(input))
 			}
 			raw := input[l.Offset:l.End]
+			if !bytes.Equal(raw, l.Raw) {
+				t.Fatalf("raw %q, stream %q", l.Raw, raw)
+			}
 			if !l.Partial {
 				if raw[len(raw)-1] != '\n' {
 					t.Fatalf("line %q has no end", raw)

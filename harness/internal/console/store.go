@@ -3,7 +3,7 @@ package console
 import "slices"
 
 // lineCost is what a Line takes in memory beside its text, in bytes.
-const lineCost = 96
+const lineCost = 120
 
 // store holds the newest lines, up to a budget of bytes.
 type store struct {
@@ -15,9 +15,9 @@ type store struct {
 
 func (s *store) add(l Line) {
 	s.lines = append(s.lines, l)
-	s.used += len(l.Text) + lineCost
+	s.used += len(l.Raw) + lineCost
 	for s.used > s.budget && len(s.lines)-s.head > 1 {
-		s.used -= len(s.lines[s.head].Text) + lineCost
+		s.used -= len(s.lines[s.head].Raw) + lineCost
 		s.lines[s.head] = Line{}
 		s.head++
 	}

@@ -43,6 +43,8 @@ type Section struct {
 	Time    float64      `json:"time,omitempty"`
 	Tasks   []model.Task `json:"tasks,omitempty"`
 	Dropped int          `json:"dropped,omitempty"` // tasks beyond MaxTasks
+	// Missing counts the bytes of it that were lost: it is not Complete.
+	Missing int64 `json:"missing,omitempty"`
 	// Records counts what was printed in it; a dump of zero records was
 	// swallowed by the console log level.
 	Records int `json:"records"`
@@ -88,8 +90,10 @@ type Dump struct {
 	Bytes   int64 `json:"bytes"`
 	Records int   `json:"records"`
 	Dropped int   `json:"dropped,omitempty"`
+	// Missing counts the bytes of the log that were never read, see Log.Add.
+	Missing int64 `json:"missing,omitempty"`
 
-	log []byte
+	text []piece
 }
 
 // Last returns the last complete section of a kind, else the last one that has
@@ -117,25 +121,24 @@ func (d *Dump) Last(kind SectionKind) (*Section, bool) {
 	return nil, false
 }
 
-// Evidence returns the lines of a range of the log as printed, at most limit.
-// With a caller, lines of other callers are left out. It returns nothing when
-// the Dump was not made by Parse.
+// Evidence returns the lines of a range of the log as printed, at most limit,
+// without those that are no longer kept (see NewLog). With a caller, lines of
+// other callers are left out.
 func (d *Dump) Evidence(off, end int64, c model.Caller, limit int) []string {
-	if d.log == nil || off < 0 || end > int64(len(d.log)) || off >= end {
+	if off < 0 || off >= end || end > d.Bytes {
 		return nil
 	}
 	var out []string
-	for r := range Records(d.log[off:end]) {
-		if c.Kind != 0 && r.Caller.Kind != 0 && r.Caller != c {
-			continue
-		}
-		raw := d.log[off+r.Offset : off+r.End]
-		if len(raw) > 400 {
-			raw = raw[:400]
-		}
-		out = append(out, string(StripANSI(trimEnd(raw))))
-		if len(out) == limit {
-			break
+	for part := range between(d.text, off, end) {
+		for r := range Records(part) {
+			if c.Kind != 0 && r.Caller.Kind != 0 && r.Caller != c {
+				continue
+			}
+			raw := part[r.Offset:r.End]
+			out = append(out, string(StripANSI(trimEnd(raw[:min(len(raw), 400)]))))
+			if len(out) == limit {
+				return out
+			}
 		}
 	}
 	return out

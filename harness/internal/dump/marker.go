@@ -2,7 +2,12 @@ package dump
 
 import (
 	"bytes"
+	"cmp"
+	"maps"
+	"slices"
 	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // marker reads the lines that open and close sections and reports and those
@@ -81,7 +86,9 @@ func (p *Parser) sectionEnd(b []byte, r Record) bool {
 func (p *Parser) closeAll() {
 	p.parked = -1
 	p.work += len(p.open)
-	for c := range p.open {
+	for _, c := range slices.SortedFunc(maps.Keys(p.open), func(a, b model.Caller) int {
+		return cmp.Or(cmp.Compare(p.open[a].own.Offset, p.open[b].own.Offset), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
+	}) {
 		p.close(c)
 	}
 }
@@ -109,7 +116,7 @@ func (p *Parser) endSection(why string) {
 	default:
 		s.Complete = true
 	}
-	if s.Complete {
+	if s.Complete = s.Complete && s.Missing == 0; s.Complete {
 		s.Ending = why
 	}
 }

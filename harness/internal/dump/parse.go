@@ -4,6 +4,8 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/model"
 
 	"bytes"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -14,8 +16,7 @@ func Parse(log []byte) *Dump {
 		p.Add(r)
 	}
 	d := p.Dump()
-	d.Bytes = int64(len(log))
-	d.log = log
+	d.Bytes, d.text = int64(len(log)), []piece{{text: log}}
 	return d
 }
 
@@ -85,14 +86,59 @@ func NewParser() *Parser {
 // Dump closes what is open and returns the result. The Parser must not be used
 // after it.
 func (p *Parser) Dump() *Dump {
-	for c := range p.open {
-		p.close(c)
-	}
+	p.closeAll()
 	p.endSection("")
 	p.d.Boot.Events = append(p.d.Boot.Events, p.calls...)
 	p.d.Boot.finish()
 	p.finishTitles()
 	return p.d
+}
+
+// clone returns a Parser that goes on from here by itself. What is settled, such
+// as the frames of a task, is shared; what is still written to is copied.
+func (p *Parser) clone() *Parser {
+	q, d := *p, *p.d
+	d.Sections = slices.Clone(d.Sections)
+	for i := range d.Sections {
+		d.Sections[i].Tasks = slices.Clip(d.Sections[i].Tasks)
+	}
+	d.Reports = slices.Clone(d.Reports)
+	for i := range d.Reports {
+		d.Reports[i].said.at = slices.Clip(d.Reports[i].said.at)
+	}
+	d.Held = slices.Clone(d.Held)
+	for i := range d.Held {
+		d.Held[i].Locks = slices.Clip(d.Held[i].Locks)
+	}
+	d.Loose, d.Owners = slices.Clip(d.Loose), slices.Clip(d.Owners)
+	b := &d.Boot
+	b.Kernels, b.Events, b.last = slices.Clone(b.Kernels), slices.Clone(b.Events), slices.Clone(b.last)
+	q.d, q.events, q.calls = &d, maps.Clone(p.events), slices.Clone(p.calls)
+	q.names, q.slab, q.free, q.spare, q.last = make(map[string]string), nil, nil, nil, nil
+	q.open = make(map[model.Caller]*block, len(p.open))
+	for c, bl := range p.open {
+		q.open[c] = bl.clone()
+	}
+	return &q
+}
+
+func (bl *block) clone() *block {
+	c := *bl
+	c.frames = slices.Clone(bl.frames)
+	if bl.task != nil {
+		c.task = &c.own
+	}
+	return &c
+}
+
+// gap notes that n bytes of the log are missing here.
+func (p *Parser) gap(n int64) {
+	p.d.Missing += n
+	p.closeAll()
+	p.locks = false
+	if p.section >= 0 {
+		p.d.Sections[p.section].Missing += n
+	}
 }
 
 // Add reads one record.
