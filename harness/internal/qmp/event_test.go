@@ -212,3 +212,29 @@ func TestTranscriptLimit(t *testing.T) {
 		t.Errorf("%d bytes, %v", buf.Len(), c.TranscriptErr())
 	}
 }
+
+func TestDecode(t *testing.T) {
+	for _, tt := range []struct {
+		name, data string
+		want       Change
+		bad        bool
+	}{
+		// As QEMU 7.2 and 11.1 send them.
+		{"SHUTDOWN", `{"guest": true, "reason": "guest-shutdown"}`, Change{Shutdown, true, "guest-shutdown"}, false},
+		{"SHUTDOWN", `{"guest":false,"reason":"host-qmp-quit"}`, Change{Kind: Shutdown, Reason: "host-qmp-quit"}, false},
+		{"RESET", `{"guest": true, "reason": "guest-reset"}`, Change{Reset, true, "guest-reset"}, false},
+		{"GUEST_PANICKED", `{"action": "pause", "info": {"type": "hyper-v"}}`, Change{Kind: Panicked}, false},
+		{"STOP", ``, Change{Kind: Stop}, false},
+		{"NIC_RX_FILTER_CHANGED", `[]`, Change{}, false},
+		{"RESET", `{"guest": "yes"}`, Change{Kind: Reset}, true},
+		{"RESET", ``, Change{Kind: Reset}, true},
+	} {
+		got, err := Decode(Event{Name: tt.name, Data: json.RawMessage(tt.data)})
+		if got != tt.want || (err != nil) != tt.bad {
+			t.Errorf("%s %s: %+v, %v", tt.name, tt.data, got, err)
+		}
+	}
+	if got, err := Decode(Event{Name: "RESET", Truncated: true}); got != (Change{Kind: Reset}) || err == nil {
+		t.Errorf("truncated: %+v, %v", got, err)
+	}
+}
