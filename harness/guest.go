@@ -23,7 +23,7 @@ import (
 )
 
 // connectTimeout bounds QEMU's start: from the process to its QMP greeting.
-const connectTimeout = 20 * time.Second
+const connectTimeout = 2 * time.Minute
 
 // guest is a running QEMU and everything that is connected to it. Whatever
 // start got hold of, stop lets go of.

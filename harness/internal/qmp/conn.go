@@ -25,8 +25,9 @@ import (
 
 // Limits of the protocol as this package speaks it.
 const (
-	// DefaultTimeout bounds a command where Options.Timeout is zero.
-	DefaultTimeout = 10 * time.Second
+	// DefaultTimeout bounds a command where Options.Timeout is zero. A QEMU that starts
+	// on a host with load 20 was seen to take over 10 s to reply.
+	DefaultTimeout = time.Minute
 	// MaxLine is the longest line accepted, in bytes. query-qmp-schema, the
 	// largest reply known, has some 200 KiB in QEMU 7.2.
 	MaxLine = 10 << 20
