@@ -3,16 +3,19 @@ package bisect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/unwedge/unwedge/images/progress"
 )
 
 // ErrNotNow is why a build in the background was ended that another one must not
 // wait for. It goes on where it was when it is wanted.
-var ErrNotNow = errors.New("another candidate is wanted first")
+var ErrNotNow = fmt.Errorf("%w: another candidate is wanted first", progress.ErrPutOff)
 
 // builds prepares candidates, one at a time: the one that is asked for, and,
 // while that one boots, those that are likely to be asked for next. What is

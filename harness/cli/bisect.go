@@ -18,6 +18,8 @@ import (
 
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/history"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
@@ -151,8 +153,8 @@ func (a *app) bisect(ctx context.Context, f bisectFlags) error {
 	if err != nil {
 		return err
 	}
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	ctx = progress.With(ctx, d)
 	choose := a.packagesQuest
 	if f.tree != "" {
@@ -170,18 +172,18 @@ func (a *app) bisect(ctx context.Context, f bisectFlags) error {
 }
 
 // seek runs a bisection and reports.
-func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f bisectFlags) error {
+func (a *app) seek(ctx context.Context, p *plan.Planner, d display.Display, q *quest, f bisectFlags) error {
 	b, err := a.bisection(ctx, p, d, q, f)
 	if err != nil {
 		return err
 	}
 	for _, n := range q.notes {
-		d.say("note: " + n)
+		d.Say("note: " + n)
 	}
 	if n := len(q.source.Candidates()); n == 1 {
-		d.say("1 candidate; the journal is in " + b.Dir)
+		d.Say("1 candidate; the journal is in " + b.Dir)
 	} else {
-		d.say(fmt.Sprintf("%d candidates; the journal is in %s", n, b.Dir))
+		d.Say(fmt.Sprintf("%d candidates; the journal is in %s", n, b.Dir))
 	}
 	b.Last = func(ctx context.Context, rep *bisect.Report, err error) error {
 		switch {
@@ -203,7 +205,7 @@ func (a *app) seek(ctx context.Context, p *plan.Planner, d display, q *quest, f 
 }
 
 // answer tells the answer, and tidies up behind it.
-func (a *app) answer(ctx context.Context, d display, q *quest, f bisectFlags, rep *bisect.Report) error {
+func (a *app) answer(ctx context.Context, d display.Display, q *quest, f bisectFlags, rep *bisect.Report) error {
 	rep.Notes = append(q.notes, doubts(rep, f.options)...)
 	if q.finish != nil {
 		q.finish(ctx, rep)
@@ -212,7 +214,7 @@ func (a *app) answer(ctx context.Context, d display, q *quest, f bisectFlags, re
 		return err
 	}
 	if f.json {
-		if err := writeJSON(a.stdout, rep); err != nil {
+		if err := report.JSON(a.stdout, rep); err != nil {
 			return err
 		}
 	} else if err := report.Bisect(a.stdout, rep, a.style()); err != nil {
@@ -220,7 +222,7 @@ func (a *app) answer(ctx context.Context, d display, q *quest, f bisectFlags, re
 	}
 	if q.tidy != nil { // the answer does not wait for that
 		if err := q.tidy(ctx, rep); err != nil {
-			d.say("note: not all could be tidied up: " + oneLine(err))
+			d.Say("note: not all could be tidied up: " + console.OneLine(err))
 		}
 	}
 	return nil
@@ -264,7 +266,7 @@ func doubts(rep *bisect.Report, asked bisect.Options) (notes []string) {
 }
 
 // bisection puts together what Run needs.
-func (a *app) bisection(ctx context.Context, p *plan.Planner, d display, q *quest, f bisectFlags) (*bisect.Bisection, error) {
+func (a *app) bisection(ctx context.Context, p *plan.Planner, d display.Display, q *quest, f bisectFlags) (*bisect.Bisection, error) {
 	scenario, err := json.Marshal(q.cell)
 	if err != nil {
 		return nil, err
@@ -273,7 +275,7 @@ func (a *app) bisection(ctx context.Context, p *plan.Planner, d display, q *ques
 	if err != nil {
 		return nil, err
 	}
-	tell := newTeller(d.say, time.Now)
+	tell := newTeller(d.Say, time.Now)
 	all := q.source.Candidates()
 	b := &bisect.Bisection{
 		Source: q.source, Options: f.options, Verdicts: bisect.Verdicts{Dir: filepath.Join(p.State, "verdicts")},
@@ -328,7 +330,7 @@ func (a *app) program() string {
 }
 
 // bootOne boots a candidate that is ready.
-func (a *app) bootOne(ctx context.Context, p *plan.Planner, d display, sc scenarios.Scenario, c bisect.Candidate, k bisect.Kernel) (*result.Result, error) {
+func (a *app) bootOne(ctx context.Context, p *plan.Planner, d display.Display, sc scenarios.Scenario, c bisect.Candidate, k bisect.Kernel) (*result.Result, error) {
 	cand, err := p.Candidate(ctx, k.Arg, sc.Arch)
 	if err != nil {
 		return nil, err
@@ -340,9 +342,7 @@ func (a *app) bootOne(ctx context.Context, p *plan.Planner, d display, sc scenar
 	if err != nil {
 		return nil, err
 	}
-	dir, err := runDir("", func(base string) (string, error) {
-		return rundir.Create(base, "bisect-"+sc.Name, req.Kernel.Release, time.Now())
-	})
+	dir, err := rundir.New("", "bisect-"+sc.Name, req.Kernel.Release)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/commits"
 	"github.com/unwedge/unwedge/harness/bisect/history"
+	"github.com/unwedge/unwedge/harness/report"
 )
 
 // gitRepo makes a repository with tags v1 and v2 and a change that is not
@@ -214,7 +215,7 @@ func TestAMergeBaseFails(t *testing.T) {
 func TestJSONIsSafeForATerminal(t *testing.T) {
 	subject := "a\x1b[2J\x7f\u009b31m\u202e\U000e0041ä→"
 	var b strings.Builder
-	if err := writeJSON(&b, bisect.Candidate{About: subject}); err != nil {
+	if err := report.JSON(&b, bisect.Candidate{About: subject}); err != nil {
 		t.Fatal(err)
 	}
 	if strings.ContainsAny(b.String(), "\x1b\x7f\u009b\u202e\U000e0041") || !strings.Contains(b.String(), "ä→") {

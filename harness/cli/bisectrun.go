@@ -16,6 +16,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect/search"
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/kbuild"
@@ -120,8 +121,8 @@ func (a *app) bisectRun(ctx context.Context, dir string, f bisectRunFlags) error
 	if err != nil {
 		return err
 	}
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	ctx = progress.With(ctx, d)
 	if _, err := p.Host(ctx, ar); err != nil { // no QEMU: then there is no use in a build
 		return err
@@ -135,7 +136,7 @@ func (a *app) bisectRun(ctx context.Context, dir string, f bisectRunFlags) error
 		if err != nil {
 			return err
 		}
-		d.say(fmt.Sprintf("%s: %s", v, console.SanitizeMax(why, 300)))
+		d.Say(fmt.Sprintf("%s: %s", v, console.SanitizeMax(why, 300)))
 		switch v {
 		case search.Bad:
 			return &gitError{code: gitBad}
@@ -186,7 +187,7 @@ func decided(want bisect.Boot, boot func() (bisect.Boot, error)) (b bisect.Boot,
 }
 
 // judgeOnce boots once, and again where that decides nothing.
-func (a *app) judgeOnce(ctx context.Context, p *plan.Planner, d display, sc scenarios.Scenario, built *kbuild.Built, want bisect.Boot, any bool) (search.Verdict, string, error) {
+func (a *app) judgeOnce(ctx context.Context, p *plan.Planner, d display.Display, sc scenarios.Scenario, built *kbuild.Built, want bisect.Boot, any bool) (search.Verdict, string, error) {
 	name := built.Release
 	b, err := decided(want, func() (bisect.Boot, error) {
 		res, err := a.bootOne(ctx, p, d, sc, bisect.Candidate{ID: name, Name: name}, bisect.Kernel{Arg: filepath.Dir(built.Vmlinux)})

@@ -14,6 +14,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect/commits"
 	"github.com/unwedge/unwedge/harness/bisect/history"
 	"github.com/unwedge/unwedge/harness/bisect/packages"
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
@@ -184,7 +185,7 @@ func historyError(err error) error {
 func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) {
 	note := func(what string, err error) {
 		if err != nil {
-			r.Notes = append(r.Notes, what+": "+oneLine(err))
+			r.Notes = append(r.Notes, what+": "+console.OneLine(err))
 		}
 	}
 	path := filepath.Join(src.Dir, bisectLog)

@@ -1,22 +1,17 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
@@ -102,7 +97,7 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	if f.json && f.console {
 		return usage.Errorf("--json and --console both want standard output: use one")
 	}
-	if err := checkOut(f.out); err != nil { // before images are built for nothing
+	if err := rundir.CheckOut(f.out); err != nil { // before images are built for nothing
 		return err
 	}
 	probes, err := parseProbes(f.probe)
@@ -117,8 +112,8 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 		return err
 	}
 	p.Probes = probes
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	ctx = progress.With(ctx, d)
 	c, sc, err := a.choose(ctx, p, args, f)
 	if err != nil {
@@ -133,12 +128,12 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 		return err
 	}
 	req.Keep = f.keep
-	res, err := a.run(ctx, d, req, f.out, req.Machine.Scenario.Name, func(r *row) {
+	res, err := a.run(ctx, d, req, f.out, req.Machine.Scenario.Name, func(r *display.Row) {
 		if f.console {
-			r.console = a.stdout
+			r.Console = a.stdout
 		}
 	})
-	d.close()
+	d.Close()
 	if err != nil {
 		return err
 	}
@@ -152,16 +147,14 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 }
 
 // run boots a planned request in a new run directory.
-func (a *app) run(ctx context.Context, d display, req harness.Request, out, name string, setup func(*row)) (*result.Result, error) {
-	dir, err := runDir(out, func(base string) (string, error) {
-		return rundir.Create(base, req.Machine.Scenario.Name, req.Kernel.Release, time.Now())
-	})
+func (a *app) run(ctx context.Context, d display.Display, req harness.Request, out, name string, setup func(*display.Row)) (*result.Result, error) {
+	dir, err := rundir.New(out, req.Machine.Scenario.Name, req.Kernel.Release)
 	if err != nil {
 		return nil, err
 	}
 	req.Dir = dir
-	r := d.boot(name)
-	defer r.end()
+	r := d.Boot(name)
+	defer r.End()
 	if setup != nil {
 		setup(r)
 	}
@@ -286,41 +279,9 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 // show prints the Result for people or machines.
 func (a *app) show(res *result.Result, asJSON bool) error {
 	if asJSON {
-		return writeJSON(a.stdout, res)
+		return report.JSON(a.stdout, res)
 	}
 	return report.Text(a.stdout, res, a.style())
-}
-
-func writeJSON(w io.Writer, v any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	if err == nil {
-		_, err = io.WriteString(w, escapeUnseen(b.String()))
-	}
-	if err != nil {
-		return fmt.Errorf("print JSON: %w", err)
-	}
-	return nil
-}
-
-// escapeUnseen writes what is no graphic character as JSON's \u (RFC 8259, section 7):
-// the encoder leaves DEL, the C1 controls, of which U+009B begins an escape sequence,
-// and what turns the direction of text as they are. Outside strings JSON has none.
-func escapeUnseen(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if r < 0x7f || unicode.IsGraphic(r) {
-			b.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&b, `\u%04x`, unit)
-		}
-	}
-	return b.String()
 }
 
 // style colours on a terminal, unless NO_COLOR is set (no-color.org).

@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kbuild"
 	"github.com/unwedge/unwedge/images/progress"
@@ -84,8 +86,8 @@ type twiceResult struct {
 const buildSchema = "unwedge/build/1"
 
 func (a *app) build(ctx context.Context, tree string, f buildFlags) error {
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	ctx = progress.With(ctx, d)
 	spec, err := a.buildSpec(ctx, tree, f)
 	if err != nil {
@@ -96,14 +98,14 @@ func (a *app) build(ctx context.Context, tree string, f buildFlags) error {
 	}
 	if f.twice {
 		t, err := kbuild.BuildTwice(ctx, spec)
-		d.close()
+		d.Close()
 		if err != nil {
 			return a.buildFailed(err)
 		}
 		return a.showTwice(spec, t, f.json)
 	}
 	b, err := kbuild.Build(ctx, spec)
-	d.close()
+	d.Close()
 	if err != nil {
 		return a.buildFailed(err)
 	}
@@ -170,7 +172,7 @@ func (a *app) buildFailed(err error) error {
 	var config *kbuild.ConfigError
 	switch {
 	case errors.As(err, &tree):
-		fmt.Fprintln(a.stderr, "unwedge:", oneLine(err))
+		fmt.Fprintln(a.stderr, "unwedge:", console.OneLine(err))
 		return errKernel
 	case errors.As(err, new(*kbuild.SpecError)), errors.As(err, &unknown), errors.As(err, &config), errors.Is(err, kbuild.ErrNotClean):
 		return usage.Wrap(err)
@@ -188,7 +190,7 @@ func newBuildResult(s kbuild.Spec, b *kbuild.Built) buildResult {
 
 func (a *app) showBuild(s kbuild.Spec, b *kbuild.Built, asJSON bool) error {
 	if asJSON {
-		return writeJSON(a.stdout, newBuildResult(s, b))
+		return report.JSON(a.stdout, newBuildResult(s, b))
 	}
 	printBuild(a.stdout, s, b)
 	return nil
@@ -203,7 +205,7 @@ func (a *app) showTwice(s kbuild.Spec, t *kbuild.Twice, asJSON bool) error {
 		if r.Twice.Differences == nil {
 			r.Twice.Differences = []kbuild.Difference{}
 		}
-		if err := writeJSON(a.stdout, r); err != nil {
+		if err := report.JSON(a.stdout, r); err != nil {
 			return err
 		}
 	} else {

@@ -337,7 +337,7 @@ func TestDoctorWithoutPath(t *testing.T) {
 }
 
 // kept writes a run directory with a Result.
-func kept(t *testing.T, k *result.Kept) string {
+func keptRun(t *testing.T, k *result.Kept) string {
 	t.Helper()
 	r := &result.Result{Schema: result.Schema, Dir: t.TempDir(), Kept: k}
 	if err := r.Write(rundir.Result); err != nil {
@@ -349,18 +349,18 @@ func kept(t *testing.T, k *result.Kept) string {
 func TestKeptGuestsThatAreNone(t *testing.T) {
 	isolated(t)
 	for _, command := range []string{"attach", "stop"} {
-		r := unwedge(t, "", command, kept(t, nil))
+		r := unwedge(t, "", command, keptRun(t, nil))
 		if r.code != exitUsage {
 			t.Errorf("%s: exit code %d", command, r.code)
 		}
 		onlyLine(t, r, "no guest was kept", "--keep")
 	}
-	gone := func() string { return kept(t, &result.Kept{PID: 4242, QMP: "/nowhere/\x1b[2J/qmp"}) }
+	gone := func() string { return keptRun(t, &result.Kept{PID: 4242, QMP: "/nowhere/\x1b[2J/qmp"}) }
 	r := unwedge(t, "", "attach", gone())
 	if r.code != exitHarness {
 		t.Errorf("attach: exit code %d", r.code)
 	}
-	onlyLine(t, r, "no guest is kept any more", "its QEMU has ended")
+	onlyLine(t, r, "the kept guest is gone", "its QEMU has ended")
 	dir := gone()
 	if r := unwedge(t, "", "stop", dir); r.code != exitFine || r.stdout != "it had ended before\n" {
 		t.Errorf("stop of a guest that is gone: %d, %q, %q", r.code, r.stdout, r.stderr)
@@ -408,7 +408,7 @@ func TestStop(t *testing.T) {
 	defer os.RemoveAll(short)
 	for _, linked := range []bool{false, true} {
 		sockets := short
-		dir := kept(t, nil)
+		dir := keptRun(t, nil)
 		if linked {
 			if err := os.Symlink(short, filepath.Join(dir, rundir.Sockets)); err != nil {
 				t.Fatal(err)
@@ -439,22 +439,5 @@ func TestStop(t *testing.T) {
 		if r := unwedge(t, "", "stop", dir); r.code != exitUsage {
 			t.Errorf("stopped twice: %+v", r)
 		}
-	}
-}
-
-func TestRunDir(t *testing.T) {
-	dir := isolated(t)
-	never := func(string) (string, error) { t.Error("made a directory of its own"); return "", nil }
-	for _, out := range []string{"new", "new/deeper", dir + "/empty dir"} {
-		got, err := runDir(out, never)
-		if err != nil || !filepath.IsAbs(got) {
-			t.Errorf("%s: %s, %v", out, got, err)
-		}
-		if st, err := os.Stat(got); err != nil || !st.IsDir() {
-			t.Errorf("%s: %v", got, err)
-		}
-	}
-	if _, err := runDir("new", never); exitCode(err) != exitUsage {
-		t.Errorf("a directory that is not empty: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/doctor"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -109,9 +110,9 @@ func (a *app) accelerators(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil:
-			fmt.Fprintf(a.stdout, "  %-8s none: %s\n", ar, oneLine(err))
+			fmt.Fprintf(a.stdout, "  %-8s none: %s\n", ar, console.OneLine(err))
 		default:
-			fmt.Fprintf(a.stdout, "  %-8s %s (QEMU %s): %s\n", ar, h.Accel, h.Version, oneLine(errors.New(h.AccelWhy)))
+			fmt.Fprintf(a.stdout, "  %-8s %s (QEMU %s): %s\n", ar, h.Accel, h.Version, console.OneLine(errors.New(h.AccelWhy)))
 		}
 	}
 	return nil

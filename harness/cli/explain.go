@@ -44,7 +44,7 @@ func (a *app) explain(path string, asJSON bool) error {
 	}
 	d := diagnose.Explain(log)
 	if asJSON {
-		err = writeJSON(a.stdout, d)
+		err = report.JSON(a.stdout, d)
 	} else {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s\n", strings.ToUpper(string(d.Kind)))

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/display"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/progress"
 )
@@ -45,19 +47,19 @@ func (a *app) buildImages(ctx context.Context, args []string, f matrixFlags) err
 	if err != nil {
 		return err
 	}
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	ctx = progress.With(ctx, d)
-	cells, err := a.cells(ctx, p, args, f)
+	cells, err := a.boots(ctx, p, args, f)
 	if err != nil {
 		return err
 	}
 	for _, c := range cells {
-		req, err := p.Request(ctx, c.sc, c.cand)
+		req, err := p.Request(ctx, c.Scenario, c.Kernel)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.stdout, "%s  %s\n", c.sc.Name, req.Machine.Initrd)
+		fmt.Fprintf(a.stdout, "%s  %s\n", c.Scenario.Name, req.Machine.Initrd)
 	}
 	return nil
 }
@@ -76,7 +78,7 @@ func (a *app) imagesListCmd() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(a.stdout, append([]cache.Entry{}, entries...)) // [], not null
+				return report.JSON(a.stdout, append([]cache.Entry{}, entries...)) // [], not null
 			}
 			return a.printEntries(entries)
 		},
@@ -91,7 +93,7 @@ func (a *app) printEntries(entries []cache.Entry) error {
 	var total int64
 	for _, e := range entries {
 		total += e.Size
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.ID, mebibytes(e.Size), e.Used.Format(time.DateTime), cut(console.Sanitize(strings.Join(e.Inputs, " ")), 80))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.ID, mebibytes(e.Size), e.Used.Format(time.DateTime), display.Cut(console.Sanitize(strings.Join(e.Inputs, " ")), 80))
 	}
 	fmt.Fprintf(w, "%d entries\t%s\t\t\n", len(entries), mebibytes(total))
 	return w.Flush()

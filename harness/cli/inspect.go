@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/inspect"
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -93,8 +95,8 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 	if err != nil {
 		return err
 	}
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	src, err := inspect.Open(progress.With(ctx, d), inspect.Options{Run: run, Dump: f.dump, Kernel: f.kernel, Symbols: f.symbols, Planner: p})
 	if err != nil {
 		return err
@@ -104,7 +106,7 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 	if err != nil {
 		return err
 	}
-	d.close()
+	d.Close()
 	if err := r.Only(pids); err != nil {
 		return usage.Wrap(err)
 	}
@@ -142,7 +144,7 @@ func (a *app) printInspected(r *inspect.Report, f inspectFlags, some bool) error
 	w := a.stdout
 	switch {
 	case f.asJSON:
-		return writeJSON(w, r)
+		return report.JSON(w, r)
 	case f.tasks:
 		return r.Table(w)
 	case f.dmesg:

@@ -202,5 +202,5 @@ func TestInspectKept(t *testing.T) {
 	if r.code != exitKernel {
 		t.Errorf("code %d for a guest that is gone", r.code)
 	}
-	onlyLine(t, r, "no guest is kept any more")
+	onlyLine(t, r, "the kept guest is gone")
 }

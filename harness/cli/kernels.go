@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/display"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/progress"
 )
@@ -52,18 +54,18 @@ func (a *app) listKernels(ctx context.Context, pattern string, f kernelsFlags) e
 	if err != nil {
 		return err
 	}
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	l, err := candidate.ListPackages(progress.With(ctx, d), pattern, candidate.Options{Arch: want, Mirror: p.Mirror, Cache: p.Store, Refresh: f.refresh})
 	if err != nil {
 		return err
 	}
 	for _, n := range l.Notes {
-		d.say("note: " + n)
+		d.Say("note: " + n)
 	}
-	d.close()
+	d.Close()
 	if f.asJSON {
-		return writeJSON(a.stdout, append([]candidate.PackageVersion{}, l.Packages...))
+		return report.JSON(a.stdout, append([]candidate.PackageVersion{}, l.Packages...))
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KERNEL\tFLAVOUR\tSIZE\tMODULES\tARGUMENT")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
@@ -82,7 +83,7 @@ func (a *app) moduleCheck(ctx context.Context, file, arg string, f moduleFlags) 
 	}
 	p := extmod.Check(m, facts)
 	if f.json {
-		err = writeJSON(a.stdout, p)
+		err = report.JSON(a.stdout, p)
 	} else {
 		err = showPrediction(a.stdout, p, facts.Release)
 	}
@@ -102,8 +103,8 @@ func (a *app) moduleFacts(ctx context.Context, arg string, f moduleFlags, depend
 	if err != nil {
 		return nil, err
 	}
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	ctx = progress.With(ctx, d)
 	c, err := p.Candidate(ctx, arg, want)
 	if err != nil {

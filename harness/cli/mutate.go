@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/mutate"
@@ -70,8 +71,8 @@ func (a *app) mutate(ctx context.Context, arg string, f mutateFlags) error {
 	if err != nil {
 		return err
 	}
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	c, err := p.Candidate(progress.With(ctx, d), arg, want)
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ func (a *app) mutate(ctx context.Context, arg string, f mutateFlags) error {
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	d.close()
+	d.Close()
 	fmt.Fprintf(a.stdout, "%s: %s with %s changed%s, in %s\n", f.out, c.Kernel.Release, truth.Function, missing(truth), f.out+mutate.TruthSuffix)
 	return linkModules(f.out, c.ModulesDir)
 }

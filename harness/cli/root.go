@@ -3,6 +3,7 @@ package cli
 
 import (
 	"github.com/unwedge/unwedge/harness/inspect"
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/result"
 
@@ -12,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -20,9 +20,9 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/plan"
-	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/images/trees"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -37,7 +37,7 @@ const (
 )
 
 // errInterrupted is the cause of a context that a signal ended.
-var errInterrupted = errors.New("interrupted")
+var errInterrupted = progress.ErrInterrupted
 
 // errKernel ends a command whose kernel failed; what there is to say was said.
 var errKernel = errors.New("a kernel failed its scenario")
@@ -71,7 +71,7 @@ func (a *app) exit(err error) int {
 	}
 	code := exitCode(err)
 	if said := new(gitError); !errors.Is(err, errKernel) && !(errors.As(err, &said) && said.err == nil) {
-		fmt.Fprintln(a.stderr, "unwedge:", oneLine(err))
+		fmt.Fprintln(a.stderr, "unwedge:", console.OneLine(err))
 	}
 	return code
 }
@@ -215,45 +215,6 @@ func (a *app) catalogue() (scenarios.Catalogue, error) {
 		return nil, usage.Wrap(err)
 	}
 	return builtin.With(own), nil
-}
-
-// runDir is where a run's artifacts go: the user's --out, which must be empty
-// or new, or a new directory below the state directory.
-func runDir(out string, create func(base string) (string, error)) (string, error) {
-	if out == "" {
-		base, err := rundir.Base()
-		if err != nil {
-			return "", err
-		}
-		return create(base)
-	}
-	out, err := filepath.Abs(out)
-	if err != nil {
-		return "", fmt.Errorf("--out: %w", err)
-	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return "", fmt.Errorf("--out: %w", err)
-	}
-	return out, checkOut(out)
-}
-
-// checkOut says whether a user's --out can be used, as far as that shows before
-// anything is done: it is not there, or an empty directory.
-func checkOut(out string) error {
-	if out == "" {
-		return nil
-	}
-	left, err := os.ReadDir(out)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return usage.Errorf("--out: %w", err)
-	case len(left) > 0:
-		return usage.Errorf("--out %s: the directory is not empty: name a new one, so that no run's artifacts are lost", out)
-	default:
-		return nil
-	}
 }
 
 func (a *app) versionCmd() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/scenarios"
 )
 
@@ -42,7 +43,7 @@ func (a *app) listScenarios(args []string, asJSON bool) error {
 		for _, t := range cat {
 			cells = append(cells, t.Cells()...)
 		}
-		return writeJSON(a.stdout, cells)
+		return report.JSON(a.stdout, cells)
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	if len(args) == 1 {

@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/images/trees"
 )
@@ -84,7 +86,7 @@ func (a *app) listTrees(ctx context.Context, args []string, asJSON bool) error {
 	}
 	switch {
 	case asJSON:
-		return writeJSON(a.stdout, list)
+		return report.JSON(a.stdout, list)
 	case len(args) == 1:
 		return a.printTree(list[0])
 	}
@@ -145,16 +147,16 @@ func (a *app) fetchTree(ctx context.Context, name string, revs []string) error {
 	if err != nil {
 		return err
 	}
-	d := a.newDisplay()
-	defer d.close()
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
 	got, err := store.Fetch(progress.With(ctx, d), name, revs...)
 	if err != nil {
 		return err
 	}
 	for _, n := range got.Notes {
-		d.say("note: " + n)
+		d.Say("note: " + n)
 	}
-	d.close()
+	d.Close()
 	for _, rev := range slices.Sorted(maps.Keys(got.Commits)) {
 		fmt.Fprintf(a.stdout, "%s  %s\n", got.Commits[rev], rev)
 	}

@@ -121,7 +121,7 @@ func (g *Guest) openKept(ctx context.Context, res *result.Result) error {
 	size := uint64(res.Scenario.MemoryMiB) << 20
 	f, err := qemuram.Open(k.PID, res.Host.Args, int64(size))
 	if errors.Is(err, qemuram.ErrGone) {
-		return NothingError{Err: fmt.Errorf("%s: no guest is kept any more: %w", g.facts.Source.Run, err)}
+		return NothingError{Err: fmt.Errorf("%s: the kept guest is gone: %w", g.facts.Source.Run, err)}
 	}
 	if err != nil {
 		return err

@@ -3,11 +3,15 @@
 package rundir
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/usage"
 )
 
 // The files of a run. Not every run has every one.
@@ -66,6 +70,45 @@ func Base() (string, error) {
 		return "", fmt.Errorf("find the state directory: %w: set UNWEDGE_STATE or use --out", err)
 	}
 	return filepath.Join(home, ".local", "state", "unwedge"), nil
+}
+
+// New returns the directory for a run, absolute: out, which must be empty or new, or,
+// where out is "", a new directory below Base, named by time, scenario and kernel.
+func New(out, scenario, release string) (string, error) {
+	if out == "" {
+		base, err := Base()
+		if err != nil {
+			return "", err
+		}
+		return Create(base, scenario, release, time.Now())
+	}
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return "", fmt.Errorf("--out: %w", err)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", fmt.Errorf("--out: %w", err)
+	}
+	return out, CheckOut(out)
+}
+
+// CheckOut reports whether New can use out: it does not exist, or is an empty
+// directory.
+func CheckOut(out string) error {
+	if out == "" {
+		return nil
+	}
+	left, err := os.ReadDir(out)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return usage.Errorf("--out: %w", err)
+	case len(left) > 0:
+		return usage.Errorf("--out %s: the directory is not empty: name a new one, so that no run's artifacts are lost", out)
+	default:
+		return nil
+	}
 }
 
 // Create makes a new directory for a run below base/runs, named by time,

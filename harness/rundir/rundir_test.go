@@ -1,6 +1,7 @@
 package rundir_test
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/rundir"
 )
 
@@ -117,5 +119,26 @@ func TestPresent(t *testing.T) {
 	}
 	if got := rundir.Present(dir); !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestNew(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("UNWEDGE_STATE", filepath.Join(dir, "state"))
+	for _, out := range []string{"new", "new/deeper", dir + "/empty dir"} {
+		got, err := rundir.New(out, "tiny", "6.1")
+		if want, _ := filepath.Abs(out); err != nil || got != want {
+			t.Errorf("%s: %s, %v", out, got, err)
+		}
+		if st, err := os.Stat(got); err != nil || !st.IsDir() {
+			t.Errorf("%s: %v", got, err)
+		}
+	}
+	if _, err := rundir.New("new", "tiny", "6.1"); !errors.As(err, new(usage.Error)) {
+		t.Errorf("a directory that is not empty: %v", err)
+	}
+	if got, err := rundir.New("", "tiny", "6.1"); err != nil || filepath.Dir(got) != filepath.Join(dir, "state", "runs") {
+		t.Errorf("%s, %v", got, err)
 	}
 }

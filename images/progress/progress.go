@@ -5,6 +5,7 @@ package progress
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
@@ -25,6 +26,12 @@ type Task interface {
 	// Done ends the task; err is nil when it succeeded.
 	Done(err error)
 }
+
+// What Done may get that is no failure.
+var (
+	ErrInterrupted = errors.New("interrupted") // the user ended the program
+	ErrPutOff      = errors.New("put off")     // it goes on later
+)
 
 type contextKey struct{}
 
