@@ -1,16 +1,15 @@
-// Package sysrq asks a running kernel what its tasks do, through the magic
-// SysRq keys (Documentation/admin-guide/sysrq.rst), by whichever route the
-// guest still hears, the one that disturbs it least first. Each attempt is
-// recorded with what it yielded; one that yields nothing is never a capture.
+// Package sysrq asks a running kernel what its tasks do, through the magic SysRq
+// keys (Documentation/admin-guide/sysrq.rst), by the least disturbing route that
+// the kernel answers on. Every attempt is recorded with what it yielded.
 package sysrq
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"bytes"
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // Monitor is the part of a QMP connection that is needed.
@@ -25,7 +24,7 @@ type Console interface {
 	// Len is the number of bytes the guest has written so far.
 	Len() int64
 	// Since returns what the guest wrote from the offset on, as far as it is
-	// still in memory: the newest part where not all is.
+	// still in memory.
 	Since(offset int64) []byte
 }
 
@@ -35,17 +34,16 @@ type Guest struct {
 	Console Console
 	// Chardev is QEMU's id of the console's chardev.
 	Chardev string
-	// Routes are those that the machine has, in order.
+	// Routes are tried in order, see Routes.
 	Routes []result.Route
 }
 
-// Times bound the waiting. All are wall times.
+// Times bound the waiting, in wall time.
 type Times struct {
 	// Banner is how long the kernel may take to begin to print.
 	Banner time.Duration
-	// Quiet is the silence that ends the task dump and the last one. The others
-	// need less: the kernel prints a dump in one go and only then hears the
-	// next key.
+	// Quiet is the silence that ends the task dump and the last dump. The others
+	// need less: the kernel prints a dump in one go and then takes the next key.
 	Quiet time.Duration
 	// Dump is how long one dump may take in all.
 	Dump time.Duration
@@ -60,49 +58,65 @@ func Scaled(unit time.Duration) Times {
 	}
 }
 
-// Keys are what Capture asks, in order: log level, blocked tasks, all tasks,
-// backtraces of the CPUs, locks, memory, timers.
+// Keys are what Capture sends, in order: log level, blocked tasks, all tasks,
+// CPU backtraces, locks, memory, timers.
 const Keys = "9wtldmq"
 
 // Capture sends Keys by the first route that the kernel answers on. It returns
-// every attempt; its error is only that of a context that ended.
+// every attempt; its error is that of an unknown route or of a context that ended.
 func Capture(ctx context.Context, g Guest, t Times) ([]result.Attempt, error) {
 	var all []result.Attempt
-	for _, r := range g.Routes {
-		if r == result.NMI {
-			a := g.nmi(ctx, t)
-			all = append(all, a)
-			continue
+	for _, name := range g.Routes {
+		r, err := find(name)
+		if err != nil {
+			return all, err
 		}
-		first := g.key(ctx, r, Keys[0], t)
-		all = append(all, first)
+		got := g.ask(ctx, r, t)
+		all = append(all, got...)
 		if ctx.Err() != nil {
 			return all, context.Cause(ctx)
 		}
-		if first.Yield != result.Captured && first.Yield != result.Disabled {
-			continue
+		if r.answer == "" && heard(got[0].Yield) {
+			return all, nil
 		}
-		for _, k := range []byte(Keys[1:]) {
-			a := g.key(ctx, r, k, t)
-			all = append(all, a)
-			if ctx.Err() != nil {
-				return all, context.Cause(ctx)
-			}
-			if a.Yield == result.NoAnswer || a.Yield == result.Torn { // the guest has stopped answering
-				break
-			}
-		}
-		return all, nil
 	}
 	return all, nil
 }
 
-// key sends one key and waits for what it prints.
-func (g Guest) key(ctx context.Context, r result.Route, key byte, t Times) result.Attempt {
-	a := result.Attempt{Key: string(rune(key)), Route: r, At: time.Now(), From: g.Console.Len()}
+// heard says that the kernel receives the keys, even if it does not obey.
+func heard(y result.Yield) bool { return y == result.Captured || y == result.Disabled }
+
+// ask sends Keys by one route until the kernel stops answering.
+func (g Guest) ask(ctx context.Context, r route, t Times) (all []result.Attempt) {
+	if r.answer != "" {
+		return []result.Attempt{g.poke(ctx, r, t)}
+	}
+	for i, k := range []byte(Keys) {
+		a := g.key(ctx, r, k, t)
+		all = append(all, a)
+		if ctx.Err() != nil || i == 0 && !heard(a.Yield) || i > 0 && (a.Yield == result.NoAnswer || a.Yield == result.Torn) {
+			break
+		}
+	}
+	return all
+}
+
+// start begins an attempt; ok is false where QEMU refused it.
+func (g Guest) start(ctx context.Context, r route, key byte, t Times) (a result.Attempt, ok bool) {
+	a = result.Attempt{Route: r.name, At: time.Now(), From: g.Console.Len()}
 	a.To = a.From
-	if err := g.send(ctx, r, key, t); err != nil {
+	if err := r.send(ctx, g, key, t); err != nil {
 		a.Yield, a.Layer, a.Note = result.Refused, "qemu", err.Error()
+		return a, false
+	}
+	return a, true
+}
+
+// key sends one key and waits for what it prints.
+func (g Guest) key(ctx context.Context, r route, key byte, t Times) result.Attempt {
+	a, ok := g.start(ctx, r, key, t)
+	a.Key = string(rune(key))
+	if !ok {
 		return a
 	}
 	if key != 't' && key != Keys[len(Keys)-1] {
@@ -113,31 +127,21 @@ func (g Guest) key(ctx context.Context, r result.Route, key byte, t Times) resul
 	return a
 }
 
-func (g Guest) send(ctx context.Context, r result.Route, key byte, t Times) error {
-	if r == result.Keyboard {
-		return g.Monitor.Execute(ctx, "send-key", map[string]any{
-			"keys":      []qcode{{"qcode", "alt"}, {"qcode", "sysrq"}, {"qcode", string(rune(key))}},
-			"hold-time": 50,
-		}, nil)
+// poke uses a route that carries no key and records what the kernel prints.
+func (g Guest) poke(ctx context.Context, r route, t Times) result.Attempt {
+	a, ok := g.start(ctx, r, 0, t)
+	if !ok {
+		return a
 	}
-	if err := g.Monitor.Execute(ctx, "chardev-send-break", map[string]string{"id": g.Chardev}, nil); err != nil {
-		return err
-	}
-	// The UART must hand the BREAK to the kernel before the key is there.
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(t.Quiet / 8):
+	case <-time.After(t.Banner):
 	}
-	if _, err := g.Console.Write([]byte{key}); err != nil {
-		return fmt.Errorf("write the key to the console: %w", err)
+	a.To = g.Console.Len()
+	if a.Yield = result.Captured; !bytes.Contains(g.Console.Since(a.From), []byte(r.answer)) {
+		a.Yield, a.Layer, a.Note = result.NoAnswer, "guest", fmt.Sprintf("no line with %q within %s", r.answer, t.Banner)
 	}
-	return nil
-}
-
-type qcode struct {
-	Type string `json:"type"`
-	Data string `json:"data"`
+	return a
 }
 
 // await waits for the banner, then for silence.
@@ -160,12 +164,12 @@ func (g Guest) await(ctx context.Context, key byte, from int64, t Times) (y resu
 			case result.Disabled:
 				return y, "kernel", "the kernel says: This sysrq operation is disabled."
 			case result.Unsupported:
-				return y, "kernel", "the kernel prints its help: it has no such key"
+				return y, "kernel", "the kernel prints its help: it does not know the key"
 			case result.Captured:
 				answered = true
 			default:
 				if now.Sub(started) > t.Banner {
-					return result.NoAnswer, "guest", fmt.Sprintf("nothing that answers the key within %s", t.Banner)
+					return result.NoAnswer, "guest", fmt.Sprintf("no answer within %s", t.Banner)
 				}
 			}
 			continue
@@ -208,25 +212,4 @@ func answer(text []byte, key byte) result.Yield {
 // from 2.6 to 7.x but for the case of a few letters that is left out here.
 var banners = map[byte]string{
 	'9': "hanging ", 'w': "how ", 't': "how ", 'l': "how ", 'd': "how ", 'm': "how ", 'q': "how ",
-}
-
-// nmi injects an NMI and records what the kernel prints on it.
-func (g Guest) nmi(ctx context.Context, t Times) result.Attempt {
-	a := result.Attempt{Route: result.NMI, At: time.Now(), From: g.Console.Len()}
-	a.To = a.From
-	if err := g.Monitor.Execute(ctx, "inject-nmi", nil, nil); err != nil {
-		a.Yield, a.Layer, a.Note = result.Refused, "qemu", err.Error()
-		return a
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(t.Banner):
-	}
-	a.To = g.Console.Len()
-	// Both what the kernel says of an NMI it does not know and the backtrace
-	// or panic that may follow have the word (arch/x86/kernel/nmi.c).
-	if a.Yield = result.Captured; !bytes.Contains(g.Console.Since(a.From), []byte("NMI")) {
-		a.Yield, a.Layer, a.Note = result.NoAnswer, "guest", fmt.Sprintf("nothing that speaks of an NMI within %s", t.Banner)
-	}
-	return a
 }

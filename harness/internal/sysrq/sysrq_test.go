@@ -1,7 +1,10 @@
 package sysrq_test
 
 import (
+	"slices"
+
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios/arch"
 
 	"context"
 	"errors"
@@ -203,4 +206,28 @@ func TestCaptureEndsWithItsContext(t *testing.T) {
 			t.Errorf("err = %v", err)
 		}
 	})
+}
+
+// TestRoutes: the table covers what Results name, and each machine has its own.
+func TestRoutes(t *testing.T) {
+	for a, want := range map[arch.Arch][2][]result.Route{
+		arch.X86_64:  {{result.Break, result.Keyboard}, {result.NMI}},
+		arch.AArch64: {{result.Break}, nil},
+	} {
+		if normal, last := sysrq.Routes(a.Facts()); !slices.Equal(normal, want[0]) || !slices.Equal(last, want[1]) {
+			t.Errorf("%s: %v, at last %v", a, normal, last)
+		}
+	}
+	for r, want := range map[result.Route]sysrq.Disturbance{
+		result.Break: {}, result.Keyboard: {FeedsEntropy: true}, result.NMI: {MayReset: true}, "telegraph": {},
+	} {
+		if got := sysrq.Disturbs(r); got != want {
+			t.Errorf("%s disturbs %+v", r, got)
+		}
+	}
+	g := &guest{hears: hears(result.Break), says: talks}
+	got, err := sysrq.Capture(t.Context(), sysrq.Guest{Monitor: g, Console: g, Routes: []result.Route{"telegraph", result.Break}}, sysrq.Scaled(0))
+	if err == nil || len(got) > 0 {
+		t.Errorf("an unknown route: %v, %v", got, err)
+	}
 }
