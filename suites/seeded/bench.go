@@ -99,7 +99,7 @@ func (b *bench) places(ctx context.Context) ([]spot, error) {
 		return err
 	})
 	if len(slots) < b.n {
-		return nil, fmt.Errorf("draw mutants for %s: there are functions for %d only", b.arch, len(slots))
+		return nil, fmt.Errorf("draw mutants for %s: only %d slots have functions", b.arch, len(slots))
 	}
 	b.update(func(c *Card) {
 		c.Refused[string(b.arch)], c.Seeds[string(b.arch)], c.Entered[string(b.arch)] = refused, b.seed, entered(list)
@@ -132,7 +132,7 @@ func (b *bench) fixed(ctx context.Context) ([]seed, error) {
 func (b *bench) phases(ctx context.Context) (list []Phase, of map[string]string, err error) {
 	of, exact := initcalls(b.table)
 	if !exact {
-		fmt.Fprintf(b.log, "%s: the kernel's symbols do not tell the initcalls' levels; known functions of each level mark its begin\n", b.arch)
+		fmt.Fprintf(b.log, "%s: kallsyms has no initcall levels; well-known functions mark where each level begins\n", b.arch)
 	}
 	var cut [2][]Phase
 	for i, name := range []string{"tiny", "distro"} {
@@ -344,7 +344,7 @@ func (b *bench) boot(ctx context.Context, sd seed) (Score, error) {
 	// What a kernel without a console says is in its memory.
 	memory, err := os.ReadFile(filepath.Join(dir, rundir.Memory))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return Score{}, fmt.Errorf("read what was seen of memory: %w", err)
+		return Score{}, fmt.Errorf("read the tasks found in memory: %w", err)
 	}
 	sc := score(sd.truth, res, append(log, memory...))
 	sc.Dir, _ = filepath.Rel(b.out, dir)

@@ -151,7 +151,7 @@ func (s *suite) healthyOf(ctx context.Context, a arch.Arch) ([]healthyBoot, erro
 		}
 	}
 	if len(kernels) == 0 {
-		return nil, fmt.Errorf("healthy boots for %s: no kernel of that arch is given", a)
+		return nil, fmt.Errorf("healthy boots for %s: none of the kernels is for it", a)
 	}
 	return healthyList(a, kernels, s.healthy)
 }

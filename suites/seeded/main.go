@@ -1,19 +1,19 @@
 // Command seeded is the score: it makes boots fail on purpose, in ways that are
-// drawn at random, and counts how often unwedge notices, says rightly what kind
-// of failure it is, and names the place; and it boots unmodified kernels and
-// counts the false alarms.
+// drawn at random, and counts how often unwedge notices, gets the kind of failure
+// right, and names the place. It also boots unmodified kernels and counts the false
+// alarms.
 //
 //	make score
 //	go run ./suites/seeded [--arch A] [--n N] [--healthy N] [--seed S] [--only REGEXP] [-j N] [--load N] [--out DIR] [--json]
 //	go run ./suites/seeded --short
 //
-// A healthy boot is traced first, by QEMU: which functions it enters, in which
-// order. The mutants are drawn from those, the same number from each phase of
-// the boot, so that a fault is known to be on the way; one whose boot comes
-// through all the same is drawn again. The table and the list of every seed go
-// to OUT/RESULTS.md, all that was measured to OUT/score.json, the artifacts of
-// what was not all right to OUT/runs. A second run with the same --out goes on
-// where the first one stopped; with another --only it does another part.
+// QEMU first traces which functions a healthy boot enters, in which order. The
+// mutants are drawn from those, the same number from each phase of the boot, so that
+// the boot is known to reach the fault; one that boots all the same is drawn again.
+// The table and the list of every seed go to OUT/RESULTS.md, all measurements to
+// OUT/score.json, the artifacts of what was not all right to OUT/runs. A second run
+// with the same --out continues where the first one stopped; with another --only it
+// does another part.
 package main
 
 import (
@@ -72,18 +72,18 @@ func parse(args []string) (options, error) {
 	arches := fs.String("arch", "", "one architecture; default: both")
 	fs.IntVar(&o.n, "n", 36, "mutants for each architecture")
 	fs.IntVar(&o.healthy, "healthy", 150, "healthy boots for each architecture")
-	fs.BoolVar(&o.user, "user", true, "also the faults that are not drawn: those of user space")
-	fs.IntVar(&o.load, "load", 2, "programs that compute beside every third healthy boot, to keep the host busy")
-	only := fs.String("only", "", "do only what matches this regular expression: a seed's \"ARCH/FAULT/FUNCTION PHASE\", or a healthy boot's \"healthy/ARCH/CELL RELEASE, PAUSE, loaded host\"")
-	fs.BoolVar(&o.short, "short", false, "a few chosen seeds and healthy boots, and an exit status that says whether all were right")
-	fs.BoolVar(&o.list, "list", false, "print the seeds and the healthy boots, and boot none")
-	fs.BoolVar(&o.burn, "burn", false, "compute and do nothing else; for --load")
+	fs.BoolVar(&o.user, "user", true, "also seed the faults of user space, which are not drawn")
+	fs.IntVar(&o.load, "load", 2, "busy loops beside every third healthy boot")
+	only := fs.String("only", "", "boot only what matches this regular expression: a seed's \"ARCH/FAULT/FUNCTION PHASE\", or a healthy boot's \"healthy/ARCH/CELL RELEASE, PAUSE, loaded host\"")
+	fs.BoolVar(&o.short, "short", false, "boot a few chosen seeds and healthy boots; exit code 1 unless all are right")
+	fs.BoolVar(&o.list, "list", false, "list the seeds and the healthy boots; boot nothing")
+	fs.BoolVar(&o.burn, "burn", false, "run a busy loop; for --load")
 	fs.IntVar(&o.jobs, "j", 1, "boots at a time")
-	fs.Uint64Var(&o.seed, "seed", 0, "what the draw depends on; 0 draws a seed, which is printed")
-	fs.StringVar(&o.kernel, "kernel", "", "kernel argument, of the one architecture given; default: the default kernels")
-	more := fs.String("healthy-kernels", "", "kernels for the healthy boots, of either architecture, with commas between them; default: Debian's 6.1 and its newest backport")
-	fs.StringVar(&o.out, "out", "", "where runs are kept and results are collected; a second run with it goes on; default: a new temporary directory")
-	fs.StringVar(&o.results, "results", "", "the file to write the table to; default: RESULTS.md in --out")
+	fs.Uint64Var(&o.seed, "seed", 0, "seed of the random draw; 0 picks one and prints it")
+	fs.StringVar(&o.kernel, "kernel", "", "kernel to mutate, needs --arch; default: Debian's 6.1")
+	more := fs.String("healthy-kernels", "", "comma-separated kernels for the healthy boots; default: Debian's 6.1 and its newest backport")
+	fs.StringVar(&o.out, "out", "", "directory for runs and results; a second run with the same one continues; default: a new temporary directory")
+	fs.StringVar(&o.results, "results", "", "file for the table; default: RESULTS.md in --out")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -100,7 +100,7 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("--kernel needs --arch")
 	}
 	if o.n < 0 || o.healthy < 0 || o.load < 0 || o.jobs < 1 {
-		return o, fmt.Errorf("--n, --healthy, --load and -j: use no negative number, and at least one job")
+		return o, fmt.Errorf("--n, --healthy and --load must not be negative, -j must be 1 or more")
 	}
 	if *more != "" {
 		o.kernels = strings.Split(*more, ",")

@@ -173,7 +173,7 @@ func score(t Truth, r *result.Result, log []byte) Score {
 	s.Kind, s.Cause, s.Title, s.Confidence = d.Kind, d.Cause, d.Title, d.Confidence
 	kinds, causes := t.Kinds, t.Causes
 	if needsTask(t.Fault) && badSleep.Match(log) {
-		s.Note = "it slept where it must not"
+		s.Note = "sleeping function called from atomic context"
 		kinds = append([]result.Kind{result.KindOops, result.KindPanic, result.KindLockup}, kinds...)
 		causes = nil
 	}

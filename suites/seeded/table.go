@@ -20,19 +20,19 @@ type Healthy struct {
 	Arch    string `json:"arch"`
 	Release string `json:"release"`
 	CPUs    int    `json:"cpus"`
-	// Pause is what the guest was slow with on purpose, Loaded says that other
-	// programs kept the host busy.
+	// Pause is what made the guest slow on purpose, Loaded says that other programs
+	// kept the host busy.
 	Pause   string            `json:"pause,omitempty"`
 	Loaded  bool              `json:"loaded,omitempty"`
 	Outcome scenarios.Outcome `json:"outcome"`
-	// Suspected counts the suspicions that were taken back.
+	// Suspected counts the suspicions that were withdrawn.
 	Suspected int           `json:"suspected"`
 	Wall      time.Duration `json:"wall_ns"`
 	Dir       string        `json:"dir,omitempty"`
 	Note      string        `json:"note,omitempty"`
 }
 
-// Card is all that was measured.
+// Card is everything that was measured.
 type Card struct {
 	Version string    `json:"version"`
 	Host    string    `json:"host"`
@@ -129,8 +129,8 @@ func percent(n, of int) string {
 	return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(of))
 }
 
-// markdown writes the card as people read it. explained are the explanations of
-// what was not all right.
+// markdown writes the card for people. explained holds the explanations of what was
+// not all right.
 func (c *Card) markdown(w io.Writer, command string, explained map[string]string) {
 	fmt.Fprintf(w, "# Seeded regressions: the score\n\nMade by `%s` with unwedge %s on %s.\n\n", command, c.Version, c.Host)
 	for _, k := range c.Kernels {
@@ -155,7 +155,7 @@ func (c *Card) markdown(w io.Writer, command string, explained map[string]string
 	c.phaseTable(w)
 	c.healthyTable(w)
 	c.list(w, "Not all right", explained, func(s Score) bool { return s.counts() && s.Verdict != Right })
-	c.list(w, "No effect, and so not counted", nil, func(s Score) bool { return !s.counts() })
+	c.list(w, "No effect, not counted", nil, func(s Score) bool { return !s.counts() })
 	c.list(w, "All right", nil, func(s Score) bool { return s.Verdict == Right })
 }
 
@@ -180,7 +180,7 @@ func (c *Card) faultTable(w io.Writer) {
 	fmt.Fprint(w, legend)
 	for _, a := range c.arches() {
 		if c.Entered[a] > 0 {
-			fmt.Fprintf(w, "\n%s: seed %d; %d functions were entered by the healthy boots that were traced; %d times a drawn function could not be changed so (too short, rewritten by the kernel at boot, or without a lock to leak).\n",
+			fmt.Fprintf(w, "\n%s: seed %d; the traced healthy boots entered %d functions; %d drawn functions could not take the fault (too short, rewritten by the kernel at boot, or without a lock to leak).\n",
 				a, c.Seeds[a], c.Entered[a], c.Refused[a])
 		}
 	}
@@ -206,18 +206,16 @@ func (c *Card) phaseTable(w io.Writer) {
 }
 
 const legend = `
-*Located*: the diagnosis names the seeded function (a fault of user space: the
-system call; a reset: its kind is right, because a machine that was reset has
-nothing left to name; leak-lock, where the function that was changed goes on and
-another one hangs: the diagnosis is a wait for a lock and names the function that
-waits, or it names the changed one, or it is the kernel's own complaint that a task
-sleeps with the lock). *Right task*: of the seeds whose task is
-known beforehand, which are the faults of user space and the initcalls: PID 1
-runs those. Another function may be entered by any task. *All right*: kind,
-cause and place. *Stall to diagnosis*: from the last progress to the finished
-diagnosis, of the boots that stalled. A mutant whose boot came through is not
-counted, and drawn again: its function was not entered this time, or nothing of
-the boot waited for it.
+*Located*: the diagnosis names the seeded function. For a fault of user space it names
+the system call. For a reset its kind is right: a machine that was reset has nothing
+left to name. For leak-lock, where the changed function returns and another one hangs,
+it names the changed function or the one that waits for the lock, or it is the kernel's
+own report that a task sleeps with the lock held. *Right task*: of the seeds whose task
+is known beforehand, which are the faults of user space and the initcalls, which PID 1
+runs; any task may enter another function. *All right*: kind, cause and place. *Stall to
+diagnosis*: from the last progress to the finished diagnosis, of the boots that stalled.
+A mutant that booted is not counted, and drawn again: its function was not entered this
+time, or nothing waited for it.
 `
 
 func (c *Card) arches() []string {
@@ -264,11 +262,11 @@ func (c *Card) of(arch, fault string) []Score {
 	return out
 }
 
-// alarm says that a healthy boot was called something else.
+// alarm says that a healthy boot was not reported as booted.
 func (h Healthy) alarm() bool { return h.Outcome != scenarios.Booted && h.Outcome != harnessFailed }
 
 func (c *Card) healthyTable(w io.Writer) {
-	fmt.Fprint(w, "\n## Healthy boots\n\n| arch | kernel | cell | vCPUs | slow on purpose | host | boots | false alarms | suspicions taken back |\n|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprint(w, "\n## Healthy boots\n\n| arch | kernel | cell | vCPUs | slow on purpose | host | boots | false alarms | suspicions withdrawn |\n|---|---|---|---|---|---|---|---|---|\n")
 	type key struct {
 		arch, release, cell string
 		cpus                int
@@ -318,7 +316,7 @@ func host(loaded bool) string {
 // list writes the seeds that are wanted, the worst first; with explanations,
 // where a map of them is given.
 func (c *Card) list(w io.Writer, title string, explained map[string]string, want func(Score) bool) {
-	fmt.Fprintf(w, "\n## %s\n\n| seed | phase | verdict | what was said | function named in | task | after | artifacts |", title)
+	fmt.Fprintf(w, "\n## %s\n\n| seed | phase | verdict | reported | function named in | task | after | artifacts |", title)
 	if explained != nil {
 		fmt.Fprint(w, " explanation |\n|---")
 	} else {

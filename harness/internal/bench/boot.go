@@ -99,7 +99,7 @@ func (b *bench) overhead(ctx context.Context) error {
 				}
 			}
 			if res.Outcome != scenarios.Booted {
-				return fmt.Errorf("%s: the boot to be measured ended as %s: %s", a, res.Outcome, res.Why)
+				return fmt.Errorf("%s: the measured boot ended as %s: %s", a, res.Outcome, res.Why)
 			}
 			ours.add(took.Seconds())
 			verdict.add(res.Times.Verdict.Seconds())
@@ -173,7 +173,7 @@ func (b *bench) explained(ctx context.Context) error {
 				return err
 			}
 			if res.Diagnosis == nil || res.Diagnosis.Function != "wait_for_random_bytes" {
-				return fmt.Errorf("%s: the hang to be measured was not explained: %s, %s", a, res.Outcome, res.Why)
+				return fmt.Errorf("%s: the measured hang was not explained: %s, %s", a, res.Outcome, res.Why)
 			}
 			noticed.add((res.Stalls[len(res.Stalls)-1].Noticed - res.Times.Stalled).Seconds())
 			all.add((res.Times.Diagnosed - res.Times.Stalled).Seconds())
@@ -238,7 +238,7 @@ func (b *bench) parser(context.Context) error {
 			tasks += len(sec.Tasks)
 		}
 		if tasks == 0 {
-			return errors.New("the task dump to be measured has no tasks")
+			return errors.New("the measured task dump has no tasks")
 		}
 		s.Note = fmt.Sprintf("%d tasks", tasks)
 		s.add(float64(len(text)) / 1e6 / took.Seconds())

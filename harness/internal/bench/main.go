@@ -3,8 +3,8 @@
 //
 //	make build && go run ./harness/internal/bench [--runs N] [--only PART] [--json]
 //
-// It boots real guests, one at a time, with what the cache holds; the first run
-// on a machine fills the cache before anything is measured. Each number is a
+// It boots real guests, one at a time, from the image cache, which the first run on a
+// machine fills before anything is measured. Each number is a
 // median with the smallest and the largest.
 package main
 
@@ -23,7 +23,7 @@ import (
 
 func main() {
 	o := options{}
-	flag.IntVar(&o.runs, "runs", 5, "how often each thing is measured")
+	flag.IntVar(&o.runs, "runs", 5, "measurements of each thing")
 	flag.StringVar(&o.unwedge, "unwedge", "bin/unwedge", "the program to measure")
 	flag.StringVar(&o.only, "only", "", "measure one part: overhead, explained, warm-start, parser or memory")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
@@ -84,7 +84,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		}
 	}
 	if len(b.samples) == 0 {
-		return fmt.Errorf("--only %s: there is no such part", o.only)
+		return fmt.Errorf("--only %s: no such part", o.only)
 	}
 	if o.json {
 		enc := json.NewEncoder(w)

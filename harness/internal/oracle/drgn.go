@@ -1,8 +1,8 @@
 // Package oracle compares what package guestmem reads of a guest's memory with
 // what drgn reads of the same dump with the kernel's debug information: a reader
 // that this project did not write. RESULTS.md has the figures. It takes drgn, the
-// debug package of the kernel (280 MB), QEMU and the network, so nothing of it is
-// run unless it is asked for:
+// debug package of the kernel (280 MB), QEMU and the network, so it runs
+// only on request:
 //
 //	UNWEDGE_DRGN=python3 go test -run Drgn -v -timeout 30m ./harness/internal/oracle
 package oracle
@@ -26,8 +26,8 @@ import (
 // Env names the environment variable with the Python that has drgn.
 const Env = "UNWEDGE_DRGN"
 
-// ErrNoDrgn says that drgn was not asked for, or is not there.
-var ErrNoDrgn = errors.New("no drgn: set " + Env + " to a Python that can import it, such as python3 with Debian 13's python3-drgn or PyPI's drgn")
+// ErrNoDrgn says that drgn was not asked for, or is missing.
+var ErrNoDrgn = errors.New("no drgn: set " + Env + " to a Python that has it, such as python3 with Debian 13's python3-drgn or PyPI's drgn")
 
 // oldest is the oldest drgn that is of use. 0.0.22 takes the vCPU numbers in QEMU's
 // notes for PIDs and unwinds PID 1 from the registers of the first vCPU.

@@ -83,7 +83,7 @@ func (h Hang) Boot(ctx context.Context, dir string) (*Guest, error) {
 		return nil, err
 	}
 	if res.Kept == nil {
-		return nil, fmt.Errorf("the guest ended as %s, and was to hang: %s", res.Outcome, res.Why)
+		return nil, fmt.Errorf("the guest should hang, but ended as %s: %s", res.Outcome, res.Why)
 	}
 	return g, dumpMemory(ctx, res.Kept.PID, res.Kept.QMP, g.Dump)
 }
