@@ -99,12 +99,12 @@ func named(ctx SpecContext, out string) {
 }
 
 // In each spec the guilty commit follows on its parent: one file is changed.
-var _ = Describe("kernels that are built", Label("kbuild"), func() {
+var _ = Describe("kernel builds", Label("kbuild"), func() {
 	small := func(fragment string, more ...string) []string {
 		return append([]string{"--config", "tinyconfig", "--fragment", fragment}, more...)
 	}
 
-	It("are the same twice, in another place, and from ccache", func(ctx SpecContext) {
+	It("are reproducible, in another directory and from ccache", func(ctx SpecContext) {
 		need("gcc", "ccache")
 		h, fragment := source(ctx)
 		dir := GinkgoT().TempDir()
@@ -123,7 +123,7 @@ var _ = Describe("kernels that are built", Label("kbuild"), func() {
 		Expect(content(second.Image) == content(first.Image)).To(BeTrue(), "the boot image")
 		Expect(rate()).To(BeNumerically(">=", 0.9))
 
-		By("one file more is changed")
+		By("another file is changed")
 		git(tree, "checkout", "--quiet", h.Guilty)
 		third, steps := build(ctx, small(fragment, "--arch", "x86_64", "-o", out, tree)...)
 		Expect(steps).NotTo(ContainSubstring("configure kernel"), "nothing that decides the configuration has changed")
@@ -134,7 +134,7 @@ var _ = Describe("kernels that are built", Label("kbuild"), func() {
 		Expect(rate()).To(BeNumerically(">=", 0.9))
 	}, long, Label("x86_64"))
 
-	It("are the same twice made with LLVM, boot, and have types", func(ctx SpecContext) {
+	It("are reproducible with LLVM, boot, and have types", func(ctx SpecContext) {
 		need("clang", "ld.lld", "llvm-ar", "pahole")
 		h, fragment := source(ctx)
 		dir := GinkgoT().TempDir()

@@ -76,7 +76,7 @@ var _ = Describe("commits of a kernel's source", Label("build"), func() {
 		}, more...)
 	}
 
-	It("finds the one that hangs on x86_64, though it is killed on the way", func(ctx SpecContext) {
+	It("finds the one that hangs on x86_64, although it is killed on the way", func(ctx SpecContext) {
 		h, fragment := source(ctx)
 		before := []string{git(h.Repo, "rev-parse", "HEAD"), git(h.Repo, "status", "--porcelain"), git(h.Repo, "worktree", "list")}
 		dir := out()

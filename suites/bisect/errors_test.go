@@ -21,11 +21,11 @@ import (
 	. "github.com/unwedge/unwedge/suites/unwedgetest"
 )
 
-var _ = Describe("what a person gets wrong", Label("errors"), Ordered, ContinueOnFailure, func() {
+var _ = Describe("mistakes", Label("errors"), Ordered, ContinueOnFailure, func() {
 	var u *user
 	BeforeAll(func(ctx SpecContext) { u = newUser(ctx) })
 
-	It("is said of ends, before anything is done", func(ctx SpecContext) {
+	It("in the ends are reported before anything is done", func(ctx SpecContext) {
 		dir := filepath.Join(GinkgoT().TempDir(), "bisection")
 		for _, c := range []struct{ good, bad, says string }{
 			{"goud", "hang", `revision "goud" is not in ` + u.tree},
@@ -40,7 +40,7 @@ var _ = Describe("what a person gets wrong", Label("errors"), Ordered, ContinueO
 		Expect(u.trees()).To(BeEmpty())
 	}, long)
 
-	It("is said of a host that cannot build or boot, and leaves nothing", func(ctx SpecContext) {
+	It("of a host that cannot build or boot are reported, and leave nothing behind", func(ctx SpecContext) {
 		dir := filepath.Join(GinkgoT().TempDir(), "bisection")
 		for _, c := range []struct {
 			without []string
@@ -66,7 +66,7 @@ var _ = Describe("what a person gets wrong", Label("errors"), Ordered, ContinueO
 		}
 	}, long)
 
-	It("is said of a tree that was built in place, until that is mended", func(ctx SpecContext) {
+	It("of a tree that was built in place are reported until it is cleaned", func(ctx SpecContext) {
 		inPlace := filepath.Join(u.tree, ".config") // the kernel's own sign of it
 		Expect(os.WriteFile(inPlace, nil, 0o644)).To(Succeed())
 		DeferCleanup(os.RemoveAll, inPlace)
@@ -85,7 +85,7 @@ var _ = Describe("what a person gets wrong", Label("errors"), Ordered, ContinueO
 		Expect(running(out)).To(BeEmpty())
 	}, long)
 
-	It("is said of a good end that does not build, and nothing is left but both ends", func(ctx SpecContext) {
+	It("in a good end that does not build are reported, and only the ends are kept", func(ctx SpecContext) {
 		dir := filepath.Join(GinkgoT().TempDir(), "bisection")
 		args := u.bisect(dir, "broken", "hang")
 		for range 2 { // the second one knows it
@@ -99,7 +99,7 @@ var _ = Describe("what a person gets wrong", Label("errors"), Ordered, ContinueO
 	}, long)
 })
 
-var _ = Describe("what happens to a bisection", Label("errors"), Ordered, func() {
+var _ = Describe("a bisection in trouble", Label("errors"), Ordered, func() {
 	var u *user
 	var d *disk
 	var dir string
@@ -119,14 +119,14 @@ var _ = Describe("what happens to a bisection", Label("errors"), Ordered, func()
 		}
 	}
 
-	It("is told when the disk is full before the first build", func(ctx SpecContext) {
+	It("reports a disk that is full before the first build", func(ctx SpecContext) {
 		rooted()
 		s := u.starts(args...)
 		u.refused(ctx, s, 3, "check out", "no space left on device", dir, "make room", "same command")
 		Expect(s.Err.Contents()).To(ContainSubstring("the changes in " + u.tree + " that are not committed are in none of the kernels"))
 	}, long)
 
-	It("is told when the disk is full in the midst of a build", func(ctx SpecContext) {
+	It("reports a disk that fills up during a build", func(ctx SpecContext) {
 		rooted()
 		const some = 48 // MiB, of what a build takes
 		d.resize(u.sizeOf("hang") + some)
@@ -134,7 +134,7 @@ var _ = Describe("what happens to a bisection", Label("errors"), Ordered, func()
 		Expect(filepath.Glob(filepath.Join(dir, "kernels", "*", "*"))).To(BeEmpty())
 	}, long)
 
-	It("goes on after Ctrl-C in the midst of a build, in which nobody else is at it", func(ctx SpecContext) {
+	It("continues after Ctrl-C during a build, and locks out a second one meanwhile", func(ctx SpecContext) {
 		d.resize(4096)
 		s := u.starts(args...)
 		Eventually(ctx, s.Err).Should(gbytes.Say("build kernel for x86_64"))
@@ -143,7 +143,7 @@ var _ = Describe("what happens to a bisection", Label("errors"), Ordered, func()
 		Expect(u.trees()).To(ConsistOf(filepath.Join(dir, "tree")))
 	}, long)
 
-	It("goes on after Ctrl-C in the midst of a boot", func(ctx SpecContext) {
+	It("continues after Ctrl-C during a boot", func(ctx SpecContext) {
 		s := u.starts(args...)
 		Eventually(ctx, s.Err).Should(gbytes.Say(": booting"))
 		u.refused(ctx, s.Interrupt(), 130, "interrupted", "the same command goes on", dir)
@@ -151,7 +151,7 @@ var _ = Describe("what happens to a bisection", Label("errors"), Ordered, func()
 		Expect(filepath.Glob(filepath.Join(u.state, "verdicts", "*"))).To(BeEmpty())
 	}, long)
 
-	It("ends without an answer where nothing between the ends can be judged, though its journal was torn", func(ctx SpecContext) {
+	It("ends without an answer where nothing between the ends can be judged, although its journal was torn", func(ctx SpecContext) {
 		name := filepath.Join(dir, "journal.jsonl")
 		journal, err := os.ReadFile(name)
 		Expect(err).NotTo(HaveOccurred())
@@ -179,7 +179,7 @@ var _ = Describe("what happens to a bisection", Label("errors"), Ordered, func()
 		Expect(strings.Count(said, "# possible")).To(Equal(len(u.suspects)))
 	}, long)
 
-	It("says its answer again, and does nothing for it", func(ctx SpecContext) {
+	It("repeats its answer without booting anything", func(ctx SpecContext) {
 		s := u.starts(args...)
 		Eventually(ctx, s).Should(gexec.Exit(1))
 		for _, hash := range u.suspects {

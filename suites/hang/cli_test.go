@@ -97,7 +97,7 @@ var _ = Describe("the program", Label("cli", "tiny"), func() {
 			}
 		}, short)
 
-		It("shows no escape sequence of the guest's", func(SpecContext) {
+		It("passes on no escape sequence from the guest", func(SpecContext) {
 			s := start(unwedge("boot", "--entropy", "none", "--append", "unwedge.fault=escape", "--console", "--out", out, c.Kernel.Path))
 			Eventually(s, patience).Should(gexec.Exit(0))
 			Expect(string(s.Out.Contents())).To(And(ContainSubstring("red"), beTame()))

@@ -23,7 +23,7 @@ import (
 
 var _ = Describe("the console", Label("console", "tiny"), func() {
 	EachKernel(func(k Kernel) {
-		It("loses and doubles nothing of a full task dump", func(ctx SpecContext) {
+		It("neither loses nor doubles a byte of a full task dump", func(ctx SpecContext) {
 			sc := Pick(Cells("tiny", k.Arch), scenarios.None, scenarios.Tiny)
 			// The ring buffer must hold all, and the console print all of it.
 			sc.Cmdline = []string{"log_buf_len=8M", "ignore_loglevel", "unwedge.fault=sysrq:9,sysrq:t,sysrq:m,dmesg"}
@@ -37,7 +37,7 @@ var _ = Describe("the console", Label("console", "tiny"), func() {
 			Expect(slices.DeleteFunc(printed, handover)).To(beTheLines(slices.DeleteFunc(want, handover)))
 		}, short)
 
-		It("takes a flood without stalling the guest, and says what it left out", func(ctx SpecContext) {
+		It("takes a flood without stalling the guest, and reports what it dropped", func(ctx SpecContext) {
 			// A UART gives half a MiB a second under TCG; that memory is bounded
 			// for any length is a test of harness/internal/console.
 			const limit, flood = 256 << 10, 4 << 20
@@ -52,7 +52,7 @@ var _ = Describe("the console", Label("console", "tiny"), func() {
 			Expect(string(log)).To(ContainSubstring("unwedge: "), "it says that it was capped")
 		}, short)
 
-		It("shows no escape sequence of the guest's", func(ctx SpecContext) {
+		It("passes on no escape sequence from the guest", func(ctx SpecContext) {
 			boot := Boot(ctx, k.Get(ctx), Cell("tiny", k.Arch, "unwedge.fault=escape,pipe"))
 			Expect(boot).To(HaveHung())
 			Expect(bytes.Count(readConsole(boot), []byte("\x1b]0;owned\a"))).To(Equal(1), "console.log is raw")

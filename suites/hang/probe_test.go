@@ -19,7 +19,7 @@ import (
 
 var _ = Describe("an experiment on a hung guest", Label("probe"), func() {
 	EachKernel(func(k Kernel) {
-		It("shows the cause of an entropy hang, and changes nothing of what was captured", Label("tiny", "no-rng", "entropy"), func(ctx SpecContext) {
+		It("confirms the cause of an entropy hang, and leaves the capture as it was", Label("tiny", "no-rng", "entropy"), func(ctx SpecContext) {
 			sc := Pick(Cells("random", k.Arch), scenarios.None, scenarios.Tiny)
 			boot := Probe(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc, result.ProbeNames()...)
 			Expect(boot).To(HaveCause(result.CauseEntropy))
@@ -50,7 +50,7 @@ var _ = Describe("an experiment on a hung guest", Label("probe"), func() {
 			Expect(filepath.Join(boot.Dir, rundir.ProbeState)).NotTo(BeAnExistingFile())
 		}, short)
 
-		It("ends a wait that only a signal would end, and that alone", Label("tiny"), func(ctx SpecContext) {
+		It("ends a wait that only a signal would end, and nothing else", Label("tiny"), func(ctx SpecContext) {
 			sc := Pick(Cells("init-waits", k.Arch), scenarios.VirtioRNG, scenarios.Tiny)
 			boot := Probe(ctx, k.Get(ctx), sc, result.ProbeNames()...)
 			Expect(boot).To(HaveHung())

@@ -19,9 +19,9 @@ import (
 	. "github.com/unwedge/unwedge/suites/unwedgetest"
 )
 
-var _ = Describe("a hung guest that is asked", Label("sysrq", "tiny"), func() {
+var _ = Describe("sysrq on a hung guest", Label("sysrq", "tiny"), func() {
 	EachKernel(func(k Kernel) {
-		It("prints its stacks although the kernel was told to be quiet", func(ctx SpecContext) {
+		It("prints the stacks although the kernel was booted quiet", func(ctx SpecContext) {
 			boot := Boot(ctx, k.Get(ctx), Cell("tiny", k.Arch, "quiet", "unwedge.fault=pipe"))
 			Expect(boot).To(HaveHung())
 			Expect(boot.Diagnosis.Syscall).To(Equal("read"))

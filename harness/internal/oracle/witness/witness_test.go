@@ -57,7 +57,7 @@ var versions = []version{
 	{name: "7.x", arg: "linux-image-cloud-%s@trixie-backports", moved: true},
 }
 
-var _ = Describe("what is read of a guest's memory is what the guest says itself", Label("oracle", "tiny"), func() {
+var _ = Describe("memory agrees with what the guest itself reports", Label("oracle", "tiny"), func() {
 	if os.Getenv("UNWEDGE_KERNEL") != "" {
 		EachKernel(func(k Kernel) {
 			agree(k.Arch, k.Get, false)
