@@ -45,20 +45,26 @@ type Expect struct {
 // what must happen.
 type Scenario struct {
 	// Name identifies the cell: the template's name and its axis values.
-	Name        string    `json:"name"`
-	Description string    `json:"description,omitempty"`
-	Arch        arch.Arch `json:"arch"`
-	Entropy     Entropy   `json:"entropy"`
-	Initramfs   Initramfs `json:"initramfs"`
-	Root        Root      `json:"root"`
+	Name string `json:"name"`
+	// Description is what the scenario is for.
+	Description string `json:"description,omitempty"`
+	// Arch is the guest's architecture, as `uname -m` prints it.
+	Arch arch.Arch `json:"arch"`
+	// Entropy is where the guest's random number generator can get its seed.
+	Entropy Entropy `json:"entropy"`
+	// Initramfs is what the kernel unpacks and runs first.
+	Initramfs Initramfs `json:"initramfs"`
+	// Root is the root file system.
+	Root Root `json:"root"`
 	// Modules are loaded by the tiny initramfs, with what they depend on,
 	// beside those that its entropy source and its agent need.
 	Modules []string `json:"modules,omitempty"`
 	// Cmdline is added to the kernel command line.
 	Cmdline []string `json:"cmdline,omitempty"`
-	// MemoryMiB is the guest's memory, CPUs the number of its vCPUs.
+	// MemoryMiB is the guest's memory in MiB.
 	MemoryMiB int `json:"memory_mib"`
-	CPUs      int `json:"cpus"`
+	// CPUs is the number of vCPUs.
+	CPUs int `json:"cpus"`
 	// Network gives the guest QEMU's user-mode network.
 	Network bool `json:"network,omitempty"`
 	// ExternalModule builds a small module for the kernel, out of its tree, loads
@@ -75,7 +81,8 @@ type Scenario struct {
 	// Deadline bounds the boot in wall time; 0 means: scaled from the
 	// calibration.
 	Deadline time.Duration `json:"deadline_ns,omitempty"`
-	Expect   Expect        `json:"expect"`
+	// Expect is what must happen.
+	Expect Expect `json:"expect"`
 }
 
 // Facility is what a boot can do without.

@@ -45,13 +45,18 @@ type unbuildable struct {
 // Question is what a bisection asks. Two with the same Question are the same
 // bisection.
 type Question struct {
-	Source   string   `json:"source"` // the repository, or the packages' pattern
-	Good     []string `json:"good"`   // the ends' IDs
-	Bad      string   `json:"bad"`
-	Scenario string   `json:"scenario"` // how a kernel is booted, and what it has to reach
-	// Build is all that decides what is made of a commit: configuration, compiler.
+	// Source is the repository, or the packages' pattern.
+	Source string `json:"source"`
+	// Good are the IDs of the good ends.
+	Good []string `json:"good"`
+	// Bad is the ID of the bad end.
+	Bad string `json:"bad"`
+	// Scenario is how a kernel is booted, and what it has to reach.
+	Scenario string `json:"scenario"`
+	// Build is all that decides how a commit is built: configuration, compiler.
 	Build string `json:"build,omitempty"`
-	Any   bool   `json:"any_failure,omitempty"`
+	// Any says that every failure counts as bad, not only that of the bad end.
+	Any bool `json:"any_failure,omitempty"`
 }
 
 // ErrBusy says that another process is at the same bisection.

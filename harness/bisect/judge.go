@@ -10,23 +10,36 @@ import (
 
 // Boot is what one boot showed, as far as a bisection asks.
 type Boot struct {
-	Outcome   string `json:"outcome"`
-	Expected  bool   `json:"expected"`
-	Title     string `json:"title,omitempty"`
+	// Outcome is how the boot ended, as in result.json.
+	Outcome string `json:"outcome"`
+	// Expected says that it ended as the scenario asks.
+	Expected bool `json:"expected"`
+	// Title is the diagnosis's title.
+	Title string `json:"title,omitempty"`
+	// Signature is the same for the same failure of another kernel.
 	Signature string `json:"signature,omitempty"`
-	Cause     string `json:"cause,omitempty"`
-	Sure      string `json:"sure,omitempty"`  // of the cause: certain, likely, unsure
-	Where     string `json:"where,omitempty"` // the cause is: kernel, ...
-	What      string `json:"what,omitempty"`  // the diagnosis in a sentence
-	// Of a CPU that runs, where that is the failure: Stack is the way to where it was
-	// met, innermost first, Met are all functions that it was met in.
-	Stack   []string      `json:"stack,omitempty"`
-	Met     []string      `json:"met,omitempty"`
-	Why     string        `json:"why,omitempty"`
-	Stage   string        `json:"stage,omitempty"`
-	Started time.Time     `json:"started"`
-	Took    time.Duration `json:"took_ns"`
-	// Dir is the run's directory.
+	// Cause is the diagnosis's cause.
+	Cause string `json:"cause,omitempty"`
+	// Sure is the confidence in the cause: certain, likely, possible or unknown.
+	Sure string `json:"sure,omitempty"`
+	// Where is the component at fault: kernel, initramfs, ...
+	Where string `json:"where,omitempty"`
+	// What is the diagnosis in a sentence.
+	What string `json:"what,omitempty"`
+	// Stack is the call chain of a CPU that runs, if that is the failure, innermost
+	// function first.
+	Stack []string `json:"stack,omitempty"`
+	// Met are all functions that CPUs were sampled in, if that is the failure.
+	Met []string `json:"met,omitempty"`
+	// Why is one sentence on the outcome.
+	Why string `json:"why,omitempty"`
+	// Stage is the last stage that the guest agent reported.
+	Stage string `json:"stage,omitempty"`
+	// Started is when the boot began.
+	Started time.Time `json:"started"`
+	// Took is how long it took.
+	Took time.Duration `json:"took_ns"`
+	// Dir is the run's directory, with its result.json.
 	Dir string `json:"dir"`
 }
 

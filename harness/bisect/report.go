@@ -36,96 +36,127 @@ type Event struct {
 
 // Step is one thing that was learnt.
 type Step struct {
+	// Candidate is what was booted, or could not be.
 	Candidate Candidate `json:"candidate"`
-	End       bool      `json:"end,omitempty"`
-	// Verdict is good, bad, skip or same.
-	Verdict string `json:"verdict"`
-	Why     string `json:"why"`
-	Image   string `json:"image,omitempty"`
-	Boot    *Boot  `json:"boot,omitempty"`
+	// End says that it is a good or bad end, booted to check it.
+	End bool `json:"end,omitempty"`
+	// Verdict is good, bad, skip (it cannot be judged) or same (it makes the same
+	// image as another candidate).
+	Verdict string `json:"verdict" jsonschema:"enum=good,enum=bad,enum=skip,enum=same"`
+	// Why is why, in a few words.
+	Why string `json:"why"`
+	// Image identifies the bytes that were booted: two candidates with the same
+	// one need no two boots.
+	Image string `json:"image,omitempty"`
+	// Boot is the boot, nil if there was none.
+	Boot *Boot `json:"boot,omitempty"`
 	// Known says that the boot was made before, by this bisection or another.
 	Known bool `json:"known,omitempty"`
-	// Log is that of a build that failed.
+	// Log is the log of a build that failed.
 	Log string `json:"log,omitempty"`
-	// What is believed after this step. Left is the number of candidates that hold
-	// the first bad one with the confidence that is asked for; Likely are up to
-	// three of them, likeliest first; Best is the first one's probability, and Tied
-	// how many have the same.
-	Left   int      `json:"left"`
-	Best   float64  `json:"best"`
-	Tied   int      `json:"tied"`
+	// Left is the size of the smallest set of candidates that holds the first bad
+	// one with the requested confidence, after this step.
+	Left int `json:"left"`
+	// Best is the probability of the likeliest of them.
+	Best float64 `json:"best" jsonschema:"minimum=0,maximum=1.000001"`
+	// Tied is how many have that probability.
+	Tied int `json:"tied,omitempty"`
+	// Likely are up to three of them, likeliest first.
 	Likely []Likely `json:"likely,omitempty"`
-	// Steps is how many boots that leaves, roughly.
-	Steps int `json:"steps_left"`
+	// Steps is roughly how many boots are left.
+	Steps int `json:"steps_left" jsonschema:"minimum=0"`
 }
 
 // Commit is what git has on the first bad commit.
 type Commit struct {
-	Author string `json:"author"` // name <address>
-	Date   string `json:"date"`   // the author's, strict ISO 8601
-	// After is the nearest tag before it, as git describe has it; "" where there is
-	// none.
+	// Author is the author's name and address.
+	Author string `json:"author"`
+	// Date is the author's date, strict ISO 8601.
+	Date string `json:"date"`
+	// After is the nearest tag before it, as `git describe` prints it; empty if
+	// there is none.
 	After string `json:"after,omitempty"`
-	// Fixes is the tag that the commit which mends it carries
+	// Fixes is the Fixes: tag for the commit that fixes it
 	// (Documentation/process/submitting-patches.rst).
 	Fixes string `json:"fixes"`
-	// Changes is git's diffstat, cut where it is long.
+	// Changes is git's diffstat, shortened if it is long.
 	Changes string `json:"changes,omitempty"`
 }
 
 // Report is what a bisection found.
 type Report struct {
-	Schema   string   `json:"schema"`
+	// Schema is the version of this document.
+	Schema string `json:"schema"`
+	// Question is what was asked.
 	Question Question `json:"question"`
-	Dir      string   `json:"dir"`
-	// Candidates is how many there were.
-	Candidates int `json:"candidates"`
-	// First is the first bad candidate; nil where those that cannot be judged
+	// Dir is the bisection's directory: its journal, bisect.json, and bisect.log
+	// for git.
+	Dir string `json:"dir"`
+	// Candidates is the number of candidates.
+	Candidates int `json:"candidates" jsonschema:"minimum=1"`
+	// First is the first bad candidate; nil if candidates that cannot be judged
 	// leave several Suspects.
-	First    *Candidate  `json:"first,omitempty"`
+	First *Candidate `json:"first,omitempty"`
+	// Suspects are the candidates that may be the first bad one, if that is not
+	// known.
 	Suspects []Candidate `json:"suspects,omitempty"`
-	// Confidence is how probable it is that the answer is right, for somebody who
-	// takes one failure in ten for one that does not show in every boot; IfSteady
-	// is what it is if this one is known to.
-	Confidence float64 `json:"confidence"`
-	IfSteady   float64 `json:"if_steady"`
-	// Rate is in which share of boots of a bad candidate the failure shows: an
-	// estimate, which lies between RateLow and RateHigh with a probability of 0.9.
-	Rate     float64 `json:"rate"`
-	RateLow  float64 `json:"rate_low"`
-	RateHigh float64 `json:"rate_high"`
-	// Failure is how the bad end failed; BadBoot the first bad candidate's own
-	// failure, GoodBoot a good boot of LastGood, which is the candidate before it
-	// where that one was booted.
-	Failure  Boot       `json:"failure"`
-	BadBoot  *Boot      `json:"bad_boot,omitempty"`
-	GoodBoot *Boot      `json:"good_boot,omitempty"`
+	// Confidence is the probability that the answer is right, if one failure in
+	// ten does not show in every boot.
+	Confidence float64 `json:"confidence" jsonschema:"minimum=0,maximum=1.000001"`
+	// IfSteady is the same probability, if this failure is known to show in every
+	// boot.
+	IfSteady float64 `json:"if_steady" jsonschema:"minimum=0,maximum=1.000001"`
+	// Rate is the estimated share of boots of a bad candidate in which the failure
+	// shows. It lies between RateLow and RateHigh with a probability of 0.9.
+	Rate float64 `json:"rate" jsonschema:"minimum=0,maximum=1.000001"`
+	// RateLow is the lower bound of Rate.
+	RateLow float64 `json:"rate_low" jsonschema:"minimum=0,maximum=1"`
+	// RateHigh is the upper bound of Rate.
+	RateHigh float64 `json:"rate_high" jsonschema:"minimum=0,maximum=1"`
+	// Failure is how the bad end failed: what was looked for.
+	Failure Boot `json:"failure"`
+	// BadBoot is the first bad candidate's own failure.
+	BadBoot *Boot `json:"bad_boot,omitempty"`
+	// GoodBoot is a good boot of LastGood.
+	GoodBoot *Boot `json:"good_boot,omitempty"`
+	// LastGood is the candidate before the first bad one if that was booted, else
+	// the last good one.
 	LastGood *Candidate `json:"last_good,omitempty"`
-	// Said is the last line on the console of a bad boot that hung, WentOn what the
-	// good boot printed after the same line.
-	Said   string `json:"said,omitempty"`
+	// Said is the last line on the console of a bad boot that hung.
+	Said string `json:"said,omitempty"`
+	// WentOn is what the good boot printed after the same line.
 	WentOn string `json:"went_on,omitempty"`
-	// Commit is more on First where that is a commit.
+	// Commit describes First if that is a commit.
 	Commit *Commit `json:"commit,omitempty"`
-	// Tallies are what the boots of each candidate showed, parents first.
+	// Tallies are what the boots of each candidate showed, parents first. It leaves
+	// out candidates that were not booted and are not likely.
 	Tallies []Tally `json:"tallies"`
-	Steps   []Step  `json:"steps"`
-	// Boots were made, Reused were known.
-	Boots  int `json:"boots"`
+	// Steps are what was learnt, in order.
+	Steps []Step `json:"steps"`
+	// Boots is the number of boots that were made.
+	Boots int `json:"boots"`
+	// Reused is the number of boots that were known from before.
 	Reused int `json:"reused"`
+	// Builds is the number of candidates that were made ready.
 	Builds int `json:"builds"`
+	// Broken is the number of candidates that could not be made ready.
 	Broken int `json:"unbuildable"`
-	// Ready is how many candidates were ready, or under way, when they were asked
-	// for, and Saved the time that spared; Unused and Wasted are of those that
-	// nobody asked for.
-	Ready  int           `json:"ready"`
-	Saved  time.Duration `json:"saved_ns"`
-	Unused int           `json:"unused"`
+	// Ready is the number of candidates that were ready, or under way, when they
+	// were needed.
+	Ready int `json:"ready"`
+	// Saved is the time that this saved.
+	Saved time.Duration `json:"saved_ns"`
+	// Unused is the number of candidates that were made ready and never needed.
+	Unused int `json:"unused"`
+	// Wasted is the time that they took.
 	Wasted time.Duration `json:"wasted_ns"`
-	Wall   time.Duration `json:"wall_ns"`
-	// Replay is the command that has git do the same, "" where there is none.
-	Replay string   `json:"replay,omitempty"`
-	Notes  []string `json:"notes,omitempty"`
+	// Wall is how long the bisection took.
+	Wall time.Duration `json:"wall_ns"`
+	// Replay is the command that has git do the same bisection, empty if there is
+	// none.
+	Replay string `json:"replay,omitempty"`
+	// Notes are what a reader should know before trusting the rest.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // step tells and keeps one step.

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/bisect"
-	"github.com/unwedge/unwedge/harness/result/schematest"
+	"github.com/unwedge/unwedge/harness/internal/schematest"
 )
 
 // Every field of a real report is described, and the schema refuses what is none.
@@ -22,7 +22,7 @@ func TestSchema(t *testing.T) {
 	}
 	s := schematest.Strict(t, bisect.JSONSchema())
 	if err := s.Validate(schematest.Encode(t, full)); err != nil {
-		t.Errorf("%v\n(a new field must be described in schema.json)", err)
+		t.Errorf("%v\n(a new field: go generate ./harness/result)", err)
 	}
 	full.Schema = "unwedge/bisect/2"
 	if s.Validate(schematest.Encode(t, full)) == nil {

@@ -8,11 +8,11 @@ import (
 
 // Candidate is one kernel that may be the first bad one, or an end.
 type Candidate struct {
-	// ID tells it from all others, on any day: a commit's hash, a package's name
-	// and version.
+	// ID identifies it for good: a commit's hash, a package's name and version.
 	ID string `json:"id"`
-	// Name is short, for a line; About says more, such as a commit's subject.
-	Name  string `json:"name"`
+	// Name is a short name for a line of text.
+	Name string `json:"name"`
+	// About says more, such as a commit's subject.
 	About string `json:"about,omitempty"`
 	// Stamp differs where what the ID names was changed: of a file its size and time.
 	// It is "" for what never changes. What was made of another one is not taken.

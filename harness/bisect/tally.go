@@ -9,23 +9,29 @@ import (
 
 // Likely is how probable it is that a candidate is the first bad one.
 type Likely struct {
-	Candidate   Candidate `json:"candidate"`
-	Probability float64   `json:"probability"`
+	// Candidate is the candidate.
+	Candidate Candidate `json:"candidate"`
+	// Probability is the probability that it is the first bad one.
+	Probability float64 `json:"probability" jsonschema:"minimum=0,maximum=1.000001"`
 }
 
 // Tally is what the boots of one candidate showed. Those of another one that
 // makes the same image are not counted twice.
 type Tally struct {
+	// Candidate is the candidate.
 	Candidate Candidate `json:"candidate"`
 	// End says that it is a good end.
-	End  bool `json:"end,omitempty"`
-	Good int  `json:"good"`
-	Bad  int  `json:"bad"`
-	Skip int  `json:"skip"`
-	// HasFirst says that it is the Report's First, or has it among its ancestors.
+	End bool `json:"end,omitempty"`
+	// Good is the number of its boots without the failure.
+	Good int `json:"good" jsonschema:"minimum=0"`
+	// Bad is the number of its boots with the failure.
+	Bad int `json:"bad" jsonschema:"minimum=0"`
+	// Skip is the number of its boots that say nothing.
+	Skip int `json:"skip" jsonschema:"minimum=0"`
+	// HasFirst says that it is the answer, or has it among its ancestors.
 	HasFirst bool `json:"has_first"`
-	// Probability is that of being the first bad one.
-	Probability float64 `json:"probability"`
+	// Probability is the probability that it is the first bad one.
+	Probability float64 `json:"probability" jsonschema:"minimum=0,maximum=1.000001"`
 }
 
 // Contradicted returns the first Tally of a candidate that was seen both to fail

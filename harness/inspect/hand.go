@@ -25,8 +25,11 @@ type Hand struct {
 
 // Command is one command line to go on by hand.
 type Command struct {
+	// Tool is the program: gdb, crash, drgn, or dump for a memory dump.
 	Tool string `json:"tool"`
+	// Line is the command line.
 	Line string `json:"line"`
+	// Note is what to know about it.
 	Note string `json:"note,omitempty"`
 }
 

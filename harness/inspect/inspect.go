@@ -58,29 +58,43 @@ type Run struct {
 
 // Report is what one look at a guest's memory showed.
 type Report struct {
-	Schema  string `json:"schema"`
+	// Schema is the version of this document.
+	Schema string `json:"schema"`
+	// Version is the version of unwedge that wrote it.
 	Version string `json:"unwedge_version"`
-	Source  Source `json:"source"`
-	Kernel  Kernel `json:"kernel"`
-	// Offset is how far KASLR moved the kernel, PhysBase the physical address
-	// of its first byte.
-	Offset   uint64 `json:"kaslr_offset"`
+	// Source is where the memory was read.
+	Source Source `json:"source"`
+	// Kernel is the image that says what the memory means.
+	Kernel Kernel `json:"kernel"`
+	// Offset is how far KASLR moved the kernel, in bytes.
+	Offset uint64 `json:"kaslr_offset"`
+	// PhysBase is the physical address of the kernel's first byte.
 	PhysBase uint64 `json:"phys_base"`
-	// Uptime is nil where neither jiffies nor the log tell it.
-	Uptime   *Uptime `json:"uptime,omitempty"`
-	Jiffies  uint64  `json:"jiffies,omitempty"`
-	CPUs     []CPU   `json:"cpus"`
-	Tasks    []Task  `json:"tasks"`
-	Complete bool    `json:"complete"` // the list of tasks was read to its end
-	Locks    []Lock  `json:"locks,omitempty"`
-	Timers   []Timer `json:"timers,omitempty"`
-	// Modules are the loaded modules, the newest first.
+	// Uptime is how long the guest's kernel has run; nil if neither jiffies nor
+	// the log show it.
+	Uptime *Uptime `json:"uptime,omitempty"`
+	// Jiffies is jiffies_64, 0 if it could not be read.
+	Jiffies uint64 `json:"jiffies,omitempty"`
+	// CPUs are the vCPUs whose registers are known and that were in 64-bit mode.
+	CPUs []CPU `json:"cpus"`
+	// Tasks are all threads, or those that were asked for.
+	Tasks []Task `json:"tasks"`
+	// Complete says that the list of tasks was read to its end.
+	Complete bool `json:"complete"`
+	// Locks are the locks that tasks wait for.
+	Locks []Lock `json:"locks,omitempty"`
+	// Timers are the timers that will wake tasks.
+	Timers []Timer `json:"timers,omitempty"`
+	// Modules are the loaded modules, newest first.
 	Modules []string `json:"modules"`
 	// Log is the kernel's log, line by line.
-	Log       []string         `json:"log"`
-	Unwinder  string           `json:"unwinder,omitempty"`
+	Log []string `json:"log"`
+	// Unwinder says how stacks were unwound.
+	Unwinder string `json:"unwinder,omitempty"`
+	// Diagnosis says where the guest is blocked and why, as in result.json.
 	Diagnosis result.Diagnosis `json:"diagnosis"`
-	Commands  []Command        `json:"commands,omitempty"`
+	// Commands are command lines for going on by hand.
+	Commands []Command `json:"commands,omitempty"`
 	// Problems say what could not be read, and why.
 	Problems []string `json:"problems,omitempty"`
 
@@ -89,82 +103,116 @@ type Report struct {
 
 // Source is where the memory was read.
 type Source struct {
-	Run  string `json:"run,omitempty"`      // the run's directory
-	PID  int    `json:"qemu_pid,omitempty"` // of the QEMU whose memory it is
-	Dump string `json:"dump,omitempty"`     // the dump's file
+	// Run is the run's directory.
+	Run string `json:"run,omitempty"`
+	// PID is the process ID of the QEMU whose memory it is.
+	PID int `json:"qemu_pid,omitempty"`
+	// Dump is the dump's file.
+	Dump string `json:"dump,omitempty"`
 }
 
 // Kernel is the image that says what the memory means.
 type Kernel struct {
-	Path    string    `json:"path"`
-	Arch    arch.Arch `json:"arch"`
-	Release string    `json:"release"`
-	BuildID string    `json:"build_id,omitempty"`
+	// Path is the image's file.
+	Path string `json:"path"`
+	// Arch is its architecture, as `uname -m` prints it.
+	Arch arch.Arch `json:"arch"`
+	// Release is what `uname -r` prints.
+	Release string `json:"release"`
+	// BuildID is the GNU build ID in lower-case hex.
+	BuildID string `json:"build_id,omitempty"`
 }
 
-// Uptime is for how long the guest's kernel had run.
+// Uptime is how long the guest's kernel has run.
 type Uptime struct {
+	// Seconds is the time in seconds of guest time.
 	Seconds float64 `json:"seconds"`
-	// From is "jiffies", or "log": that of its last line, so at least that.
+	// From is jiffies, or log: the time of its last line, a lower bound.
 	From string `json:"from"`
 }
 
 // CPU is what one vCPU does.
 type CPU struct {
-	Index  int    `json:"index"`
-	PC     uint64 `json:"pc"`
-	User   bool   `json:"user"`
-	Halted bool   `json:"halted"`
-	// PID is -1 where the task it runs is not known.
-	PID   int     `json:"pid"`
-	Comm  string  `json:"comm,omitempty"`
+	// Index is the vCPU's index.
+	Index int `json:"index"`
+	// PC is the program counter.
+	PC uint64 `json:"pc"`
+	// User says that it is in user mode.
+	User bool `json:"user"`
+	// Halted is the x86 HLT state; QEMU does not show it for arm64.
+	Halted bool `json:"halted"`
+	// PID is the process ID of the task that it runs, -1 if not known.
+	PID int `json:"pid"`
+	// Comm is that task's name.
+	Comm string `json:"comm,omitempty"`
+	// Stack is its kernel stack, innermost function first.
 	Stack []Frame `json:"stack,omitempty"`
 }
 
 // Task is one thread.
 type Task struct {
-	PID          int    `json:"pid"`
-	TGID         int    `json:"tgid"`
-	PPID         int    `json:"ppid"`
-	Comm         string `json:"comm"`
-	State        string `json:"state"` // the kernel's letter: R S D T t X Z P I
-	CPU          int    `json:"cpu"`   // the last it ran on, -1 where not known
-	Running      bool   `json:"running"`
-	KernelThread bool   `json:"kernel_thread"`
-	// Flags are those of thread_info, which sysrq-t prints.
-	Flags     uint64 `json:"flags,omitempty"`
+	// PID is the thread's ID.
+	PID int `json:"pid"`
+	// TGID is the ID of its process.
+	TGID int `json:"tgid"`
+	// PPID is the ID of its parent process.
+	PPID int `json:"ppid"`
+	// Comm is its name.
+	Comm string `json:"comm"`
+	// State is the kernel's letter: R S D T t X Z P I.
+	State string `json:"state"`
+	// CPU is the CPU that it last ran on, -1 if not known.
+	CPU int `json:"cpu"`
+	// Running says that it is on a CPU now.
+	Running bool `json:"running"`
+	// KernelThread says that it is a kernel thread.
+	KernelThread bool `json:"kernel_thread"`
+	// Flags are those of thread_info, as printed by sysrq-t.
+	Flags uint64 `json:"flags,omitempty"`
+	// Workqueue is the workqueue and the function that a kworker runs.
 	Workqueue string `json:"workqueue,omitempty"`
-	// WaitsIn is the function of its stack that says most about what it does.
+	// WaitsIn is the function on its stack that says most about what it does.
 	WaitsIn string `json:"waits_in,omitempty"`
-	// Syscall is its system call, "" where it is in none or that is not known.
-	Syscall     string   `json:"syscall,omitempty"`
+	// Syscall is its system call, empty if it is in none or that is not known.
+	Syscall string `json:"syscall,omitempty"`
+	// SyscallArgs are the system call's arguments.
 	SyscallArgs []uint64 `json:"syscall_args,omitempty"`
-	Stack       []Frame  `json:"stack,omitempty"`
-	// Waits is what it waits for, nil where that is not known for certain.
+	// Stack is its kernel stack, innermost function first.
+	Stack []Frame `json:"stack,omitempty"`
+	// Waits is what it waits for, nil if that is not known for certain.
 	Waits *Wait `json:"waits,omitempty"`
-	// User is its user-space stack, nil for a kernel thread and where nothing
-	// of it could be read.
+	// User is its user-space stack, nil for a kernel thread and if none of it
+	// could be read.
 	User *UserStack `json:"user,omitempty"`
 }
 
 // Frame is one function on a stack, innermost first.
 type Frame struct {
-	Func   string `json:"func"`
+	// Func is the function's name.
+	Func string `json:"func"`
+	// Offset is the offset in the function, in bytes.
 	Offset uint64 `json:"offset"`
-	Size   uint64 `json:"size"`
+	// Size is the function's size in bytes.
+	Size uint64 `json:"size"`
+	// Module is the function's module, empty for the kernel image.
 	Module string `json:"module,omitempty"`
-	// Guess says that a word on the stack looks like this return address and
-	// may be left over.
+	// Guess says that a word on the stack looks like this return address but may
+	// be left over from an earlier call.
 	Guess bool `json:"guess,omitempty"`
 }
 
 // Lock is a lock that a task waits for.
 type Lock struct {
-	Kind       string `json:"kind"` // "mutex", "semaphore", "rw-semaphore"
-	WaiterPID  int    `json:"waiter_pid"`
+	// Kind is mutex, semaphore or rw-semaphore.
+	Kind string `json:"kind"`
+	// WaiterPID is the thread ID of the task that waits.
+	WaiterPID int `json:"waiter_pid"`
+	// WaiterComm is its name.
 	WaiterComm string `json:"waiter_comm"`
-	// OwnerPID is 0 where the kernel does not record who holds it.
-	OwnerPID  int    `json:"owner_pid,omitempty"`
+	// OwnerPID is the thread ID of the task that holds it, 0 if the kernel does
+	// not record that.
+	OwnerPID int `json:"owner_pid,omitempty"`
+	// OwnerComm is its name.
 	OwnerComm string `json:"owner_comm,omitempty"`
 }
 
@@ -174,13 +222,17 @@ type Wait struct {
 	// "futex", "flock", "POSIX lock", "pipe", "FIFO", "socket", "child", "I/O",
 	// "poll", "select" or "epoll".
 	Kind string `json:"kind"`
-	// Object is its name, "" where it has none; Address is the kernel's.
-	Object  string   `json:"object,omitempty"`
-	Address uint64   `json:"address,omitempty"`
+	// Object is the name of what it waits for, empty if that has none.
+	Object string `json:"object,omitempty"`
+	// Address is that object's address in the kernel.
+	Address uint64 `json:"address,omitempty"`
+	// Holders are tasks that hold it, or are at its other end.
 	Holders []Holder `json:"holders,omitempty"`
+	// Watches are the files that a poll, select or epoll watches.
 	Watches []string `json:"watches,omitempty"`
-	// More is how many holders or watches there are beside.
-	More   int    `json:"more,omitempty"`
+	// More is the number of further holders or watches.
+	More int `json:"more,omitempty"`
+	// Detail is what else is known of the wait.
 	Detail string `json:"detail,omitempty"`
 	// Text is all of it in one line.
 	Text string `json:"text"`
@@ -188,10 +240,14 @@ type Wait struct {
 
 // Holder is a task that holds what another waits for, or is at its other end.
 type Holder struct {
-	PID   int    `json:"pid"`
-	Comm  string `json:"comm,omitempty"` // "" for one that has gone
+	// PID is its process ID.
+	PID int `json:"pid"`
+	// Comm is its name, empty if it has exited.
+	Comm string `json:"comm,omitempty"`
+	// State is the kernel's letter for its state.
 	State string `json:"state,omitempty"`
-	Role  string `json:"role"`
+	// Role says what it has to do with the object: holds it, reads, writes, ...
+	Role string `json:"role"`
 }
 
 func waitOf(w *model.Wait) *Wait {
@@ -208,8 +264,11 @@ func waitOf(w *model.Wait) *Wait {
 // Timer is what will wake a task: at a number of jiffies, or of nanoseconds
 // since the boot.
 type Timer struct {
-	PID         int    `json:"pid"`
-	Jiffies     uint64 `json:"jiffies,omitempty"`
+	// PID is the thread ID of the task.
+	PID int `json:"pid"`
+	// Jiffies is when it expires, in jiffies.
+	Jiffies uint64 `json:"jiffies,omitempty"`
+	// Nanoseconds is when it expires, in nanoseconds since the boot.
 	Nanoseconds uint64 `json:"nanoseconds,omitempty"`
 }
 

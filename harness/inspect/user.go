@@ -21,7 +21,8 @@ type UserStack struct {
 	Frames     []UserFrame `json:"frames"` // innermost first
 	// End says why there are no more frames, "" where the last is the first
 	// function of the thread.
-	End      string   `json:"end,omitempty"`
+	End string `json:"end,omitempty"`
+	// Problems are what could not be read, and why.
 	Problems []string `json:"problems,omitempty"`
 	// Maps are the process's mappings, as /proc/PID/maps has them but without
 	// device and inode.
@@ -30,17 +31,22 @@ type UserStack struct {
 
 // UserFrame is one function of a program or library.
 type UserFrame struct {
-	PC     uint64 `json:"pc"`
-	Object string `json:"object,omitempty"` // the soname, or the program's file name
-	Path   string `json:"path,omitempty"`
-	// Symbol is "" where the object names no function there; Offset is then
-	// from the object's beginning.
-	Symbol  string `json:"symbol,omitempty"`
-	Offset  uint64 `json:"offset"`
+	// PC is the program counter, or the return address.
+	PC uint64 `json:"pc"`
+	// Object is the soname, or the program's file name.
+	Object string `json:"object,omitempty"`
+	// Path is the object's path in the guest.
+	Path string `json:"path,omitempty"`
+	// Symbol is the function, empty if the object has no symbol there.
+	Symbol string `json:"symbol,omitempty"`
+	// Offset is the offset in the function, or in the object if there is no symbol.
+	Offset uint64 `json:"offset"`
+	// BuildID is the object's GNU build ID in lower-case hex.
 	BuildID string `json:"build_id,omitempty"`
 	// Constructor says that ld.so calls it when it has loaded the object.
 	Constructor bool `json:"constructor,omitempty"`
-	Guess       bool `json:"guess,omitempty"`
+	// Guess says that the frame may be left over from an earlier call.
+	Guess bool `json:"guess,omitempty"`
 }
 
 func (f UserFrame) String() string {

@@ -5,6 +5,6 @@ type Accel string
 
 // The accelerators unwedge uses.
 const (
-	KVM Accel = "kvm"
-	TCG Accel = "tcg"
+	KVM Accel = "kvm" // the host's CPU runs the guest
+	TCG Accel = "tcg" // QEMU emulates the guest's CPU
 )

@@ -2,48 +2,52 @@ package result
 
 import "time"
 
-// Limits are all the times by which a boot is judged. They are wall times;
-// Scale makes them from what a known-good boot took on this host under this
-// accelerator, so that a slow host waits longer and a fast one does not.
+// Limits are the times by which a boot is judged, all in wall time. They are
+// scaled from what a known-good boot took on this host with this accelerator, so
+// that a slow host waits longer than a fast one.
 type Limits struct {
-	// Start: nothing at all on the console for this long is suspect. The
-	// early console speaks before the kernel has set up anything.
+	// Start is how long the console may stay empty. The early console prints
+	// before the kernel has set up anything.
 	Start time.Duration `json:"start_ns"`
-	// Idle: no progress for this long, all vCPUs idle. A boot has work to do;
-	// where it idles it waits for something.
+	// Idle is how long the boot may make no progress while all vCPUs idle. A boot
+	// has work to do; if it idles, it waits for something.
 	Idle time.Duration `json:"idle_ns"`
-	// Look: no progress for this long, a vCPU running: its registers are
-	// looked at, for about as long as is missing to Idle. Where they do not
-	// change it computes nothing, and waiting longer would show no more.
+	// Look is how long the boot may make no progress while a vCPU runs before its
+	// registers are sampled. If the samples do not differ, the vCPU computes
+	// nothing, and the boot is suspect after Idle.
 	Look time.Duration `json:"look_ns"`
-	// Busy: no progress for this long, a vCPU running. Real work may be
-	// silent for long (self-tests, unpacking), so this is much longer.
+	// Busy is how long the boot may make no progress while a vCPU runs. Real work
+	// may be silent for long (self-tests, unpacking), so this is much longer than
+	// Idle.
 	Busy time.Duration `json:"busy_ns"`
-	// Confirm: from when it is suspect the guest gets this long to show that it
-	// was only slow, and at least half of it after the capture.
+	// Confirm is how long a suspect guest gets to show that it was only slow. At
+	// least half of it passes after the capture.
 	Confirm time.Duration `json:"confirm_ns"`
-	// Settle: a panic's or a halt's text is complete after this much silence.
+	// Settle is how long the console must be silent before the text of a panic or
+	// a halt counts as complete.
 	Settle time.Duration `json:"settle_ns"`
-	// Hold: a timer that user space has armed, and that is due within this
-	// time, is waited for before a stall counts as a hang.
+	// Hold is the longest wait for a user-space timer: a timer that expires within
+	// this time is waited for before a stall counts as a hang.
 	Hold time.Duration `json:"hold_ns"`
-	// Deadline: the boot ends here whatever it does.
+	// Deadline is when the boot is ended, whatever it does.
 	Deadline time.Duration `json:"deadline_ns"`
 }
 
-// Reference is what a known-good boot took.
+// Reference is what a known-good boot took on this host, in wall time.
 type Reference struct {
-	// Unit is the wall time from the start of QEMU to the first report of the
-	// agent in the tiny initramfs.
+	// Unit is the time from the start of QEMU to the agent's first report from
+	// the tiny initramfs.
 	Unit time.Duration `json:"unit_ns"`
-	// IdleGap and BusyGap are the longest times without progress that good
-	// boots of the same kind of image showed, 0 where none was seen yet.
+	// IdleGap is the longest time without progress, all vCPUs idle, in good boots
+	// of images of the same kind; 0 if there was none yet.
 	IdleGap time.Duration `json:"idle_gap_ns,omitempty"`
+	// BusyGap is the longest time without progress, a vCPU busy, in good boots of
+	// images of the same kind; 0 if there was none yet.
 	BusyGap time.Duration `json:"busy_gap_ns,omitempty"`
 }
 
-// Doubled returns the limits after a suspicion that was wrong: this guest is
-// given more time before the next one.
+// Doubled returns the limits after a suspicion that was wrong: the guest gets
+// more time before the next one.
 func (l Limits) Doubled() Limits {
 	l.Start *= 2
 	l.Idle *= 2

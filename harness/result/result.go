@@ -1,6 +1,10 @@
-// Package result is the one document that a boot leaves behind. Every report
-// is drawn from it and nothing else.
+// Package result owns result.json, the one document that a boot leaves behind:
+// every word that a reader of it meets has its meaning here. Every report is drawn
+// from it and nothing else. Its JSON Schema is made from the types and comments of
+// this package.
 package result
+
+//go:generate go test ../internal/schematest -update
 
 import (
 	_ "embed"
@@ -18,7 +22,8 @@ import (
 )
 
 // Schema is the version of the document. A reader that knows "unwedge/result/1"
-// can read every later minor addition: fields are added, never changed.
+// can read all later documents of that version: fields and words are added, never
+// changed.
 const Schema = "unwedge/result/1"
 
 //go:embed schema.json
@@ -29,198 +34,269 @@ var schemaJSON string
 func JSONSchema() string { return schemaJSON }
 
 // Result is what one boot showed. Times ending in _ns are nanoseconds of wall
-// time, those ending in _s seconds of guest time.
+// time, those ending in _s seconds of guest time. Texts may hold what a guest sent:
+// make them safe before they go to a terminal. Later versions add fields and words;
+// readers must tolerate those they do not know.
 type Result struct {
-	Schema   string             `json:"schema"`
-	Version  string             `json:"unwedge_version"`
+	// Schema is the version of this document.
+	Schema string `json:"schema"`
+	// Version is the version of unwedge that wrote it.
+	Version string `json:"unwedge_version"`
+	// Scenario is what was booted and what had to happen.
 	Scenario scenarios.Scenario `json:"scenario"`
-	Kernel   Kernel             `json:"kernel"`
-	// Outcome is how the boot ended, Expected whether that is what the
-	// scenario asked for, and Why one sentence on it.
-	Outcome  scenarios.Outcome `json:"outcome"`
-	Expected bool              `json:"expected"`
-	Why      string            `json:"why"`
-	// Confidence is how sure the outcome is. It says nothing on the diagnosis,
-	// which has a confidence of its own.
+	// Kernel is the candidate, and which file of it was booted.
+	Kernel Kernel `json:"kernel"`
+	// Outcome is how the boot ended.
+	Outcome scenarios.Outcome `json:"outcome"`
+	// Expected says whether the boot ended as the scenario asks.
+	Expected bool `json:"expected"`
+	// Why is one sentence on the outcome.
+	Why string `json:"why"`
+	// Confidence is how sure the outcome is. The diagnosis has a confidence of its
+	// own.
 	Confidence Confidence `json:"confidence,omitempty"`
 	// Modules are the external modules that were tried, in order.
 	Modules []Module `json:"modules,omitempty"`
-	// Stage is the last stage the agent reported.
-	Stage   stage.Stage         `json:"stage,omitempty"`
+	// Stage is the last stage that the agent reported.
+	Stage stage.Stage `json:"stage,omitempty"`
+	// Reports are the agent's reports, oldest first, at most 256.
 	Reports []agentproto.Report `json:"reports,omitempty"`
-	Host    Host                `json:"host"`
-	Times   Times               `json:"times"`
-	Resets  int                 `json:"resets"`
-	// Stalls are all suspicions, also those that were wrong.
-	Stalls    []Stall    `json:"stalls,omitempty"`
-	Events    []Event    `json:"events,omitempty"`
-	Console   Console    `json:"console"`
+	// Host is what the guest ran on.
+	Host Host `json:"host"`
+	// Times are how long things took.
+	Times Times `json:"times"`
+	// Resets is how often the guest reset itself.
+	Resets int `json:"resets"`
+	// Stalls are all times that the boot was suspected to hang, also those after
+	// which it made progress.
+	Stalls []Stall `json:"stalls,omitempty"`
+	// Events are QMP events in order, at most 1000.
+	Events []Event `json:"events,omitempty"`
+	// Console says how much the guest printed.
+	Console Console `json:"console"`
+	// Diagnosis says where the boot is blocked and why; nil if it booted.
 	Diagnosis *Diagnosis `json:"diagnosis,omitempty"`
-	// Probes are the experiments that a hung guest was put to. All else, the
-	// diagnosis too, is from before them.
+	// Probes are the experiments made on a hung guest. Everything else, the
+	// diagnosis included, is from before them.
 	Probes []Probe `json:"probes,omitempty"`
-	// Dir is the run's directory, Files the artifacts in it by what they hold.
-	Dir   string            `json:"dir"`
+	// Dir is the run's directory when the boot ended.
+	Dir string `json:"dir"`
+	// Files are the artifacts in the directory: file names by what they hold.
 	Files map[string]string `json:"files"`
-	Kept  *Kept             `json:"kept,omitempty"`
+	// Kept says how to reach a guest that was left paused.
+	Kept *Kept `json:"kept,omitempty"`
 	// Notes are what a reader should know before trusting the rest.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Kernel is the candidate and what of it was booted.
+// Kernel is the candidate, and which file of it was booted.
 type Kernel struct {
-	Origin   string `json:"origin"` // what the user named
-	Path     string `json:"path"`
-	Format   string `json:"format"`
-	Release  string `json:"release"`
-	BuildID  string `json:"build_id,omitempty"`
-	SHA256   string `json:"sha256"`
-	Booted   string `json:"booted"`    // the file QEMU was given
-	BootedAs string `json:"booted_as"` // why that file
-	Fault    string `json:"seeded_fault,omitempty"`
+	// Origin is the kernel argument that the user gave.
+	Origin string `json:"origin"`
+	// Path is the kernel's file.
+	Path string `json:"path"`
+	// Format is the format of the file, found from its bytes.
+	Format string `json:"format"`
+	// Release is what `uname -r` prints.
+	Release string `json:"release"`
+	// BuildID is the GNU build ID in lower-case hex.
+	BuildID string `json:"build_id,omitempty"`
+	// SHA256 is the checksum of the file in lower-case hex.
+	SHA256 string `json:"sha256"`
+	// Booted is the file that QEMU was given.
+	Booted string `json:"booted"`
+	// BootedAs is why it was that file.
+	BootedAs string `json:"booted_as"`
+	// Fault is what was changed in the kernel on purpose, as JSON in a string;
+	// empty for an unchanged kernel.
+	Fault string `json:"seeded_fault,omitempty"`
 }
 
 // Module is an external module that was tried.
 type Module struct {
-	// Label names the trial: as-built, or how it was made not to fit.
+	// Label names the trial: as-built, or how the module was made not to fit.
 	Label string `json:"label"`
-	// Wanted is what the scenario asks for, Predicted what the files said before
-	// the boot, Got what the kernel did; nil where the guest did not come so far.
-	Wanted    extmod.Verdict          `json:"wanted"`
-	Predicted extmod.Prediction       `json:"predicted"`
-	Got       *agentproto.ModuleTried `json:"got,omitempty"`
-	// Difference is what is not as predicted or wanted, "" if all is.
+	// Wanted is the verdict that the scenario asks for.
+	Wanted extmod.Verdict `json:"wanted"`
+	// Predicted is what the files said before the boot.
+	Predicted extmod.Prediction `json:"predicted"`
+	// Got is what the kernel did, nil if the guest did not get that far.
+	Got *agentproto.ModuleTried `json:"got,omitempty"`
+	// Difference is what was not as predicted or wanted, empty if all was.
 	Difference string `json:"difference,omitempty"`
 }
 
 // Host is what the guest ran on.
 type Host struct {
-	QEMU        string `json:"qemu"`
+	// QEMU is the path of the QEMU program.
+	QEMU string `json:"qemu"`
+	// QEMUVersion is QEMU's version.
 	QEMUVersion string `json:"qemu_version"`
-	Accel       Accel  `json:"accel"`
-	AccelWhy    string `json:"accel_why"`
-	// QueryKVM is QEMU's own answer, asked of the running guest.
+	// Accel is the accelerator.
+	Accel Accel `json:"accel"`
+	// AccelWhy is why it was that accelerator.
+	AccelWhy string `json:"accel_why"`
+	// QueryKVM is QEMU's answer to query-kvm while the guest ran.
 	QueryKVM *QueryKVM `json:"query_kvm,omitempty"`
-	Args     []string  `json:"args"`
-	Cmdline  string    `json:"cmdline"`
-	Limits   Limits    `json:"limits"`
+	// Args are QEMU's arguments, without the name of the program.
+	Args []string `json:"args"`
+	// Cmdline is the kernel command line.
+	Cmdline string `json:"cmdline"`
+	// Limits are the times by which the boot was judged.
+	Limits Limits `json:"limits"`
 	// Reference is the calibration that the limits were made from.
-	Reference  Reference `json:"reference"`
-	Calibrated bool      `json:"calibrated"`
+	Reference Reference `json:"reference"`
+	// Calibrated says that the reference was measured on this host.
+	Calibrated bool `json:"calibrated"`
 }
 
-// QueryKVM is QMP's query-kvm.
+// QueryKVM is QEMU's answer to the QMP command query-kvm.
 type QueryKVM struct {
+	// Enabled says that KVM runs this guest.
 	Enabled bool `json:"enabled"`
+	// Present says that this QEMU supports KVM.
 	Present bool `json:"present"`
 }
 
-// Times tell how long things took.
+// Times are how long things took. Unless stated otherwise they are wall times
+// since the start of QEMU.
 type Times struct {
-	Started time.Time     `json:"started"`
-	Wall    time.Duration `json:"wall_ns"`
-	// FirstReport is from the start of QEMU to the agent's first report.
+	// Started is the host's time when the boot began.
+	Started time.Time `json:"started"`
+	// Wall is how long the run took in all.
+	Wall time.Duration `json:"wall_ns"`
+	// FirstReport is when the agent sent its first report; 0 if it sent none.
 	FirstReport time.Duration `json:"first_report_ns,omitempty"`
-	// Verdict is from the start of QEMU to the decision, Diagnosed to the
-	// finished diagnosis, Stalled to the last progress before a hang.
-	Verdict   time.Duration `json:"verdict_ns"`
-	Stalled   time.Duration `json:"stalled_ns,omitempty"`
+	// Verdict is when the outcome was decided.
+	Verdict time.Duration `json:"verdict_ns"`
+	// Stalled is when a boot that hung made its last progress.
+	Stalled time.Duration `json:"stalled_ns,omitempty"`
+	// Diagnosed is when the diagnosis was finished.
 	Diagnosed time.Duration `json:"diagnosed_ns,omitempty"`
-	// Guest is the last time stamp on the console.
+	// Guest is the last time stamp on the console, in seconds of guest time.
 	Guest float64 `json:"guest_s,omitempty"`
-	// IdleGap and BusyGap are the longest quiet times before more progress.
+	// IdleGap is the longest time without progress, all vCPUs idle, that was
+	// followed by progress.
 	IdleGap time.Duration `json:"idle_gap_ns,omitempty"`
+	// BusyGap is the longest time without progress, a vCPU busy, that was followed
+	// by progress.
 	BusyGap time.Duration `json:"busy_gap_ns,omitempty"`
 }
 
-// Stall is one time the boot stopped making progress, and what was captured.
+// Stall is one time that the boot stopped making progress, and what was captured
+// then.
 type Stall struct {
-	At      time.Duration `json:"at_ns"`      // since the start of QEMU
-	Noticed time.Duration `json:"noticed_ns"` // since the start of QEMU
-	Why     string        `json:"why"`
+	// At is when the boot made its last progress, since the start of QEMU.
+	At time.Duration `json:"at_ns"`
+	// Noticed is when the stall was noticed, since the start of QEMU.
+	Noticed time.Duration `json:"noticed_ns"`
+	// Why is why it counted as a stall.
+	Why string `json:"why"`
 	// Confidence is how sure the suspicion was.
-	Confidence Confidence  `json:"confidence,omitempty"`
-	Idle       bool        `json:"idle"`
-	Registers  []CPUSample `json:"registers,omitempty"`
-	Attempts   []Attempt   `json:"sysrq,omitempty"`
-	// Memory is what was seen of the guest's memory; nil where nobody looked.
+	Confidence Confidence `json:"confidence,omitempty"`
+	// Idle says that all vCPUs were idle.
+	Idle bool `json:"idle"`
+	// Registers are samples of the vCPUs' registers.
+	Registers []CPUSample `json:"registers,omitempty"`
+	// Attempts are the sysrq keys that were sent to the kernel.
+	Attempts []Attempt `json:"sysrq,omitempty"`
+	// Memory says how the guest's memory was read; nil if it was not.
 	Memory *Memory `json:"memory,omitempty"`
-	// Repeated is how many bytes the guest had printed since its last progress.
-	Repeated int64 `json:"repeated_bytes,omitempty"`
-	// Wake is the time that the harness waited for a timer that was due.
+	// Repeated is how many bytes the guest had printed since its last progress:
+	// lines that differ from earlier ones in their numbers only.
+	Repeated int64 `json:"repeated_bytes,omitempty" jsonschema:"minimum=0"`
+	// Wake is how long a pending timer of the guest was waited for.
 	Wake time.Duration `json:"wake_ns,omitempty"`
-	// Works says that the vCPUs were seen in many places, or that a disk
-	// answered reads: silent, but at work.
+	// Works says that the guest was at work although it was silent: its vCPUs were
+	// sampled in many places, or a disk completed reads.
 	Works bool `json:"works,omitempty"`
-	// WentOn says that the boot made progress afterwards.
+	// WentOn says that the boot made progress afterwards, so that it did not hang.
 	WentOn bool `json:"went_on"`
 }
 
 // Memory says how the guest's memory was read. What it showed is in memory.txt.
 type Memory struct {
-	// Tasks is how many were found.
+	// Tasks is how many tasks were found.
 	Tasks int `json:"tasks"`
-	// Offset is how far the kernel was moved from where it was linked (KASLR),
-	// PhysBase the physical address of its first byte.
-	Offset   uint64 `json:"kaslr_offset,omitempty"`
+	// Offset is how far KASLR moved the kernel from its link address, in bytes.
+	Offset uint64 `json:"kaslr_offset,omitempty"`
+	// PhysBase is the physical address of the kernel's first byte.
 	PhysBase uint64 `json:"phys_base,omitempty"`
-	// Ticks is how many jiffies passed between two looks; 0 where the guest's
-	// clock stood still, or was not seen twice.
+	// Ticks is how many jiffies passed between two reads; 0 if the guest's clock
+	// stood still or was read only once.
 	Ticks uint64 `json:"ticks,omitempty"`
-	// Took is the time of all looks, Problems what could not be read.
-	Took     time.Duration `json:"took_ns"`
-	Problems []string      `json:"problems,omitempty"`
+	// Took is how long all reads took.
+	Took time.Duration `json:"took_ns"`
+	// Problems are what could not be read, and why.
+	Problems []string `json:"problems,omitempty"`
 }
 
-// Probe is one experiment on the hung guest, and what came of it.
+// Probe is one experiment on a hung guest, and its outcome.
 type Probe struct {
+	// Name is the probe's.
 	Name ProbeName `json:"name"`
-	// Did is what was done, "" where nothing was.
-	Did     string       `json:"did,omitempty"`
+	// Did is what was done, empty if nothing was.
+	Did string `json:"did,omitempty"`
+	// Outcome is what happened.
 	Outcome ProbeOutcome `json:"outcome"`
-	Why     string       `json:"why"`
-	// At is when it began, since the start of QEMU, Took how long it took in
-	// all, After how long after its beginning the boot went on.
-	At    time.Duration `json:"at_ns"`
-	Took  time.Duration `json:"took_ns"`
+	// Why is one sentence on the outcome.
+	Why string `json:"why"`
+	// At is when the probe began, since the start of QEMU.
+	At time.Duration `json:"at_ns"`
+	// Took is how long it took in all.
+	Took time.Duration `json:"took_ns"`
+	// After is how long after its beginning the boot went on; 0 if it did not.
 	After time.Duration `json:"after_ns,omitempty"`
-	// Boot is how the boot ended then; hung is one that stalled, as before or
-	// elsewhere. Stage is the last stage that the agent reported then.
-	Boot  scenarios.Outcome `json:"boot,omitempty"`
-	Stage stage.Stage       `json:"stage,omitempty"`
-	// Task says where the task was in the end that the boot had waited for.
+	// Boot is how the boot ended then; hung if it stalled again, there or
+	// elsewhere.
+	Boot scenarios.Outcome `json:"boot,omitempty"`
+	// Stage is the last stage that the agent reported then.
+	Stage stage.Stage `json:"stage,omitempty"`
+	// Task says where the task that had blocked the boot was in the end.
 	Task string `json:"task,omitempty"`
-	// Said is the first complaint of user space: that of whoever made the
-	// system call which failed.
+	// Said is the first error message of user space: that of the program whose
+	// system call was made to fail.
 	Said string `json:"said,omitempty"`
 	// Console are the first lines that the guest printed; probe.log has all.
 	Console []string `json:"console,omitempty"`
-	// Shows is what the experiment proves, "" for nothing.
+	// Shows is what the experiment proves, empty if nothing.
 	Shows string `json:"shows,omitempty"`
 }
 
 // Event is one QMP event.
 type Event struct {
-	At   time.Duration   `json:"at_ns"`
-	Name string          `json:"name"`
+	// At is when it arrived, since the start of QEMU.
+	At time.Duration `json:"at_ns"`
+	// Name is the event's, as in QEMU's QMP reference.
+	Name string `json:"name"`
+	// Data is the event's data, as QEMU sent it.
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
-// Console says what is known of console.log.
+// Console says how much the guest printed, and how much of it is in console.log.
 type Console struct {
-	Bytes   int64  `json:"bytes"`
-	Lines   int64  `json:"lines"`
-	LeftOut int64  `json:"left_out"` // bytes not in the file because of its cap
-	Error   string `json:"error,omitempty"`
+	// Bytes is how many bytes the guest printed.
+	Bytes int64 `json:"bytes"`
+	// Lines is how many lines the guest printed.
+	Lines int64 `json:"lines"`
+	// LeftOut is how many of the bytes are not in the file because of its size
+	// limit.
+	LeftOut int64 `json:"left_out"`
+	// Error is why the log is not complete.
+	Error string `json:"error,omitempty"`
 }
 
-// Kept says how to get at a guest that was left paused.
+// Kept says how to reach a guest that was left paused.
 type Kept struct {
+	// PID is QEMU's process ID.
 	PID int `json:"pid"`
-	// Console is the path of the pipes .in and .out (harness/internal/qemu.OpenPipe).
+	// Console is the path of the console's pipes, without their endings .in and
+	// .out.
 	Console string `json:"console"`
-	QMP     string `json:"qmp"`
-	GDB     string `json:"gdb"`
+	// QMP is the path of the monitor's Unix socket.
+	QMP string `json:"qmp"`
+	// GDB is the path of the gdb stub's Unix socket.
+	GDB string `json:"gdb"`
 }
 
 // Write writes the Result to its file in Dir, whole or not at all.

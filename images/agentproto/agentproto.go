@@ -52,7 +52,7 @@ type Report struct {
 	Via string `json:"via,omitempty"`
 	// Error is the agent's own trouble in one line.
 	Error string `json:"error,omitempty"`
-	// Module is how an external module fared, at stage.Module.
+	// Module is what the kernel did with an external module, at the stage module.
 	Module *ModuleTried `json:"module,omitempty"`
 }
 
@@ -72,8 +72,9 @@ type ModuleTrial struct {
 	Value string `json:"value,omitempty"`
 }
 
-// ModuleTried is how a module fared.
+// ModuleTried is what the kernel did with a module.
 type ModuleTried struct {
+	// Label is the trial's name.
 	Label string `json:"label"`
 	// Errno is the name of finit_module's error, "" where it was loaded.
 	Errno string `json:"errno,omitempty"`

@@ -14,7 +14,7 @@ type Verdict string
 
 // The verdicts.
 const (
-	Loads            Verdict = "loads"
+	Loads            Verdict = "loads"                  // the kernel takes it
 	RefusedFormat    Verdict = "refused-format"         // not a module, or for another machine
 	RefusedSignature Verdict = "refused-signature"      // not signed, where the kernel insists
 	RefusedVermagic  Verdict = "refused-vermagic"       // built for a kernel of another kind
@@ -27,9 +27,11 @@ const (
 
 // Prediction is what a kernel will do with a module, and say of it.
 type Prediction struct {
-	Module  string  `json:"module"`
+	// Module is the module's name.
+	Module string `json:"module"`
+	// Verdict is what the kernel will do.
 	Verdict Verdict `json:"verdict"`
-	// Symbol is the first one that it is refused for.
+	// Symbol is the first symbol that it is refused for.
 	Symbol string `json:"symbol,omitempty"`
 	// Errno is the error's name that finit_module returns, "" where it loads.
 	Errno string `json:"errno,omitempty"`
@@ -40,10 +42,10 @@ type Prediction struct {
 	Why string `json:"why"`
 	// Needs are modules that must be loaded before it.
 	Needs []string `json:"needs,omitempty"`
-	// Sources say where the kernel's facts are from, Notes what is not known for
-	// sure.
+	// Sources are the files that the kernel's facts are from.
 	Sources []string `json:"sources,omitempty"`
-	Notes   []string `json:"notes,omitempty"`
+	// Notes are what is not known for sure.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Loads says that the kernel will take the module.

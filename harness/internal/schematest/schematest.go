@@ -6,6 +6,8 @@ package schematest
 import (
 	"bytes"
 	"encoding/json"
+	"path"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -57,6 +59,18 @@ func Strict(t *testing.T, text string) *jsonschema.Schema {
 	doc := Document(t, text)
 	Forbid(doc)
 	return Compile(t, doc)
+}
+
+// Word is a word that a schema's Document allows for a string type, if it lists
+// the type's words.
+func Word(doc any, t reflect.Type) (word string, ok bool) {
+	defs, _ := doc.(map[string]any)["$defs"].(map[string]any)
+	def, _ := defs[path.Base(t.PkgPath())+"-"+t.Name()].(map[string]any)
+	words, _ := def["enum"].([]any)
+	if len(words) == 0 {
+		return "", false
+	}
+	return words[0].(string), true
 }
 
 // Forbid makes a schema's Document refuse every property that it does not name.
