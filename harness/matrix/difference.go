@@ -51,12 +51,7 @@ var axes = [...]axis{
 
 var fips = map[bool]string{true: "with fips=1", false: "without fips=1"}
 
-func initramfs(p Point) string {
-	if p.Scenario.Initramfs.FIPS() {
-		return string(scenarios.Dracut)
-	}
-	return string(p.Scenario.Initramfs)
-}
+func initramfs(p Point) string { return strings.TrimSuffix(string(p.Scenario.Initramfs), "-fips") }
 
 // Difference says in one sentence what tells all cells that did not end as
 // expected from all that did: "hangs only without virtio-rng and with fips=1". It
@@ -176,7 +171,7 @@ func untried(rest, named conditions, like Point) conditions {
 	switch {
 	case named.has(byFIPS) && like.Scenario.Initramfs.FIPS():
 		rest &^= 1 << byInitramfs
-	case named.has(byInitramfs) && initramfs(like) != string(scenarios.Dracut):
+	case named.has(byInitramfs) && !like.Scenario.Initramfs.Systemd():
 		rest &^= 1 << byFIPS
 	}
 	if named.has(byKernel) {
@@ -188,16 +183,17 @@ func untried(rest, named conditions, like Point) conditions {
 // phrase names the conditions: "on aarch64 without virtio-rng and with fips=1".
 func (c conditions) phrase(like Point, all []Point) string {
 	var words []string
+	seeded := slices.ContainsFunc(all, func(p Point) bool { return p.Scenario.Entropy.Seeded() })
 	for i, a := range axes {
-		if c.has(i) {
+		switch e := like.Scenario.Entropy; {
+		case !c.has(i):
+		case i == byEntropy && e.Device():
+			words = append(words, "with virtio-rng")
+		case i == byEntropy && !seeded: // else there are others without it
+			words = append(words, "without virtio-rng")
+		default:
 			words = append(words, a.with+a.value(like))
 		}
-	}
-	host := func(p Point) bool { return p.Scenario.Entropy == scenarios.Host }
-	if i := slices.Index(words, "with entropy none"); i >= 0 && !slices.ContainsFunc(all, host) {
-		words[i] = "without virtio-rng"
-	} else if i := slices.Index(words, "with entropy virtio-rng"); i >= 0 {
-		words[i] = "with virtio-rng"
 	}
 	if c.has(byArch) && len(words) > 1 {
 		words = slices.Concat([]string{words[0] + " " + words[1]}, words[2:])
