@@ -97,7 +97,7 @@ func checkHeaders(dir string, a arch.Arch) error {
 	if err != nil {
 		return err
 	}
-	option := map[arch.Arch]string{arch.X86_64: "CONFIG_X86_64", arch.AArch64: "CONFIG_ARM64"}[a]
+	option := a.Facts().Option
 	if cfg.Get(option) != "y" {
 		return &NotFoundError{dir, "modules for " + string(a) + " cannot be built with it: it is configured without " + option}
 	}

@@ -38,7 +38,7 @@ func ArchiveSource(ctx context.Context, series, version, suite string, opts Opti
 	}
 	want := arch.Host() // an apt has to be of some architecture
 	if want == "" {
-		want = arch.X86_64
+		want = arch.All()[0]
 	}
 	spec, err := parseSpec(headersSpec("linux-source-"+series, version, suite), want)
 	if err != nil {

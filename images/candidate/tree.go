@@ -23,13 +23,13 @@ import (
 
 // treeKernels are the boot images a build leaves, below the tree or its O=
 // directory, the one meant for booting first.
-var treeKernels = []string{
-	"arch/x86/boot/bzImage",
-	"arch/arm64/boot/Image",
-	"arch/arm64/boot/Image.gz",
-	"arch/arm64/boot/vmlinuz.efi",
-	"vmlinux",
-}
+var treeKernels = func() []string {
+	var names []string
+	for _, a := range arch.All() {
+		names = append(names, a.Facts().BootImages...)
+	}
+	return append(names, "vmlinux")
+}()
 
 // releaseRE is what a release may be as a directory's name.
 var releaseRE = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._+~-]*$`)
@@ -65,8 +65,8 @@ func treeKernel(ctx context.Context, dir string, opts Options) (*kernel.Kernel, 
 		if isBoot && opts.Arch != "" && !strings.HasPrefix(folder, opts.Arch.Facts().Source+"/") {
 			continue
 		}
-		if path := firstFile(filepath.Join(dir, name)); path != "" {
-			found = append(found, path)
+		if firstFile(filepath.Join(dir, name)) != "" {
+			found = append(found, name)
 		}
 	}
 	if len(found) == 0 {
@@ -76,11 +76,12 @@ func treeKernel(ctx context.Context, dir string, opts Options) (*kernel.Kernel, 
 		}
 		return nil, &kernel.BadKernelError{Path: dir, Reason: reason}
 	}
-	k, err := keepFile(ctx, found[0], opts.Cache)
+	k, err := keepFile(ctx, firstFile(filepath.Join(dir, found[0])), opts.Cache)
 	if err != nil {
 		return nil, err
 	}
-	if k.Arch == arch.X86_64 && slices.ContainsFunc(found, func(p string) bool { return strings.Contains(p, "/arch/arm64/") }) {
+	own := "arch/" + k.Arch.Facts().Source + "/"
+	if slices.ContainsFunc(found, func(name string) bool { return strings.HasPrefix(name, "arch/") && !strings.HasPrefix(name, own) }) {
 		return nil, &kernel.BadKernelError{Path: dir, Reason: "holds kernels of two architectures: say which one is wanted"}
 	}
 	return k, nil

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/unwedge/unwedge/images/kernel/elf64"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // Verdict is what a kernel will do with a module.
@@ -142,7 +139,7 @@ func isLocked(f *Facts) bool {
 // checkFormat is what the kernel asks of the ELF file. Since 6.4 the module's part
 // that becomes its struct module must have the kernel's size.
 func checkFormat(m *Module, f *Facts, p *Prediction) {
-	want := map[arch.Arch]uint16{arch.X86_64: elf64.MachineX86_64, arch.AArch64: elf64.MachineAArch64}[f.Arch]
+	want := f.Arch.Facts().ELF
 	switch {
 	case want != 0 && m.Machine != want:
 		p.refuse(RefusedFormat, "ENOEXEC", fmt.Sprintf("it is for another machine than %s (ELF machine %d)", f.Arch, m.Machine))
@@ -327,10 +324,9 @@ func resolve(m *Module, f *Facts, u Undefined) resolution {
 }
 
 // refusedSymbol is for what the kernel does not find: a weak symbol may be
-// missing, and so may one that assemblers of x86 leave behind
-// (ignore_undef_symbol).
+// missing, and so may one that the assembler left behind.
 func refusedSymbol(m *Module, u Undefined, why string) resolution {
-	if u.Weak || u.Name == "_GLOBAL_OFFSET_TABLE_" && m.Machine == elf64.MachineX86_64 {
+	if u.Weak || leftBehind(m.Machine, u.Name) {
 		return resolution{verdict: Loads}
 	}
 	return resolution{verdict: RefusedSymbol, why: why}

@@ -85,16 +85,10 @@ type Built struct {
 	Elapsed time.Duration
 }
 
-// images are the boot images and their make targets.
-var images = map[arch.Arch]struct{ target, path string }{
-	arch.X86_64:  {"bzImage", "arch/x86/boot/bzImage"},
-	arch.AArch64: {"Image", "arch/arm64/boot/Image"},
-}
-
 // check says what is wrong with the Spec, by a *SpecError or a *NotATreeError, and
 // makes its paths absolute.
 func (s *Spec) check() error {
-	if _, ok := images[s.Arch]; !ok {
+	if !s.Arch.Valid() {
 		return &SpecError{fmt.Sprintf("unknown architecture %q", s.Arch)}
 	}
 	if s.Jobs < 0 || s.Jobs > 4096 {
@@ -197,7 +191,7 @@ func (s Spec) targets() ([]string, error) {
 	if s.Targets != nil {
 		return s.Targets, nil
 	}
-	targets := []string{images[s.Arch].target}
+	targets := []string{s.Arch.Facts().BootTarget}
 	c, err := readSettings(filepath.Join(s.Output, ".config"))
 	if err != nil {
 		return nil, hostFault("build", err)
@@ -236,7 +230,7 @@ func (s Spec) Tools() (toolchain.Tools, error) { return toolchain.Find(s.request
 
 // built finds what a build left.
 func (s Spec) built() (*Built, error) {
-	b := &Built{Image: filepath.Join(s.Output, images[s.Arch].path), Vmlinux: filepath.Join(s.Output, "vmlinux")}
+	b := &Built{Image: filepath.Join(s.Output, s.Arch.Facts().BootImages[0]), Vmlinux: filepath.Join(s.Output, "vmlinux")}
 	for _, p := range []string{b.Image, b.Vmlinux} {
 		if _, err := os.Stat(p); err != nil && s.Targets == nil {
 			return nil, fmt.Errorf("build kernel: make ended well, but left no %s", p)

@@ -172,7 +172,7 @@ var treeRefRE = regexp.MustCompile(`\$\((?:srctree|src|objtree|abs_srctree|abs_o
 // deciding lists the files of the tree that decide the configuration, relative to it.
 func (s Spec) deciding(kconfig []string) ([]string, error) {
 	files := slices.Clone(kconfig)
-	folder := strings.Split(images[s.Arch].path, "/")[1]
+	folder := strings.Split(s.Arch.Facts().BootImages[0], "/")[1]
 	for _, pattern := range deciding {
 		found, err := filepath.Glob(filepath.Join(s.Source, strings.ReplaceAll(pattern, "%s", folder)))
 		if err != nil {

@@ -135,7 +135,7 @@ func compareProducts(ctx context.Context, s, again Spec) ([]Difference, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := []string{".config", images[s.Arch].path}
+	files := []string{".config", s.Arch.Facts().BootImages[0]}
 	modules, err := modulesOf(s.Output)
 	if err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func TestTwiceSaysWhatDiffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := twice.Differences
-	if len(d) != 2 || d[1].File != images[s.Arch].path || !strings.Contains(d[1].What, "from byte 0x") {
+	if len(d) != 2 || d[1].File != s.Arch.Facts().BootImages[0] || !strings.Contains(d[1].What, "from byte 0x") {
 		t.Fatalf("differences %+v, want an object and the boot image", d)
 	}
 	if d[0].File != "kernel/other.o" || d[0].Section != ".rodata" {

@@ -5,11 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-
-	"golang.org/x/arch/arm64/arm64asm"
-	"golang.org/x/arch/x86/x86asm"
-
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // LeakLock makes one call that releases a lock do nothing, so that the function
@@ -83,7 +78,7 @@ func (leaks) change(f function) (change, error) {
 		if !ok || u.rank >= bestRank {
 			continue
 		}
-		c := change{off: b.off, code: b.without(f.arch), unlock: u.name, harmless: []string{callSites}}
+		c := change{off: b.off, code: f.t.machine.without(b), unlock: u.name, harmless: []string{callSites}}
 		from := f.addr + uint64(c.off)
 		if name, _ := f.t.clash(from, from+uint64(len(c.code)), c.harmless...); name != "" {
 			clash = fmt.Sprintf("the kernel rewrites its call of %s at +%#x at boot (%s)", u.name, c.off, name)
@@ -107,32 +102,13 @@ type branch struct {
 	target   uint64
 }
 
-// without is what stands in for the branch: nothing, or for a tail call the
-// return that the routine would have made.
-func (b branch) without(a arch.Arch) []byte {
-	if a == arch.AArch64 {
-		if b.jump {
-			return words(0xd65f03c0) // ret
-		}
-		return words(0xd503201f) // nop
-	}
-	if b.jump {
-		return []byte{0xc3, 0xcc, 0xcc, 0xcc, 0xcc}[:b.len] // ret; int3 is not reached
-	}
-	return []byte{0x0f, 0x1f, 0x44, 0x00, 0x00} // nopl 0(%rax,%rax,1)
-}
-
 // branches reads a function's instructions from its start and yields the direct
 // calls and jumps. It ends with an error at bytes that are no instruction known
 // to the decoder: what follows may be read wrongly.
 func (f function) branches() iter.Seq2[branch, error] {
-	next := f.branchX86
-	if f.arch == arch.AArch64 {
-		next = f.branchARM64
-	}
 	return func(yield func(branch, error) bool) {
 		for off := 0; off < len(f.body); {
-			b, err := next(off)
+			b, err := f.t.machine.branch(f, off)
 			if err != nil {
 				yield(b, fmt.Errorf("the instruction at +%#x cannot be decoded: %w", off, err))
 				return
@@ -143,45 +119,4 @@ func (f function) branches() iter.Seq2[branch, error] {
 			off += b.len
 		}
 	}
-}
-
-// branchX86 decodes one instruction; target is 0 where it is no branch. Of the
-// near calls and jumps only those of 5 bytes can reach another function.
-func (f function) branchX86(off int) (branch, error) {
-	const endbr64 = "\xf3\x0f\x1e\xfa" // the decoder does not know it
-	code := f.body[off:]
-	if strings.HasPrefix(string(code[:min(len(code), 4)]), endbr64) {
-		return branch{off: off, len: len(endbr64)}, nil
-	}
-	in, err := x86asm.Decode(code, 64)
-	if err != nil {
-		return branch{}, err
-	}
-	if in.Op == 0 || in.Len <= 0 { // a prefix of what it does not know
-		return branch{}, x86asm.ErrUnrecognized
-	}
-	b := branch{off: off, len: in.Len, jump: in.Op == x86asm.JMP}
-	if rel, ok := in.Args[0].(x86asm.Rel); ok && in.Len == 5 && (b.jump || in.Op == x86asm.CALL) {
-		b.target = f.addr + uint64(off+in.Len) + uint64(int64(rel))
-	}
-	return b, nil
-}
-
-// branchARM64 decodes one instruction. One that the decoder does not know is no
-// branch: all of those it knows, and an instruction is always a word.
-func (f function) branchARM64(off int) (branch, error) {
-	b := branch{off: off, len: 4}
-	if off+4 > len(f.body) {
-		return branch{}, errors.New("it is cut off")
-	}
-	in, err := arm64asm.Decode(f.body[off:])
-	if err != nil || in.Op != arm64asm.B && in.Op != arm64asm.BL {
-		return b, nil //nolint:nilerr // see above
-	}
-	// A conditional branch is also a B, with the condition as first argument.
-	if rel, ok := in.Args[0].(arm64asm.PCRel); ok {
-		b.jump = in.Op == arm64asm.B
-		b.target = f.addr + uint64(off) + uint64(int64(rel))
-	}
-	return b, nil
 }

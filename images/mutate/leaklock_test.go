@@ -168,7 +168,7 @@ func TestLeakLockARM64(t *testing.T) {
 		"none":        {body: []uint32{branchTo(bl, 0, "other"), ret}, refused: "calls none of"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := function{arch: arch.AArch64, addr: text + 0x40, body: words(tc.body...), t: &tables{arch: arch.AArch64, table: tab}}
+			f := function{addr: text + 0x40, body: words(tc.body...), t: &tables{machine: &aarch64, table: tab}}
 			c, err := LeakLock.change(f)
 			if tc.refused != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.refused) {
@@ -196,14 +196,14 @@ func FuzzLeakLock(f *testing.F) {
 	f.Add([]byte("\xf3\x0f\x1e\xfa\xe8\xb7\x00\x00\x00\xc3"), true)
 	f.Add([]byte("\x1f\x20\x03\xd5\x2f\x00\x00\x94"), false)
 	f.Fuzz(func(t *testing.T, body []byte, x86 bool) {
-		a := arch.AArch64
+		m := &aarch64
 		if x86 {
-			a = arch.X86_64
+			m = &x86_64
 		}
-		fn := function{arch: a, addr: text, body: body}
+		fn := function{addr: text, body: body, t: &tables{machine: m}}
 		for b, err := range fn.branches() {
-			if err == nil && (b.off < 0 || b.len <= 0 || b.off+b.len > len(body) || len(b.without(a)) != b.len) {
-				t.Fatalf("branch %+v of %d bytes, replaced by %x", b, len(body), b.without(a))
+			if err == nil && (b.off < 0 || b.len <= 0 || b.off+b.len > len(body) || len(m.without(b)) != b.len) {
+				t.Fatalf("branch %+v of %d bytes, replaced by %x", b, len(body), m.without(b))
 			}
 		}
 	})

@@ -67,8 +67,12 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, name string, faul
 	if reason != "" {
 		return refuse("%s", reason)
 	}
-	t := tables{payload: payload, arch: a, table: table}
-	if a == arch.X86_64 {
+	i := slices.IndexFunc(machines, func(m *machine) bool { return m.arch == a })
+	if i < 0 {
+		return nil, nil, fmt.Errorf("mutate %s: unknown architecture %q", name, a)
+	}
+	t := tables{payload: payload, machine: machines[i], table: table}
+	if t.machine.elf {
 		var err error
 		if t.elf, err = elf64.Parse(payload); err != nil {
 			return nil, nil, fmt.Errorf("mutate %s: %w", name, err)
@@ -84,7 +88,7 @@ func Patch(payload []byte, a arch.Arch, table *kallsyms.Table, name string, faul
 		return refuse("its bytes at %#x are not in the kernel image", sym.Addr)
 	}
 	body := payload[off : off+size]
-	c, err := fault.change(function{arch: a, addr: sym.Addr, body: body, entry: t.entry(body, sym.Addr), t: &t})
+	c, err := fault.change(function{addr: sym.Addr, body: body, entry: t.machine.entry(&t, body, sym.Addr), t: &t})
 	if err != nil {
 		return refuse("%v", err)
 	}

@@ -189,14 +189,14 @@ func TestEntryARM64(t *testing.T) {
 		for _, w := range tc.words {
 			b = binary.LittleEndian.AppendUint32(b, w)
 		}
-		if got := entryARM64(b); got != tc.want {
+		if got := entryARM64(nil, b, 0); got != tc.want {
 			t.Errorf("%s: entry of %d bytes, want %d", name, got, tc.want)
 		}
 	}
 }
 
 func TestFaultCode(t *testing.T) {
-	c, err := mustError(t, -12).change(function{arch: arch.AArch64, body: make([]byte, 8)})
+	c, err := mustError(t, -12).change(function{body: make([]byte, 8), t: &tables{machine: &aarch64}})
 	// From `aarch64-linux-gnu-as`: mov x0, #-12; ret.
 	if want := "\x60\x01\x80\x92\xc0\x03\x5f\xd6"; err != nil || string(c.code) != want {
 		t.Errorf("code %x, %v; want %x", c.code, err, want)
@@ -266,7 +266,7 @@ func TestFaultCodeARM64(t *testing.T) {
 		// bl from 0x50+12 to 0x180: 0x124 bytes
 		{Sleep, []uint32{0xa9bf7bfd, 0x910003fd, 0x12b00000, 0x94000049, 0x17fffffe}},
 	} {
-		got, err := tc.fault.change(function{arch: arch.AArch64, addr: text + 0x50, body: make([]byte, 64), t: &tables{arch: arch.AArch64, table: tab}})
+		got, err := tc.fault.change(function{addr: text + 0x50, body: make([]byte, 64), t: &tables{machine: &aarch64, table: tab}})
 		if err != nil || got.off != 0 || !bytes.Equal(got.code, words(tc.want...)) {
 			t.Errorf("%s: %x, %v; want %x", tc.fault, got.code, err, words(tc.want...))
 		}

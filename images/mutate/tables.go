@@ -6,35 +6,33 @@ import (
 
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // tables are a kernel's lists of code that boot rewrites. A changed byte in
 // such a place would be overwritten, or make boot stop with a BUG.
 type tables struct {
 	payload []byte
-	arch    arch.Arch
+	machine *machine
 	table   *kallsyms.Table
-	elf     *elf64.File // nil on aarch64
+	elf     *elf64.File // nil for a raw Image
 }
 
 // siteTable describes one list.
 type siteTable struct {
 	name string
-	// section is its section in an x86 vmlinux; start and stop are the
+	// section is its section in an ELF vmlinux; start and stop are the
 	// symbols around it, used where section is "".
 	section, start, stop string
 	entry                int // bytes; 0: alt_instr, which grew over time
 	// site decodes an entry at its address into the code it is about.
 	site func(e []byte, addr uint64) (at uint64, size int)
-	arch arch.Arch // "" for both
 }
 
 var le = binary.LittleEndian
 
 func rel32(e []byte, addr uint64) uint64 { return addr + uint64(int64(int32(le.Uint32(e)))) }
 
-func fixed(size int) func([]byte, uint64) (uint64, int) {
+func relative(size int) func([]byte, uint64) (uint64, int) {
 	return func(e []byte, addr uint64) (uint64, int) { return rel32(e, addr), size }
 }
 
@@ -43,35 +41,12 @@ func fixed(size int) func([]byte, uint64) (uint64, int) {
 // arch/x86/kernel/callthunks.c, 6.2).
 const callSites = ".call_sites"
 
-var siteTables = []siteTable{
-	// arch/x86/kernel/alternative.c: apply_returns, apply_retpolines,
-	// patch_call_sites, apply_paravirt, alternatives_smp_lock.
-	{name: ".return_sites", section: ".return_sites", entry: 4, site: fixed(5), arch: arch.X86_64},
-	{name: ".retpoline_sites", section: ".retpoline_sites", entry: 4, site: fixed(6), arch: arch.X86_64},
-	{name: callSites, section: callSites, entry: 4, site: fixed(5), arch: arch.X86_64},
-	{name: ".smp_locks", section: ".smp_locks", entry: 4, site: fixed(1), arch: arch.X86_64},
-	{name: ".parainstructions", section: ".parainstructions", entry: 16, arch: arch.X86_64,
-		site: func(e []byte, _ uint64) (uint64, int) { return le.Uint64(e), int(e[9]) }},
-	// struct alt_instr: 12 bytes, 13 with padlen (5.10), 14 since 6.3; the
-	// length of the original code is the byte before the last, or the one
-	// before that with padlen.
-	{name: ".altinstructions", section: ".altinstructions", arch: arch.X86_64},
-	// kernel/static_call_inline.c, include/linux/static_call_types.h
-	{name: "static calls", start: "__start_static_call_sites", stop: "__stop_static_call_sites", entry: 8, site: fixed(5), arch: arch.X86_64},
-	// kernel/jump_label.c, struct jump_entry with HAVE_ARCH_JUMP_LABEL_RELATIVE
-	{name: "jump labels", start: "__start___jump_table", stop: "__stop___jump_table", entry: 16, site: fixed(5), arch: arch.X86_64},
-	{name: "jump labels", start: "__start___jump_table", stop: "__stop___jump_table", entry: 16, site: fixed(4), arch: arch.AArch64},
-	// arch/arm64/include/asm/alternative.h, struct alt_instr
-	{name: "alternatives", start: "__alt_instructions", stop: "__alt_instructions_end", entry: 12, arch: arch.AArch64,
-		site: func(e []byte, addr uint64) (uint64, int) { return rel32(e, addr), int(e[10]) }},
-}
-
 // clash names the first list with a site in [from, to). unchecked names the
 // lists that this kernel's symbols do not show, and harmless those that do not
 // matter.
 func (t *tables) clash(from, to uint64, harmless ...string) (name string, unchecked []string) {
-	for _, s := range siteTables {
-		if s.arch != t.arch || slices.Contains(harmless, s.name) {
+	for _, s := range t.machine.sites {
+		if slices.Contains(harmless, s.name) {
 			continue
 		}
 		data, addr, ok := t.bytes(s)

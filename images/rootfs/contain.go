@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -93,9 +94,6 @@ func chroot(ctx context.Context, task progress.Task, a arch.Arch, verb, tree str
 	return nil
 }
 
-// elfMachine is e_machine of each architecture (include/uapi/linux/elf-em.h).
-var elfMachine = map[arch.Arch]byte{arch.X86_64: 0x3e, arch.AArch64: 0xb7}
-
 // emulation returns the environment that lets chroot.sh run programs of a
 // foreign architecture: the emulator and its binfmt_misc registration
 // (Documentation/admin-guide/binfmt-misc.rst).
@@ -121,7 +119,8 @@ func emulation(a arch.Arch) ([]string, error) {
 // of any OS ABI, executable or position independent. Flag F opens the emulator
 // now, so that it need not be in the chroot.
 func registration(a arch.Arch, emulator string) string {
-	magic := []byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, elfMachine[a], 0}
+	magic := []byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0}
+	magic = binary.LittleEndian.AppendUint16(magic, a.Facts().ELF)
 	mask := bytes.Repeat([]byte{0xff}, len(magic))
 	mask[7] = 0     // EI_OSABI
 	mask[16] = 0xfe // e_type: 2 is an executable, 3 is position independent

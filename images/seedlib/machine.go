@@ -1,7 +1,6 @@
 package seedlib
 
 import (
-	"debug/elf"
 	"slices"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -9,7 +8,7 @@ import (
 
 // machine is what differs between architectures.
 type machine struct {
-	id elf.Machine
+	arch arch.Arch
 	// relative is the info of a relocation that adds the load address.
 	relative uint64
 	// function and constructor are the code, one behind the other.
@@ -28,61 +27,8 @@ const (
 	restore      = 0xc0 // | register
 )
 
-var machines = map[arch.Arch]machine{
-	arch.X86_64: {
-		id: elf.EM_X86_64, relative: uint64(elf.R_X86_64_RELATIVE),
-		function: []byte{
-			0xb8, 0x3e, 0x01, 0x00, 0x00, // mov $318,%eax: getrandom
-			0x31, 0xd2, // xor %edx,%edx
-			0x0f, 0x05, // syscall
-			0xc3, // ret
-		},
-		constructor: []byte{
-			0x48, 0x83, 0xec, 0x18, // sub $24,%rsp
-			0xb8, 0x27, 0x00, 0x00, 0x00, // mov $39,%eax: getpid
-			0x0f, 0x05, // syscall
-			0x83, 0xf8, 0x01, // cmp $1,%eax
-			0x75, 0x0d, // jne behind the call
-			0x48, 0x89, 0xe7, // mov %rsp,%rdi
-			0xbe, 0x10, 0x00, 0x00, 0x00, // mov $16,%esi
-			0xe8, 0xd9, 0xff, 0xff, 0xff, // call the function, 39 bytes back
-			0x48, 0x83, 0xc4, 0x18, // add $24,%rsp
-			0xc3, // ret
-		},
-		// Code unit 1, data unit -8, the return address is column 16; the CFA is
-		// rsp (7) + 8, and the return address is below it.
-		cie:    []byte{1, 0x78, 16, 1, pcRelative, defCFA, 7, 8, offset | 16, 1},
-		unwind: []byte{advance | 4, defCFAOffset, 32, advance | 29, defCFAOffset, 8},
-	},
-	arch.AArch64: {
-		id: elf.EM_AARCH64, relative: uint64(elf.R_AARCH64_RELATIVE),
-		function: words(
-			0x52800002, // mov w2, #0
-			0xd28022c8, // mov x8, #278: getrandom
-			0xd4000001, // svc #0
-			0xd65f03c0, // ret
-		),
-		constructor: words(
-			0xa9be7bfd, // stp x29, x30, [sp, #-32]!
-			0x910003fd, // mov x29, sp
-			0xd2801588, // mov x8, #172: getpid
-			0xd4000001, // svc #0
-			0x7100041f, // cmp w0, #1
-			0x54000081, // b.ne behind the call
-			0x910043e0, // add x0, sp, #16
-			0xd2800201, // mov x1, #16
-			0x97fffff4, // bl the function, 12 instructions back
-			0xa8c27bfd, // ldp x29, x30, [sp], #32
-			0xd65f03c0, // ret
-		),
-		// Code unit 4, data unit -8, the return address is x30; the CFA is sp (31).
-		cie: []byte{4, 0x78, 30, 1, pcRelative, defCFA, 31, 0},
-		unwind: []byte{
-			advance | 1, defCFAOffset, 32, offset | 29, 4, offset | 30, 3,
-			advance | 9, restore | 29, restore | 30, defCFAOffset, 0,
-		},
-	},
-}
+// machines has a row for each architecture, in a file of its own.
+var machines = []machine{x86_64, aarch64}
 
 func (m machine) text() []byte { return slices.Concat(m.function, m.constructor) }
 

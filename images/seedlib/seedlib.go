@@ -12,6 +12,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -29,11 +30,11 @@ const dataAt = 0x10000
 
 // Build returns the library, the same bytes each time.
 func Build(a arch.Arch) ([]byte, error) {
-	m, ok := machines[a]
-	if !ok {
-		return nil, fmt.Errorf("build %s: arch %q is not known", Name, a)
+	i := slices.IndexFunc(machines, func(m machine) bool { return m.arch == a })
+	if i < 0 {
+		return nil, fmt.Errorf("build %s: unknown architecture %q", Name, a)
 	}
-	return newLayout(m).bytes(), nil
+	return newLayout(machines[i]).bytes(), nil
 }
 
 // section is a part of the file. One that is written has its address dataAt behind
@@ -138,7 +139,7 @@ func (l *layout) bytes() []byte {
 	table := (l.end + uint64(len(names)) + 7) &^ 7
 	head := encode(elf.Header64{
 		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:  uint16(elf.ET_DYN), Machine: uint16(l.machine.id), Version: uint32(elf.EV_CURRENT),
+		Type:  uint16(elf.ET_DYN), Machine: l.machine.arch.Facts().ELF, Version: uint32(elf.EV_CURRENT),
 		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: headers,
 		Shoff: table, Shentsize: 64, Shnum: uint16(len(sections)), Shstrndx: uint16(len(sections) - 1),
 	},

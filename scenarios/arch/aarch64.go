@@ -7,6 +7,7 @@ const AArch64 Arch = "aarch64"
 
 var aarch64 = Facts{
 	GOARCH: "arm64", Debian: "arm64", Source: "arm64", Make: "arm64", Option: "CONFIG_ARM64",
+	BootTarget: "Image", BootImages: []string{"arch/arm64/boot/Image", "arch/arm64/boot/Image.gz", "arch/arm64/boot/vmlinuz.efi"},
 	Multiarch: "aarch64-linux-gnu", ELF: 183,
 
 	QEMU:         "qemu-system-aarch64",

@@ -21,6 +21,10 @@ type Facts struct {
 	// Source is the folder below arch/ of the kernel's source, make's SRCARCH;
 	// Make is make's ARCH, and Option the configuration option of its kernels.
 	Source, Make, Option string
+	// BootTarget is make's target of the boot image, BootImages are where a build
+	// leaves boot images, the one that is meant for booting first.
+	BootTarget string
+	BootImages []string
 	// Multiarch is the Debian multiarch triplet of the library directories.
 	Multiarch string
 	// ELF is e_machine of its programs and kernels (include/uapi/linux/elf-em.h).

@@ -7,6 +7,7 @@ const X86_64 Arch = "x86_64" //nolint:revive // the kernel's own spelling
 
 var x86_64 = Facts{ //nolint:revive // see above
 	GOARCH: "amd64", Debian: "amd64", Source: "x86", Make: "x86_64", Option: "CONFIG_X86_64",
+	BootTarget: "bzImage", BootImages: []string{"arch/x86/boot/bzImage"},
 	Multiarch: "x86_64-linux-gnu", ELF: 62,
 
 	QEMU:         "qemu-system-x86_64",

@@ -77,7 +77,7 @@ func (b *bench) places(ctx context.Context) ([]spot, error) {
 		return nil, err
 	}
 	if b.short {
-		return b.shortPlaces(), nil
+		return b.shortPlaces()
 	}
 	var out []spot
 	fixed, err := b.fixed(ctx)

@@ -441,3 +441,22 @@ func TestParse(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 }
+
+func TestShortScoreOfEveryArchitecture(t *testing.T) {
+	for _, a := range arch.All() {
+		s, err := readShort(a)
+		if err != nil || len(s.Mutants) == 0 {
+			t.Errorf("%s: %+v, %v", a, s, err)
+		}
+		for _, m := range s.Mutants {
+			if !slices.Contains(drawn, m.Fault) {
+				t.Errorf("%s: fault %q", a, m.Fault)
+			}
+		}
+		for _, name := range s.User {
+			if !slices.ContainsFunc(userFaults, func(u userFault) bool { return u.name == name }) {
+				t.Errorf("%s: no fault %q of user space", a, name)
+			}
+		}
+	}
+}

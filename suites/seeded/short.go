@@ -1,49 +1,57 @@
 package main
 
 import (
+	"embed"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// shortMutants are the mutants of the short score: each fault once, in functions
-// that every boot passes.
-var shortMutants = map[arch.Arch][]Mutant{
-	arch.X86_64: {
-		{Function: "chr_dev_init", Fault: "spin", Phase: "fs initcalls", Initcall: true},
-		{Function: "register_filesystem", Fault: "leak-lock", Phase: "start_kernel"},
-		{Function: "inet_init", Fault: "crash", Phase: "fs initcalls", Initcall: true},
-	},
-	arch.AArch64: {
-		{Function: "tty_init", Fault: "spin-irqs-off", Phase: "fs initcalls"},
-		{Function: "chr_dev_init", Fault: "sleep", Phase: "fs initcalls", Initcall: true},
-		{Function: "driver_register", Fault: "reset", Phase: "core initcalls"},
-	},
+//go:embed short/*.json
+var shortFiles embed.FS
+
+// short is an architecture's short score: each fault once, in functions that every
+// boot passes.
+type short struct {
+	Mutants []Mutant `json:"mutants"`
+	// User names faults of user space.
+	User []string `json:"user"`
+	// Entropy has a boot without random numbers too.
+	Entropy bool `json:"entropy"`
 }
 
-// shortFaults are the faults of user space in it.
-var shortFaults = map[arch.Arch][]string{arch.X86_64: {"child:flock"}, arch.AArch64: {"exit"}}
+func readShort(a arch.Arch) (s short, err error) {
+	b, err := shortFiles.ReadFile("short/" + string(a) + ".json")
+	if err != nil {
+		return s, fmt.Errorf("no short score for %s", a)
+	}
+	return s, json.Unmarshal(b, &s)
+}
 
 // shortPlaces are the seeds of the short score. They are not drawn, so that a
 // failure is the change's that was made, and not the draw's.
-func (b *bench) shortPlaces() []spot {
+func (b *bench) shortPlaces() ([]spot, error) {
+	list, err := readShort(b.arch)
+	if err != nil {
+		return nil, err
+	}
 	var out []spot
-	for _, m := range shortMutants[b.arch] {
+	for _, m := range list.Mutants {
 		out = append(out, spot{b.mutantSeed(m)})
 	}
 	for _, u := range userFaults {
-		for _, name := range shortFaults[b.arch] {
-			if u.name == name {
-				out = append(out, spot{b.userSeed(u)})
-			}
+		if slices.Contains(list.User, u.name) {
+			out = append(out, spot{b.userSeed(u)})
 		}
 	}
-	if b.arch == arch.X86_64 {
+	if list.Entropy {
 		out = append(out, spot{b.entropySeed()})
 	}
-	return out
+	return out, nil
 }
 
 // allRight returns an error that names what was not right.

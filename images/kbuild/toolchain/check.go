@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/images/hostpkg"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // Finding is one thing that keeps this host from building the kernel.
@@ -192,13 +191,6 @@ func (c *checker) header(ctx context.Context, name string) error {
 	return nil
 }
 
-// compilerFlags are flags that the kernel cannot do without, by which a compiler for
-// another architecture is known (arch/x86/Makefile, arch/arm64/Makefile).
-var compilerFlags = map[arch.Arch][]string{
-	arch.X86_64:  {"-m64", "-mno-red-zone", "-mcmodel=kernel"},
-	arch.AArch64: {"-mgeneral-regs-only", "-mlittle-endian"},
-}
-
 const program = "int f(int x) { return x + 1; }\n"
 
 // compile makes an object file.
@@ -218,7 +210,7 @@ func (c *checker) compiler(ctx context.Context) error {
 	if c.isFound(c.tools.CC) {
 		return nil
 	}
-	out, err := c.compile(ctx, c.dir+"/flags.o", compilerFlags[c.Arch]...)
+	out, err := c.compile(ctx, c.dir+"/flags.o", compilersFor(c.Arch).flags...)
 	if err != nil && ctx.Err() == nil {
 		c.found(c.tools.CC, fmt.Sprintf("it cannot compile for %s: %s", c.Arch, first(out, err)))
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/unwedge/unwedge/images/hostpkg"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -40,13 +41,32 @@ type Tools struct {
 	Ccache bool
 }
 
-var kernelArch = map[arch.Arch]string{arch.X86_64: "x86_64", arch.AArch64: "arm64"}
+// compilers is what a toolchain for one architecture is called and must be able to do.
+type compilers struct {
+	arch arch.Arch
+	// prefixes are what distributions call their cross compilers: Debian, Fedora and
+	// Arch; openSUSE; the ones that Arm and kernel.org publish.
+	prefixes []string
+	// gcc and ld are the packages of a cross compiler and its linker.
+	gcc, ld hostpkg.Packages
+	// flags are flags that the kernel cannot do without, by which a compiler for another
+	// architecture is known.
+	flags []string
+	// emulations are the modes of the linker that the build uses.
+	emulations []emulation
+}
 
-// prefixes are what distributions call their cross compilers: Debian, Fedora and
-// Arch; openSUSE; the ones that Arm and kernel.org publish.
-var prefixes = map[arch.Arch][]string{
-	arch.X86_64:  {"x86_64-linux-gnu-", "x86_64-suse-linux-", "x86_64-redhat-linux-", "x86_64-linux-"},
-	arch.AArch64: {"aarch64-linux-gnu-", "aarch64-suse-linux-", "aarch64-none-linux-gnu-", "aarch64-redhat-linux-", "aarch64-linux-"},
+// known has a row for each architecture, in a file of its own.
+var known = []compilers{x86_64, aarch64}
+
+// compilersFor returns the zero row for an architecture that has none.
+func compilersFor(a arch.Arch) compilers {
+	for _, c := range known {
+		if c.arch == a {
+			return c
+		}
+	}
+	return compilers{}
 }
 
 // MissingError says that a program is not installed.
@@ -66,7 +86,7 @@ func (e *MissingError) Error() string {
 // Find chooses the compiler and the linker. It only looks them up; Check tries them.
 // The error is a *MissingError where there are none.
 func Find(r Request) (Tools, error) {
-	t := Tools{KArch: kernelArch[r.Arch], Cross: r.Cross, LLVM: r.LLVM, CC: "gcc", LD: "ld"}
+	t := Tools{KArch: r.Arch.Facts().Make, Cross: r.Cross, LLVM: r.LLVM, CC: "gcc", LD: "ld"}
 	if t.KArch == "" {
 		return t, fmt.Errorf("find compiler: no architecture %q", r.Arch)
 	}
@@ -90,7 +110,7 @@ func Find(r Request) (Tools, error) {
 // findPrefix is the prefix of an installed cross compiler; the first that it may be
 // where none is.
 func findPrefix(a arch.Arch) string {
-	candidates := prefixes[a]
+	candidates := compilersFor(a).prefixes
 	if env := os.Getenv("CROSS_COMPILE"); env != "" && strings.Contains(env, string(a)) {
 		candidates = append([]string{env}, candidates...)
 	}

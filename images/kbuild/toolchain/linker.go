@@ -5,28 +5,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // emulation is a mode of the linker that a kernel's build uses.
 type emulation struct {
-	// names of which one is enough: bare-metal toolchains and those of
-	// distributions differ.
+	// One of the names is enough: bare-metal toolchains and those of distributions
+	// differ.
 	names []string
 	flags []string // the compiler's, for an object of it
 	use   string
-}
-
-// emulations by architecture: arch/x86/Makefile and arch/x86/boot/Makefile, whose
-// real-mode code is linked as elf_i386; arch/arm64/Makefile, which takes aarch64elf
-// or else aarch64linux.
-var emulations = map[arch.Arch][]emulation{
-	arch.X86_64: {
-		{names: []string{"elf_x86_64"}, flags: []string{"-m64"}, use: "links the kernel"},
-		{names: []string{"elf_i386"}, flags: []string{"-m32"}, use: "links the kernel's boot code"},
-	},
-	arch.AArch64: {{names: []string{"aarch64elf", "aarch64linux"}, use: "links the kernel"}},
 }
 
 // links are the ways in which a kernel's build links, each with a linker script of
@@ -40,7 +27,7 @@ func (c *checker) linker(ctx context.Context) error {
 		return nil
 	}
 	listed := c.listed(ctx)
-	for i, e := range emulations[c.Arch] {
+	for i, e := range compilersFor(c.Arch).emulations {
 		name := e.names[0]
 		if len(listed) > 0 {
 			at := slices.IndexFunc(e.names, func(n string) bool { return slices.Contains(listed, n) })

@@ -52,26 +52,14 @@ var packages = map[string]where{
 		hostpkg.Packages{hostpkg.APT: "libc6-dev", hostpkg.DNF: "glibc-devel", hostpkg.Pacman: "glibc", hostpkg.Zypper: "glibc-devel"}},
 }
 
-// crossPackages hold the compilers and linkers for another architecture.
-var crossPackages = map[arch.Arch]struct{ gcc, ld hostpkg.Packages }{
-	arch.AArch64: {
-		gcc: hostpkg.Packages{hostpkg.APT: "gcc-aarch64-linux-gnu", hostpkg.DNF: "gcc-aarch64-linux-gnu", hostpkg.Pacman: "aarch64-linux-gnu-gcc", hostpkg.Zypper: "cross-aarch64-gcc"},
-		ld:  hostpkg.Packages{hostpkg.APT: "binutils-aarch64-linux-gnu", hostpkg.DNF: "binutils-aarch64-linux-gnu", hostpkg.Pacman: "aarch64-linux-gnu-binutils", hostpkg.Zypper: "cross-aarch64-binutils"},
-	},
-	arch.X86_64: {
-		gcc: hostpkg.Packages{hostpkg.APT: "gcc-x86-64-linux-gnu", hostpkg.DNF: "gcc-x86_64-linux-gnu", hostpkg.Zypper: "cross-x86_64-gcc"},
-		ld:  hostpkg.Packages{hostpkg.APT: "binutils-x86-64-linux-gnu", hostpkg.DNF: "binutils-x86_64-linux-gnu", hostpkg.Zypper: "cross-x86_64-binutils"},
-	},
-}
-
 // holders finds what holds a tool; the zero where where nothing is known.
 func (t Tools) holders(a arch.Arch, tool string) where {
 	if t.Cross != "" {
 		switch tool {
 		case t.Cross + "gcc":
-			return where{packages["gcc"].use, crossPackages[a].gcc}
+			return where{packages["gcc"].use, compilersFor(a).gcc}
 		case t.Cross + "ld":
-			return where{packages["ld"].use, crossPackages[a].ld}
+			return where{packages["ld"].use, compilersFor(a).ld}
 		}
 	}
 	return packages[tool]

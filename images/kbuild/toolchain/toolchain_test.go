@@ -54,7 +54,7 @@ func crossHost(a arch.Arch) map[string]string {
 		emulations = "aarch64linux aarch64elf"
 	}
 	if a != arch.Host() {
-		prefix = prefixes[a][0]
+		prefix = compilersFor(a).prefixes[0]
 	}
 	all := map[string]string{prefix + "gcc": gccScript("12.2.0"), prefix + "ld": ldScript(emulations, "")}
 	if prefix != "" {
@@ -191,7 +191,7 @@ func crossOf(a arch.Arch) string {
 	if a == arch.Host() {
 		return ""
 	}
-	return prefixes[a][0]
+	return compilersFor(a).prefixes[0]
 }
 
 // A temporary directory without room says nothing of the compiler.
@@ -235,20 +235,20 @@ func TestTheCrossCompilerIsFound(t *testing.T) {
 	if arch.Host() == other {
 		other = arch.X86_64
 	}
-	for _, prefix := range prefixes[other] {
+	for _, prefix := range compilersFor(other).prefixes {
 		fakeHost(t, map[string]string{"make": "", prefix + "gcc": "", prefix + "ld": "", "ccache": ""})
 		tools, err := Find(Request{Arch: other})
 		if err != nil || tools.Cross != prefix {
 			t.Fatalf("prefix %q: %+v, %v", prefix, tools, err)
 		}
-		want := []string{"ARCH=" + kernelArch[other], "CROSS_COMPILE=" + prefix, "CC=ccache " + prefix + "gcc", "HOSTCC=ccache gcc"}
+		want := []string{"ARCH=" + other.Facts().Make, "CROSS_COMPILE=" + prefix, "CC=ccache " + prefix + "gcc", "HOSTCC=ccache gcc"}
 		if got := tools.MakeArgs(); !slices.Equal(got, want) {
 			t.Errorf("make's arguments %q, want %q", got, want)
 		}
 	}
 	fakeHost(t, map[string]string{"make": "", "clang": "", "ld.lld": "", "ccache": ""})
 	tools, err := Find(Request{Arch: other, LLVM: true, NoCcache: true})
-	if want := []string{"ARCH=" + kernelArch[other], "LLVM=1"}; err != nil || !slices.Equal(tools.MakeArgs(), want) {
+	if want := []string{"ARCH=" + other.Facts().Make, "LLVM=1"}; err != nil || !slices.Equal(tools.MakeArgs(), want) {
 		t.Errorf("LLVM: %q, %v", tools.MakeArgs(), err)
 	}
 }

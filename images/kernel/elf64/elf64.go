@@ -20,9 +20,6 @@ const (
 	TypeExec = 2 // ET_EXEC
 	TypeDyn  = 3 // ET_DYN: position independent, as arm64's vmlinux
 
-	MachineX86_64  = 62  // the kernel's own spelling
-	MachineAArch64 = 183 // EM_AARCH64
-
 	SegLoad = 1 // PT_LOAD
 	SegNote = 4 // PT_NOTE
 

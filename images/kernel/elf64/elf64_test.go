@@ -10,6 +10,7 @@ import (
 
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 func TestParse(t *testing.T) {
@@ -18,7 +19,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Machine != elf64.MachineX86_64 || f.Type != elf64.TypeExec || f.Entry != kerneltest.TextAddr {
+	if f.Machine != arch.X86_64.Facts().ELF || f.Type != elf64.TypeExec || f.Entry != kerneltest.TextAddr {
 		t.Errorf("header %+v", f)
 	}
 	s, ok := f.Section(".rodata")

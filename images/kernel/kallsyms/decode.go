@@ -1,7 +1,6 @@
 package kallsyms
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/unwedge/unwedge/images/kernel/elf64"
@@ -161,7 +160,7 @@ func (l *layout) address(b []byte, f *elf64.File, syms []Symbol, at offsetTable,
 	if !ok {
 		return nil, false
 	}
-	base, image, ok := bases(b, f, syms, dist, at, m)
+	base, image, ok := l.machine.bases(b, f, syms, dist, at, m)
 	if !ok {
 		return nil, false
 	}
@@ -173,93 +172,6 @@ func (l *layout) address(b []byte, f *elf64.File, syms []Symbol, at offsetTable,
 	}
 	t := newTable(syms, image, f, len(b))
 	return t, t.plausible(l)
-}
-
-// bases returns the address that the distances count from, and, for a raw
-// Image, the address of its first byte.
-func bases(b []byte, f *elf64.File, names []Symbol, dist []int64, at offsetTable, m addressing) (base, image uint64, ok bool) {
-	if f != nil {
-		if m == pcRelative {
-			base, ok = f.Addr(uint64(at.off))
-			return base, 0, ok
-		}
-		if at.base < 0 || at.base+8 > len(b) {
-			return 0, 0, false
-		}
-		return le.Uint64(b[at.base:]), 0, true
-	}
-	if m == pcRelative {
-		image, ok = imageBase(b, names, dist, int64(at.off))
-		return image + uint64(at.off), image, ok
-	}
-	// The base is the lowest symbol, in the Image's first 2 MiB. A relocatable
-	// kernel may keep the value in .rela.dyn and hold 0 in its place.
-	if at.base < 0 || at.base+8 > len(b) {
-		return 0, 0, false
-	}
-	base = le.Uint64(b[at.base:])
-	if base == 0 {
-		base, ok = relocated(b, func(place, target uint64) bool {
-			return place-uint64(at.base) == target&^imageMask
-		})
-		return base, base &^ imageMask, ok
-	}
-	return base, base &^ imageMask, imageStart(base &^ imageMask)
-}
-
-// imageMask: an arm64 Image lies at an address aligned to 2 MiB
-// (Documentation/arch/arm64/booting.rst; TEXT_OFFSET is 0 since 5.8).
-const imageMask = 1<<21 - 1
-
-func imageStart(a uint64) bool { return a>>48 == 0xffff && a&imageMask == 0 }
-
-// relocated searches .rela.dyn of a raw arm64 Image for an
-// R_AARCH64_RELATIVE entry (type 0x403) whose place and target, both
-// addresses, match, and returns the target.
-func relocated(b []byte, match func(place, target uint64) bool) (uint64, bool) {
-	relative := []byte{0x03, 0x04, 0, 0, 0, 0, 0, 0}
-	for at := 0; ; {
-		i := bytes.Index(b[at:], relative)
-		if i < 0 {
-			return 0, false
-		}
-		pos := at + i
-		at = pos + 1
-		if pos%8 != 0 || pos < 8 || pos+16 > len(b) {
-			continue
-		}
-		place, target := le.Uint64(b[pos-8:]), le.Uint64(b[pos+8:])
-		if target>>48 == 0xffff && match(place, target) {
-			return target, true
-		}
-	}
-}
-
-// imageBase finds the address of the first byte of an Image whose kallsyms
-// knows only distances, by a word whose place and target are both symbols:
-// entry 0 of arm64's sys_call_table is __arm64_sys_io_setup
-// (include/uapi/asm-generic/unistd.h). The word is in place (RELR) or in
-// .rela.dyn.
-func imageBase(b []byte, names []Symbol, dist []int64, tableOff int64) (uint64, bool) {
-	var place, target int64
-	for i, s := range names {
-		switch s.Name {
-		case "sys_call_table":
-			place = tableOff + dist[i]
-		case "__arm64_sys_io_setup":
-			target = tableOff + dist[i]
-		}
-	}
-	if place <= 0 || target <= 0 || place+8 > int64(len(b)) {
-		return 0, false
-	}
-	if v := le.Uint64(b[place:]) - uint64(target); imageStart(v) {
-		return v, true
-	}
-	v, ok := relocated(b, func(p, t uint64) bool {
-		return p-uint64(place) == t-uint64(target) && imageStart(t-uint64(target))
-	})
-	return v - uint64(target), ok
 }
 
 // plausible says whether the table can be a kernel's: it has start_kernel

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -37,13 +38,31 @@ type layout struct {
 	tokens                 [256][]byte
 	count                  int // symbols
 	align                  int // of each table, bytes
+	machine                machine
 }
+
+// machine is what an architecture's kernels differ in.
+type machine struct {
+	arch arch.Arch
+	// elf says that the unpacked kernel is an ELF file, not a raw Image.
+	elf bool
+	// bases returns the address that the distances count from, and, for a raw
+	// Image, the address of its first byte.
+	bases func(b []byte, f *elf64.File, names []Symbol, dist []int64, at offsetTable, m addressing) (base, image uint64, ok bool)
+}
+
+// machines has a row for each architecture, in a file of its own.
+var machines = []machine{x86_64, aarch64}
 
 // Parse finds and decodes the tables in the unpacked kernel: an ELF vmlinux
 // for x86_64, a raw Image for aarch64. The table refers to the payload.
 func Parse(payload []byte, a arch.Arch) (*Table, error) {
+	i := slices.IndexFunc(machines, func(m machine) bool { return m.arch == a })
+	if i < 0 {
+		return nil, fmt.Errorf("read kallsyms: unknown architecture %q", a)
+	}
 	var f *elf64.File
-	if a == arch.X86_64 {
+	if machines[i].elf {
 		var err error
 		if f, err = elf64.Parse(payload); err != nil {
 			return nil, fmt.Errorf("read kallsyms: %w", err)
@@ -52,15 +71,16 @@ func Parse(payload []byte, a arch.Arch) (*Table, error) {
 	steps := maxSteps
 	digits := []byte("0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00")
 	for at := 0; steps > 0; {
-		i := bytes.Index(payload[at:], digits)
-		if i < 0 {
+		next := bytes.Index(payload[at:], digits)
+		if next < 0 {
 			break
 		}
-		at += i + len(digits)
+		at += next + len(digits)
 		l, ok := findTokens(payload, at-len(digits))
 		if !ok || !l.findNames(payload, &steps) {
 			continue
 		}
+		l.machine = machines[i]
 		if t, ok := l.decode(payload, f); ok {
 			return t, nil
 		}
