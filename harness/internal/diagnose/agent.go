@@ -13,7 +13,7 @@ type agent []agentproto.Report
 // maxAgent bounds the agent's reports that are read from a log.
 const maxAgent = 64
 
-// agentLines reads the agent's reports from a console log, the last ones.
+// agentLines reads the agent's last reports from a console log.
 func agentLines(log []byte) []agentproto.Report {
 	var out []agentproto.Report
 	prefix := []byte(agentproto.Prefix)

@@ -13,17 +13,17 @@ import (
 // maxDifferences bounds Compared.Differences.
 const maxDifferences = 16
 
-// agreement compares one look at memory with one printed dump.
+// agreement compares one reading of memory with one printed dump.
 type agreement struct {
 	out result.Compared
-	// before are the tasks of an earlier look at memory, before the dump: who
-	// has not been switched to between that look and the later one has not
-	// run, and stands in the dump as it does in both.
+	// before are the tasks of a reading of memory before the dump. A task that
+	// was not scheduled between the two readings did not run in between, so the
+	// dump must show it as they do.
 	before map[int]*model.Task
 }
 
-// agree compares. memory is a look after the dump was printed, before one ahead
-// of it (nil where there was none), whole says that memory's list has an end.
+// agree compares. memory was read after the dump was printed, before ahead of it
+// (nil for not at all); whole says that memory's list is complete.
 func agree(memory, before []model.Task, whole bool, sec *dump.Section) *result.Compared {
 	a := &agreement{before: map[int]*model.Task{}}
 	for i := range before {
@@ -52,9 +52,9 @@ func agree(memory, before []model.Task, whole bool, sec *dump.Section) *result.C
 	return &a.out
 }
 
-// ran says whether a task may have run between the two looks. Without an earlier
-// look, kernel threads and what is about to run may have: they are woken by the
-// keys themselves.
+// ran says whether a task may have run between the dump and the reading. Without
+// an earlier reading, kernel threads and runnable tasks may have: the keys
+// themselves wake them.
 func (a *agreement) ran(m, p *model.Task) bool {
 	if m.Running || p.Running || m.State == "R" || p.State == "R" {
 		return true
@@ -65,7 +65,7 @@ func (a *agreement) ran(m, p *model.Task) bool {
 	return m.KernelThread || len(a.before) > 0
 }
 
-// task compares what both say of one.
+// task compares one task.
 func (a *agreement) task(m, p *model.Task) {
 	if isDumper(p) || m.Running && p.Running {
 		return
@@ -78,7 +78,7 @@ func (a *agreement) task(m, p *model.Task) {
 	case m.State != p.State && m.State != "?":
 		what, is, printed = "state", m.State, p.State
 	case p.Torn || len(stack) == 0 || len(other) == 0:
-		// One of them has no stack that could be compared.
+		// One of them has no stack to compare.
 	case !slices.Equal(stack, other):
 		what, is, printed = "stack", strings.Join(stack, " "), strings.Join(other, " ")
 	default:
@@ -97,7 +97,7 @@ func (a *agreement) task(m, p *model.Task) {
 	a.out.Frames += frames
 }
 
-// stackNames are the functions of a stack, without those that are guesses.
+// stackNames are the functions of a stack, without the unreliable ones.
 func stackNames(t *model.Task) []string {
 	var out []string
 	for _, f := range t.Frames {
@@ -119,9 +119,9 @@ func (a *agreement) gone(p *model.Task, memory []model.Task) {
 	a.out.Moved++
 }
 
-// unprinted judges a task that is in memory and was not printed. PIDs are given
-// out upwards, so one beyond all others has begun since. The dead, which have no
-// stack, are never printed (kernel/sched/core.c, sched_show_task).
+// unprinted judges a task that is in memory and was not printed. PIDs are allocated
+// upwards, so the highest one is new. Dead tasks, which have no stack, are never
+// printed (kernel/sched/core.c, sched_show_task).
 func (a *agreement) unprinted(m *model.Task, last int) {
 	if m.State == "Z" || m.State == "X" {
 		return
@@ -142,7 +142,7 @@ func (a *agreement) differ(t *model.Task, what, is, printed string) {
 	a.out.Differences = append(a.out.Differences, result.Difference{PID: t.PID, Comm: t.Comm, What: what, Memory: is, Printed: printed})
 }
 
-// owners compares the holders of locks that memory and the kernel's own reports
+// compareOwners compares the lock holders that memory and the kernel's own reports
 // name for the same waiter.
 func compareOwners(c *result.Compared, memory, printed []model.Owner) {
 	a := agreement{out: *c}

@@ -14,12 +14,12 @@ type chain struct {
 	waits []wait
 	notes []string
 	// ring is how many tasks at its end wait for each other, because the chain
-	// came back to the first of them: a deadlock; 0 for none.
+	// leads back to the first of them; 0 for none.
 	ring int
 	// fromInit says that it starts at PID 1.
 	fromInit bool
-	// assumed says that some link of it is a guess by descent: nothing but that
-	// one is the other's child, and blocked, shows that it is waited for.
+	// assumed says that some link is a guess by descent: all that is known is that
+	// one task is the other's child, and blocked.
 	assumed bool
 	// torn says that the tasks are known to be incomplete.
 	torn bool

@@ -15,9 +15,8 @@ const (
 	maxName  = 64
 )
 
-// clean makes every text that a guest may have had a hand in safe to show, to
-// keep and to compare: one line, bounded, valid UTF-8, nothing in it that a
-// terminal or a reader would act on.
+// clean makes every text that a guest may have influenced safe to show, to keep and
+// to compare: one line, bounded, valid UTF-8, without control sequences.
 func clean(d *result.Diagnosis) {
 	d.Title = cleanText(d.Title, maxTitle)
 	d.Summary = cleanText(d.Summary, maxText)

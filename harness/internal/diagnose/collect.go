@@ -8,10 +8,10 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
-// collect picks the tasks to reason on. Memory leads where its list is whole:
+// collect picks the tasks to reason about. Memory leads where its list is complete:
 // it is read at one moment, and shows what no kernel prints. A sysrq-t fills in
 // what memory lacks, and leads where memory is partial. Then come the last torn
-// sysrq-t, the last sysrq-w, and whatever tasks the reports printed.
+// sysrq-t, the last sysrq-w, and the tasks that the reports printed.
 func collect(l log, in Input) *taskSet {
 	s := &taskSet{
 		log:   l,
@@ -66,8 +66,8 @@ func collect(l log, in Input) *taskSet {
 	return s
 }
 
-// latest is the last whole section of a kind from an offset on, else the last that
-// has any task, else the last.
+// latest is the last complete section of a kind from an offset on, else the last
+// one with tasks, else the last.
 func latest(l log, kind dump.SectionKind, from int64) (*dump.Section, bool) {
 	i, _ := slices.BinarySearchFunc(l.Sections, from, func(s dump.Section, from int64) int { return cmp.Compare(s.Offset, from) })
 	part := dump.Dump{Sections: l.Sections[i:]}
@@ -100,8 +100,8 @@ func (s *taskSet) use(sec *dump.Section, source string) {
 	}
 }
 
-// memory takes the tasks that memory shows, with the stacks that were printed
-// where it has none that is whole.
+// memory adds the tasks that memory shows, with the printed stack where memory has
+// no complete one.
 func (s *taskSet) memory(tasks []model.Task) {
 	s.source = sourceMemory
 	for _, t := range tasks {
@@ -122,8 +122,8 @@ func (s *taskSet) memory(tasks []model.Task) {
 	}
 }
 
-// lacksStack says that memory has no stack of a sleeping task that comes to its
-// end, and the printed one, of the same task in the same state, does.
+// lacksStack says that the stack of a sleeping task is incomplete in memory and
+// complete as printed, for the same task in the same state.
 func lacksStack(m, p *model.Task) bool {
 	return !m.Running && !p.Running && !p.Torn && m.Comm == p.Comm && m.State == p.State &&
 		!dump.EndsStack(m.Chain()) && dump.EndsStack(p.Chain())

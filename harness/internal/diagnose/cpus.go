@@ -13,8 +13,8 @@ import (
 // cpus are the virtual CPUs, as they were sampled.
 type cpus []VCPU
 
-// atRest tells the CPUs that rest from those that keep the guest busy: the load
-// is the guest's, and of several CPUs one may make all of it.
+// atRest marks the CPUs in the idle loop as idle: the load is measured for the
+// guest as a whole, and one of several CPUs may cause all of it.
 func atRest(sampled []VCPU) cpus {
 	out := slices.Clone(sampled)
 	for i := range out {
@@ -25,8 +25,8 @@ func atRest(sampled []VCPU) cpus {
 	return out
 }
 
-// inUserMode says that the registers, read often, found no busy CPU in the kernel.
-// A key that is sent to such a guest is taken on some way into the kernel or out.
+// inUserMode says that no sample found a busy CPU in the kernel. Such a guest takes
+// a sysrq key on its way into the kernel or out of it, which says nothing.
 func (cs cpus) inUserMode() bool {
 	user := false
 	for _, c := range cs {
@@ -38,8 +38,8 @@ func (cs cpus) inUserMode() bool {
 	return user
 }
 
-// allRest says that the registers show every virtual CPU of a silent guest at rest:
-// one that did not come back for a while has come back.
+// allRest says that every virtual CPU of a silent guest is idle: a lockup that was
+// reported earlier is over.
 func allRest(f facts) bool {
 	return f.in.Ending == EndingSilent && len(f.cpus) > 0 && !slices.ContainsFunc(f.cpus, func(c VCPU) bool { return !c.Idle || c.User })
 }

@@ -7,23 +7,23 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
-// isCrash tells the BUGs that end what the task did (include/linux/bug.h, BUG;
-// arch/x86/kernel/traps.c, handle_stack_overflow) from those that are complaints,
-// as of a debugging option, after which the kernel goes on.
+// isCrash separates the BUGs that kill the task (include/linux/bug.h, BUG;
+// arch/x86/kernel/traps.c, handle_stack_overflow) from those of debugging options,
+// after which the kernel goes on.
 func isCrash(r *dump.Report) bool {
 	return strings.Contains(r.Text, "ernel BUG at ") || strings.Contains(r.Text, "stack guard page was hit")
 }
 
-// atomicSleep tells the complaint after which little works: who sleeps with
-// preemption off has left something undone (kernel/sched/core.c,
+// atomicSleep recognises the report after which little works: a task that sleeps
+// with preemption off leaves something undone (kernel/sched/core.c,
 // __schedule_bug).
 func atomicSleep(r *dump.Report) bool {
 	return strings.HasPrefix(r.Text, "BUG: scheduling while atomic")
 }
 
-// crashedIn is the function that crashed. The title may blame its caller: of
-// what copies memory, keeps lists or switches tasks, the caller is to blame more
-// often than not.
+// crashedIn is the function that crashed. The title may blame its caller: where a
+// memory copy, a list operation or a task switch crashes, the caller usually is to
+// blame.
 func crashedIn(l log, r *dump.Report) string {
 	if fn := crashesAgain(l, r); fn != "" {
 		return fn
@@ -34,10 +34,9 @@ func crashedIn(l log, r *dump.Report) string {
 	return r.Func
 }
 
-// crashesAgain is the function that the kernel's own handling of a crash crashes
-// in, over and over, until its stack has no more room; "" for none. What stands
-// at the end of such a stack is wherever it ended. x86 prints a line "RIP:" where
-// each exception was met.
+// crashesAgain is the function in which the handling of a crash crashes again and
+// again until the stack overflows; "" for none. The innermost frame of such a stack
+// is arbitrary. x86 prints a "RIP:" line for each exception.
 func crashesAgain(l log, r *dump.Report) string {
 	if !strings.Contains(r.Text, "stack guard page was hit") {
 		return ""

@@ -7,8 +7,8 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// missingDevice finds what user space says of a device that is not there, as far
-// as it is what holds the boot up: many a program misses some device, and goes on.
+// missingDevice finds what user space reports about a missing device that holds the
+// boot up: many programs miss some device and go on.
 func missingDevice(f facts) (dev string, ev []result.Evidence, conf result.Confidence) {
 	b := &f.log.Boot
 	conf = result.Likely
@@ -44,9 +44,9 @@ func missingDevice(f facts) (dev string, ev []result.Evidence, conf result.Confi
 	return dev, ev, conf
 }
 
-// deviceJob tells the start job of a device unit: `dev-vda1.device`,
-// `/dev/vda1`, `Device /dev/disk/by-uuid/...`, also where systemd has shortened
-// the name to the width of the console: `dev-disk-by\x2dlabel-ro…ice`.
+// deviceJob recognises the start job of a device unit: `dev-vda1.device`,
+// `/dev/vda1`, `Device /dev/disk/by-uuid/...`, also where systemd shortened the
+// name to the width of the console: `dev-disk-by\x2dlabel-ro…ice`.
 func deviceJob(s string) (string, bool) {
 	t := strings.TrimPrefix(s, "device ")
 	t = strings.TrimPrefix(t, "Device ")

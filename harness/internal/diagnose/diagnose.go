@@ -22,9 +22,11 @@ func Diagnose(in Input) result.Diagnosis {
 
 // Explain diagnoses a log alone: a serial console, dmesg or a journal. It reads
 // the reports of unwedge's own agent in it.
-func Explain(text []byte) result.Diagnosis {
+func Explain(text []byte) result.Diagnosis { return Diagnose(fromLog(text)) }
+
+func fromLog(text []byte) Input {
 	d := dump.Parse(text)
-	return Diagnose(Input{Dump: d, Agent: agentLines(text[min(log{d}.start(), int64(len(text))):])})
+	return Input{Dump: d, Agent: agentLines(text[min(log{d}.start(), int64(len(text))):])}
 }
 
 // answer is the Diagnosis of the first rule that fires, with notes on what the

@@ -50,8 +50,8 @@ func earlier(f facts, now *dump.Section) (before *dump.Section) {
 	return before
 }
 
-// changedLater says that a dump behind the one that is used, because it is whole,
-// shows another stack of the blocked task.
+// changedLater says that a dump after the one that is used (because that one is
+// complete) shows another stack of the blocked task.
 func changedLater(f facts, now *dump.Section) bool {
 	for i := range f.log.Sections {
 		s := &f.log.Sections[i]

@@ -75,7 +75,7 @@ func addRegisters(f facts, out *result.Diagnosis) {
 	out.Evidence = out.Evidence[:min(len(out.Evidence), maxEvidence)]
 }
 
-// noteRefusals tells of sysrq keys that the kernel took and did not answer.
+// noteRefusals notes sysrq keys that the kernel took and did not answer.
 func noteRefusals(f facts, out *result.Diagnosis) {
 	if f.tasks.swallowed {
 		out.Notes = append(out.Notes, "a task dump was requested, but only its header came: the console log level was too low (sysrq-9 first)")
@@ -105,7 +105,7 @@ func noteAttempts(f facts, out *result.Diagnosis) {
 	}
 }
 
-// noteComplaint tells of a report that did not stop the kernel.
+// noteComplaint notes a report that did not stop the kernel.
 func noteComplaint(f facts, out *result.Diagnosis) {
 	r := f.log.report(dump.ReportBug, dump.ReportKASAN, dump.ReportLockdep, dump.ReportWarning)
 	if r != nil && r.Title != out.Title && out.Cause != result.CauseNone {

@@ -18,18 +18,7 @@ var update = flag.Bool("update", false, "rewrite the golden files under testdata
 // package keeps, those that real kernels printed and those written after older
 // formats, and the logs of this package.
 func TestExplainGolden(t *testing.T) {
-	var logs []string
-	for _, glob := range []string{"../dump/testdata/real/*.log", "../dump/testdata/written/*.log", "testdata/*.log"} {
-		got, err := filepath.Glob(glob)
-		if err != nil {
-			t.Fatal(err)
-		}
-		logs = append(logs, got...)
-	}
-	if len(logs) == 0 {
-		t.Fatal("no logs")
-	}
-	for _, path := range logs {
+	for _, path := range allLogs(t) {
 		name := strings.TrimSuffix(filepath.Base(path), ".log")
 		t.Run(name, func(t *testing.T) {
 			log, err := os.ReadFile(path)

@@ -11,10 +11,10 @@ import (
 // maxBeyond bounds how far holders are followed behind the end of the chain.
 const maxBeyond = 8
 
-// beyond are the holders behind the end of the chain, as far as memory names one
-// for each: they are not blocked by anything that would explain the hang, but a
-// reader wants to know them. ring are the tasks that wait for each other, where
-// the holders lead back: a deadlock.
+// beyond are the holders behind the end of the chain, as long as memory names
+// exactly one for each: nothing that blocks them explains the hang, but a reader
+// wants to know them. ring are the tasks that wait for each other, where the
+// holders lead back to one of them.
 func beyond(f facts) (tasks, ring []*model.Task) {
 	t, w := f.end, f.wait
 	all := slices.Clone(f.chain.tasks)
@@ -44,8 +44,8 @@ func beyond(f facts) (tasks, ring []*model.Task) {
 // maxWaitFacts bounds the evidence of one Diagnosis on what tasks wait for.
 const maxWaitFacts = 6
 
-// addWaitFacts adds what memory shows of what the tasks of the chain wait for, and
-// who holds it.
+// addWaitFacts adds what the tasks of the chain wait for, and who holds it, as
+// memory shows it.
 func addWaitFacts(f facts, out *result.Diagnosis) {
 	if f.end == nil || out.Kind != result.KindHang && out.Kind != result.KindUnknown || out.Task == nil {
 		return
@@ -82,7 +82,7 @@ func addWaitFacts(f facts, out *result.Diagnosis) {
 	}
 }
 
-// watched says what a poll watches, the first few.
+// watched names the first few things that a poll watches.
 func watched(fact *model.Wait) string {
 	const most = 4
 	n := len(fact.Watches)

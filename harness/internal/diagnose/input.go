@@ -16,7 +16,7 @@ const (
 	EndingReset    Ending = "reset"          // the machine reset itself
 	EndingExited   Ending = "exited"         // QEMU exited
 	EndingDeadline Ending = "deadline"       // the hard limit passed
-	EndingShutdown Ending = "guest-shutdown" // the guest turned itself off
+	EndingShutdown Ending = "guest-shutdown" // the guest powered off
 )
 
 // Input is what is known of a run. Everything is optional.
@@ -26,7 +26,7 @@ type Input struct {
 	// Ending is how the run ended.
 	Ending Ending
 	// Repeated is how many bytes the guest printed between its last progress
-	// and the capture: lines that were all there before but for their numbers.
+	// and the capture: lines that repeat earlier ones except for their numbers.
 	Repeated int64
 	// VCPUs are samples of the virtual CPUs while the guest hung.
 	VCPUs []VCPU
@@ -41,14 +41,14 @@ type Input struct {
 	// not read to its end.
 	Memory        []model.Task
 	MemoryPartial bool
-	// MemoryBefore are the tasks of a look before the sysrq keys were sent, nil
-	// where there was none but Memory.
+	// MemoryBefore are the tasks of a reading before the sysrq keys were sent,
+	// nil if there was none.
 	MemoryBefore []model.Task
-	// Asked is where in the log the answers to the last sysrq keys begin, 0
-	// where that is not known: a dump before it is of an earlier look.
+	// Asked is where in the log the answers to the last sysrq keys begin, 0 if
+	// not known: a dump before it belongs to an earlier capture.
 	Asked int64
-	// Owners are the owners of locks that memory tells, as far as it does;
-	// their Offset and End are 0.
+	// Owners are the owners of locks that memory shows; their Offset and End
+	// are 0.
 	Owners []model.Owner
 	// Waits are what tasks wait for, as memory shows it.
 	Waits []model.Wait
@@ -58,9 +58,9 @@ type Input struct {
 
 // VCPU is what was seen of one virtual CPU over several samples.
 type VCPU struct {
-	// PC is a program counter of the place where it was seen most often,
-	// Symbol the kernel function that is in, with or without an offset, "" for
-	// user space or where there are no symbols.
+	// PC is a program counter in the place where it was sampled most often,
+	// Symbol the kernel function there, with or without an offset, "" for user
+	// space or without symbols.
 	PC     uint64 `json:"pc"`
 	Symbol string `json:"symbol,omitempty"`
 	// User says that the CPU was in user mode.
@@ -71,7 +71,7 @@ type VCPU struct {
 	BusyFraction float64 `json:"busy_fraction"`
 }
 
-// Scenario are the facts of a scenario that causes depend on.
+// Scenario is what the rules need to know of a scenario.
 type Scenario struct {
 	// Entropy is "virtio-rng" or "none".
 	Entropy string
@@ -89,10 +89,10 @@ type Scenario struct {
 // Attempt is one sysrq key that was sent and what came of it.
 type Attempt struct {
 	Key   string `json:"key"`
-	Route string `json:"route"` // "serial-break", "send-key", "nmi"
+	Route string `json:"route"` // a result.Route: "serial-break", "keyboard", "nmi"
 	// Yielded says that the kernel printed something for it.
 	Yielded bool `json:"yielded"`
-	// Detail is which layer refused it, where it did.
+	// Detail is which layer refused it, if one did.
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -105,7 +105,7 @@ type UserStack struct {
 	Frames []string
 	// Syscall is the system call the task was in, "" for none that is known.
 	Syscall string
-	// CalledFrom is the library that made the call, "" where the program or
-	// its C library did.
+	// CalledFrom is the library that made the call, "" if it was the program or
+	// its C library.
 	CalledFrom string
 }

@@ -84,16 +84,15 @@ func (l log) has(k dump.EventKind) bool {
 	return ok
 }
 
-// lasts says that the boot came no further since an event: what was printed before
-// that did not hold it up. That it is in the initramfs may be seen late, by the
-// prompt of its shell.
+// lasts says that the boot got no further since an event; an earlier one did not
+// hold it up. The stage initramfs may be recognised late, by its shell's prompt.
 func (l log) lasts(e dump.Event) bool {
 	b := &l.Boot
 	return (e.Offset >= b.StageOffset || b.Stage.Rank() <= dump.StageInitramfs.Rank()) && l.latestJob(e)
 }
 
-// latestJob says whether an event, such as a start job, is among the last things
-// printed: no target was reached after it but those of a boot that has failed.
+// latestJob says whether an event, such as a start job, is among the last: no target
+// was reached after it, other than the emergency and rescue targets.
 func (l log) latestJob(e dump.Event) bool {
 	for _, o := range l.Boot.All(dump.EventTarget) {
 		if o.Offset > e.Offset && !strings.Contains(o.Subject, "mergency") && !strings.Contains(o.Subject, "escue") {

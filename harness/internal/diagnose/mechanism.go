@@ -135,8 +135,8 @@ var waitIndex = func() map[string]int {
 	return m
 }()
 
-// interruptible says that one sleeps on it in state S only: in state D the task
-// is below that function for another reason.
+// interruptible says that tasks sleep on it in state S only: a task in state D is
+// below that function for another reason.
 func interruptible(m mechanism) bool {
 	switch m {
 	case onPipe, onFifo, onSocket, onTTY, onFutex, onPoll, onSignal, onChild, onFileLock:

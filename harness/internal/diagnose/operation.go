@@ -23,7 +23,7 @@ func (w *wait) context(chain []model.Frame) {
 			}
 		case "do_one_initcall":
 			w.inInitcall = true
-			if i > 0 && chain[i-1].Base() != "vectors" { // arm64's, where an interrupt has just been met
+			if i > 0 && chain[i-1].Base() != "vectors" { // arm64's exception vectors: an interrupt has just arrived
 				w.initcall = chain[i-1].Base()
 			}
 		case "path_mount", "do_mount", "ksys_mount", "do_new_mount", "vfs_get_tree", "get_tree_bdev", "get_tree_bdev_flags", "mount_bdev", "vfs_kern_mount",

@@ -2,17 +2,17 @@ package diagnose
 
 import "github.com/unwedge/unwedge/harness/internal/model"
 
-// The least score of a holder that the chain is followed to: of one that has to
-// do something for the other, and of one that holds a file lock: only what blocks
-// harder than such a lock explains the hang better than the lock does.
+// The least score of a holder that the chain is followed to: one that has to do
+// something for the waiter, and one that holds a file lock. Only a holder that
+// blocks harder than a file lock explains the hang better than the lock does.
 const (
 	leastAtEnd  = 15
 	leastHolder = 71
 )
 
 // holder is the task that memory names as the one that t waits for, the hardest
-// blocked of several. known is false where memory names none but t's own process;
-// where known is true and to is nil, they wait for nothing that explains it.
+// blocked of several. known is false where memory names nobody but t's own process;
+// known without to means that nothing the holders wait for explains the hang.
 func (s *tracer) holder(t *model.Task, w wait) (to *model.Task, known bool) {
 	f := s.shown(t, w)
 	if f == nil {
@@ -49,9 +49,9 @@ func (s *tracer) holder(t *model.Task, w wait) (to *model.Task, known bool) {
 }
 
 // owner finds the holder of the lock that t waits for: named by memory or by
-// khungtaskd, the latest word first, or by lockdep as the only other holder of the
-// same lock. What was said of another boot, of another lock, or of others that had
-// the same PIDs does not count.
+// khungtaskd, the latest report first, or by lockdep as the only other holder of
+// the same lock. Reports about another boot, another kind of lock, or other tasks
+// with the same PIDs do not count.
 func (s *tracer) owner(t *model.Task, w wait) step {
 	from := s.log.start()
 	for i := len(s.log.Owners) - 1; i >= 0; i-- {
@@ -60,7 +60,7 @@ func (s *tracer) owner(t *model.Task, w wait) step {
 			continue
 		}
 		if o.OwnerPID == 0 {
-			break // the kernel does not know, whatever it said before
+			break // the kernel does not know, whatever it reported before
 		}
 		out := step{to: s.byPID[o.OwnerPID]}
 		if out.to == nil || o.OwnerComm != "" && out.to.Comm != o.OwnerComm {
@@ -69,7 +69,7 @@ func (s *tracer) owner(t *model.Task, w wait) step {
 		switch {
 		case w.mech == onSemaphore:
 			out.note = "a semaphore does not record its holder: " + out.to.String() + " took it last"
-		case o.End > 0 && out.to.State != "D": // one that sleeps so has not let go since
+		case o.End > 0 && out.to.State != "D": // one in state D has not released it since
 			out.note = "the kernel reports " + out.to.String() + " as the likely owner of what " + t.String() + " waits for"
 		}
 		return out
@@ -77,7 +77,7 @@ func (s *tracer) owner(t *model.Task, w wait) step {
 	return step{to: s.lockdepOwner(t)}
 }
 
-// ownsSuch says that an Ownership is of the kind of lock that is waited for.
+// ownsSuch says whether an Owner is of the kind of lock that is waited for.
 func ownsSuch(o *model.Owner, m mechanism) bool {
 	switch o.Lock {
 	case "mutex":

@@ -8,7 +8,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
-// booted: the boot came to its end, and nothing else fired.
+// booted: the boot completed, and nothing else fired.
 func booted(f facts) *result.Diagnosis {
 	b := &f.log.Boot
 	n := len(f.agent)

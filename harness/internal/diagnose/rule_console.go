@@ -6,8 +6,8 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// handedOver: the last word of the kernel is that it turned its boot console
-// off, and none of its consoles is a serial line: it speaks elsewhere.
+// handedOver: the kernel's last line says that it turned its boot console off, and
+// none of its consoles is the one that is read: it prints elsewhere.
 func handedOver(f facts) *result.Diagnosis {
 	b := &f.log.Boot
 	if f.end != nil || !strings.Contains(b.LastText, "bootconsole [") || !strings.HasSuffix(b.LastText, "disabled") {

@@ -5,7 +5,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// dracutFatal: dracut gave up for another reason.
+// dracutFatal: dracut gave up for a reason other than its FIPS check.
 func dracutFatal(f facts) *result.Diagnosis {
 	fatal, ok := f.log.Boot.Event(dump.EventFatal)
 	refusing, halted := f.log.Boot.Event(dump.EventRefusing)

@@ -5,7 +5,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// earlyException: x86 met an exception before it had handlers, said so on an
+// earlyException: x86 hit an exception before it had handlers, reported it on the
 // early console if it had one, and halted for good with interrupts off
 // (arch/x86/mm/extable.c, early_fixup_exception). Memory shows where.
 func earlyException(f facts) *result.Diagnosis {
@@ -26,7 +26,7 @@ func earlyException(f facts) *result.Diagnosis {
 	return nil
 }
 
-// metExceptionAt is the frame that an early exception was met in, -1 for none.
+// metExceptionAt is the frame that hit an early exception, -1 for none.
 func metExceptionAt(t *model.Task) int {
 	fixup := false
 	for i, fr := range t.Frames {

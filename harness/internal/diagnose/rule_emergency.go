@@ -8,7 +8,7 @@ import (
 // emergency: user space gave up and waits for a person.
 func emergency(f facts) *result.Diagnosis {
 	e, ok := f.log.Boot.Event(dump.EventEmergency)
-	if !ok || !f.log.lasts(e) { // somebody has left the shell, and the boot went on
+	if !ok || !f.log.lasts(e) { // somebody left the shell, and the boot went on
 		return nil
 	}
 	out := &result.Diagnosis{

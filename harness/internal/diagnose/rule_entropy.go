@@ -18,9 +18,9 @@ const entropyRemedy = "give the guest an entropy source: add a virtio-rng device
 
 const neverSeeded = ": the kernel's random number generator was never seeded"
 
-// entropy: the boot waits for the random number generator to be seeded. It
-// rests on the stack of the task at the end of the wait chain and on nothing
-// else: a warning about uninitialised reads is no hang.
+// entropy: the boot waits for the random number generator to be seeded. The stack of
+// the task at the end of the wait chain is the only proof: a warning about
+// uninitialised reads is no hang.
 func entropy(f facts) *result.Diagnosis {
 	if f.end == nil || f.wait.mech != onEntropy {
 		return nil
@@ -48,7 +48,7 @@ func entropy(f facts) *result.Diagnosis {
 	if !f.end.Has("wait_for_random_bytes", "try_to_generate_entropy") { // drivers/char/random.c before 5.6
 		out.Summary = strings.TrimSuffix(out.Summary, neverSeeded) + ": /dev/random has too little entropy, which this kernel accounts for separately"
 	}
-	if f.end.State == "R" { // the kernel gathers what it needs, and may come to an end
+	if f.end.State == "R" { // the kernel gathers entropy, and may finish
 		out.Confidence = result.Likely
 	}
 	out.Remedy = entropyRemedy
@@ -75,8 +75,8 @@ func entropy(f facts) *result.Diagnosis {
 	return out
 }
 
-// entropySources looks at what the guest should have had: a device without a
-// driver helps nobody.
+// entropySources checks what should have seeded the generator: a device without a
+// driver does not.
 func entropySources(f facts, out *result.Diagnosis) {
 	agent := f.agent.evidence()
 	n := len(f.agent)

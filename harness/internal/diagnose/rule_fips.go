@@ -32,7 +32,7 @@ func fipsCheck(f facts) *result.Diagnosis {
 	return out
 }
 
-// fipsPart says which part of the check failed, where the log tells.
+// fipsPart says which part of the check failed, if the log shows it.
 func fipsPart(l log, out *result.Diagnosis) {
 	b := &l.Boot
 	unknown, isUnknown := b.Event(dump.EventFIPSUnknown)

@@ -11,7 +11,7 @@ import (
 // minFlood is how much repetition is a flood, in bytes: some thousand lines.
 const minFlood = 64 << 10
 
-// consoleFlood: no dump tells, but the guest prints the same over and over.
+// consoleFlood: there is no dump, but the guest prints the same lines over and over.
 func consoleFlood(f facts) *result.Diagnosis {
 	if f.in.Repeated < minFlood || f.end != nil {
 		return nil

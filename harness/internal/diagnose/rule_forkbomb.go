@@ -8,19 +8,19 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// A boot of a distribution was seen to run some 60 processes, and rarely more
-// than ten of one name. A program that makes others of itself without end has
-// hundreds in seconds, until the limit of PIDs or the memory ends it.
+// A distribution's boot runs some 60 processes, and rarely more than ten of one
+// name. A program that forks without end has hundreds within seconds, until the PID
+// limit or the memory stops it.
 const (
 	bombProcesses = 400
 	bombShare     = 0.8
-	// bombMakers is how many of them have made others: a server that starts its
-	// workers is one.
+	// bombMakers is how many of them must have forked others: a server that starts
+	// its workers is only one.
 	bombMakers = 20
 )
 
-// forkBomb: one program fills the process table. The guest works, and all its
-// work is to make more of the same.
+// forkBomb: one program fills the process table. The guest works, but only to fork
+// more of the same.
 func forkBomb(f facts) *result.Diagnosis {
 	tasks, evidence := f.in.Memory, memoryEvidence
 	if len(tasks) == 0 {
@@ -38,7 +38,7 @@ func forkBomb(f facts) *result.Diagnosis {
 	for i := range tasks {
 		t := &tasks[i]
 		if t.KernelThread || t.PID == 0 || t.TGID != 0 && t.TGID != t.PID {
-			continue // a thread is none of a bomb's
+			continue // threads do not count
 		}
 		users++
 		same[t.Comm]++
@@ -61,7 +61,7 @@ func forkBomb(f facts) *result.Diagnosis {
 		}
 		if makers(tasks, comm) < bombMakers {
 			if slices.ContainsFunc(tasks, func(c model.Task) bool { return c.Comm == comm && c.TGID == 0 }) {
-				return nil // not printed: they may be the threads of one
+				return nil // without thread groups: they may be the threads of one process
 			}
 			out.Confidence = result.Likely
 			out.Summary = fmt.Sprintf("%d of the %d processes are called %s, and one program starts them", n, users, comm)

@@ -38,7 +38,7 @@ func hungTask(f facts) *result.Diagnosis {
 	return out
 }
 
-// hungTaskPanic: khungtaskd was told to panic.
+// hungTaskPanic: khungtaskd was configured to panic.
 func hungTaskPanic(f facts) *result.Diagnosis {
 	p := f.log.panicReport("hung_task: blocked tasks")
 	if p == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// initDied: there is no init, or it ended.
+// initDied: there is no init, or it exited.
 func initDied(f facts) *result.Diagnosis {
 	if p := f.log.panicReport("No working init found", "No init found", "Requested init"); p != nil {
 		out := &result.Diagnosis{

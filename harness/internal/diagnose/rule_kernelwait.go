@@ -6,8 +6,8 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// kernelWait: the task that the boot waits for is blocked in the kernel, and
-// none of the more specific rules knew why.
+// kernelWait: the task that the boot waits for is blocked in the kernel, and no more
+// specific rule knew why.
 func kernelWait(f facts) *result.Diagnosis {
 	if f.end == nil || f.end.State == "R" {
 		return nil
@@ -38,8 +38,8 @@ func kernelWait(f facts) *result.Diagnosis {
 	return out
 }
 
-// inStartUp says that the last task is PID 1 before it runs /init: then it has
-// nothing to wait for in good order, whatever its state.
+// inStartUp says that the last task is PID 1 before it runs /init: any sleep of its
+// own is then suspect, whatever its state.
 func inStartUp(f facts) bool {
 	return f.end.PID == 1 && f.end.State != "R" && f.end.Has("kernel_init_freeable", "kernel_init") && f.end.Syscall == nil
 }

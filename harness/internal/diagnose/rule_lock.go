@@ -48,7 +48,7 @@ func lockWait(f facts) *result.Diagnosis {
 	out.Title += " held by " + stableComm(owner)
 	out.Summary = fmt.Sprintf("%s waits in %s for a %s that %s likely owns; the owner %s%s", waiter.String(), w.fn, what, owner.String(), stateWord(owner), atFunc(ow))
 	out.Remedy = "find out why the owner, " + owner.String() + ", does not release the lock: it " + stateWord(owner) + atFunc(ow)
-	if ow.mech == onNothing { // what else it does, it may still come back from
+	if ow.mech == onNothing { // any other owner may still release it
 		out.Summary = fmt.Sprintf("%s waits in %s for a %s held by %s, which has exited and will never release it", waiter.String(), w.fn, what, owner.String())
 		out.Remedy = "some path returns with the lock held: look at what " + owner.Comm + " did last with the lock that " + w.fn + " takes"
 	}

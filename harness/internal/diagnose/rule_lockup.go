@@ -8,8 +8,8 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// lockup: the kernel's own detectors found a CPU that does not come back. The
-// first report names the culprit best.
+// lockup: the kernel's own detectors report a CPU that is stuck. The first report
+// names the culprit best.
 func lockup(f facts) *result.Diagnosis {
 	r := lockupReport(f)
 	if r == nil {
@@ -51,7 +51,7 @@ func lockup(f facts) *result.Diagnosis {
 	return out
 }
 
-// lockupPanic: a detector was told to panic.
+// lockupPanic: a detector was configured to panic.
 func lockupPanic(f facts) *result.Diagnosis {
 	p := f.log.panicReport("softlockup: hung tasks", "Hard LOCKUP", "hard lockup", "RCU Stall", "Workqueue")
 	if p == nil {
@@ -72,9 +72,8 @@ func lockupPanic(f facts) *result.Diagnosis {
 	return out
 }
 
-// lockupReport is the first report of a CPU that did not come back. One that was
-// printed before the boot came to its last stage is over: it would be repeated. So
-// is a lockup of CPUs that are all at rest.
+// lockupReport is the first report of a stuck CPU. One from before the last stage is
+// over, or it would be repeated; so is a lockup when every CPU is idle.
 func lockupReport(f facts) *dump.Report {
 	return f.log.firstReport(func(r *dump.Report) bool {
 		switch r.Kind {

@@ -37,7 +37,7 @@ func moduleLoad(f facts) *result.Diagnosis {
 		out.Remedy = "put the firmware that the driver asks for into the initramfs, or boot a kernel without CONFIG_FW_LOADER_USER_HELPER_FALLBACK (firmware_config.force_sysfs_fallback=0)"
 	}
 	if f.end.State == "R" || f.wait.mech == onHelper {
-		out.Confidence = result.Likely // it may be on its way
+		out.Confidence = result.Likely // it may still get on
 	}
 	return out
 }

@@ -5,7 +5,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// outOfMemory: the kernel panicked for want of memory, or killed init.
+// outOfMemory: the kernel panicked because it ran out of memory.
 func outOfMemory(f facts) *result.Diagnosis {
 	p := f.log.panicReport("Out of memory", "out of memory", "System is deadlocked on memory")
 	if p == nil {

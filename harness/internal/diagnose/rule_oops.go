@@ -33,7 +33,7 @@ func oops(f facts) *result.Diagnosis {
 	if at != "" {
 		out.Summary = fmt.Sprintf("the kernel crashed in %s: %s", at, r.Text)
 	}
-	if atomicSleep(r) { // it has not crashed, and may have come through
+	if atomicSleep(r) { // no crash: the task may have survived it
 		out.Confidence = result.Likely
 		out.Summary = "sleeping function called from atomic context: " + r.Text
 		if at != "" {
@@ -61,7 +61,7 @@ func oopsPanic(f facts) *result.Diagnosis {
 	out.Kind = result.KindPanic
 	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
 	if r := f.log.lastCrash(p.Offset); r != nil && out.Task != nil && r.Comm != "" && (r.PID != out.Task.PID || r.Comm != out.Task.Comm) {
-		out.Confidence = result.Likely // the first crash is the cause of a later one, or has nothing to do with it
+		out.Confidence = result.Likely // the first crash may have nothing to do with the later one
 		out.Notes = append(out.Notes, fmt.Sprintf("the panic follows a later crash, in %s (PID %d): %s", r.Comm, r.PID, r.Title))
 	}
 	return out

@@ -6,7 +6,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// plainPanic: any other panic.
+// plainPanic: a panic for any other reason.
 func plainPanic(f facts) *result.Diagnosis {
 	p := f.log.panicReport()
 	if p == nil {

@@ -8,8 +8,8 @@ import (
 // pid1Crashed: systemd caught its own crash and stays there.
 func pid1Crashed(f facts) *result.Diagnosis {
 	e, ok := f.log.Boot.Event(dump.EventFreezing)
-	// One that waits for events is not frozen. It does so with epoll; frozen it calls
-	// pause(), which is a ppoll of nothing where an arch has no such system call.
+	// A systemd that waits for events, with epoll, is not frozen. A frozen one calls
+	// pause(), which is an empty ppoll on an arch without that system call.
 	if t := f.tasks.byPID[1]; !ok || t != nil && t.Has("ep_poll", "do_epoll_wait") {
 		return nil
 	}

@@ -7,15 +7,15 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// rootDevice: the kernel, dracut, initramfs-tools or systemd waits for a device
-// that does not come.
+// rootDevice: the kernel, dracut, initramfs-tools or systemd waits for a device that
+// never appears.
 func rootDevice(f facts) *result.Diagnosis {
 	b := &f.log.Boot
 	if e, ok := b.Event(dump.EventRootWait); ok && b.Stage == dump.StageRootWait {
 		if f.end != nil && !f.end.Has("prepare_namespace", "wait_for_root", "kernel_init_freeable", "mount_root") {
 			return nil
 		}
-		// Of a device that was found later the kernel says nothing: only the
+		// The kernel prints nothing when the device is found later: only the
 		// stack, or that nothing followed, shows that it still waits.
 		out := hang(f, result.CauseRootDevice, result.WhereKernel, asConfidence(f.end != nil || b.LastOffset == e.Offset))
 		out.Title = "hang: the kernel waits for the root device " + e.Subject
@@ -51,7 +51,7 @@ func rootDevice(f facts) *result.Diagnosis {
 	return out
 }
 
-// blockedElsewhere says that the boot is known to wait for something that is no
+// blockedElsewhere says that the boot is known to wait for something other than a
 // device: a lock, a FIFO, the kernel.
 func blockedElsewhere(f facts) bool {
 	if f.end == nil || !f.chain.fromInit || f.chain.assumed {

@@ -11,8 +11,8 @@ import (
 // (src/core/main.c, do_reexecute) start where no init can be run.
 var shells = []string{"sh", "bash", "dash", "ash", "busybox"}
 
-// shellInstead: init could not be run, and PID 1 is the shell that was the last
-// resort. It waits for somebody to type.
+// shellInstead: init could not be run, and PID 1 is the shell of last resort, which
+// waits for input.
 func shellInstead(f facts) *result.Diagnosis {
 	failed := f.log.Boot.All(dump.EventNoInit)
 	if len(failed) == 0 || f.end == nil || f.end.PID != 1 || !slices.Contains(shells, f.end.Comm) {

@@ -5,15 +5,15 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// silent: the kernel never spoke. That it is dead is only said when nothing
-// shows that it lives.
+// silent: the kernel printed nothing, or only its first lines. It counts as dead
+// only when nothing shows that it runs.
 func silent(f facts) *result.Diagnosis {
 	b := &f.log.Boot
 	if b.Stage.Rank() > dump.StageEarly.Rank() || f.log.Records > 0 && b.KernelCount > 0 && b.KernelRecords > 3 {
 		return nil
 	}
 	if b.Stage == dump.StageFirmware && b.FirmwareCount == 0 && f.in.Ending == "" && len(b.Events) == 0 {
-		return nil // a text from elsewhere that no firmware and no kernel wrote
+		return nil // neither firmware nor a kernel wrote this text
 	}
 	if b.Stage == dump.StageNone && f.log.Records > 0 {
 		return nil // a piece of a log
@@ -71,8 +71,8 @@ func silent(f facts) *result.Diagnosis {
 	return out
 }
 
-// alive says whether something else than the console shows that the kernel
-// runs: an agent report, or a virtual CPU that idles or is in user mode.
+// alive says whether anything but the console shows that the kernel runs: an agent
+// report, or a virtual CPU that idles or is in user mode.
 func alive(f facts) bool {
 	if len(f.agent) > 0 {
 		return true

@@ -5,7 +5,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// spinning: no dump tells, but a virtual CPU never leaves a kernel function.
+// spinning: there is no dump, but a virtual CPU stays busy in a kernel function.
 func spinning(f facts) *result.Diagnosis {
 	var v *VCPU
 	for i := range f.cpus {
@@ -37,9 +37,9 @@ func spinning(f facts) *result.Diagnosis {
 	}
 }
 
-// delays are the functions in which udelay and mdelay pass their time
-// (arch/arm64/lib/delay.c, arch/x86/lib/delay.c); panic's endless loop is of
-// mdelay (kernel/panic.c).
+// delays are the functions that udelay and mdelay spin in
+// (arch/arm64/lib/delay.c, arch/x86/lib/delay.c); panic's endless loop calls mdelay
+// (kernel/panic.c).
 var delays = map[string]bool{
 	"__delay": true, "delay_loop": true, "delay_tsc": true, "__const_udelay": true, "__udelay": true, "__ndelay": true,
 	"arch_counter_get_cntvct": true, "arch_timer_read_cntvct_el0": true, "__arch_counter_get_cntvct": true,

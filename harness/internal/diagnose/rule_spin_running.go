@@ -9,9 +9,8 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// runaway: a virtual CPU is at full load in the kernel, and memory shows the
-// task that it runs there. Whatever else waits, waits for that task or for its
-// CPU.
+// runaway: a virtual CPU is at full load in the kernel, and memory shows the task
+// that runs there. Everything else waits for that task or for its CPU.
 func runaway(f facts) *result.Diagnosis {
 	if consoleFlood(f) != nil {
 		return nil
@@ -40,9 +39,8 @@ func runaway(f facts) *result.Diagnosis {
 	return nil
 }
 
-// onlyRunning is the one task that runs, nil where several do. Its stack need
-// not show where it is: memory is read at one moment, which may be that of an
-// interrupt's first steps.
+// onlyRunning is the one task that runs, nil if several do. Its stack need not show
+// where it is: memory is read at one moment, and an interrupt may just have begun.
 func onlyRunning(memory []model.Task) (found *model.Task) {
 	for i := range memory {
 		if t := &memory[i]; t.Running {
@@ -55,8 +53,8 @@ func onlyRunning(memory []model.Task) (found *model.Task) {
 	return found
 }
 
-// runsInModule finds the task of the guest's memory that runs in a module: a CPU's
-// place there is in none of the kernel's own functions. nil where several do.
+// runsInModule finds the task that runs in a module, where a CPU is in none of the
+// kernel's own functions; nil if several do.
 func runsInModule(memory []model.Task) (found *model.Task) {
 	for i := range memory {
 		t := &memory[i]
@@ -71,8 +69,7 @@ func runsInModule(memory []model.Task) (found *model.Task) {
 	return found
 }
 
-// runsIn finds the running task of the guest's memory that has the function on its
-// stack, and where.
+// runsIn finds the running task that has the function on its stack, and the frame.
 func runsIn(memory []model.Task, fn string) (t *model.Task, at int) {
 	for i := range memory {
 		t := &memory[i]
@@ -88,8 +85,8 @@ func runsIn(memory []model.Task, fn string) (t *model.Task, at int) {
 	return nil, 0
 }
 
-// crashedAt is the frame that an exception was met in whose report does not come
-// to an end, -1 for none: above it are the functions that make the report.
+// crashedAt is the frame that hit an exception whose report never completes, -1 for
+// none: the frames above it are making the report.
 func crashedAt(t *model.Task, from int) int {
 	dying := false
 	for i := from; i < len(t.Frames); i++ {
@@ -103,14 +100,14 @@ func crashedAt(t *model.Task, from int) int {
 	return -1
 }
 
-// isExceptionEntry tells the functions that an exception of the kernel enters by
+// isExceptionEntry recognises the functions by which the kernel enters an exception
 // (arch/x86/include/asm/idtentry.h, arch/arm64/kernel/entry.S).
 func isExceptionEntry(fn string) bool {
 	return strings.HasPrefix(fn, "asm_exc_") || fn == "el1h_64_sync" || fn == "el1_sync" || fn == "el1h_64_error"
 }
 
-// dies is the Diagnosis of a task that met an exception in its frame at, and
-// never comes to the end of telling it: often because what tells it is broken.
+// dies is the Diagnosis of a task that hit an exception in its frame at and never
+// finishes reporting it, often because the reporting itself is broken.
 func dies(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	fn := t.Frames[at].Base()
 	return &result.Diagnosis{
@@ -123,8 +120,8 @@ func dies(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	}
 }
 
-// spins is the Diagnosis of a task that runs in its frame at. A primitive, such
-// as a spin lock's, is named by who called it.
+// spins is the Diagnosis of a task that runs in its frame at. For a primitive, such
+// as a spin lock's, the caller is named.
 func spins(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	inner := t.Frames[at].Base()
 	fn := inner

@@ -8,10 +8,10 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// keepsCPU: what the boot waits for is said to run, and a CPU was found in one
-// function of the kernel both by sysrq-l and in the task dump before it, or in
-// the registers. Who has the CPU need not be who waits for it: a runnable task
-// is in state R as well. Nor does an RCU grace period end while one runs on.
+// keepsCPU: the task that the boot waits for is runnable, and a CPU was sampled in
+// one kernel function both by sysrq-l and in the task dump before it, or in the
+// registers. Another task may hold that CPU: a runnable task is in state R as well.
+// An RCU grace period does not end either while a task keeps its CPU.
 func keepsCPU(f facts) *result.Diagnosis {
 	if f.end == nil || f.end.State != "R" && f.wait.mech != onRCU || f.cpus.inUserMode() {
 		return nil
@@ -50,8 +50,8 @@ func keepsCPU(f facts) *result.Diagnosis {
 	return out
 }
 
-// foundOnCPU finds the task that was met twice in one function of the kernel, and
-// what sysrq-l shows of it; the end of the chain first.
+// foundOnCPU finds the task that was sampled twice in one kernel function, and what
+// sysrq-l shows of it; the end of the chain first.
 func foundOnCPU(f facts) (t *model.Task, fn string, look *model.Task) {
 	if s, ok := f.log.Last(dump.SectionCPUs); ok && s.Offset >= f.log.start() {
 		for i := range s.Tasks {
@@ -75,8 +75,8 @@ func foundOnCPU(f facts) (t *model.Task, fn string, look *model.Task) {
 	return t, fn, look
 }
 
-// cpuAt is the function that sysrq-l found a CPU in: below the interrupt that
-// brought the key (x86), or as its registers say (arm64).
+// cpuAt is the function that sysrq-l found a CPU in: below the key's interrupt
+// (x86), or as the registers show it (arm64).
 func cpuAt(cpu *model.Task) string {
 	chain := cpu.Chain()
 	if at := interruptedIn(chain); at != "" && !strings.HasPrefix(at, "irqentry_exit") {

@@ -7,10 +7,10 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// startUpSleeps: the kernel has not come to /init, every virtual CPU idles, and
-// no task dump tells which wait does not end: no sysrq route reaches a kernel
-// whose keyboard and console drivers are not up. A kernel that has turned off
-// its boot console may merely speak elsewhere.
+// startUpSleeps: the kernel has not started /init, every virtual CPU idles, and no
+// task dump shows which wait does not end: no sysrq route reaches a kernel before
+// its keyboard and console drivers are up. A kernel that turned off its boot console
+// may just print elsewhere.
 func startUpSleeps(f facts) *result.Diagnosis {
 	b, in := &f.log.Boot, &f.in
 	early := b.Stage == dump.StageEarly || b.Stage == dump.StageInitcalls

@@ -4,7 +4,7 @@ import "github.com/unwedge/unwedge/harness/result"
 
 const tripleFaultRemedy = "run QEMU with -no-reboot -d int,cpu_reset to see the exception, and boot with earlyprintk or earlycon to see the kernel's last lines; a watchdog's reset looks the same"
 
-// tripleFault: the machine reset and the kernel said nothing of it.
+// tripleFault: the machine reset, and the kernel printed no reason.
 func tripleFault(f facts) *result.Diagnosis {
 	if f.in.Ending != EndingReset {
 		return nil

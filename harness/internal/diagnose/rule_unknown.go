@@ -7,7 +7,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// unknown is the honest answer, with what there is.
+// unknown is the honest answer, with whatever evidence there is.
 func unknown(f facts) *result.Diagnosis {
 	out := &result.Diagnosis{
 		Kind: result.KindUnknown, Cause: result.CauseUnknown, Where: result.WhereUnknown, Confidence: result.Unknown,

@@ -8,7 +8,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// userWait: the chain ends at a task that waits for something of user space.
+// userWait: the chain ends at a task that waits for something in user space.
 func userWait(f facts) *result.Diagnosis {
 	if f.end == nil || !f.chain.fromInit || f.end.KernelThread {
 		return nil
@@ -50,8 +50,8 @@ func userWait(f facts) *result.Diagnosis {
 	return out
 }
 
-// userCause says why the last task waits for user space, as far as the kind of
-// its wait tells, and what would help; ok is false where it does not.
+// userCause says why the last task waits for user space, judged by the kind of its
+// wait, and what would help; ok is false if that is not known.
 func userCause(f facts, hasJob bool) (cause result.Cause, remedy string, ok bool) {
 	cause = result.CauseUserService
 	switch w := f.wait; w.mech {
@@ -88,7 +88,7 @@ func userCause(f facts, hasJob bool) (cause result.Cause, remedy string, ok bool
 	return cause, remedy, true
 }
 
-// lockHolders says that the holder of a file lock is not in the dump by name.
+// lockHolders points to the holder of a file lock, or says how to find it.
 func lockHolders(f facts, out *result.Diagnosis) {
 	if fact := f.tasks.shown(f.end, f.wait); fact != nil && len(fact.Holders) > 0 {
 		out.Remedy = "find out why the holder does not release the lock"

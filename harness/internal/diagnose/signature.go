@@ -11,8 +11,8 @@ import (
 // maxSignature bounds a signature, in bytes.
 const maxSignature = 160
 
-// signature makes the Signature of a Diagnosis. What crashes or spins is known
-// by its function, because archs name the same trap by different words; all
+// signature makes the Signature of a Diagnosis. A crash or a spin is identified by
+// its function, because architectures name the same trap differently; everything
 // else by the title.
 func signature(d *result.Diagnosis) string {
 	subject := d.Title

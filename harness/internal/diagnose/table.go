@@ -20,9 +20,9 @@ func table() []section {
 				"the kernel panics because it cannot mount the root file system: no device, no driver, a broken initramfs, or one without init", rootMount},
 			{"out of memory", famFatal, []result.Cause{result.CauseOOM},
 				"the kernel panics because it has no memory left", outOfMemory},
-			// A loop of panics is a loop: so it stands before the panics that
-			// are known only by the report that led to them. The panics above
-			// it happen once per boot, and the last boot's is the answer.
+			// Where the last boot panicked for one of the reasons above, that
+			// is the answer. The panics below say less than that the machine
+			// goes round.
 			{"reboot loop", famFatal, []result.Cause{result.CauseRebootLoop, result.CauseTripleFault},
 				"the machine resets again and again; after panics, the cause is that of the panic", rebootLoop},
 			// Panics that a report of the kernel led to.
@@ -40,7 +40,7 @@ func table() []section {
 			{"systemd crashed", famFatal, []result.Cause{result.CauseSystemdFreezes},
 				"systemd, as PID 1, crashes and freezes", pid1Crashed},
 		}},
-		{"Plain from the tasks alone", "The tasks prove these by themselves, so what the kernel complained about on the way is only a note.", []rule{
+		{"Plain from the tasks alone", "The tasks prove these by themselves. What the kernel reported on the way is a note, and a doubt, but not the answer.", []rule{
 			{"fork bomb", famFatal, []result.Cause{result.CauseForkBomb},
 				"one program fills the process table", forkBomb},
 			{"entropy", famHang, []result.Cause{result.CauseEntropy},
@@ -51,13 +51,13 @@ func table() []section {
 				"the kernel hits an exception before it has handlers, and halts", earlyException},
 			{"oops", famCrash, []result.Cause{result.CauseOops},
 				"the kernel crashes in a task and goes on without it", oops},
-			{"hard lockup", famLockup, []result.Cause{result.CauseHardLockup, result.CauseSoftLockup, result.CauseRCUStall},
+			{"lockup", famLockup, []result.Cause{result.CauseHardLockup, result.CauseSoftLockup, result.CauseRCUStall},
 				"a lockup detector reports a CPU, and the boot goes no further", lockup},
-			// The same, before a detector's time has come.
+			// The same, before any detector has fired.
 			{"running task", famLockup, []result.Cause{result.CauseSpin, result.CauseOops},
 				"a vCPU is busy in the kernel, and memory shows the task that runs there", runaway},
 		}},
-		{"Who blocks whom", "The end of the wait chain from PID 1. Locks come before what their owners wait for: a lock's waiter is blocked by its owner, whatever the owner does.", []rule{
+		{"Who blocks whom", "The end of the wait chain from PID 1. A lock comes before what its owner waits for, unless the owner is stuck in a module, a probe, a mount or I/O: the next section names those.", []rule{
 			{"deadlock", famHang, []result.Cause{result.CauseDeadlock},
 				"tasks wait for locks of each other, or one for a lock it holds", deadlock},
 			{"lock", famHang, []result.Cause{result.CauseMutex, result.CauseRWSem, result.CauseSemaphore},
@@ -87,7 +87,7 @@ func table() []section {
 			{"user space", famHang, []result.Cause{result.CauseUserService, result.CauseUserLock, result.CauseSpin},
 				"a program or service waits for something in user space (a file lock, a pipe, a socket, a child, a timer), or spins", userWait},
 		}},
-		{"Reports without a stack", "No task's stack explains the hang, but somebody named a task or job that waits.", []rule{
+		{"Named by a report", "No stack explains the hang, but khungtaskd or systemd named a task or job that waits.", []rule{
 			{"hung task", famHang, []result.Cause{result.CauseHungTask, result.CauseMutex, result.CauseRWSem, result.CauseSemaphore, result.CauseIO, result.CauseRCU},
 				"khungtaskd reports a task; the cause is what the task waits for, where its stack shows it", hungTask},
 			{"start job", famConsole, []result.Cause{result.CauseUserService},
@@ -106,7 +106,7 @@ func table() []section {
 			{"spinning vCPU", famEnding, []result.Cause{result.CauseSpin, result.CauseSilent},
 				"a vCPU is busy in one kernel function every time, and no task dump shows whose it is", spinning},
 			{"silent", famEnding, []result.Cause{result.CauseSilent, result.CauseFirmware, result.CauseWrongConsole},
-				"the kernel never printed anything: it died early, the firmware did not start it, or it prints to another console", silent},
+				"the kernel printed nothing, or only its first lines: it died early, the firmware did not start it, or it prints to another console", silent},
 			{"console handed over", famEnding, []result.Cause{result.CauseWrongConsole},
 				"the kernel turned its boot console off and prints to another one", handedOver},
 			{"start-up sleeps", famEnding, []result.Cause{result.CauseKernelWait},

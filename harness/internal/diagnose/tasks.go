@@ -17,8 +17,8 @@ type taskSet struct {
 	waits    map[*model.Task]wait
 	// objects are what tasks wait for by memory, by PID.
 	objects map[int]*model.Wait
-	// source is what leads: "memory", "sysrq-t" or "sysrq-w", "console" for
-	// tasks of reports only. from says it for each task.
+	// source is the source that leads: "memory", "sysrq-t" or "sysrq-w", "console"
+	// if only reports show tasks. from is the source of each task.
 	source  string
 	from    map[*model.Task]string
 	section *dump.Section
@@ -29,7 +29,7 @@ type taskSet struct {
 	torn      bool
 	// old says that the dump was taken before the last keys were sent.
 	old bool
-	// swallowed says that a dump was asked for and its tasks did not come.
+	// swallowed says that a dump was requested and its tasks were not printed.
 	swallowed bool
 }
 
@@ -63,9 +63,9 @@ func process(t *model.Task) int {
 	return t.PID
 }
 
-// isDumper tells the task that asked for the dump (/proc/sysrq-trigger). One
-// that was only interrupted by the key, and in whose context the kernel printed
-// the dump, is a task like any other.
+// isDumper recognises the task that requested the dump (/proc/sysrq-trigger). One
+// that the key merely interrupted, and in whose context the kernel printed the
+// dump, is a task like any other.
 func isDumper(t *model.Task) bool { return dumpsItself(t) && !t.Has(irqFrames...) }
 
 // dumpsItself says that the frames of the dump are on the task's stack.
@@ -90,8 +90,8 @@ var kindsOf = map[mechanism][]string{
 	onChild: {"child"}, onIO: {"I/O"}, onPoll: {"poll", "select", "epoll"},
 }
 
-// shown is what memory shows of what a task waits for, nil where it shows nothing
-// or not what the stack says.
+// shown is what a task waits for as memory shows it, nil where that is nothing or
+// contradicts the stack.
 func (s *taskSet) shown(t *model.Task, w wait) *model.Wait {
 	f := s.objects[t.PID]
 	if f == nil || f.Comm != t.Comm || s.from[t] != sourceMemory || f.Kind != "wait queue" && !slices.Contains(kindsOf[w.mech], f.Kind) {

@@ -77,9 +77,9 @@ func follow(tasks *taskSet, l log) *chain {
 	return c
 }
 
-// rival is a task of user space that is blocked elsewhere, where the chain came to
-// its end by a guess; nil for none. Who waits in the same function waits for the
-// same, as likely as not.
+// rival is a task of user space that is blocked elsewhere, where a guess led to the
+// end of the chain; nil for none. A task in the same function likely waits for the
+// same thing.
 func (s *tracer) rival(c *chain) *model.Task {
 	end, w := c.end()
 	if !c.assumed || end == nil {
@@ -95,8 +95,8 @@ func (s *tracer) rival(c *chain) *model.Task {
 	return nil
 }
 
-// hardest is the task of a dump without PID 1 (sysrq-w, hung tasks, torn) that
-// waits hardest.
+// hardest is the task that waits hardest, in a dump without PID 1 (sysrq-w, hung
+// tasks, a torn dump).
 func (s *tracer) hardest(c *chain) *model.Task {
 	var best *model.Task
 	same := 0
@@ -150,7 +150,7 @@ func (s *tracer) next(t *model.Task, w wait) step {
 	return step{}
 }
 
-// helps says that a task is of the kind that others wait for in that way.
+// helps says whether a task is of the kind that others wait for with mechanism m.
 func (s *tracer) helps(c *model.Task, m mechanism) bool {
 	switch m {
 	case onHelper:
@@ -161,9 +161,9 @@ func (s *tracer) helps(c *model.Task, m mechanism) bool {
 	return s.waits[c].inModule && s.waits[c].mech != onIdempotent
 }
 
-// worker finds the worker whose work item a task waits for: an idle one has none
-// on its stack. That of asynchronous work and of probes is known by what it runs;
-// of any other, that it is the only one tells no more than that.
+// worker finds the worker whose work item a task waits for; an idle one has none on
+// its stack. A worker of asynchronous work or of probes is known by what it runs;
+// any other is only likely, even if it is the only busy one.
 func (s *tracer) worker(t *model.Task, w wait) step {
 	to, note := s.only(func(c *model.Task) bool {
 		return c != t && c.KernelThread && c.Has("process_one_work", "async_run_entry_fn", "process_scheduled_works")
@@ -175,7 +175,7 @@ func (s *tracer) worker(t *model.Task, w wait) step {
 	return step{to: to, note: note}
 }
 
-// completer finds the kernel's thread that a completion is likely waited for of.
+// completer finds the kernel thread that is likely to signal the completion.
 func (s *tracer) completer(t *model.Task, w wait) step {
 	blocked := func(c *model.Task) bool { return c != t && c.KernelThread && c.State == "D" && s.waits[c].hard >= 80 }
 	if w.module != "" { // a driver's own threads are likelier than others
@@ -189,7 +189,7 @@ func (s *tracer) completer(t *model.Task, w wait) step {
 	}
 	c, note := s.only(blocked)
 	what := "the only other blocked kernel thread"
-	if note != "" { // of several, those that wait in the same way end nobody's wait
+	if note != "" { // of several, those that wait for a completion themselves signal nothing
 		c, note = s.only(func(c *model.Task) bool { return blocked(c) && s.waits[c].mech != onCompletion })
 		what = "the only blocked kernel thread that does not wait for a completion itself"
 	}
@@ -199,9 +199,9 @@ func (s *tracer) completer(t *model.Task, w wait) step {
 	return step{to: c, note: c.String() + " is " + what + ", so " + t.String() + " likely waits for it"}
 }
 
-// childByArg follows wait4's and waitid's own argument, where x86 printed it. In a
-// PID namespace the number is another one than that of the task: so it counts only
-// for a child of the process.
+// childByArg follows the PID argument of wait4 and waitid, where x86 printed it. In
+// a PID namespace that number differs from the task's, so it counts only for a child
+// of the process.
 func (s *tracer) childByArg(t *model.Task) *model.Task {
 	sc := t.Syscall
 	if sc == nil || len(sc.Args) < 2 {
@@ -246,9 +246,9 @@ func (s *tracer) only(fits func(*model.Task) bool) (*model.Task, string) {
 	return best, ""
 }
 
-// bestChild returns the child (or thread, but of those nobody waits as for a child)
-// under which something waits hardest, if that is at least least. It is known to be
-// waited for only where it is the one child that wait4 can mean.
+// bestChild returns the child, or the thread unless t waits for a child, below which
+// something waits hardest, if that is at least least. It is certain only where it is
+// the one child that wait4 can mean.
 func (s *tracer) bestChild(t *model.Task, w wait, least int) step {
 	var best *model.Task
 	bestScore, same, n := -1, 0, 0
@@ -283,8 +283,7 @@ func (s *tracer) bestChild(t *model.Task, w wait, least int) step {
 	return out
 }
 
-// score is how strongly a task or anything below it speaks for being the
-// blocker.
+// score is how likely a task, or anything below it, is to be the blocker.
 func (s *tracer) score(t *model.Task) int { return s.scoreAt(t, 0) }
 
 func (s *tracer) scoreAt(t *model.Task, depth int) int {
@@ -304,7 +303,7 @@ func (s *tracer) scoreAt(t *model.Task, depth int) int {
 	return best
 }
 
-// jobMatches says whether a start job on the console goes with a process name.
+// jobMatches says whether a start job on the console matches a process name.
 func (s *tracer) jobMatches(comm string) bool {
 	name := squash(comm)
 	if len(name) < 4 {

@@ -6,7 +6,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// addUserStack adds how user space came to where the blocked task is.
+// addUserStack adds how user space got to where the blocked task is.
 func addUserStack(f facts, out *result.Diagnosis) {
 	if out.Task == nil {
 		return

@@ -20,12 +20,11 @@ type wait struct {
 	// hard is how strongly the wait speaks for being the blocker: a task in
 	// an idle epoll has 5, one that waits for entropy 100.
 	hard int
-	// Doing says in which larger operation it waits.
+	// module, probe, mount and initcall name the larger operation it waits in.
 	module, probe, mount, initcall string
 	inModule, inProbe, inMount     bool
 	inInitcall                     bool
-	// guessed says that it is known only from frames that the kernel is not
-	// sure of.
+	// guessed says that only unreliable frames show that operation.
 	guessed bool
 }
 
@@ -70,7 +69,7 @@ func classify(t *model.Task) wait {
 		w.mech, w.what, w.why, w.hard = r.mech, r.what, r.why, r.hard
 		w.refine(chain, at)
 		if t.State == "D" && w.mech == onSleep {
-			w.hard = 84 // msleep is not how one waits for something that is to come
+			w.hard = 84 // nobody uses msleep to wait for an event
 		}
 	case t.State == "D":
 		w.what, w.why, w.hard = "the kernel", "something in the kernel", 84
@@ -98,8 +97,8 @@ func classify(t *model.Task) wait {
 	return w
 }
 
-// interruptedIn is the function that an interrupt was taken in, "" where that
-// was in user space. Frames are named as by arch/x86/include/asm/idtentry.h and
+// interruptedIn is the function that was interrupted, "" for user space. The entry
+// functions are those of arch/x86/include/asm/idtentry.h and
 // arch/arm64/kernel/entry.S.
 func interruptedIn(chain []model.Frame) string {
 	for i, f := range slices.Backward(chain) {
@@ -116,8 +115,8 @@ func interruptedIn(chain []model.Frame) string {
 	return ""
 }
 
-// seeding says that the frame at i waits for the generator to be seeded: a read of
-// /dev/random may as well compute, or wait for the memory that it writes to.
+// seeding says that the frame at i waits for the generator to be seeded. A read of
+// /dev/random may also compute, or wait for the memory that it writes to.
 func seeding(t *model.Task, chain []model.Frame, i int) bool {
 	switch b := chain[i].Base(); {
 	case b == "wait_for_random_bytes" || b == "try_to_generate_entropy":
@@ -134,9 +133,9 @@ func seeding(t *model.Task, chain []model.Frame, i int) bool {
 	return true
 }
 
-// ranOn says that a task runs on another CPU than the one that printed it: arm64
-// begins its stack where it was switched away from last, and goes on with what
-// has been written there since (thread_saved_pc, arch/arm64/kernel/process.c).
+// ranOn says that a task runs on another CPU than the one that printed it. arm64
+// then starts the stack where the task was last switched out, and continues with
+// whatever was written there since (thread_saved_pc, arch/arm64/kernel/process.c).
 func ranOn(t *model.Task, chain []model.Frame) bool {
 	if t.State != "R" || len(chain) == 0 || chain[0].Base() != "__switch_to" {
 		return false
@@ -148,8 +147,8 @@ func ranOn(t *model.Task, chain []model.Frame) bool {
 	return next != "__schedule" && next != "__sched_text_start" && next != "schedule"
 }
 
-// lostFrames are the frames of which the kernel is not sure behind the last one
-// of which it is, where the unwinder gave up before the stack's end.
+// lostFrames are the unreliable frames after the last reliable one, where the
+// unwinder gave up before the stack's end.
 func lostFrames(t *model.Task) []model.Frame {
 	last := -1
 	for i, f := range t.Frames {

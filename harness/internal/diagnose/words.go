@@ -70,7 +70,7 @@ func orTask(r *dump.Report) string {
 }
 
 func orCall(t *model.Task, w wait) string {
-	if t.Syscall != nil && t.Syscall.Name != "" && w.mech != onStop { // one stops on the way out of any
+	if t.Syscall != nil && t.Syscall.Name != "" && w.mech != onStop { // a task stops on the way out of any call
 		return t.Syscall.Name
 	}
 	return orUnknown(w.fn)
@@ -106,8 +106,7 @@ func plural(n int, one, many string) string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// stableComm is a task's name fit for a title: instance numbers of kworkers and
-// the like are cut.
+// stableComm is a task's name for a title, without the instance numbers of kworkers.
 func stableComm(t *model.Task) string {
 	if t == nil {
 		return "?"
