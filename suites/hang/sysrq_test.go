@@ -34,7 +34,7 @@ var _ = Describe("sysrq on a hung guest", Label("sysrq", "tiny"), func() {
 			Expect(string(dump)).To(MatchRegexp("Call [Tt]race:"))
 		}, short)
 
-		It("is told apart from one that runs another kernel", Label("wrong-state"), func(ctx SpecContext) {
+		It("reports a guest that runs another kernel", Label("wrong-state"), func(ctx SpecContext) {
 			const other = "0123456789abcdef0123456789abcdef01234567"
 			boot := Boot(ctx, k.Get(ctx), Cell("tiny", k.Arch), func(r *harness.Request) { r.Kernel.BuildID = other })
 			Expect(boot).To(ReachUserspace())
