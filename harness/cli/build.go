@@ -15,6 +15,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kbuild"
@@ -23,7 +24,7 @@ import (
 )
 
 type buildFlags struct {
-	treeFlags
+	build               plan.Build
 	arch, scenario, out string
 	twice, json         bool
 }
@@ -51,7 +52,7 @@ its toolchain cannot build it, 130 interrupted.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.build(c.Context(), args[0], f) },
 	}
-	f.add(cmd)
+	addBuildFlags(cmd, &f.build)
 	fs := cmd.Flags()
 	fs.StringVar(&f.arch, "arch", "", "architecture to build for (default: the host's)")
 	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "the scenario that it is to be booted in; none to merge nothing for it")
@@ -125,7 +126,7 @@ func (a *app) buildSpec(ctx context.Context, tree string, f buildFlags) (kbuild.
 	if err != nil {
 		return kbuild.Spec{}, err
 	}
-	spec, err := f.spec(ctx, candidate.Options{Arch: want, Mirror: a.mirror}, needed)
+	spec, err := f.build.Spec(ctx, candidate.Options{Arch: want, Mirror: a.mirror}, needed)
 	if err != nil {
 		return spec, err
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/images/kbuild"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -76,7 +77,7 @@ func TestBuildSpec(t *testing.T) {
 	}
 	for _, name := range append(cat.Names(), "none") {
 		for _, ar := range arch.All() {
-			s, err := a.buildSpec(t.Context(), tree, buildFlags{arch: string(ar), scenario: name, treeFlags: treeFlags{config: "tinyconfig", fragments: []string{own}}})
+			s, err := a.buildSpec(t.Context(), tree, buildFlags{arch: string(ar), scenario: name, build: plan.Build{Config: "tinyconfig", Fragments: []string{own}}})
 			if err != nil {
 				t.Errorf("%s on %s: %v", name, ar, err)
 				continue

@@ -102,7 +102,7 @@ func (a *app) printTree(t listedTree) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
 		{"name", t.Name}, {"purpose", t.Purpose}, {"url", t.URL}, {"branch", t.Branch}, {"revisions", t.Versions},
-		{"built on", t.Base}, {"reference", t.Reference}, {"note", treeNote(t.Tree)},
+		{"built on", t.Base}, {"reference", t.Reference}, {"note", t.Caveat()},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(w, "%s:\t%s\n", row[0], console.Sanitize(row[1]))
@@ -113,17 +113,6 @@ func (a *app) printTree(t listedTree) error {
 		fmt.Fprintf(w, "fetched:\t%.12s  %s\n", r.Hash, console.Sanitize(name))
 	}
 	return w.Flush()
-}
-
-func treeNote(t trees.Tree) string {
-	switch {
-	case t.Packaging:
-		return "it holds packaging and no kernel source: bisect its kernels with --packages"
-	case t.Rebuilt:
-		return "its branches are made anew from time to time: take tags, or a commit while it is there"
-	default:
-		return ""
-	}
 }
 
 func (a *app) treesFetchCmd() *cobra.Command {

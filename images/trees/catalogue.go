@@ -235,3 +235,15 @@ func (c Catalogue) Names() []string {
 	}
 	return names
 }
+
+// Caveat is what a user of the tree should know, "" for nothing.
+func (t Tree) Caveat() string {
+	switch {
+	case t.Packaging:
+		return "it has packaging and no kernel source: bisect its kernels with --packages"
+	case t.Rebuilt:
+		return "its branches are rebased from time to time: use tags, or a commit while it is there"
+	default:
+		return ""
+	}
+}

@@ -1,8 +1,7 @@
-package cli
+package session
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,92 +12,31 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect"
 	"github.com/unwedge/unwedge/harness/bisect/commits"
 	"github.com/unwedge/unwedge/harness/bisect/history"
-	"github.com/unwedge/unwedge/harness/bisect/packages"
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/usage"
-	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/trees"
 )
 
-// packagesQuest searches released kernels.
-func (a *app) packagesQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*quest, error) {
-	if f.packages == "" {
-		return nil, usage.Errorf("--packages is needed: see `unwedge bisect --help`")
-	}
-	if len(f.good) != 1 {
-		return nil, usage.Errorf("--good: packages have one good end, %d are named", len(f.good))
-	}
-	want, err := parseArch(f.arch)
-	if err != nil {
-		return nil, err
-	}
-	r, err := released(ctx, f, candidate.Options{Arch: want, Mirror: p.Mirror, Cache: p.Store})
-	if err != nil {
-		return nil, err
-	}
-	sc, err := a.cellOf(f.bootFlags, r.Bad().Arch)
-	if err != nil {
-		return nil, err
-	}
-	resolve := func(ctx context.Context, arg string) (*candidate.Candidate, error) {
-		c, err := p.Candidate(ctx, arg, sc.Arch)
-		if err != nil {
-			return nil, err
-		}
-		return c, plan.Supported(sc, c.Kernel)
-	}
-	return &quest{
-		source: &packages.Source{Range: r, Resolve: resolve}, name: "packages " + f.packages, cell: sc, notes: r.Notes,
-	}, nil
-}
-
-// released finds the kernels between the ends. An end that the suites named have not
-// is looked for in those too that they add to.
-func released(ctx context.Context, f bisectFlags, o candidate.Options) (*packages.Range, error) {
-	selection := packages.Selection{Good: f.good[0], Bad: f.bad, Flavour: f.flavour}
-	list, err := candidate.ListPackages(ctx, f.packages, o)
-	if err != nil {
-		return nil, err
-	}
-	r, err := packages.Select(list, selection)
-	var refused *packages.SelectionError
-	wider, ok := candidate.WithBase(f.packages)
-	if errors.As(err, &refused) && refused.NotThere && ok {
-		if list, err = candidate.ListPackages(ctx, wider, o); err != nil {
-			return nil, err
-		}
-		if r, err = packages.Select(list, selection); err == nil {
-			r.Notes = append([]string{f.packages + " has not both ends: the search is among those of " + wider}, r.Notes...)
-		}
-	}
-	if err != nil {
-		return nil, usage.Wrap(err)
-	}
-	return r, nil
-}
-
 // treeQuest searches the commits of a source tree.
-func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*quest, error) {
-	ar, err := archOrHost(f.arch)
-	if err != nil {
-		return nil, err
-	}
-	sc, err := a.cellOf(f.bootFlags, ar)
+func (s Session) treeQuest(ctx context.Context, r Request) (*quest, error) {
+	sc, err := r.Cell(r.Arch)
 	if err != nil {
 		return nil, err
 	}
 	if sc.ExternalModule {
-		return nil, usage.Errorf("scenario %s builds a module for each kernel, and the tree of one commit is gone when the next is built: use another scenario, or --packages", f.scenario)
+		return nil, usage.Errorf("scenario %s builds a module for each kernel, and the tree of one commit is gone when the next is built: use another scenario, or --packages", sc.Name)
 	}
-	spec, build, err := f.build.specFor(ctx, p, sc)
+	spec, build, err := r.Build.SpecFor(ctx, s.Planner, sc)
 	if err != nil {
 		return nil, err
 	}
-	src := &commits.Source{Spec: spec, Resolve: func(ctx context.Context, arg string) (*candidate.Candidate, error) { return p.Candidate(ctx, arg, ar) }}
+	src := &commits.Source{Spec: spec, Resolve: func(ctx context.Context, arg string) (*candidate.Candidate, error) {
+		return s.Planner.Candidate(ctx, arg, r.Arch)
+	}}
 	q := &quest{source: src, cell: sc, build: build}
-	if err := openHistory(ctx, f, src, q); err != nil {
+	if err := openHistory(ctx, r, src, q); err != nil {
 		return nil, err
 	}
 	q.name = "tree " + src.Repo.GitDir()
@@ -115,10 +53,10 @@ func (a *app) treeQuest(ctx context.Context, p *plan.Planner, f bisectFlags) (*q
 	return q, nil
 }
 
-// history opens the tree, which is a directory or a name of the catalogue, and
+// openHistory opens the tree, which is a directory or a name of the catalogue, and
 // lists the commits between the ends.
-func openHistory(ctx context.Context, f bisectFlags, src *commits.Source, q *quest) error {
-	dir, good, bad := f.tree, f.good, f.bad
+func openHistory(ctx context.Context, asked Request, src *commits.Source, q *quest) error {
+	dir, good, bad := asked.Tree, asked.Good, asked.Bad
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(dir, filepath.Separator) {
 		got, err := revisions(ctx, dir, append([]string{bad}, good...))
 		if err != nil {
@@ -126,7 +64,7 @@ func openHistory(ctx context.Context, f bisectFlags, src *commits.Source, q *que
 		}
 		q.notes = append(q.notes, got.Notes...)
 		dir, bad, good = got.GitDir, got.Commits[bad], nil
-		for _, g := range f.good {
+		for _, g := range asked.Good {
 			good = append(good, got.Commits[g])
 		}
 	}
@@ -140,7 +78,7 @@ func openHistory(ctx context.Context, f bisectFlags, src *commits.Source, q *que
 	}
 	src.Repo, src.Range, q.bases = repo, r, r.Bases
 	for _, b := range r.Bases {
-		q.notes = append(q.notes, fmt.Sprintf("%s is no ancestor of %s: a merge base of both is taken as the good end, and booted", b.Revision, f.bad))
+		q.notes = append(q.notes, fmt.Sprintf("%s is no ancestor of %s: a merge base of both is taken as the good end, and booted", b.Revision, asked.Bad))
 	}
 	if r.Cut > 0 {
 		q.notes = append(q.notes, fmt.Sprintf("%s is a shallow clone, which has not the parents of %d of the commits: a first bad commit before those is not found", repo.Dir(), r.Cut))
@@ -157,7 +95,11 @@ func openHistory(ctx context.Context, f bisectFlags, src *commits.Source, q *que
 
 // revisions gets revisions of a tree of the catalogue.
 func revisions(ctx context.Context, name string, revs []string) (*trees.Fetched, error) {
-	catalogue, store, err := treeStore()
+	catalogue, err := trees.Load("")
+	if err != nil {
+		return nil, usage.Wrap(err)
+	}
+	store, err := trees.Default(catalogue)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +107,7 @@ func revisions(ctx context.Context, name string, revs []string) (*trees.Fetched,
 	if err != nil {
 		return nil, usage.Errorf("--tree %s: no such directory, and %w", name, err)
 	}
-	if note := treeNote(t); t.Packaging {
+	if note := t.Caveat(); t.Packaging {
 		return nil, usage.Errorf("--tree %s: %s", name, note)
 	}
 	return store.Fetch(ctx, name, revs...)
@@ -231,21 +173,4 @@ func aboutCommit(ctx context.Context, repo *history.Repo, hash string) (*bisect.
 
 func indexOf(src *commits.Source, hash string) int {
 	return slices.IndexFunc(src.Range.Commits, func(c history.Commit) bool { return c.Hash == hash })
-}
-
-// The files that a bisection leaves beside its journal.
-const (
-	bisectReport = "bisect.json"
-	bisectLog    = "bisect.log"
-)
-
-func writeReport(dir string, rep *bisect.Report) error {
-	b, err := json.MarshalIndent(rep, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", bisectReport, err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, bisectReport), append(b, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
 }

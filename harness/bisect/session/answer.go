@@ -1,0 +1,85 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/unwedge/unwedge/harness/bisect"
+	"github.com/unwedge/unwedge/harness/bisect/history"
+	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/images/progress"
+)
+
+// ofBases says of a good end that fails whom it stands for, where that is not what the
+// user named.
+func ofBases(err error, bases []history.Base) error {
+	var ends *bisect.EndsError
+	if !errors.As(err, &ends) {
+		return err
+	}
+	var revs []string
+	for _, b := range bases {
+		if b.Hash == ends.Good {
+			revs = append(revs, b.Revision)
+		}
+	}
+	if len(revs) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: it is a merge base, and stands for %s, on the way to which the failure was mended", err, strings.Join(revs, ", "))
+}
+
+// doubts are what a reader of the answer should know of the failure.
+func doubts(rep *bisect.Report, asked bisect.Options) (notes []string) {
+	if t, ok := rep.Contradicted(); ok && !asked.Intermittent {
+		notes = append(notes, fmt.Sprintf("the failure shows in some boots only: %s failed in %d of %d; with --intermittent the search takes that into account from the start, and the boots that were made count",
+			t.Candidate.Name, t.Bad, t.Good+t.Bad))
+	}
+	for _, t := range rep.Tallies {
+		if rep.First != nil && !t.HasFirst && t.Bad > 0 {
+			notes = append(notes, fmt.Sprintf("%s failed in %d of %d boots as the bad end does, though it has not the answer: the search takes that for boots that mislead",
+				t.Candidate.Name, t.Bad, t.Good+t.Bad))
+		}
+	}
+	if rep.Failure.Cause == string(result.CauseUnknown) {
+		notes = append(notes, "why the bad end fails is not known: every failure that shows as little, at the same stage, counts as the same")
+	}
+	return notes
+}
+
+// explained says how to go on after an error, and which errors are wrong use.
+func explained(err error, dir string) error {
+	switch {
+	case errors.As(err, new(*bisect.EndsError)), errors.As(err, new(*bisect.NotOursError)), errors.As(err, new(*bisect.JournalError)):
+		return usage.Wrap(err)
+	case errors.Is(err, progress.ErrInterrupted):
+		return fmt.Errorf("%w: the same command continues where it stopped (%s)", err, dir)
+	case errors.As(err, new(*bisect.HarnessError)): // it says how to go on
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: free some space, then run the same command again", err)
+	}
+	return err
+}
+
+// The files that a bisection leaves beside its journal.
+const (
+	bisectReport = "bisect.json"
+	bisectLog    = "bisect.log"
+)
+
+func writeReport(dir string, rep *bisect.Report) error {
+	b, err := json.MarshalIndent(rep, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", bisectReport, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, bisectReport), append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
