@@ -61,12 +61,19 @@ func TestStrip(t *testing.T) {
 		{"stray escape keeps the text", "a\x1b\x01login", "alogin"},
 		{"escape at the end", "a\x1b", "a"},
 		{"unfinished string keeps the text", "\x1b]panic", "]panic"},
+		{"unfinished sequence before another", "\x1b[\x1b[0mx", "[x"},
+		{"sequence that is cut", "cut \x1b[38;5;", "cut [38;5;"},
+		{"blinking job", "[\x1b[0;1;31m*\x1b[0m] A job", "[*] A job"},
+		{"24-bit colour", "\x1b[38;2;23;147;209mArch\x1b[0m ", "Arch "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := string(Strip([]byte(tt.in))); got != tt.want {
 				t.Errorf("Strip(%q) = %q, want %q", tt.in, got, tt.want)
 			}
 		})
+	}
+	if b := []byte("unchanged"); &Strip(b)[0] != &b[0] {
+		t.Error("text with nothing to remove was copied")
 	}
 }
 

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/scenarios/stage"
 
@@ -228,7 +229,7 @@ func TestEvidenceIsInTheLog(t *testing.T) {
 			}
 			for _, l := range e.Lines {
 				n++
-				if !strings.Contains(string(dump.StripANSI([]byte(strings.ReplaceAll(string(log[e.Offset:]), "\n", " ")))), l) {
+				if !strings.Contains(string(console.Strip([]byte(strings.ReplaceAll(string(log[e.Offset:]), "\n", " ")))), l) {
 					t.Errorf("%s: %q is not at or after %d", path, l, e.Offset)
 				}
 			}

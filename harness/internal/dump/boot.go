@@ -2,6 +2,8 @@ package dump
 
 import (
 	"bytes"
+
+	"github.com/unwedge/unwedge/harness/internal/console"
 )
 
 // Stage is how far a boot has come, as far as the console tells.
@@ -185,11 +187,11 @@ func (b *Boot) reach(s Stage, text []byte, r Record) {
 
 // other reads every line that is no part of a dump or report: milestones and
 // events.
-func (p *Parser) other(b []byte, r Record) {
+func (p *parser) other(b []byte, r Record) {
 	bo := &p.d.Boot
 	plain := b
 	if r.Source != SourceKernel {
-		if plain = StripANSI(b); len(trim(plain)) == 0 {
+		if plain = console.Strip(b); len(trim(plain)) == 0 {
 			return
 		}
 	}
@@ -220,7 +222,7 @@ func (p *Parser) other(b []byte, r Record) {
 	p.ruleLine(plain, r)
 }
 
-func (p *Parser) firmwareLine(b []byte, r Record) {
+func (p *parser) firmwareLine(b []byte, r Record) {
 	bo := &p.d.Boot
 	if bo.Stage == "" || bo.Stage == StageNone {
 		bo.reach(StageFirmware, b, r)
@@ -238,7 +240,7 @@ func (p *Parser) firmwareLine(b []byte, r Record) {
 }
 
 // kernelLine reads the milestones the kernel prints.
-func (p *Parser) kernelLine(b []byte, r Record) {
+func (p *parser) kernelLine(b []byte, r Record) {
 	bo := &p.d.Boot
 	switch b[0] {
 	case 'L':
@@ -275,7 +277,7 @@ func (p *Parser) kernelLine(b []byte, r Record) {
 		}
 	case 'K', 'C':
 		if i := bytes.Index(b, []byte("ommand line: ")); i > 0 && i < 9 && bo.KernelCount > 0 {
-			bo.Cmdline = string(StripANSI(b[i+len("ommand line: ") : min(len(b), 4096)]))
+			bo.Cmdline = string(console.Strip(b[i+len("ommand line: ") : min(len(b), 4096)]))
 		}
 	case 'W':
 		if hasPrefix(b, "Waiting for root device ") {
@@ -303,7 +305,7 @@ func (p *Parser) kernelLine(b []byte, r Record) {
 }
 
 // banner starts a new boot.
-func (p *Parser) banner(b []byte, r Record) {
+func (p *parser) banner(b []byte, r Record) {
 	bo := &p.d.Boot
 	rel := b[len("Linux version "):]
 	if i := bytes.IndexByte(rel, ' '); i > 0 {
@@ -329,7 +331,7 @@ func (p *Parser) banner(b []byte, r Record) {
 }
 
 // initcall remembers the calls of initcall_debug that have not returned.
-func (p *Parser) initcall(fn, b []byte, r Record, enter bool) {
+func (p *parser) initcall(fn, b []byte, r Record, enter bool) {
 	if i := bytes.IndexByte(fn, '+'); i > 0 {
 		fn = fn[:i]
 	}
@@ -351,12 +353,12 @@ func (p *Parser) initcall(fn, b []byte, r Record, enter bool) {
 	p.calls = append(p.calls, e)
 }
 
-func (p *Parser) eventKey(k EventKind, subject string) string {
+func (p *parser) eventKey(k EventKind, subject string) string {
 	return string(k) + "\x00" + subject + "\x00" + string(rune(p.d.Boot.current()))
 }
 
 // event stores or repeats an event.
-func (p *Parser) event(e Event, b []byte, r Record) {
+func (p *parser) event(e Event, b []byte, r Record) {
 	bo := &p.d.Boot
 	e.Text, e.Offset, e.End, e.Boot, e.Count = clip(b), r.Offset, r.End, bo.current(), 1
 	if r.HasTime && !r.Wall {
@@ -375,7 +377,3 @@ func (p *Parser) event(e Event, b []byte, r Record) {
 	p.events[key] = len(bo.Events)
 	bo.Events = append(bo.Events, e)
 }
-
-// userLine reads the milestones user space prints.
-// startJob reads `X (1min 2s / no limit)`; the unit may hold parentheses and
-// may be cut with an ellipsis.

@@ -130,9 +130,9 @@ func TestHostileLogs(t *testing.T) {
 func TestWorkIsLinear(t *testing.T) {
 	work := func(log []byte) int {
 		var s splitter
-		p := NewParser()
-		s.split(log, func(r Record) bool { p.Add(r); return true })
-		p.Dump()
+		p := newParser()
+		s.split(log, func(r Record) bool { p.add(r); return true })
+		p.dump()
 		return s.work + p.work
 	}
 	const size = 256 << 10

@@ -19,7 +19,7 @@ var otherTraces = []string{
 }
 
 // detail reads a line of an open report that is no frame.
-func (p *Parser) detail(bl *block, b []byte) {
+func (p *parser) detail(bl *block, b []byte) {
 	rep := &p.d.Reports[bl.report]
 	said := &rep.said
 	bl.gather = false
@@ -56,21 +56,21 @@ func (p *Parser) detail(bl *block, b []byte) {
 }
 
 // noteAt keeps a function that the report names.
-func (p *Parser) noteAt(said *reportWords, fn []byte) {
+func (p *parser) noteAt(said *reportWords, fn []byte) {
 	if len(fn) > 0 && len(said.at) < maxAt && !said.became {
 		said.at = append(said.at, p.intern(fn))
 	}
 }
 
 // noteFunc keeps a frame of a trace that the report names.
-func (p *Parser) noteFunc(bl *block, fn []byte) {
+func (p *parser) noteFunc(bl *block, fn []byte) {
 	if said := &p.d.Reports[bl.report].said; len(said.at) < maxAt {
 		said.at = append(said.at, p.intern(fn))
 	}
 }
 
 // heldAt keeps the function that took a held lock, for the reports about it.
-func (p *Parser) heldAt(fn string, r Record) {
+func (p *parser) heldAt(fn string, r Record) {
 	if bl := p.block(r.Caller); bl != nil && bl.report >= 0 && fn != "" {
 		if said := &p.d.Reports[bl.report].said; p.d.Reports[bl.report].Kind == ReportLockdep && len(said.at) < maxAt && !said.became {
 			said.at = append(said.at, fn)

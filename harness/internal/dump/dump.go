@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
@@ -134,8 +135,8 @@ func (d *Dump) Evidence(off, end int64, c model.Caller, limit int) []string {
 			if c.Kind != 0 && r.Caller.Kind != 0 && r.Caller != c {
 				continue
 			}
-			raw := part[r.Offset:r.End]
-			out = append(out, string(StripANSI(trimEnd(raw[:min(len(raw), 400)]))))
+			line := console.Strip(trimEnd(part[r.Offset:r.End]))
+			out = append(out, string(line[:min(len(line), 400)]))
 			if len(out) == limit {
 				return out
 			}

@@ -88,7 +88,7 @@ var ruleBytes = func() [][]byte {
 }()
 
 // ruleLine matches the table against a line. A line gives at most one event.
-func (p *Parser) ruleLine(b []byte, r Record) {
+func (p *parser) ruleLine(b []byte, r Record) {
 	if len(b) < 8 || len(b) > 1200 || r.Source == SourceFirmware {
 		return
 	}

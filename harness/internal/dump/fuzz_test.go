@@ -8,6 +8,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/unwedge/unwedge/harness/internal/console"
 )
 
 // seed adds the start of every log of testdata and some fragments.
@@ -103,7 +105,7 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = b[:min(len(b), MaxRecord)]
-		if out := StripANSI(b); bytes.IndexByte(out, 0x1b) >= 0 || len(out) > len(b) {
+		if out := console.Strip(b); bytes.IndexByte(out, 0x1b) >= 0 || len(out) > len(b) {
 			t.Fatalf("%q", out)
 		}
 		if s := clip(b); len(s) > 3*300 || !utf8.ValidString(s) {

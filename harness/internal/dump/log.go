@@ -11,7 +11,7 @@ import (
 // that it gives are values of their own.
 type Log struct {
 	split splitter
-	parse *Parser
+	parse *parser
 	text  text
 	end   int64
 }
@@ -23,7 +23,7 @@ func NewLog(limit int) *Log {
 	if limit <= 0 {
 		limit = 64 << 20
 	}
-	return &Log{parse: NewParser(), text: text{limit: limit}}
+	return &Log{parse: newParser(), text: text{limit: limit}}
 }
 
 // Add parses a line as the guest sent it, terminator included (console.Line.Raw),
@@ -42,7 +42,7 @@ func (l *Log) Add(line []byte, offset int64) {
 		n := lineLength(line)
 		l.text.add(line[:n], offset)
 		l.split.line(line[:n], offset, func(r Record) bool {
-			l.parse.Add(r)
+			l.parse.add(r)
 			return true
 		})
 		line, offset = line[n:], offset+int64(n)
@@ -62,7 +62,7 @@ func (l *Log) Contains(words []byte) bool {
 // Dump returns what Parse would of the lines so far. It shares nothing with the
 // Log that a later Add writes to.
 func (l *Log) Dump() *Dump {
-	d := l.parse.clone().Dump()
+	d := l.parse.clone().dump()
 	d.Bytes, d.text = l.end, l.text.clone().pieces
 	return d
 }

@@ -7,6 +7,7 @@ import (
 
 var levelNames = []string{"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"}
 
+// parseLogPrefix reads the prefixes that begin with a letter or a digit.
 func parseLogPrefix(b []byte, r *Record) (int, prefixKind) {
 	if isDigit(b[0]) {
 		if n, kind := parseKmsg(b, r); n > 0 {
@@ -26,6 +27,8 @@ func parseLogPrefix(b []byte, r *Record) (int, prefixKind) {
 	return 0, prefixNone
 }
 
+// parseKmsg reads `4,4955,12879198184,-[,caller=T1];` of /dev/kmsg
+// (Documentation/ABI/testing/dev-kmsg): priority, sequence, microseconds.
 func parseKmsg(b []byte, r *Record) (int, prefixKind) {
 	var v [3]uint64
 	i := 0
@@ -59,6 +62,7 @@ func parseKmsg(b []byte, r *Record) (int, prefixKind) {
 	return i + e + 1, prefixKernel
 }
 
+// parseDecoded reads the `kern  :alert : ` of dmesg -x.
 func parseDecoded(b []byte, r *Record) (int, prefixKind) {
 	i := 0
 	for i < len(b) && i < 9 && (b[i] >= 'a' && b[i] <= 'z' || isDigit(b[i])) {
@@ -96,6 +100,7 @@ func parseDecoded(b []byte, r *Record) (int, prefixKind) {
 	return 0, prefixNone
 }
 
+// parseSyslogDate reads `Jun  3 19:59:56` with optional decimals.
 func parseSyslogDate(b []byte, r *Record) int {
 	const layout = "Jan _2 15:04:05"
 	if len(b) < len(layout)+2 || b[3] != ' ' || b[6] != ' ' || b[9] != ':' || b[12] != ':' {
@@ -109,6 +114,7 @@ func parseSyslogDate(b []byte, r *Record) int {
 	return skipDecimals(b, len(layout))
 }
 
+// parseISODate reads `2024-06-03T19:59:56` with optional decimals and zone.
 func parseISODate(b []byte, r *Record) int {
 	const layout = "2006-01-02T15:04:05"
 	if len(b) < len(layout)+2 || b[4] != '-' || b[7] != '-' || b[10] != 'T' && b[10] != ' ' {
@@ -138,6 +144,7 @@ func skipDecimals(b []byte, n int) int {
 	return n
 }
 
+// parseHostTag reads ` host kernel: ` or ` host name[pid]: ` after a date.
 func parseHostTag(b []byte, n int, r *Record) (int, prefixKind) {
 	if n >= len(b) || b[n] != ' ' {
 		r.Time, r.HasTime, r.Wall = 0, false, false
@@ -159,6 +166,9 @@ func parseHostTag(b []byte, n int, r *Record) (int, prefixKind) {
 	return n + sp + 1, prefixUser
 }
 
+// monotonicTag reads the `host kernel: ` or `host name[pid]: ` that
+// journalctl -o short-monotonic prints after the stamp. Of a program's tag (user)
+// it skips the host only.
 func monotonicTag(b []byte) (n int, user bool) {
 	sp := bytes.IndexByte(b[:min(len(b), 65)], ' ')
 	if sp <= 0 {

@@ -7,12 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // marker reads the lines that open and close sections and reports and those
 // that name what a trace belongs to.
-func (p *Parser) marker(b []byte, r Record) bool {
+func (p *parser) marker(b []byte, r Record) bool {
 	if r.Source == SourceFirmware {
 		return false
 	}
@@ -60,7 +61,7 @@ func (p *Parser) marker(b []byte, r Record) bool {
 // (kernel/sched/core.c show_state_filter, kernel/workqueue.c).
 var sectionEnds = []string{"Sched Debug Version", "runnable tasks", "Showing busy workqueues", "Showing all locks held"}
 
-func (p *Parser) sectionEnd(b []byte, r Record) bool {
+func (p *parser) sectionEnd(b []byte, r Record) bool {
 	if p.section < 0 && b[0] != 'S' {
 		return false
 	}
@@ -83,7 +84,7 @@ func (p *Parser) sectionEnd(b []byte, r Record) bool {
 	return false
 }
 
-func (p *Parser) closeAll() {
+func (p *parser) closeAll() {
 	p.parked = -1
 	p.work += len(p.open)
 	for _, c := range slices.SortedFunc(maps.Keys(p.open), func(a, b model.Caller) int {
@@ -95,7 +96,7 @@ func (p *Parser) closeAll() {
 
 // endSection closes the open section. why is the evidence for its being
 // complete, "" at the end of the log.
-func (p *Parser) endSection(why string) {
+func (p *parser) endSection(why string) {
 	if p.section < 0 {
 		return
 	}
@@ -143,7 +144,7 @@ var sysrqKinds = []struct {
 
 // sysrqLine reads `SysRq : Show State` (old), `sysrq: SysRq : Show State` and
 // `sysrq: Show State` (new).
-func (p *Parser) sysrqLine(b []byte, r Record) bool {
+func (p *parser) sysrqLine(b []byte, r Record) bool {
 	t := b
 	ok := false
 	if hasPrefix(t, "sysrq: ") {
@@ -188,7 +189,7 @@ func (p *Parser) sysrqLine(b []byte, r Record) bool {
 }
 
 // dropSection makes room by removing the older half of the sections.
-func (p *Parser) dropSection() {
+func (p *parser) dropSection() {
 	n := MaxSections / 2
 	p.work += MaxSections
 	for i := range n {
@@ -197,7 +198,7 @@ func (p *Parser) dropSection() {
 	p.d.Sections = append([]Section(nil), p.d.Sections[n:]...)
 }
 
-func (p *Parser) workqueue(b []byte, r Record) bool {
+func (p *parser) workqueue(b []byte, r Record) bool {
 	if !hasPrefix(b, "Workqueue: ") {
 		return false
 	}
@@ -214,7 +215,7 @@ func (p *Parser) workqueue(b []byte, r Record) bool {
 }
 
 // cpuFacts takes the task and CPU that a `CPU: ... Comm: ...` line names.
-func (p *Parser) cpuFacts(c cpuLine, r Record) {
+func (p *parser) cpuFacts(c cpuLine, r Record) {
 	bl := p.block(r.Caller)
 	if bl == nil {
 		return
@@ -240,7 +241,7 @@ func (p *Parser) cpuFacts(c cpuLine, r Record) {
 
 // callTrace notes that frames follow. A second one in a finished task is
 // another trace, not part of it.
-func (p *Parser) callTrace(rest []byte, r Record) {
+func (p *parser) callTrace(rest []byte, r Record) {
 	if bl := p.block(r.Caller); bl != nil {
 		bl.idle = 0
 		if bl.report >= 0 && p.d.Reports[bl.report].Kind == ReportLockdep {
@@ -258,7 +259,7 @@ func (p *Parser) callTrace(rest []byte, r Record) {
 	}
 }
 
-func (p *Parser) nmiBacktrace(b []byte, r Record) {
+func (p *parser) nmiBacktrace(b []byte, r Record) {
 	n, k := parseDec(b[len("NMI backtrace for cpu "):])
 	if k == 0 || bytes.Contains(b, []byte("skipped")) {
 		return
@@ -271,7 +272,7 @@ func (p *Parser) nmiBacktrace(b []byte, r Record) {
 }
 
 // heldBy reads lockdep's `2 locks held by comm/123:`.
-func (p *Parser) heldBy(b []byte, r Record) bool {
+func (p *parser) heldBy(b []byte, r Record) bool {
 	if !isDigit(b[0]) || b[len(b)-1] != ':' {
 		return false
 	}
@@ -294,7 +295,7 @@ func (p *Parser) heldBy(b []byte, r Record) bool {
 //
 //	#0: ffff888004d5a0e0 (&type->s_umount_key#31){++++}-{3:3}, at: super_lock+0x1f/0x30
 //	#1:  (&foo->lock){+.+.}, at: [<ffffffff81234567>] foo+0x12/0x34
-func (p *Parser) lockLine(b []byte, r Record) bool {
+func (p *parser) lockLine(b []byte, r Record) bool {
 	t := trim(b)
 	if len(t) < 6 || t[0] != '#' || !isDigit(t[1]) {
 		return false
@@ -330,8 +331,6 @@ func (p *Parser) lockLine(b []byte, r Record) bool {
 
 // clip makes a bounded, clean string of a piece of the log.
 func clip(b []byte) string {
-	if len(b) > 300 {
-		b = b[:300]
-	}
-	return strings.TrimSpace(strings.ToValidUTF8(string(StripANSI(b)), "?"))
+	b = console.Strip(b[:min(len(b), 1200)])
+	return strings.TrimSpace(strings.ToValidUTF8(string(b[:min(len(b), 300)]), "?"))
 }

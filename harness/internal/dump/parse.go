@@ -11,18 +11,18 @@ import (
 
 // Parse reads a whole log. The Dump keeps a reference to log for Evidence.
 func Parse(log []byte) *Dump {
-	p := NewParser()
+	p := newParser()
 	for r := range Records(log) {
-		p.Add(r)
+		p.add(r)
 	}
-	d := p.Dump()
+	d := p.dump()
 	d.Bytes, d.text = int64(len(log)), []piece{{text: log}}
 	return d
 }
 
-// Parser builds a Dump record by record. Record.Text is not kept, so the caller
+// parser builds a Dump record by record. Record.Text is not kept, so the caller
 // may reuse it.
-type Parser struct {
+type parser struct {
 	d *Dump
 
 	names map[string]string // interned function names, bounded
@@ -71,9 +71,9 @@ const (
 	maxNames = 1 << 16
 )
 
-// NewParser returns an empty Parser.
-func NewParser() *Parser {
-	return &Parser{
+// newParser returns an empty parser.
+func newParser() *parser {
+	return &parser{
 		d:       &Dump{},
 		names:   make(map[string]string, 1024),
 		open:    make(map[model.Caller]*block),
@@ -83,9 +83,8 @@ func NewParser() *Parser {
 	}
 }
 
-// Dump closes what is open and returns the result. The Parser must not be used
-// after it.
-func (p *Parser) Dump() *Dump {
+// dump closes what is open and returns the result. It ends the parser.
+func (p *parser) dump() *Dump {
 	p.closeAll()
 	p.endSection("")
 	p.d.Boot.Events = append(p.d.Boot.Events, p.calls...)
@@ -94,9 +93,9 @@ func (p *Parser) Dump() *Dump {
 	return p.d
 }
 
-// clone returns a Parser that goes on from here by itself. What is settled, such
+// clone returns a parser that goes on from here by itself. What is settled, such
 // as the frames of a task, is shared; what is still written to is copied.
-func (p *Parser) clone() *Parser {
+func (p *parser) clone() *parser {
 	q, d := *p, *p.d
 	d.Sections = slices.Clone(d.Sections)
 	for i := range d.Sections {
@@ -132,7 +131,7 @@ func (bl *block) clone() *block {
 }
 
 // gap notes that n bytes of the log are missing here.
-func (p *Parser) gap(n int64) {
+func (p *parser) gap(n int64) {
 	p.d.Missing += n
 	p.closeAll()
 	p.locks = false
@@ -141,8 +140,8 @@ func (p *Parser) gap(n int64) {
 	}
 }
 
-// Add reads one record.
-func (p *Parser) Add(r Record) {
+// add reads one record.
+func (p *parser) add(r Record) {
 	p.d.Records++
 	b := r.Text
 	p.work += len(b)
@@ -188,7 +187,7 @@ func (p *Parser) Add(r Record) {
 const enoughStamps = 8
 
 // stamps finds out whether the kernel stamps its lines: its banner tells.
-func (p *Parser) stamps(r Record) {
+func (p *parser) stamps(r Record) {
 	switch {
 	case r.Source != SourceKernel:
 	case hasPrefix(r.Text, "Linux version "):
@@ -202,10 +201,10 @@ func (p *Parser) stamps(r Record) {
 // users says that user space wrote a record for certain: where the kernel stamps
 // its lines, one without a stamp is none of them, nor is one with the name of a
 // program. Whatever it says of panics and tasks, the kernel did not say it.
-func (p *Parser) users(r Record) bool { return p.stamped && r.Source == SourceUserspace }
+func (p *parser) users(r Record) bool { return p.stamped && r.Source == SourceUserspace }
 
 // imitates tells what only a kernel can say.
-func (p *Parser) imitates(b []byte) bool {
+func (p *parser) imitates(b []byte) bool {
 	if _, ok := parseHeader(b); ok || hasPrefix(b, "sysrq: ") || hasPrefix(b, "SysRq : ") {
 		return true
 	}
@@ -223,7 +222,7 @@ func (p *Parser) imitates(b []byte) bool {
 }
 
 // block returns the open block of a caller, nil if there is none.
-func (p *Parser) block(c model.Caller) *block {
+func (p *parser) block(c model.Caller) *block {
 	if p.last != nil && p.lastKey == c {
 		return p.last
 	}
@@ -234,7 +233,7 @@ func (p *Parser) block(c model.Caller) *block {
 	return bl
 }
 
-func (p *Parser) start(c model.Caller, bl *block) {
+func (p *parser) start(c model.Caller, bl *block) {
 	p.close(c)
 	if len(p.open) >= maxOpen {
 		for k := range p.open { // an attacker's log: any will do
@@ -246,16 +245,8 @@ func (p *Parser) start(c model.Caller, bl *block) {
 	p.last, p.lastKey = bl, c
 }
 
-// frame reads a line of a trace into the caller's block.
-// isTraceLine says whether an odd line may begin a trace.
-// push appends a frame to a block.
-// settle moves the frames of a closing block into the slab and keeps its scratch.
-// intern gives one string per distinct name.
-// contextMarker reads <TASK>, </TASK>, <IRQ> and the like.
-// registers reads a register line into the caller's block.
-// ipSymbol finds `fn+0x..` in what follows an instruction pointer's name.
 // header opens a task.
-func (p *Parser) header(h header, r Record) {
+func (p *parser) header(h header, r Record) {
 	bl := p.newBlock()
 	bl.task = &bl.own
 	t := bl.task
@@ -284,7 +275,7 @@ func (p *Parser) header(h header, r Record) {
 }
 
 // cpuBlock opens the trace of a CPU.
-func (p *Parser) cpuBlock(cpu int, r Record) *block {
+func (p *parser) cpuBlock(cpu int, r Record) *block {
 	bl := p.newBlock()
 	bl.own = model.Task{CPU: cpu, State: "R", Running: true, Offset: r.Offset, End: r.End, Caller: r.Caller}
 	bl.task, bl.report = &bl.own, p.waiting(r.Caller, -1)
@@ -297,7 +288,7 @@ func (p *Parser) cpuBlock(cpu int, r Record) *block {
 
 // waiting returns the report of the caller's open block if it still waits for a
 // stack of task pid (of any task when pid is negative), else -1.
-func (p *Parser) waiting(c model.Caller, pid int) int {
+func (p *parser) waiting(c model.Caller, pid int) int {
 	bl := p.block(c)
 	if bl == nil || bl.want < 0 || len(bl.frames) > 0 {
 		return -1
@@ -309,7 +300,7 @@ func (p *Parser) waiting(c model.Caller, pid int) int {
 }
 
 // close finishes the block of a caller.
-func (p *Parser) close(c model.Caller) {
+func (p *parser) close(c model.Caller) {
 	bl := p.open[c]
 	if bl == nil {
 		return
@@ -352,14 +343,14 @@ func (p *Parser) close(c model.Caller) {
 
 // reportBlock returns the block of a report; want is the report if it waits for
 // the header of a task, else -1.
-func (p *Parser) reportBlock(report, want int) *block {
+func (p *parser) reportBlock(report, want int) *block {
 	bl := p.newBlock()
 	bl.report, bl.want = report, want
 	return bl
 }
 
 // newBlock returns a block that belongs to nothing yet.
-func (p *Parser) newBlock() *block {
+func (p *parser) newBlock() *block {
 	if n := len(p.spare); n > 0 {
 		bl := p.spare[n-1]
 		p.spare = p.spare[:n-1]
@@ -414,7 +405,7 @@ func EndsStack(frames []model.Frame) bool {
 }
 
 // keep stores a task within the limit.
-func (p *Parser) keep(t model.Task, dest int) {
+func (p *parser) keep(t model.Task, dest int) {
 	if p.tasks >= MaxTasks && !p.evict(dest) {
 		p.d.Dropped++
 		if dest >= 0 {
@@ -432,7 +423,7 @@ func (p *Parser) keep(t model.Task, dest int) {
 
 // evict drops the tasks of the oldest other section, so that the newest dump is
 // the one that is kept.
-func (p *Parser) evict(dest int) bool {
+func (p *parser) evict(dest int) bool {
 	for i := range p.d.Sections {
 		p.work++
 		if s := &p.d.Sections[i]; i != dest && len(s.Tasks) > 0 {

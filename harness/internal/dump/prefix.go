@@ -220,14 +220,3 @@ func isStampAt(b []byte) bool {
 	}
 	return true
 }
-
-// parseLogPrefix reads the prefixes that begin with a letter or a digit.
-// parseKmsg reads `4,4955,12879198184,-[,caller=T1];` of /dev/kmsg
-// (Documentation/ABI/testing/dev-kmsg): priority, sequence, microseconds.
-// parseDecoded reads the `kern  :alert : ` of dmesg -x.
-// parseSyslogDate reads `Jun  3 19:59:56` with optional decimals.
-// parseISODate reads `2024-06-03T19:59:56` with optional decimals and zone.
-// parseHostTag reads ` host kernel: ` or ` host name[pid]: ` after a date.
-// monotonicTag reads the `host kernel: ` or `host name[pid]: ` that
-// journalctl -o short-monotonic prints after the stamp. user says that it is
-// not the kernel; then only the host is skipped.

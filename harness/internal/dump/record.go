@@ -45,10 +45,6 @@ type Record struct {
 	Source Source
 }
 
-// Plain returns Text without terminal escape sequences. It copies only when
-// there is one.
-func (r Record) Plain() []byte { return StripANSI(r.Text) }
-
 // Records iterates over the records of a log in the order they were printed.
 // A line that holds several records (user-space text followed by a printk
 // prefix, or two printk writers on one line) gives several. Empty lines give
@@ -58,19 +54,6 @@ func Records(log []byte) iter.Seq[Record] {
 		var s splitter
 		s.split(log, yield)
 	}
-}
-
-// Split returns the records of a log as a slice, at most limit of them
-// (no limit when it is 0 or less).
-func Split(log []byte, limit int) []Record {
-	var out []Record
-	for r := range Records(log) {
-		out = append(out, r)
-		if limit > 0 && len(out) == limit {
-			break
-		}
-	}
-	return out
 }
 
 // lineLength is the length of the first line of b with its terminator, at most
@@ -233,6 +216,9 @@ func userTagLength(b []byte) int {
 	}
 	return j + 2
 }
+
+// trim removes white space at both ends.
+func trim(b []byte) []byte { return bytes.TrimSpace(b) }
 
 func trimBlanks(b []byte) []byte {
 	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t' || b[len(b)-1] == 0) {

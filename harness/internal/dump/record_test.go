@@ -2,7 +2,6 @@ package dump
 
 import (
 	"bytes"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -119,35 +118,5 @@ func TestEndlessLineIsCut(t *testing.T) {
 	}
 	if n != 6 {
 		t.Errorf("%d records, want 6", n)
-	}
-}
-
-func TestStripANSI(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain":                             "plain",
-		"\x1b[0;32m  OK  \x1b[0m] x":        "  OK  ] x",
-		"\x1b]0;title\x07x":                 "x",
-		"\x1b]8;;http://x\x1b\\link":        "link",
-		"a\x00b\tc\x7f":                     "ab\tc",
-		"\x1b(Bx":                           "x",
-		"cut \x1b[38;5;":                    "cut ",
-		"\x1b[\x1b[0mx":                     "x",
-		"\x1b":                              "",
-		"[\x1b[0;1;31m*\x1b[0m] A job":      "[*] A job",
-		"\x1b[38;2;23;147;209mArch\x1b[0m ": "Arch ",
-	} {
-		if got := string(StripANSI([]byte(in))); got != want {
-			t.Errorf("StripANSI(%q) = %q, want %q", in, got, want)
-		}
-	}
-	b := []byte("unchanged")
-	if got := StripANSI(b); &got[0] != &b[0] {
-		t.Error("text without escapes was copied")
-	}
-}
-
-func TestSplitLimit(t *testing.T) {
-	if got := Split([]byte(strings.Repeat("x\n", 100)), 7); len(got) != 7 {
-		t.Errorf("%d records, want 7", len(got))
 	}
 }

@@ -125,7 +125,7 @@ var reportStarts = []struct {
 var reportPrefixes = []string{"NMI watchdog: ", "watchdog: ", "rcu: ", "traps: "}
 
 // report opens a report if the line begins one.
-func (p *Parser) report(b []byte, r Record) bool {
+func (p *parser) report(b []byte, r Record) bool {
 	t := b
 	for _, x := range reportPrefixes {
 		if hasPrefix(t, x) {
@@ -196,7 +196,7 @@ func reportKind(t []byte) ReportKind {
 
 // mergeOops says whether an `Oops:` or `Internal error:` line belongs to the
 // oops that is already open: x86 prints the cause first, arm64 the address.
-func (p *Parser) mergeOops(t []byte, r Record) bool {
+func (p *parser) mergeOops(t []byte, r Record) bool {
 	if !hasPrefix(t, "Oops: ") && !hasPrefix(t, "Internal error: ") && !hasPrefix(t, "invalid opcode:") {
 		return false
 	}
@@ -213,7 +213,7 @@ func (p *Parser) mergeOops(t []byte, r Record) bool {
 }
 
 // info reads the reports that begin with INFO.
-func (p *Parser) info(t []byte, r Record) bool {
+func (p *parser) info(t []byte, r Record) bool {
 	s := t[len("INFO: "):]
 	switch {
 	case hasPrefix(s, "task "):
@@ -243,7 +243,7 @@ func lockdepInfo(s []byte) bool {
 }
 
 // repeated tells a line that the kernel prints again every ten seconds.
-func (p *Parser) repeated(t []byte) bool {
+func (p *parser) repeated(t []byte) bool {
 	const netdev = "unregister_netdevice: "
 	n := len(p.d.Reports)
 	return n > 0 && hasPrefix(t, netdev) && strings.HasPrefix(p.d.Reports[n-1].Text, netdev)
@@ -258,7 +258,7 @@ func (p *Parser) repeated(t []byte) bool {
 //	INFO: task COMM:PID <reader> blocked on an rw-semaphore likely owned by task COMM:PID <writer>
 //
 // The second and later forms are of 6.15 and newer.
-func (p *Parser) taskInfo(s, t []byte, r Record) bool {
+func (p *parser) taskInfo(s, t []byte, r Record) bool {
 	i := bytes.Index(s, []byte(" blocked "))
 	if j := bytes.Index(s, []byte(" can't die for more than ")); i < 0 && j > 0 {
 		if comm, pid, ok := splitComm(s[:j]); ok {
@@ -374,7 +374,7 @@ func cpuFrom1(b []byte) int {
 
 // addReport stores a report and returns its index, -1 when there are too many.
 // rep.CPU counts from 1 here, 0 meaning unknown.
-func (p *Parser) addReport(rep Report, r Record) int {
+func (p *parser) addReport(rep Report, r Record) int {
 	if len(p.d.Reports) >= MaxReports {
 		p.d.Dropped++
 		// Keep counting panics: the newest matters most.
@@ -392,8 +392,3 @@ func (p *Parser) addReport(rep Report, r Record) int {
 	p.d.Reports = append(p.d.Reports, rep)
 	return len(p.d.Reports) - 1
 }
-
-// finishTitles sets Func and Title of every report.
-// Normalise replaces what varies from boot to boot in a message: addresses
-// become ADDR, and numbers of four digits and more N. Exit codes and device
-// numbers stay.

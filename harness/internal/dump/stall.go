@@ -10,7 +10,7 @@ const (
 )
 
 // rcuTrace reads the lines that say whose trace follows in a report of a stall.
-func (p *Parser) rcuTrace(b []byte, r Record) bool {
+func (p *parser) rcuTrace(b []byte, r Record) bool {
 	t := b
 	if hasPrefix(t, "rcu: ") {
 		t = trim(t[len("rcu: "):])
@@ -33,7 +33,7 @@ func (p *Parser) rcuTrace(b []byte, r Record) bool {
 
 // unpark goes on with a report that waits behind the trace of RCU's thread, at
 // the trace of a CPU. That of another CPU than the one that stalled is left out.
-func (p *Parser) unpark(cpu int, r Record) {
+func (p *parser) unpark(cpu int, r Record) {
 	if p.parked < 0 {
 		return
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // finishTitles sets Func and Title of every report.
-func (p *Parser) finishTitles() {
+func (p *parser) finishTitles() {
 	for i := range p.d.Reports {
 		rep := &p.d.Reports[i]
 		p.work += len(rep.Frames) + len(rep.Text)

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-func (p *Parser) frame(b []byte, r Record) bool {
+// frame reads a line of a trace into the caller's block.
+func (p *parser) frame(b []byte, r Record) bool {
 	bl := p.block(r.Caller)
 	f, ok := parseFrame(b)
 	if !ok {
@@ -43,6 +44,7 @@ func (p *Parser) frame(b []byte, r Record) bool {
 	return true
 }
 
+// isTraceLine says whether an odd line may begin a trace.
 func isTraceLine(b []byte) bool {
 	return bytes.Contains(b, []byte(" from ")) || bytes.IndexByte(b, '{') >= 0
 }
@@ -56,7 +58,8 @@ func (bl *block) touch(r Record) {
 	}
 }
 
-func (p *Parser) push(bl *block, f rawFrame) {
+// push appends a frame to a block.
+func (p *parser) push(bl *block, f rawFrame) {
 	if len(bl.frames) >= MaxFrames {
 		return
 	}
@@ -73,7 +76,8 @@ func (p *Parser) push(bl *block, f rawFrame) {
 	bl.frames = append(bl.frames, model.Frame{Func: p.intern(f.fn), Off: f.off, Size: f.size, Module: p.intern(f.mod), Reliable: !f.guess})
 }
 
-func (p *Parser) settle(bl *block) []model.Frame {
+// settle moves the frames of a closing block into the slab and keeps its scratch.
+func (p *parser) settle(bl *block) []model.Frame {
 	n := len(bl.frames)
 	if n == 0 {
 		return nil
@@ -88,7 +92,8 @@ func (p *Parser) settle(bl *block) []model.Frame {
 	return p.slab[s : s+n : s+n]
 }
 
-func (p *Parser) intern(b []byte) string {
+// intern gives one string per distinct name.
+func (p *parser) intern(b []byte) string {
 	if len(b) == 0 {
 		return ""
 	}
@@ -102,7 +107,8 @@ func (p *Parser) intern(b []byte) string {
 	return s
 }
 
-func (p *Parser) contextMarker(b []byte, bl *block, r Record) bool {
+// contextMarker reads <TASK>, </TASK>, <IRQ> and the like.
+func (p *parser) contextMarker(b []byte, bl *block, r Record) bool {
 	t := trim(b)
 	if len(t) < 4 || t[0] != '<' || t[len(t)-1] != '>' || len(t) > 12 {
 		return false
@@ -122,7 +128,8 @@ func (p *Parser) contextMarker(b []byte, bl *block, r Record) bool {
 	return true
 }
 
-func (p *Parser) registers(b []byte, r Record) bool {
+// registers reads a register line into the caller's block.
+func (p *parser) registers(b []byte, r Record) bool {
 	bl := p.block(r.Caller)
 	if bl == nil {
 		return false
@@ -154,6 +161,7 @@ func (bl *block) entered() bool {
 	return n > 0 && strings.HasPrefix(bl.frames[n-1].Func, "asm_")
 }
 
+// ipSymbol finds `fn+0x..` in what follows the name of an instruction pointer.
 func ipSymbol(b []byte) []byte {
 	i := bytes.Index(b, []byte("+0x"))
 	if i < 0 {

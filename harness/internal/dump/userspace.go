@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-func (p *Parser) userLine(b []byte, r Record) {
+// userLine reads the milestones that user space prints.
+func (p *parser) userLine(b []byte, r Record) {
 	bo := &p.d.Boot
 	switch {
 	case bytes.Contains(b, []byte("witching root")) || bytes.Contains(b, []byte("Switch Root")) && !bytes.Contains(b, []byte("Starting")):
@@ -47,7 +48,9 @@ func (p *Parser) userLine(b []byte, r Record) {
 	}
 }
 
-func (p *Parser) startJob(s, b []byte, r Record) {
+// startJob reads `X (1min 2s / no limit)`. The unit may hold parentheses and may
+// be cut with an ellipsis.
+func (p *parser) startJob(s, b []byte, r Record) {
 	e := Event{Kind: EventStartJob}
 	s = trim(s)
 	if i := bytes.LastIndexByte(s, '('); i > 0 {
