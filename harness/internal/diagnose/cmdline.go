@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
@@ -19,12 +20,7 @@ func commandLine(d *dump.Dump, sc *Scenario) cmdline {
 
 // has says whether the command line holds a word.
 func (c cmdline) has(arg string) bool {
-	for w := range strings.FieldsSeq(string(c)) {
-		if w == arg {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(strings.Fields(string(c)), arg)
 }
 
 // value gives the value of a `name=value` word, the last one.

@@ -41,7 +41,7 @@ func gather(in Input) facts {
 func hang(f facts, cause result.Cause, where result.Where, confidence result.Confidence) *result.Diagnosis {
 	out := &result.Diagnosis{Kind: result.KindHang, Cause: cause, Where: where, Confidence: confidence}
 	if f.end != nil {
-		out.Task = &result.Blocked{Comm: f.end.Comm, PID: f.end.PID, State: f.end.State}
+		out.Task = blockedTask(f.end)
 		out.Function = f.wait.fn
 		if f.end.Syscall != nil && f.wait.mech != onStop {
 			out.Syscall = f.end.Syscall.Name
@@ -52,4 +52,17 @@ func hang(f facts, cause result.Cause, where result.Where, confidence result.Con
 		}
 	}
 	return out
+}
+
+// blockedTask is a task as a Diagnosis names it.
+func blockedTask(t *model.Task) *result.Blocked {
+	return &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State}
+}
+
+// reportedTask is the task that ran when a report was printed, nil if not known.
+func reportedTask(r *dump.Report) *result.Blocked {
+	if r.Comm == "" {
+		return nil
+	}
+	return &result.Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
 }

@@ -61,14 +61,14 @@ type VCPU struct {
 	// PC is a program counter in the place where it was sampled most often,
 	// Symbol the kernel function there, with or without an offset, "" for user
 	// space or without symbols.
-	PC     uint64 `json:"pc"`
-	Symbol string `json:"symbol,omitempty"`
+	PC     uint64
+	Symbol string
 	// User says that the CPU was in user mode.
-	User bool `json:"user,omitempty"`
+	User bool
 	// Idle says that it sat in the idle loop in every sample.
-	Idle bool `json:"idle"`
+	Idle bool
 	// BusyFraction is the share of host CPU time it used, 0..1.
-	BusyFraction float64 `json:"busy_fraction"`
+	BusyFraction float64
 }
 
 // Scenario is what the rules need to know of a scenario.
@@ -88,12 +88,12 @@ type Scenario struct {
 
 // Attempt is one sysrq key that was sent and what came of it.
 type Attempt struct {
-	Key   string `json:"key"`
-	Route string `json:"route"` // a result.Route: "serial-break", "keyboard", "nmi"
+	Key   string
+	Route string // a result.Route: "serial-break", "keyboard", "nmi"
 	// Yielded says that the kernel printed something for it.
-	Yielded bool `json:"yielded"`
+	Yielded bool
 	// Detail is which layer refused it, if one did.
-	Detail string `json:"detail,omitempty"`
+	Detail string
 }
 
 // UserStack is the user-space stack of a task, read from the guest's memory.

@@ -132,8 +132,19 @@ func (l log) eventEvidence(what string, e dump.Event) result.Evidence {
 	return result.Evidence{What: what, Lines: lines, Offset: e.Offset, Source: sourceConsole}
 }
 
-func ioErrors(l log, out *result.Diagnosis) {
-	if e, ok := l.Boot.Event(dump.EventIOError); ok {
-		out.Evidence = append(out.Evidence, l.eventEvidence("I/O errors", e))
+// lastEvent is the evidence of the last event of a kind, nil if there is none.
+func (l log) lastEvent(what string, k dump.EventKind) []result.Evidence {
+	e, ok := l.Boot.Event(k)
+	if !ok {
+		return nil
 	}
+	return []result.Evidence{l.eventEvidence(what, e)}
+}
+
+// userWhere is the part of user space that the boot has reached.
+func (l log) userWhere() result.Where {
+	if l.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {
+		return result.WhereInitramfs
+	}
+	return result.WhereUserspace
 }

@@ -16,7 +16,7 @@ func earlyException(f facts) *result.Diagnosis {
 			return &result.Diagnosis{
 				Kind: result.KindPanic, Cause: result.CauseOops, Where: result.WhereKernel, Confidence: result.Certain,
 				Title: "PANIC: early exception in " + fn, Function: fn,
-				Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+				Task:     blockedTask(t),
 				Summary:  "the kernel hit an exception in " + fn + " before it had a handler, and halted",
 				Remedy:   "look at the registers in the evidence; earlyprintk=serial,keep prints the kernel's own report on the console",
 				Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which halted the CPU", t)}, f.cpus.evidence()...),

@@ -12,14 +12,11 @@ func emergency(f facts) *result.Diagnosis {
 		return nil
 	}
 	out := &result.Diagnosis{
-		Kind: result.KindHalted, Cause: result.CauseEmergency, Where: result.WhereUserspace, Confidence: result.Certain,
+		Kind: result.KindHalted, Cause: result.CauseEmergency, Where: f.log.userWhere(), Confidence: result.Certain,
 		Title:    "emergency shell",
 		Summary:  "user space gave up and offers an emergency shell",
 		Remedy:   "read what failed before the shell started",
 		Evidence: []result.Evidence{f.log.eventEvidence("the emergency shell", e)},
-	}
-	if f.log.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {
-		out.Where = result.WhereInitramfs
 	}
 	for _, k := range []dump.EventKind{dump.EventSwitchFailed, dump.EventUnitFailed, dump.EventDependency, dump.EventNoInit} {
 		all := f.log.Boot.All(k)

@@ -66,9 +66,7 @@ func entropy(f facts) *result.Diagnosis {
 			out.Notes = append(out.Notes, "the kernel printed 'crng init done' before the dump: the stack and the log contradict each other")
 		}
 	}
-	if e, ok := f.log.Boot.Event(dump.EventURandom); ok {
-		out.Evidence = append(out.Evidence, f.log.eventEvidence("random numbers were requested before the generator was seeded", e))
-	}
+	out.Evidence = append(out.Evidence, f.log.lastEvent("random numbers were requested before the generator was seeded", dump.EventURandom)...)
 	if _, traced := f.in.User[f.end.PID]; f.fips && f.end.Comm == "systemd" && !traced {
 		out.Notes = append(out.Notes, "fips=1: libgcrypt's FIPS start-up requests random numbers as soon as systemd loads it; the user-space caller itself was not captured")
 	}

@@ -55,7 +55,7 @@ func forkBomb(f facts) *result.Diagnosis {
 			Kind: result.KindHang, Cause: result.CauseForkBomb, Where: result.WhereUserspace, Confidence: result.Certain,
 			Title:    "hang: fork bomb: " + stableComm(t) + " fills the process table",
 			Summary:  fmt.Sprintf("%d of the %d processes are called %s: it forks without end", n, users, comm),
-			Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+			Task:     blockedTask(t),
 			Remedy:   "look at what starts " + comm + " (the first one is " + t.String() + "); a limit on PIDs (TasksMax=, ulimit -u) keeps the rest of the system alive",
 			Evidence: []result.Evidence{evidence("the first one", t)},
 		}

@@ -37,20 +37,15 @@ func initDied(f facts) *result.Diagnosis {
 		what, remedy = decodeExit(code)
 	}
 	out := &result.Diagnosis{
-		Kind: result.KindPanic, Cause: result.CauseInitDied, Where: result.WhereUserspace, Confidence: result.Certain,
+		Kind: result.KindPanic, Cause: result.CauseInitDied, Where: f.log.userWhere(), Confidence: result.Certain,
 		Title: p.Title, Remedy: remedy,
 		Summary: "PID 1 must never exit, but it did: " + what,
-	}
-	if s := f.log.Boot.Stage; s.Rank() < dump.StageSwitchRoot.Rank() {
-		out.Where = result.WhereInitramfs
 	}
 	if p.Comm != "" {
 		out.Task = &result.Blocked{Comm: p.Comm, PID: p.PID, State: "X"}
 		out.Summary = "PID 1 must never exit, but " + p.Comm + " did: " + what
 	}
-	if e, ok := f.log.Boot.Event(dump.EventNoInit); ok {
-		out.Evidence = append(out.Evidence, f.log.eventEvidence("init could not be run", e))
-	}
+	out.Evidence = append(out.Evidence, f.log.lastEvent("init could not be run", dump.EventNoInit)...)
 	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
 	if f.log.Boot.LastEnd > 0 && f.log.Boot.LastSource == dump.SourceUserspace {
 		out.Notes = append(out.Notes, "last line from user space: "+f.log.Boot.LastText)

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 
+	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -34,7 +35,7 @@ func kernelWait(f facts) *result.Diagnosis {
 	out.Title = fmt.Sprintf("hang: %s blocked in %s", stableComm(f.end), orUnknown(w.fn))
 	out.Summary = fmt.Sprintf("%s %s%s and waits for %s", f.chain.who(), stateWord(f.end), f.chain.where(), orWhat(w.why))
 	out.Remedy = remedy
-	ioErrors(f.log, out)
+	out.Evidence = append(out.Evidence, f.log.lastEvent("I/O errors", dump.EventIOError)...)
 	return out
 }
 

@@ -44,7 +44,7 @@ func lockWait(f facts) *result.Diagnosis {
 	}
 	owner := f.chain.tasks[at+1]
 	ow := f.chain.waits[at+1]
-	out.Task = &result.Blocked{Comm: owner.Comm, PID: owner.PID, State: owner.State}
+	out.Task = blockedTask(owner)
 	out.Title += " held by " + stableComm(owner)
 	out.Summary = fmt.Sprintf("%s waits in %s for a %s that %s likely owns; the owner %s%s", waiter.String(), w.fn, what, owner.String(), stateWord(owner), atFunc(ow))
 	out.Remedy = "find out why the owner, " + owner.String() + ", does not release the lock: it " + stateWord(owner) + atFunc(ow)

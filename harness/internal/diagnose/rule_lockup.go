@@ -42,9 +42,7 @@ func lockup(f facts) *result.Diagnosis {
 		out.Summary = cpu + " passes no quiescent state" + in + ", so RCU grace periods do not end"
 		out.Remedy = "look at what the stalled CPU does" + in + "; a host that does not schedule the vCPU causes the same report"
 	}
-	if r.Comm != "" {
-		out.Task = &result.Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
-	}
+	out.Task = reportedTask(r)
 	if r.Func == "" {
 		out.Confidence = result.Likely
 	}

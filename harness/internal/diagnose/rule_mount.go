@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 
+	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -19,6 +20,6 @@ func mountStuck(f facts) *result.Diagnosis {
 	out.Title = "hang: mount does not return" + fs + ": " + stableComm(f.end) + " blocked in " + f.wait.fn
 	out.Summary = fmt.Sprintf("%s %s%s: a mount%s waits for %s", f.chain.who(), stateWord(f.end), f.chain.where(), fs, orWhat(f.wait.why))
 	out.Remedy = "look at the device under the file system: block errors or time-outs on the console, a device without a back end on the host, or a file server that does not answer"
-	ioErrors(f.log, out)
+	out.Evidence = append(out.Evidence, f.log.lastEvent("I/O errors", dump.EventIOError)...)
 	return out
 }

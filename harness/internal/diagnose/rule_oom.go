@@ -20,9 +20,7 @@ func outOfMemory(f facts) *result.Diagnosis {
 	}
 	if r := f.log.report(dump.ReportOOM); r != nil {
 		out.Evidence = append(out.Evidence, f.log.reportEvidence("the OOM killer", r))
-		if r.Comm != "" {
-			out.Task = &result.Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
-		}
+		out.Task = reportedTask(r)
 	}
 	return out
 }

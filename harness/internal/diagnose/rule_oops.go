@@ -42,9 +42,7 @@ func oops(f facts) *result.Diagnosis {
 		out.Remedy = "a kernel bug: report the trace; work left undone or locks left held may block the boot"
 		out.Evidence[0].What = "the kernel's report"
 	}
-	if r.Comm != "" {
-		out.Task = &result.Blocked{Comm: r.Comm, PID: r.PID, State: "R"}
-	}
+	out.Task = reportedTask(r)
 	return out
 }
 

@@ -22,9 +22,7 @@ func plainPanic(f facts) *result.Diagnosis {
 	if p.Func != "" {
 		out.Remedy += "; the function to look at first is " + p.Func
 	}
-	if p.Comm != "" {
-		out.Task = &result.Blocked{Comm: p.Comm, PID: p.PID, State: "R"}
-	}
+	out.Task = reportedTask(p)
 	if strings.Contains(p.Text, "sysrq triggered crash") {
 		out.Where, out.Remedy = result.WhereUserspace, "none: sysrq-c requested the crash"
 		out.Summary = "the kernel panicked because sysrq-c asked it to"

@@ -45,8 +45,6 @@ func rootMount(f facts) *result.Diagnosis {
 		out.Summary = "the kernel found the root device" + named(root) + " but could not mount it"
 		out.Remedy = "check that the root device's file system is built into the kernel, or use an initramfs that loads it"
 	}
-	if e, ok := f.log.Boot.Event(dump.EventRootOpen); ok {
-		out.Evidence = append(out.Evidence, f.log.eventEvidence("the root device could not be opened", e))
-	}
+	out.Evidence = append(out.Evidence, f.log.lastEvent("the root device could not be opened", dump.EventRootOpen)...)
 	return out
 }

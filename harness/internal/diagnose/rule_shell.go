@@ -23,11 +23,7 @@ func shellInstead(f facts) *result.Diagnosis {
 	default:
 		return nil // it does something else
 	}
-	where := result.WhereInitramfs
-	if f.log.Boot.Stage.Rank() >= dump.StageSwitchRoot.Rank() {
-		where = result.WhereUserspace
-	}
-	out := hang(f, result.CauseNoInit, where, result.Certain)
+	out := hang(f, result.CauseNoInit, f.log.userWhere(), result.Certain)
 	out.Title = "hang: no working init: a shell was started in its place"
 	out.Summary = "init could not be run (" + failed[0].Text + "), so " + f.end.String() + " was started in its place and waits for input"
 	out.Remedy = "check that init= (or rdinit=, or /init in the initramfs, or /sbin/init) names an executable for this architecture, and that its interpreter exists"

@@ -27,8 +27,6 @@ func orderedShutdown(f facts) *result.Diagnosis {
 		out.Title = "the guest shut itself down: " + strings.TrimPrefix(r.Text, "reboot: ")
 		out.Evidence = []result.Evidence{f.log.reportEvidence("the kernel's last line", r)}
 	}
-	if e, ok := f.log.Boot.Event(dump.EventShutdown); ok {
-		out.Evidence = append(out.Evidence, f.log.eventEvidence("user space shuts down", e))
-	}
+	out.Evidence = append(out.Evidence, f.log.lastEvent("user space shuts down", dump.EventShutdown)...)
 	return out
 }

@@ -113,7 +113,7 @@ func dies(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	return &result.Diagnosis{
 		Kind: result.KindOops, Cause: result.CauseOops, Where: result.WhereKernel, Confidence: result.Certain,
 		Title: "exception in " + fn + ", and no end of its report", Function: fn,
-		Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+		Task:     blockedTask(t),
 		Summary:  "the kernel hit an exception in " + fn + " and is stuck reporting it",
 		Remedy:   "look at " + fn + ": the report never completes, so the stack and the registers in the evidence are all there is",
 		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which reports its own crash", t)}, cpus.evidence()...),
@@ -145,7 +145,7 @@ func spinsIn(cpus cpus, t *model.Task, fn, what string) *result.Diagnosis {
 	out := &result.Diagnosis{
 		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: result.Likely,
 		Title: "a virtual CPU spins in " + fn, Function: fn,
-		Task:     &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State},
+		Task:     blockedTask(t),
 		Chain:    []result.Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs", Source: sourceMemory}},
 		Remedy:   "look for an endless loop in " + fn + ", or for a condition that it polls without sleeping",
 		Evidence: append([]result.Evidence{memoryEvidence("the stack of "+t.String()+", which runs", t)}, cpus.evidence()...),

@@ -22,7 +22,7 @@ func keepsCPU(f facts) *result.Diagnosis {
 	}
 	out := hang(f, result.CauseSpin, result.WhereKernel, result.Likely)
 	out.Kind, out.Function, out.Syscall = result.KindLockup, fn, ""
-	out.Task = &result.Blocked{Comm: t.Comm, PID: t.PID, State: t.State}
+	out.Task = blockedTask(t)
 	if t.Syscall != nil {
 		out.Syscall = t.Syscall.Name
 	}

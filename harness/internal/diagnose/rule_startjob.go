@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -12,14 +11,11 @@ func startJob(f facts) *result.Diagnosis {
 		return nil // a machine that resets itself waits for no job
 	}
 	out := &result.Diagnosis{
-		Kind: result.KindHang, Cause: result.CauseUserService, Where: result.WhereUserspace, Confidence: result.Likely,
+		Kind: result.KindHang, Cause: result.CauseUserService, Where: f.log.userWhere(), Confidence: result.Likely,
 		Title:    "hang: start job " + e.Subject,
 		Summary:  "systemd waits for the start job " + e.Subject + times(e),
 		Remedy:   "look at that unit; take a task dump (sysrq-t) to see which of its processes waits, and for what",
 		Evidence: []result.Evidence{f.log.eventEvidence("systemd's start job"+times(e), e)},
-	}
-	if f.log.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {
-		out.Where = result.WhereInitramfs
 	}
 	if f.end != nil {
 		out.Evidence = append(out.Evidence, f.tasks.evidence(f.end))

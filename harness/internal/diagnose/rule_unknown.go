@@ -19,7 +19,7 @@ func unknown(f facts) *result.Diagnosis {
 		out.Kind = result.KindHang
 	}
 	if f.end != nil {
-		out.Task = &result.Blocked{Comm: f.end.Comm, PID: f.end.PID, State: f.end.State}
+		out.Task = blockedTask(f.end)
 		out.Function = f.wait.fn
 		if f.end.Syscall != nil {
 			out.Syscall = f.end.Syscall.Name

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -19,10 +18,7 @@ func userWait(f facts) *result.Diagnosis {
 	if !ok {
 		return nil
 	}
-	out := hang(f, cause, result.WhereUserspace, result.Likely)
-	if f.log.Boot.Stage.Rank() < dump.StageSwitchRoot.Rank() {
-		out.Where = result.WhereInitramfs
-	}
+	out := hang(f, cause, f.log.userWhere(), result.Likely)
 	out.Title = fmt.Sprintf("hang: %s waits in %s", stableComm(f.end), orCall(f.end, w))
 	out.Summary = fmt.Sprintf("%s %s%s: it waits for %s", f.chain.who(), stateWord(f.end), f.chain.where(), orWhat(w.why))
 	if w.mech == onCPU {

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,33 +35,13 @@ func atFunc(w wait) string {
 	return " in " + w.fn
 }
 
-func orWhat(s string) string {
-	if s == "" {
-		return "something in the kernel"
-	}
-	return s
-}
+func orWhat(s string) string { return cmp.Or(s, "something in the kernel") }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "not known"
-	}
-	return s
-}
+func orUnknown(s string) string { return cmp.Or(s, "not known") }
 
-func orName(s string) string {
-	if s == "" {
-		return "NAME"
-	}
-	return s
-}
+func orName(s string) string { return cmp.Or(s, "NAME") }
 
-func orState(s string) string {
-	if s == "" {
-		return "D"
-	}
-	return s
-}
+func orState(s string) string { return cmp.Or(s, "D") }
 
 func orTask(r *dump.Report) string {
 	if r.Comm == "" {
