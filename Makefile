@@ -17,7 +17,7 @@ help: ## List the targets
 %-aarch64: GUEST = arm64
 $(HELPERS): $(wildcard images/rootfs/helper/*.go) go.mod
 	@CGO_ENABLED=0 GOOS=linux GOARCH=$(GUEST) $(GO) build -trimpath -ldflags='-s -w -buildid=' -o $@ ./images/rootfs/helper
-$(AGENTS): $(wildcard images/agent/*.go images/agentproto/*.go) go.mod
+$(AGENTS): $(wildcard images/agent/*.go images/agentproto/*.go scenarios/stage/*.go) go.mod
 	@CGO_ENABLED=0 GOOS=linux GOARCH=$(GUEST) $(GO) build -trimpath -ldflags='-s -w -buildid=' -o $@ ./images/agent
 
 .PHONY: build

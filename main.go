@@ -4,11 +4,17 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"github.com/unwedge/unwedge/harness/cli"
 )
 
 // version is set by the Makefile.
-var version = "devel"
+var version string
 
-func main() { os.Exit(cli.Main(os.Args[1:], version)) }
+func main() {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		version = info.Main.Version // of `go install MODULE@VERSION`; "(devel)" elsewhere
+	}
+	os.Exit(cli.Main(os.Args[1:], version))
+}
