@@ -41,7 +41,7 @@ ARCHIVE = deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookw
 .PHONY: test
 test: setup ## Run all tests: unit, then the suites on real guests
 	@ci/compilers.sh
-	@ci/test.sh '$(MAKE)' vet unit archive guests short-score
+	@ci/test.sh '$(MAKE)' vet unit archive outside guests short-score
 
 .PHONY: vet
 vet: $(AGENTS) $(HELPERS)
@@ -59,6 +59,10 @@ archive: $(AGENTS) $(HELPERS) ## Run the tests on released kernels
 .PHONY: guests
 guests: setup ## Run the suites on real guests
 	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --keep-going --timeout=6h ./suites/boot ./suites/hang ./harness/internal/oracle/witness
+
+.PHONY: outside
+outside: setup ## Run the suite of a module that imports this one
+	cd suites/testdata/outside && $(GO) test -timeout 2h -v .
 
 .PHONY: short-score
 short-score: setup

@@ -47,8 +47,8 @@ func BeBlockedIn(function string) types.GomegaMatcher {
 	}}
 }
 
-// HaveCause succeeds if the diagnosis names that cause, or one of those where
-// several are right.
+// HaveCause succeeds if the diagnosis names that cause, or one of those if several
+// are right. It also matches a result.Diagnosis, such as that of harness.Explain.
 func HaveCause(want result.Cause, or ...result.Cause) types.GomegaMatcher {
 	what := "have the cause " + string(want)
 	for _, c := range or {
@@ -121,17 +121,27 @@ func (m *matcher) message(to string, actual any) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Expected the boot %s %s, but %s.\n\n", to, m.what, but)
-	if err := report.Text(&b, r, report.Style{}); err != nil { // a Builder takes all
+	if d, ok := actual.(result.Diagnosis); ok {
+		report.Diagnosis(&b, d, report.Style{})
+	} else if err := report.Text(&b, r, report.Style{}); err != nil { // a Builder takes all
 		return err.Error()
 	}
 	return b.String()
 }
 
+// asResult takes a Diagnosis for a boot that nothing else is known of.
 func asResult(actual any) (*result.Result, error) {
+	if d, ok := actual.(result.Diagnosis); ok {
+		r := &result.Result{Outcome: scenarios.Outcome(d.Kind), Diagnosis: &d}
+		if d.Kind == result.KindHang || d.Kind == result.KindLockup {
+			r.Outcome = scenarios.Hung
+		}
+		return r, nil
+	}
 	r, ok := actual.(*result.Result)
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("want a *result.Result, got %T", actual)
+		return nil, fmt.Errorf("want a *result.Result or a result.Diagnosis, got %T", actual)
 	case r == nil:
 		return nil, errors.New("there is no Result: it is nil")
 	}
