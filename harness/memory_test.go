@@ -18,7 +18,6 @@ import (
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
-	"github.com/unwedge/unwedge/harness/internal/guestmem/timers"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -146,21 +145,21 @@ func TestLogFromMemoryWhereTheConsoleIsSilent(t *testing.T) {
 func TestTimerOfTheKernelIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		timer timers.Timer
+		timer model.Timer
 		hz    int
 		want  time.Duration
 	}{
-		"due":            {timers.Timer{PID: 1, Jiffies: 1500 + 90}, 100, 900 * time.Millisecond},
-		"hrtimer":        {timers.Timer{PID: 1, Nanoseconds: uint64(5 * time.Second)}, 100, 0},
-		"another task's": {timers.Timer{PID: 7, Jiffies: 1500 + 90}, 100, 0},
-		"for ever":       {timers.Timer{PID: 1, Jiffies: 1500 + 1<<40}, 100, 0},
-		"long past":      {timers.Timer{PID: 1, Jiffies: 3}, 100, 0},
-		"unknown HZ":     {timers.Timer{PID: 1, Jiffies: 1500 + 90}, 0, 0},
+		"due":            {model.Timer{PID: 1, Jiffies: 1500 + 90}, 100, 900 * time.Millisecond},
+		"hrtimer":        {model.Timer{PID: 1, Nanoseconds: uint64(5 * time.Second)}, 100, 0},
+		"another task's": {model.Timer{PID: 7, Jiffies: 1500 + 90}, 100, 0},
+		"for ever":       {model.Timer{PID: 1, Jiffies: 1500 + 1<<40}, 100, 0},
+		"long past":      {model.Timer{PID: 1, Jiffies: 3}, 100, 0},
+		"unknown HZ":     {model.Timer{PID: 1, Jiffies: 1500 + 90}, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := sleeper()
-			v.Jiffies, v.Timers = 1000, []timers.Timer{tt.timer}
+			v.Jiffies, v.Timers = 1000, []model.Timer{tt.timer}
 			req := request(t, "deaf", &quick)
 			req.Memory, req.HZ = remembers(v), tt.hz
 			res, err := boot(t, req)

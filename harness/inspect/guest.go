@@ -14,6 +14,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/elfdump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/internal/qmp"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
@@ -49,7 +50,7 @@ type Guest struct {
 	kernel  *kernel.Kernel
 	payload []byte
 	ram     physmem.Reader
-	vcpus   []guestmem.VCPU
+	vcpus   []model.VCPU
 	files   user.Files // nil where there are none
 	symbols string
 	closers []func() error

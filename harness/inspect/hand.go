@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -61,10 +62,8 @@ func (h Hand) commands(r *Report) []Command {
 		return clean(out)
 	}
 	crash := "crash "
-	if r.Kernel.Arch == arch.AArch64 {
-		crash += fmt.Sprintf("-m kimage_voffset=%#x ", h.Link+r.Offset-r.PhysBase) // what arch/arm64/kernel/head.S stores
-	} else if r.Offset != 0 {
-		crash += fmt.Sprintf("--kaslr %#x ", r.Offset)
+	if i := isa.Of(r.Kernel.Arch); i != nil {
+		crash += i.Crash(h.Link, r.Offset, r.PhysBase)
 	}
 	out = append(out,
 		Command{Tool: "crash", Line: crash + vmlinux + " " + machine.Quote(file), Note: note},

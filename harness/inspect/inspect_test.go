@@ -21,7 +21,6 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
-	"github.com/unwedge/unwedge/harness/internal/guestmem/timers"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/procmem"
 	"github.com/unwedge/unwedge/harness/internal/schematest"
@@ -54,9 +53,9 @@ func starved() *guestmem.View {
 			{Comm: "kworker/0:1", PID: 10, TGID: 10, PPID: 2, State: "I", KernelThread: true, Workqueue: "events vmstat_update"},
 		},
 		Owners: []model.Owner{{WaiterComm: "worker", WaiterPID: 9, Lock: "mutex", OwnerComm: "kthreadd", OwnerPID: 2}},
-		CPUs:   []guestmem.CPU{{PC: 0xffffffff81000010, Halted: true, Comm: "swapper/0", Frames: frames("native_safe_halt")}},
+		CPUs:   []model.CPU{{PC: 0xffffffff81000010, Halted: true, Comm: "swapper/0", Frames: frames("native_safe_halt")}},
 		Log:    []byte("[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n[    6.500000] random: crng init pending\n"),
-		Timers: []timers.Timer{{PID: 10, Jiffies: 4294892296 + 250*8}},
+		Timers: []model.Timer{{PID: 10, Jiffies: 4294892296 + 250*8}},
 	}
 }
 
@@ -195,7 +194,7 @@ func TestBusyCPU(t *testing.T) {
 	v := starved()
 	v.Tasks = []model.Task{{Comm: "swapper/0", PID: 1, State: "R", Running: true, Frames: frames("spin_for_ever", "do_one_initcall", "kernel_init")}}
 	v.Owners = nil
-	v.CPUs = []guestmem.CPU{{PC: 0xffffffff81000010, PID: 1, Comm: "swapper/0", Frames: frames("spin_for_ever")}}
+	v.CPUs = []model.CPU{{PC: 0xffffffff81000010, PID: 1, Comm: "swapper/0", Frames: frames("spin_for_ever")}}
 	f := facts(v)
 	if d := inspect.New(f).Diagnosis; d.Kind == result.KindLockup {
 		t.Errorf("%s: %s", d.Cause, d.Summary)

@@ -10,6 +10,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
@@ -141,14 +142,11 @@ func linked(t *kallsyms.Table, a arch.Arch, pc uint64) (addr uint64, ok bool) {
 		return pc, pc>>63 == 1
 	}
 	if pc>>63 == 0 {
-		switch a {
-		case arch.X86_64:
-			pc += 0xffffffff80000000 // __START_KERNEL_map, arch/x86/include/asm/page_64_types.h
-		case arch.AArch64:
-			// Where QEMU's virt puts an Image whose text_offset is 0 (since
-			// 5.10; hw/arm/boot.c, load_aarch64_image).
-			pc += start - 0x40200000
+		i := isa.Of(a)
+		if i == nil {
+			return pc, false
 		}
+		pc = i.Linked(start, pc)
 	}
 	return pc, pc >= start && pc < end
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // Stage is how far a boot has come, as far as the console tells.
@@ -263,8 +265,8 @@ func (p *parser) kernelLine(b []byte, r Record) {
 		}
 	case 'B':
 		if hasPrefix(b, "Booting Linux on physical CPU") { // arm's first line
-			if p.d.Arch == "" && bytes.Contains(b, []byte("CPU 0x0000000000")) {
-				p.d.Arch = "aarch64"
+			if p.d.Arch == "" {
+				p.d.Arch = isa.ByFirstLine(b)
 			}
 			if bo.KernelCount > 0 && bo.Stage.Rank() > StageEarly.Rank() {
 				bo.Stage = StageNone
@@ -322,12 +324,25 @@ func (p *parser) banner(b []byte, r Record) {
 	bo.Kernels[len(bo.Kernels)-1] = Banner{Release: clip(rel), Offset: r.Offset}
 	bo.Stage, bo.Cmdline = StageNone, ""
 	bo.reach(StageEarly, b, r)
-	switch {
-	case bytes.Contains(b, []byte("aarch64-linux-gnu")), bytes.Contains(rel, []byte("arm64")), bytes.Contains(rel, []byte("aarch64")):
-		p.d.Arch = "aarch64"
-	case bytes.Contains(b, []byte("x86_64-linux-gnu")), bytes.Contains(rel, []byte("amd64")), bytes.Contains(rel, []byte("x86_64")):
-		p.d.Arch = "x86_64"
+	if a := bannerArch(rel, b); a != "" {
+		p.d.Arch = a
 	}
+}
+
+// bannerArch is the architecture that a banner names: in the release, else by its
+// compiler.
+func bannerArch(release, banner []byte) arch.Arch {
+	for _, a := range arch.All() {
+		if bytes.Contains(release, []byte(a)) || bytes.Contains(release, []byte(a.Facts().Debian)) {
+			return a
+		}
+	}
+	for _, a := range arch.All() {
+		if bytes.Contains(banner, []byte(a.Facts().Multiarch)) {
+			return a
+		}
+	}
+	return ""
 }
 
 // initcall remembers the calls of initcall_debug that have not returned.

@@ -3,6 +3,7 @@ package dump
 import (
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // The limits of what one Dump keeps. What is beyond them is counted, not kept.
@@ -76,8 +77,8 @@ type HeldLock struct {
 
 // Dump is everything that Parse found in a log.
 type Dump struct {
-	// Arch is "x86_64", "aarch64" or "" where the log does not tell.
-	Arch string `json:"arch,omitempty"`
+	// Arch is the kernel's architecture, "" where the log does not tell.
+	Arch arch.Arch `json:"arch,omitempty"`
 	// Sections are in the order of the log.
 	Sections []Section `json:"sections,omitempty"`
 	// Loose are tasks printed outside of a sysrq dump.

@@ -2,6 +2,7 @@ package dump
 
 import (
 	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/scenarios/arch"
 
 	"bytes"
 	"encoding/json"
@@ -20,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite the golden files under testdata
 // summary is what the golden files keep: every task in one line, so that a
 // change shows as a readable diff.
 type summary struct {
-	Arch     string
+	Arch     arch.Arch
 	Stage    Stage
 	Kernels  []string
 	Sections []sectionSummary `json:",omitempty"`

@@ -1,7 +1,9 @@
 package dump
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/scenarios/arch"
 
 	"testing"
 
@@ -148,7 +150,7 @@ func TestOddFrames(t *testing.T) {
 
 func TestSyscallNames(t *testing.T) {
 	for _, tc := range []struct {
-		arch string
+		arch arch.Arch
 		nr   int
 		want string
 	}{
@@ -156,7 +158,7 @@ func TestSyscallNames(t *testing.T) {
 		{"x86_64", 313, "finit_module"}, {"aarch64", 273, "finit_module"}, {"x86_64", 462, "mseal"}, {"aarch64", 462, "mseal"},
 		{"x86_64", -1, ""}, {"x86_64", 1 << 30, ""}, {"riscv64", 1, ""}, {"x86_64", 350, ""},
 	} {
-		if got := SyscallName(tc.arch, tc.nr); got != tc.want {
+		if got := isa.Of(tc.arch).Syscall(tc.nr); got != tc.want {
 			t.Errorf("SyscallName(%s, %d) = %q, want %q", tc.arch, tc.nr, got, tc.want)
 		}
 	}

@@ -1,52 +1,29 @@
 package dump
 
 import (
+	"slices"
+
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/scenarios/arch"
 
 	"bytes"
 	"strings"
 )
 
-// SyscallName gives the name of a system call number. arch is "x86_64" or
-// "aarch64"; "" is returned for an unknown number or architecture.
-func SyscallName(arch string, nr int) string {
-	var t []string
-	switch arch {
-	case "x86_64":
-		t = x8664Syscalls[:]
-	case "aarch64":
-		t = genericSyscalls[:]
+// entryPrefixes are the names of system call entry points, the strongest first:
+// those of each architecture (x86_64 since 4.17, arm64 since 4.19), those that
+// every one has, and those of 4.16 and older.
+var entryPrefixes = func() (all []string) {
+	for _, i := range isa.All() {
+		all = append(all, i.EntryPrefixes...)
 	}
-	if nr < 0 || nr >= len(t) {
-		return ""
+	for _, i := range isa.All() {
+		all = append(all, i.CompatPrefixes...)
 	}
-	return t[nr]
-}
-
-// syscallNumber is the inverse of SyscallName, -1 if unknown.
-func syscallNumber(arch, name string) int {
-	t := x8664Syscalls[:]
-	if arch == "aarch64" {
-		t = genericSyscalls[:]
-	} else if arch != "x86_64" {
-		return -1
-	}
-	for i, n := range t {
-		if n == name && n != "" {
-			return i
-		}
-	}
-	return -1
-}
-
-// entryPrefixes are the names of system call entry points, the strongest
-// first. SyS_ and sys_ are those of 4.16 and older, __x64_sys_ is 4.17's,
-// __arm64_sys_ 4.19's.
-var entryPrefixes = []string{
-	"__x64_sys_", "__arm64_sys_", "__ia32_compat_sys_", "__ia32_sys_", "__arm64_compat_sys_",
-	"__se_sys_", "__do_sys_", "__se_compat_sys_", "__do_compat_sys_",
-	"SyS_", "SYSC_", "compat_SyS_", "compat_sys_", "sys_", "ksys_", "__sys_",
-}
+	return append(all, "__se_sys_", "__do_sys_", "__se_compat_sys_", "__do_compat_sys_",
+		"SyS_", "SYSC_", "compat_SyS_", "compat_sys_", "sys_", "ksys_", "__sys_")
+}()
 
 // notEntry are functions with an entry prefix that are no system call.
 var notEntry = map[string]bool{"sys_call": true, "sys_enter": true, "sys_ni_syscall": true}
@@ -104,7 +81,14 @@ func mayBeEntry(fn string) bool {
 	return false
 }
 
-// userRegs are the user-mode registers that x86 prints behind a trace.
+// printer is the architecture whose kernel prints user-mode registers behind a
+// task's stack, in the form that userRegs reads.
+var printer = func() *isa.ISA {
+	all := isa.All()
+	return all[slices.IndexFunc(all, func(i *isa.ISA) bool { return len(i.TraceArgs) > 0 })]
+}()
+
+// userRegs are the user-mode registers behind a task's stack.
 type userRegs struct {
 	set     uint16
 	origRAX uint64
@@ -113,10 +97,6 @@ type userRegs struct {
 	user    bool
 	args    [6]uint64
 }
-
-// regNames are the registers that carry arguments, in the order of the ABI,
-// spelled as the kernel prints them.
-var regNames = [...]string{"RDI", "RSI", "RDX", "R10", "R08", "R09"}
 
 const (
 	regOrig = 1 << 8
@@ -183,7 +163,7 @@ func (u *userRegs) arguments(b []byte) {
 		if n == 0 {
 			return
 		}
-		for a, name := range regNames {
+		for a, name := range printer.TraceArgs {
 			if string(b[i:e]) == name {
 				u.args[a] = v
 				u.set |= 1 << a
@@ -196,8 +176,8 @@ func (u *userRegs) arguments(b []byte) {
 	}
 }
 
-// syscall makes the Syscall of a finished task. arch may be "".
-func (u *userRegs) syscall(arch string, frames []model.Frame) *model.Syscall {
+// syscall makes the Syscall of a finished task. a may be "".
+func (u *userRegs) syscall(a arch.Arch, frames []model.Frame) *model.Syscall {
 	name, compat := SyscallFromFrames(frames)
 	nr := -1
 	if u.user && u.set&regOrig != 0 && int64(u.origRAX) >= 0 && u.origRAX < 4096 {
@@ -213,10 +193,10 @@ func (u *userRegs) syscall(arch string, frames []model.Frame) *model.Syscall {
 	}{Syscall: model.Syscall{Nr: nr, Name: name, Compat: compat}, args: u.args}
 	s := &full.Syscall
 	if s.Name == "" && !compat {
-		s.Name = SyscallName("x86_64", nr) // only x86 prints the number
+		s.Name = printer.Syscall(nr)
 	}
 	if s.Nr < 0 && !compat {
-		s.Nr = syscallNumber(arch, name)
+		s.Nr = isa.Of(a).SyscallNumber(name)
 	}
 	if nr >= 0 && u.set&0x3f == 0x3f {
 		s.Args = full.args[:]

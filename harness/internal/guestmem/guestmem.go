@@ -108,12 +108,12 @@ type View struct {
 	// is known for certain: the locks of Owners, and all else.
 	Waits []model.Wait
 	// CPUs are the vCPUs that were in 64-bit mode.
-	CPUs []CPU
+	CPUs []model.CPU
 	// Log is the kernel's log as the console would show it, nil where it
 	// could not be read.
 	Log []byte
 	// Timers are those that will wake sleeping tasks.
-	Timers []timers.Timer
+	Timers []model.Timer
 	// Jiffies is jiffies_64, 0 where it could not be read. It moves while the
 	// guest takes timer interrupts.
 	Jiffies uint64
@@ -126,18 +126,6 @@ type View struct {
 	Unwinder string
 	// Problems say what could not be read, and why.
 	Problems []string
-}
-
-// CPU is what one vCPU does.
-type CPU struct {
-	Index int
-	PC    uint64
-	// User says that it runs user space, Halted that it is in HLT (x86_64).
-	User, Halted bool
-	// PID and Comm are the task it runs; PID is -1 where that is not known.
-	PID    int
-	Comm   string
-	Frames []model.Frame
 }
 
 // maxProblems bounds View.Problems.
@@ -161,7 +149,7 @@ func (k *Kernel) Look(ctx context.Context, m physmem.Reader, registers string) (
 // LookAt is Look with registers that come from elsewhere, such as a dump. nil is
 // registers that are not known; none at all are those of vCPUs that have not come
 // to 64-bit mode.
-func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []VCPU) (*View, error) {
+func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []model.VCPU) (*View, error) {
 	found, err := k.finder.Find(ctx, m)
 	if err != nil {
 		return nil, err

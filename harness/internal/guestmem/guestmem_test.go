@@ -18,7 +18,6 @@ import (
 	fake "github.com/unwedge/unwedge/harness/internal/guestmem/guestmemtest"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
-	"github.com/unwedge/unwedge/harness/internal/guestmem/timers"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -111,7 +110,7 @@ func TestTimers(t *testing.T) {
 	g.Put(fake.StackThread+at+40, fake.Direct+fake.TaskInit)
 	g.Put(fake.StackThread+at+0x100+24, start("schedule"))
 	g.Put(fake.StackThread+at+0x100+40, fake.Direct+fake.TaskThread)
-	want := []timers.Timer{{PID: 1, Nanoseconds: 7e9}, {PID: 2, Jiffies: 0x123456789 + 250}}
+	want := []model.Timer{{PID: 1, Nanoseconds: 7e9}, {PID: 2, Jiffies: 0x123456789 + 250}}
 	if d := cmp.Diff(want, look(t, g, fake.IdleRegisters()).Timers); d != "" {
 		t.Errorf("timers (-want +got):\n%s", d)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // ErrNotInSyscall says that a task is not in a system call that it could be
@@ -33,7 +34,7 @@ type Sleeper struct {
 
 // Sleeper finds the task with that PID. A task that is not asleep in a system
 // call of user space is an error that is ErrNotInSyscall; other errors are Look's.
-func (k *Kernel) Sleeper(ctx context.Context, m physmem.Reader, vcpus []VCPU, pid int, functions []string) (*Sleeper, error) {
+func (k *Kernel) Sleeper(ctx context.Context, m physmem.Reader, vcpus []model.VCPU, pid int, functions []string) (*Sleeper, error) {
 	if err := k.needsTypes("find a task"); err != nil {
 		return nil, err
 	}

@@ -34,23 +34,23 @@ func loadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, e
 // lookUntyped is LookAt for an image without types: it shows PID 1 alone, while it
 // starts the kernel up and sleeps. Its state is not known but that it does not run:
 // every vCPU must be in the idle loop.
-func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physmem.Reader, vcpus []VCPU) (*View, error) {
+func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physmem.Reader, vcpus []model.VCPU) (*View, error) {
 	v := &View{Offset: found.Offset, PhysBase: found.Phys}
 	v.problem("only the stack of PID 1 was looked for: %v", kimage.ErrNoBTF)
 	k.readJiffies(found, v)
 	u, err := unwind.New(unwind.Config{
-		Arch: k.img.Arch, Memory: found.Space, Symbols: unwind.Shift(k.img.Symbols, found.Offset), Image: imageMemory{k.img, found.Offset},
+		Arch: k.img.ISA.Arch, Memory: found.Space, Symbols: unwind.Shift(k.img.Symbols, found.Offset), Image: imageMemory{k.img, found.Offset},
 	})
 	if err != nil {
 		return nil, err
 	}
 	v.Unwinder = u.Method()
 	for _, c := range vcpus {
-		trace := frames(u.Running(c.Regs))
-		if c.Regs.User || !slices.ContainsFunc(trace, func(f model.Frame) bool { return f.Reliable && f.Base() == "cpu_startup_entry" }) {
+		trace := frames(u.Running(c.Registers, unwind.Range{}))
+		if c.User || !slices.ContainsFunc(trace, func(f model.Frame) bool { return f.Reliable && f.Base() == "cpu_startup_entry" }) {
 			return nil, fmt.Errorf("look for the stack of PID 1: vCPU %d does not idle, and may run it: %w", c.Index, kimage.ErrNoBTF)
 		}
-		v.CPUs = append(v.CPUs, CPU{Index: c.Index, PC: c.Regs.PC, Halted: c.Halted, Frames: trace})
+		v.CPUs = append(v.CPUs, model.CPU{Index: c.Index, PC: c.PC, Halted: c.Halted, Frames: trace})
 	}
 	if len(vcpus) == 0 {
 		return nil, fmt.Errorf("look for the stack of PID 1: what the vCPUs run is not known: %w", kimage.ErrNoBTF)

@@ -10,7 +10,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
-	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -125,9 +125,9 @@ func newBareGuest() bareGuest {
 }
 
 // idling is a vCPU in the idle loop.
-func (g bareGuest) idling() []guestmem.VCPU {
+func (g bareGuest) idling() []model.VCPU {
 	fp := g.chain(bareIdle, "do_idle", "cpu_startup_entry", "rest_init")
-	return []guestmem.VCPU{{Regs: unwind.Registers{PC: run(bareAt("cpu_do_idle") + 8), SP: fp, FP: fp}}}
+	return []model.VCPU{{Registers: model.Registers{PC: run(bareAt("cpu_do_idle") + 8), SP: fp, FP: fp}}}
 }
 
 // Without types the stack of PID 1 is found while it starts the kernel up.
@@ -162,33 +162,33 @@ func TestStartUpIsVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, spoil := range map[string]func(g bareGuest) []guestmem.VCPU{
-		"there are two": func(g bareGuest) []guestmem.VCPU {
+	for name, spoil := range map[string]func(g bareGuest) []model.VCPU{
+		"there are two": func(g bareGuest) []model.VCPU {
 			fp := g.chain(bareStack+0x8000, stuckInit...)
 			g.saved(bareTask+0x2000, fp, fp)
 			return g.idling()
 		},
-		"it is a kernel thread's": func(g bareGuest) []guestmem.VCPU {
+		"it is a kernel thread's": func(g bareGuest) []model.VCPU {
 			g.put(barePhys+bareStack+0x20*7+8, run(bareAt("kthread")+0x20))
 			return g.idling()
 		},
-		"a record leads nowhere": func(g bareGuest) []guestmem.VCPU {
+		"a record leads nowhere": func(g bareGuest) []model.VCPU {
 			g.put(barePhys+bareStack+0x20*3, run(0x7f0000000))
 			return g.idling()
 		},
-		"a return address is no code": func(g bareGuest) []guestmem.VCPU {
+		"a return address is no code": func(g bareGuest) []model.VCPU {
 			g.put(barePhys+bareStack+0x20*4+8, run(bareData))
 			return g.idling()
 		},
-		"the records go back": func(g bareGuest) []guestmem.VCPU {
+		"the records go back": func(g bareGuest) []model.VCPU {
 			g.put(barePhys+bareStack+0x20*4, run(bareStack+0x20*2))
 			return g.idling()
 		},
-		"a vCPU is busy, perhaps with it": func(g bareGuest) []guestmem.VCPU {
+		"a vCPU is busy, perhaps with it": func(g bareGuest) []model.VCPU {
 			fp := g.chain(bareIdle, "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork")
-			return []guestmem.VCPU{{Regs: unwind.Registers{PC: run(bareAt("stuck_init") + 8), SP: fp, FP: fp}}}
+			return []model.VCPU{{Registers: model.Registers{PC: run(bareAt("stuck_init") + 8), SP: fp, FP: fp}}}
 		},
-		"what the vCPUs do is not known": func(bareGuest) []guestmem.VCPU { return nil },
+		"what the vCPUs do is not known": func(bareGuest) []model.VCPU { return nil },
 	} {
 		g := newBareGuest()
 		vcpus := spoil(g)

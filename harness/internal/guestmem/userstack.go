@@ -39,7 +39,7 @@ const maxUserStacks = 256
 // without user space, or whose registers are not known, is left out. vcpus
 // is as for LookAt, files may be nil. The error is as Look's; problems are those
 // of single tasks.
-func (k *Kernel) UserStacks(ctx context.Context, m physmem.Reader, vcpus []VCPU, files user.Files, pids []int) (stacks []UserStack, problems []string, err error) {
+func (k *Kernel) UserStacks(ctx context.Context, m physmem.Reader, vcpus []model.VCPU, files user.Files, pids []int) (stacks []UserStack, problems []string, err error) {
 	if err := k.needsTypes("read user space"); err != nil {
 		return nil, nil, err
 	}

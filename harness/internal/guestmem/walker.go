@@ -13,7 +13,6 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/objects"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // walker turns a list of tasks into a View's.
@@ -48,7 +47,7 @@ func (w *walker) prepare(ctx context.Context) {
 		w.view.problem("%v", err)
 	}
 	w.unwinder, err = unwind.New(unwind.Config{
-		Arch: w.k.img.Arch, Memory: w.found.Space, Symbols: w.symbols,
+		Arch: w.k.img.ISA.Arch, Memory: w.found.Space, Symbols: w.symbols,
 		Image: imageMemory{w.k.img, w.found.Offset}, Modules: texts,
 	})
 	if err != nil {
@@ -65,15 +64,13 @@ type running struct {
 }
 
 // vcpus finds what each vCPU runs and unwinds that from its registers.
-func (w *walker) vcpus(all []VCPU) {
+func (w *walker) vcpus(all []model.VCPU) {
 	w.running = map[uint64]running{}
 	for _, v := range all {
-		c := CPU{Index: v.Index, PC: v.Regs.PC, User: v.Regs.User, Halted: v.Halted, PID: -1}
+		c := model.CPU{Index: v.Index, PC: v.PC, User: v.User, Halted: v.Halted, PID: -1}
 		if t := w.current(v); t != nil && w.unwinder != nil {
 			c.PID, c.Comm = t.PID, t.Comm
-			r := v.Regs
-			r.Stack = stack(t)
-			trace := w.unwinder.Running(r)
+			trace := w.unwinder.Running(v.Registers, stack(t))
 			c.Frames = frames(trace)
 			w.running[t.Addr] = running{cpu: v.Index, trace: trace}
 		}
@@ -84,18 +81,18 @@ func (w *walker) vcpus(all []VCPU) {
 // inKernel says whether any vCPU runs a task. A loader, firmware and the first
 // steps of the kernel, which run at physical addresses, do not.
 func (w *walker) inKernel() bool {
-	return slices.ContainsFunc(w.view.CPUs, func(c CPU) bool { return c.PID >= 0 })
+	return slices.ContainsFunc(w.view.CPUs, func(c model.CPU) bool { return c.PID >= 0 })
 }
 
 // current returns the task a vCPU runs: the one on whose stack it is, which is
 // true even in the middle of a switch, else the one the kernel says, as on an
 // interrupt's stack or in user mode. nil for a CPU that is not in the kernel yet.
-func (w *walker) current(v VCPU) *tasks.Task {
-	if !v.Regs.User {
-		if v.Regs.PC>>63 == 0 {
+func (w *walker) current(v model.VCPU) *tasks.Task {
+	if !v.User {
+		if v.PC>>63 == 0 {
 			return nil
 		}
-		if t := w.list.Holding(v.Regs.SP); t != nil {
+		if t := w.list.Holding(v.SP); t != nil {
 			return t
 		}
 	}
@@ -106,16 +103,19 @@ func (w *walker) current(v VCPU) *tasks.Task {
 	return w.list.Find(addr)
 }
 
-// number returns the kernel's number of a vCPU: that whose per-CPU memory its
-// GS points to, else QEMU's, which is the same wherever all CPUs came up.
-func (w *walker) number(v VCPU) int {
-	if w.k.img.Arch == arch.X86_64 && !v.Regs.User {
-		for cpu := range maxVCPUs {
+// maxCPUs bounds the numbers that are tried.
+const maxCPUs = 512
+
+// number returns the kernel's number of a vCPU: that whose per-CPU memory it uses,
+// else QEMU's, which is the same wherever all CPUs came up.
+func (w *walker) number(v model.VCPU) int {
+	if v.PerCPU != 0 && !v.User {
+		for cpu := range maxCPUs {
 			base, err := w.found.PerCPUBase(cpu)
 			if err != nil {
 				break
 			}
-			if base == v.GSBase {
+			if base == v.PerCPU {
 				return cpu
 			}
 		}
@@ -175,7 +175,7 @@ func (w *walker) user(t *tasks.Task, trace unwind.Trace, d *model.Task) {
 		if u.Syscall && u.Number >= 0 && trace.End.Kind != unwind.InUser {
 			d.Syscall = &model.Syscall{Nr: int(u.Number), Compat: u.Compat, Args: u.Args[:]}
 			if !u.Compat {
-				d.Syscall.Name = dump.SyscallName(string(w.k.img.Arch), int(u.Number))
+				d.Syscall.Name = w.k.img.ISA.Syscall(int(u.Number))
 			}
 			return
 		}

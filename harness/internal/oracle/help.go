@@ -11,6 +11,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/isa"
 )
 
 // ErrNoVMCoreInfo says that the guest's memory holds no VMCOREINFO note: the kernel
@@ -94,11 +96,12 @@ func pageTables(machine elf.Machine, text string) (virt, phys uint64, err error)
 	if err != nil {
 		return 0, 0, err
 	}
-	if machine == elf.EM_X86_64 {
-		const startKernelMap = 0xffffffff80000000 // __START_KERNEL_map
-		return virt, virt - startKernelMap + number("NUMBER(phys_base)"), err
+	i := isa.ByMachine(machine)
+	if i == nil {
+		return 0, 0, fmt.Errorf("a dump of a guest of the unknown architecture %s", machine)
 	}
-	return virt, virt - number("NUMBER(kimage_voffset)"), err
+	phys = i.TopTable(virt, number)
+	return virt, phys, err
 }
 
 const (

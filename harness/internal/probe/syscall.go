@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/internal/probe/gdb"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -39,42 +40,6 @@ const (
 // SyscallFunctions are the symbols that FailSyscall needs.
 var SyscallFunctions = []string{wake, signal, look}
 
-// cpu is what the stub and the kernel call the registers of one architecture.
-type cpu struct {
-	brk     int // kind of breakpoint
-	sp, pc  int // numbers of registers
-	args    [2]int
-	link    int   // the register with the return address, -1 where it is on the stack
-	general []int // all that a call may change
-	sizes   map[int]int
-	result  uint64 // of the system call, in struct pt_regs
-	userPC  uint64
-	length  uint64   // of what is read of it
-	backs   []uint64 // by how much the PC is turned back for a restart
-}
-
-// cpus: the numbers are those of QEMU's gdb-xml/i386-64bit.xml and
-// aarch64-core.xml, the offsets those of struct pt_regs (arch/x86/include/asm/
-// ptrace.h, arch/arm64/include/uapi/asm/ptrace.h).
-var cpus = map[arch.Arch]cpu{
-	arch.X86_64: {
-		brk: 1, sp: 7, pc: 16, args: [2]int{5, 4}, link: -1, general: numbers(18), sizes: map[int]int{17: 4},
-		result: 10 * 8, userPC: 16 * 8, length: 17 * 8, backs: []uint64{0, 2},
-	},
-	arch.AArch64: {
-		brk: 4, sp: 31, pc: 32, args: [2]int{0, 1}, link: 30, general: numbers(34), sizes: map[int]int{33: 4},
-		result: 0, userPC: 0x100, length: 0x108, backs: []uint64{0, 4},
-	},
-}
-
-func numbers(n int) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
-
 // maxHits is how often a breakpoint may be hit by others than those it is for.
 const maxHits = 2000
 
@@ -87,7 +52,11 @@ const maxHits = 2000
 // It works on interruptible sleeps alone. Whatever is not as it should be before
 // the first change is an error that is ErrUnsafe, and the guest is as it was.
 func FailSyscall(ctx context.Context, c *gdb.Conn, a arch.Arch, s *guestmem.Sleeper, errno int, t Times, nudge func()) error {
-	f := &failer{c: c, cpu: cpus[a], s: s, times: t, nudge: nudge}
+	i, err := isa.Find(a)
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, ErrUnsafe)
+	}
+	f := &failer{c: c, cpu: i.GDB, frame: i.PtRegs, s: s, times: t, nudge: nudge}
 	if err := f.check(ctx); err != nil {
 		return err
 	}
@@ -102,7 +71,8 @@ func FailSyscall(ctx context.Context, c *gdb.Conn, a arch.Arch, s *guestmem.Slee
 
 type failer struct {
 	c     *gdb.Conn
-	cpu   cpu
+	cpu   isa.GDB
+	frame isa.PtRegs
 	s     *guestmem.Sleeper
 	times Times
 	nudge func()
@@ -110,9 +80,6 @@ type failer struct {
 
 // check refuses what cannot be done safely.
 func (f *failer) check(ctx context.Context) error {
-	if f.cpu.general == nil {
-		return fmt.Errorf("an architecture that is not known: %w", ErrUnsafe)
-	}
 	if f.s.State != "S" {
 		return fmt.Errorf("%s (PID %d) is in state %s: only an interruptible sleep (S) can be ended from outside: %w", f.s.Comm, f.s.PID, f.s.State, ErrUnsafe)
 	}
@@ -132,15 +99,13 @@ type userRegs struct{ result, pc uint64 }
 
 // regs reads the task's pt_regs and checks that it is that of the system call.
 func (f *failer) regs(ctx context.Context) (userRegs, error) {
-	b := make([]byte, f.cpu.length)
+	b := make([]byte, f.frame.PC+8)
 	if err := f.c.Read(ctx, f.s.Regs, b); err != nil {
 		return userRegs{}, fmt.Errorf("read the registers of its user space: %w", err)
 	}
-	r := userRegs{binary.LittleEndian.Uint64(b[f.cpu.result:]), binary.LittleEndian.Uint64(b[f.cpu.userPC:])}
-	for _, back := range f.cpu.backs {
-		if r.pc == f.s.PC-back {
-			return r, nil
-		}
+	r := userRegs{binary.LittleEndian.Uint64(b[f.frame.Result:]), binary.LittleEndian.Uint64(b[f.frame.PC:])}
+	if r.pc == f.s.PC || r.pc == f.s.PC-f.frame.Back {
+		return r, nil
 	}
 	return r, fmt.Errorf("the registers of its user space are not those of the system call: PC %#x, not %#x", r.pc, f.s.PC)
 }
@@ -157,29 +122,29 @@ func (f *failer) wake(ctx context.Context) error {
 		return err
 	}
 	// From here on, what breaks leaves the guest broken.
-	sp := saved[f.cpu.sp]
-	if f.cpu.link >= 0 {
-		err = f.set(ctx, f.cpu.link, at)
+	sp := saved[f.cpu.SP]
+	if f.cpu.LR >= 0 {
+		err = f.set(ctx, f.cpu.LR, at)
 	} else {
 		// The call's return address is the place of the breakpoint.
 		var ret [8]byte
 		binary.LittleEndian.PutUint64(ret[:], at)
-		err = errors.Join(f.c.Write(ctx, sp-16, ret[:]), f.set(ctx, f.cpu.sp, sp-16))
+		err = errors.Join(f.c.Write(ctx, sp-16, ret[:]), f.set(ctx, f.cpu.SP, sp-16))
 		sp -= 8
 	}
 	err = errors.Join(err,
-		f.set(ctx, f.cpu.args[0], f.s.Task), f.set(ctx, f.cpu.args[1], 0), f.set(ctx, f.cpu.pc, f.s.Symbols[signal]))
+		f.set(ctx, f.cpu.Args[0], f.s.Task), f.set(ctx, f.cpu.Args[1], 0), f.set(ctx, f.cpu.PC, f.s.Symbols[signal]))
 	if err != nil {
 		return err
 	}
 	_, err = f.until(ctx, at, signal+" returns", func(got string) (bool, error) {
-		now, err := f.c.Register(ctx, f.cpu.sp)
+		now, err := f.c.Register(ctx, f.cpu.SP)
 		return got == thread && now == sp, err
 	})
 	if err != nil {
 		return err
 	}
-	for _, n := range f.cpu.general {
+	for n := range f.cpu.General {
 		if err := f.set(ctx, n, saved[n]); err != nil {
 			return fmt.Errorf("restore the registers: %w", err)
 		}
@@ -190,7 +155,7 @@ func (f *failer) wake(ctx context.Context) error {
 // result waits for the task on its way out and changes what user space gets.
 func (f *failer) result(ctx context.Context, errno int) error {
 	_, err := f.until(ctx, f.s.Symbols[look], "the task leaves the kernel", func(string) (bool, error) {
-		sp, err := f.c.Register(ctx, f.cpu.sp)
+		sp, err := f.c.Register(ctx, f.cpu.SP)
 		return sp >= f.s.Stack && sp < f.s.StackEnd, err
 	})
 	if err != nil {
@@ -205,16 +170,16 @@ func (f *failer) result(ctx context.Context, errno int) error {
 	}
 	var w [8]byte
 	binary.LittleEndian.PutUint64(w[:], uint64(-int64(errno)))
-	if err := f.c.Write(ctx, f.s.Regs+f.cpu.result, w[:]); err != nil {
+	if err := f.c.Write(ctx, f.s.Regs+f.frame.Result, w[:]); err != nil {
 		return err
 	}
 	binary.LittleEndian.PutUint64(w[:], f.s.PC)
-	return f.c.Write(ctx, f.s.Regs+f.cpu.userPC, w[:])
+	return f.c.Write(ctx, f.s.Regs+f.frame.PC, w[:])
 }
 
 func (f *failer) save(ctx context.Context) (map[int]uint64, error) {
 	saved := map[int]uint64{}
-	for _, n := range f.cpu.general {
+	for n := range f.cpu.General {
 		v, err := f.c.Register(ctx, n)
 		if err != nil {
 			return nil, fmt.Errorf("save the registers: %w", err)
@@ -225,9 +190,9 @@ func (f *failer) save(ctx context.Context) (map[int]uint64, error) {
 }
 
 func (f *failer) set(ctx context.Context, n int, v uint64) error {
-	size := f.cpu.sizes[n]
-	if size == 0 {
-		size = 8
+	size := 8
+	if n == f.cpu.Flags {
+		size = 4
 	}
 	return f.c.SetRegister(ctx, n, size, v)
 }
@@ -238,13 +203,13 @@ func (f *failer) set(ctx context.Context, n int, v uint64) error {
 func (f *failer) until(ctx context.Context, addr uint64, what string, match func(thread string) (bool, error)) (thread string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, f.times.Limit, fmt.Errorf("within %s it was not seen that %s", f.times.Limit, what))
 	defer cancel()
-	if err := f.c.Break(ctx, addr, f.cpu.brk); err != nil {
+	if err := f.c.Break(ctx, addr, f.cpu.Breakpoint); err != nil {
 		return "", err
 	}
 	set := true
 	defer func() {
 		if set {
-			err = errors.Join(err, f.c.Clear(context.WithoutCancel(ctx), addr, f.cpu.brk))
+			err = errors.Join(err, f.c.Clear(context.WithoutCancel(ctx), addr, f.cpu.Breakpoint))
 		}
 	}()
 	for range maxHits {
@@ -255,7 +220,7 @@ func (f *failer) until(ctx context.Context, addr uint64, what string, match func
 		if err := f.c.Select(ctx, stop.Thread); err != nil {
 			return "", err
 		}
-		pc, err := f.c.Register(ctx, f.cpu.pc)
+		pc, err := f.c.Register(ctx, f.cpu.PC)
 		if err != nil {
 			return "", err
 		}
@@ -271,14 +236,14 @@ func (f *failer) until(ctx context.Context, addr uint64, what string, match func
 		if right {
 			return stop.Thread, nil
 		}
-		if err := f.c.Clear(ctx, addr, f.cpu.brk); err != nil {
+		if err := f.c.Clear(ctx, addr, f.cpu.Breakpoint); err != nil {
 			return "", err
 		}
 		set = false
 		if _, err := f.c.Step(ctx, stop.Thread); err != nil {
 			return "", err
 		}
-		if err := f.c.Break(ctx, addr, f.cpu.brk); err != nil {
+		if err := f.c.Break(ctx, addr, f.cpu.Breakpoint); err != nil {
 			return "", err
 		}
 		set = true

@@ -1,13 +1,14 @@
 package vcpu
 
 import (
+	"encoding/binary"
+
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/result"
 
 	"context"
 	"fmt"
 	"hash/fnv"
-	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -104,75 +105,22 @@ func Place(s result.CPUSample) string {
 	}
 }
 
-var (
-	cpuHead = regexp.MustCompile(`(?m)^CPU#(\d+)`)
-	pcField = regexp.MustCompile(`\b(?:RIP|EIP|PC)=([0-9a-f]{8,16})`)
-	spField = regexp.MustCompile(`\b(?:RSP|ESP|SP)=([0-9a-f]{8,16})`)
-	cplHLT  = regexp.MustCompile(`\bCPL=(\d) .*\bHLT=(\d)`)
-	rflags  = regexp.MustCompile(`\b(?:RFL|EFL)=([0-9a-f]{8,16})`)
-	general = regexp.MustCompile(`\b(?:[RE](?:[A-D]X|[SD]I|[BS]P)|R\d{1,2} ?|X\d\d|SP)=[0-9a-f]{8,16}`)
-	pstate  = regexp.MustCompile(`\bPSTATE=([0-9a-f]{8}) \S+ (?:\S+ )?EL(\d)`)
-)
-
-// Parse reads the text of `info registers -a` (target/i386/cpu-dump.c,
-// target/arm/cpu.c). A vCPU whose program counter is not there is left out.
+// Parse reads the text of `info registers -a`. A vCPU whose program counter is not
+// there is left out.
 func Parse(text string) []result.CPUSample {
 	var out []result.CPUSample
-	heads := cpuHead.FindAllStringSubmatchIndex(text, -1)
-	for i, h := range heads {
-		end := len(text)
-		if i+1 < len(heads) {
-			end = heads[i+1][0]
+	for _, v := range isa.ParseRegisters(text) {
+		s := result.CPUSample{CPU: v.Index, PC: v.PC, SP: v.SP, User: v.User, Halted: v.Halted, IRQsOff: v.IRQsOff}
+		if v.General != nil {
+			h := fnv.New64a()
+			for _, r := range v.General {
+				_ = binary.Write(h, binary.LittleEndian, r) // a hash takes everything
+			}
+			s.State = h.Sum64()
 		}
-		cpu, err := strconv.Atoi(text[h[2]:h[3]])
-		if err != nil {
-			continue
-		}
-		if s, ok := parseOne(cpu, text[h[1]:end]); ok {
-			out = append(out, s)
-		}
+		out = append(out, s)
 	}
 	return out
-}
-
-func parseOne(cpu int, text string) (result.CPUSample, bool) {
-	pc, ok := hex(pcField, text)
-	if !ok {
-		return result.CPUSample{}, false
-	}
-	s := result.CPUSample{CPU: cpu, PC: pc}
-	s.SP, _ = hex(spField, text)
-	if all := general.FindAllString(text, -1); all != nil {
-		h := fnv.New64a()
-		for _, r := range all {
-			_, _ = io.WriteString(h, r) // a hash takes everything
-		}
-		s.State = h.Sum64()
-	}
-	if m := cplHLT.FindStringSubmatch(text); m != nil {
-		s.User, s.Halted = m[1] == "3", m[2] == "1"
-	}
-	if flags, ok := hex(rflags, text); ok {
-		off := flags&(1<<9) == 0 // RFLAGS.IF
-		s.IRQsOff = &off
-	}
-	if m := pstate.FindStringSubmatch(text); m != nil {
-		if v, err := strconv.ParseUint(m[1], 16, 32); err == nil {
-			off := v&(1<<7) != 0 // PSTATE.I
-			s.IRQsOff = &off
-		}
-		s.User = m[2] == "0"
-	}
-	return s, true
-}
-
-func hex(re *regexp.Regexp, text string) (uint64, bool) {
-	m := re.FindStringSubmatch(text)
-	if m == nil {
-		return 0, false
-	}
-	v, err := strconv.ParseUint(m[1], 16, 64)
-	return v, err == nil
 }
 
 // idlers are the functions in which a CPU rests (arch/x86/kernel/process.c,

@@ -16,8 +16,9 @@ import (
 	"os"
 	"slices"
 
-	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -37,10 +38,11 @@ type Dump struct {
 	Arch arch.Arch
 	// VCPUs are the registers of its vCPUs, in the order of QEMU's numbers. nil
 	// where the dump has none.
-	VCPUs []guestmem.VCPU
+	VCPUs []model.VCPU
 	// VMCoreInfo says that the dump has a VMCOREINFO note, which drgn needs.
 	VMCoreInfo bool
 
+	isa    *isa.ISA
 	r      io.ReaderAt
 	close  io.Closer
 	ranges []physmem.Range // in order, without overlap, none empty
@@ -122,15 +124,11 @@ func New(r io.ReaderAt, size int64) (*Dump, error) {
 	if f.Machine == elf.EM_386 || f.Class != elf.ELFCLASS64 {
 		return nil, errors.New("a dump of a guest that is not in 64-bit mode: its kernel does not run yet")
 	}
-	d := &Dump{r: r}
-	switch f.Machine {
-	case elf.EM_X86_64:
-		d.Arch = arch.X86_64
-	case elf.EM_AARCH64:
-		d.Arch = arch.AArch64
-	default:
-		return nil, fmt.Errorf("a dump of a %s guest: only x86_64 and aarch64 are read", f.Machine)
+	i := isa.ByMachine(f.Machine)
+	if i == nil {
+		return nil, fmt.Errorf("a dump of a guest of the unknown architecture %s", f.Machine)
 	}
+	d := &Dump{Arch: i.Arch, isa: i, r: r}
 	if err := d.segments(f.Progs, uint64(size)); err != nil {
 		return nil, err
 	}

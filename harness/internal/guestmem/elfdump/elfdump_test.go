@@ -167,7 +167,7 @@ func TestNotes(t *testing.T) {
 			t.Errorf("%s: %d vCPUs, VMCOREINFO %v", name, len(d.VCPUs), d.VMCoreInfo)
 		}
 		for i, v := range d.VCPUs {
-			if v.Index != i || !v.Regs.User || v.Regs.PC != 0x0303030303030303 {
+			if v.Index != i || !v.User || v.PC != 0x0303030303030303 {
 				t.Errorf("%s: vCPU %d: %+v", name, i, v)
 			}
 		}

@@ -6,10 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/unwedge/unwedge/harness/internal/guestmem"
-	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // The bounds of what is read of the notes: QEMU writes some kilobytes for each
@@ -68,34 +64,17 @@ func (d *Dump) segment(b []byte) {
 	}
 }
 
-// The registers of struct user_regs_struct (arch/x86/include/asm/user_64.h) and
-// of struct user_pt_regs (arch/arm64/include/uapi/asm/ptrace.h), by their index.
-const (
-	x86R13, x86BP, x86R10, x86AX, x86DX, x86DI = 2, 4, 7, 10, 12, 14
-	x86IP, x86CS, x86SP, x86GSBase, x86Count   = 16, 17, 19, 22, 27
-
-	armFP, armLR, armSP, armPC, armPState, armCount = 29, 30, 31, 32, 33, 34
-)
-
 // vcpu reads one NT_PRSTATUS; one that is too short is left out, with its number.
 func (d *Dump) vcpu(desc []byte) {
-	v := guestmem.VCPU{Index: len(d.VCPUs)}
-	count := x86Count
-	if d.Arch == arch.AArch64 {
-		count = armCount
-	}
-	if len(desc) < regsAt+8*count {
+	core := d.isa.Core
+	if len(desc) < regsAt+8*core.Words {
 		return
 	}
-	reg := func(i int) uint64 { return binary.LittleEndian.Uint64(desc[regsAt+8*i:]) }
-	if d.Arch == arch.AArch64 {
-		v.Regs = unwind.Registers{PC: reg(armPC), SP: reg(armSP), FP: reg(armFP), LR: reg(armLR), User: reg(armPState)&0xf == 0} // EL0t
-	} else {
-		v.Regs = unwind.Registers{
-			PC: reg(x86IP), SP: reg(x86SP), FP: reg(x86BP), AX: reg(x86AX), DX: reg(x86DX), DI: reg(x86DI), R10: reg(x86R10), R13: reg(x86R13),
-			User: reg(x86CS)&3 == 3,
-		}
-		v.GSBase = reg(x86GSBase)
+	words := make([]uint64, core.Words)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint64(desc[regsAt+8*i:])
 	}
+	v := core.VCPU(words)
+	v.Index = len(d.VCPUs)
 	d.VCPUs = append(d.VCPUs, v)
 }

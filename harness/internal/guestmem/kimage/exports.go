@@ -4,27 +4,16 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
-
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
-
-// wanted is the exported data that is looked for where kallsyms has text only
-// (CONFIG_KALLSYMS_ALL off, as in Debian's arm64 kernels before 6.12).
-func wanted(a arch.Arch) []string {
-	// First one that is a string of nothing else.
-	first := "phys_base"
-	if a == arch.AArch64 {
-		first = "kimage_voffset"
-	}
-	return []string{first, "init_task", "jiffies_64", "__per_cpu_offset", "nr_cpu_ids"}
-}
 
 // near is how far the parts of the export tables are from one another at most, in
 // a distribution's kernel: they take half a MiB (include/asm-generic/vmlinux.lds.h,
 // RO_DATA).
 const near = 1 << 20
 
-// findExports finds exported symbols by __ksymtab, whose entries are three
+// findExports finds exported data where kallsyms has text only (CONFIG_KALLSYMS_ALL
+// off, as in Debian's arm64 kernels before 6.12). The first name must be part of no
+// other string. It goes by __ksymtab, whose entries are three
 // 32-bit distances: to the symbol, to its name and to its namespace
 // (include/linux/export.h with CONFIG_HAVE_ARCH_PREL32_RELOCATIONS, since 5.4).
 // The tables have no header, so the names are looked for first, and then what
@@ -123,7 +112,7 @@ func (img *Image) isExport(off int) bool {
 
 // fileAddr returns the link-time address of an offset into the payload.
 func (img *Image) fileAddr(off uint64) (uint64, bool) {
-	if img.header() {
+	if img.ISA.Raw != nil {
 		return img.Start + off, true
 	}
 	f, ok := img.elf()

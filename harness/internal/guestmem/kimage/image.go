@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/images/kernel/elf64"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -20,13 +21,15 @@ var ErrNoBTF = errors.New("the kernel has no BTF: build it with CONFIG_DEBUG_INF
 // Image is an unpacked kernel, as it was linked. Its Types are not safe for
 // concurrent use, the rest is.
 type Image struct {
-	Arch    arch.Arch
+	ISA     *isa.ISA
 	Symbols *kallsyms.Table
 	Types   *Types
 	// Start and End are the addresses of _text and _end.
 	Start, End uint64
-	payload    []byte
-	exports    map[string]uint64
+	// PageShift is log2 of the page size.
+	PageShift uint
+	payload   []byte
+	exports   map[string]uint64
 }
 
 // Load reads the image's types. payload is what kernel.Kernel.Payload gives,
@@ -48,14 +51,15 @@ func Load(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, error) {
 
 // LoadUntyped is Load for a kernel without types: Types is nil.
 func LoadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, error) {
-	if !a.Valid() {
-		return nil, fmt.Errorf("read kernel image: unknown architecture %q", a)
+	i, err := isa.Find(a)
+	if err != nil {
+		return nil, fmt.Errorf("read kernel image: %w", err)
 	}
-	img := &Image{Arch: a, Symbols: table, payload: payload}
+	img := &Image{ISA: i, Symbols: table, PageShift: 12, payload: payload}
 	if err := img.findBounds(); err != nil {
 		return nil, err
 	}
-	img.exports = img.findExports(wanted(a))
+	img.exports = img.findExports([]string{i.Export, "init_task", "jiffies_64", "__per_cpu_offset", "nr_cpu_ids"})
 	return img, nil
 }
 
@@ -63,13 +67,14 @@ func LoadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, er
 // it (Documentation/arch/x86/x86_64/mm.rst).
 const maxImage = 1 << 30
 
-// findBounds finds where the kernel begins and ends. A raw Image says it in its
-// header (Documentation/arch/arm64/booting.rst), which matters for a kernel
-// without CONFIG_KALLSYMS_ALL: it names neither _text nor _end.
+// findBounds finds where the kernel begins and ends. A raw image says it in its
+// header, which matters for a kernel without CONFIG_KALLSYMS_ALL: it names neither
+// _text nor _end.
 func (img *Image) findBounds() error {
-	if img.Arch == arch.AArch64 {
-		if !img.header() {
-			return errors.New("read kernel image: no arm64 Image header")
+	if img.ISA.Raw != nil {
+		size, shift, ok := img.ISA.Raw(img.payload)
+		if !ok {
+			return fmt.Errorf("read kernel image: no %s Image header", img.ISA.Arch)
 		}
 		for s := range img.Symbols.All() {
 			if off, ok := img.Symbols.FileOffset(s.Addr); ok {
@@ -77,7 +82,7 @@ func (img *Image) findBounds() error {
 				break
 			}
 		}
-		img.End = img.Start + binary.LittleEndian.Uint64(img.payload[16:])
+		img.End, img.PageShift = img.Start+size, shift
 	} else {
 		img.Start, _ = img.Symbols.Lookup("_text")
 		img.End, _ = img.Symbols.Lookup("_end")
@@ -86,25 +91,6 @@ func (img *Image) findBounds() error {
 		return fmt.Errorf("read kernel image: it seems to lie from %#x to %#x, which cannot be", img.Start, img.End)
 	}
 	return nil
-}
-
-func (img *Image) header() bool {
-	return len(img.payload) >= 64 && string(img.payload[56:60]) == "ARM\x64"
-}
-
-// PageShift is log2 of the page size that an arm64 Image was built for (bits 1
-// and 2 of its header's flags), 12 for x86_64.
-func (img *Image) PageShift() uint {
-	if img.Arch != arch.AArch64 {
-		return 12
-	}
-	switch img.payload[24] >> 1 & 3 {
-	case 2:
-		return 14
-	case 3:
-		return 16
-	}
-	return 12
 }
 
 // Lookup returns the link-time address of a symbol: from kallsyms, or of data

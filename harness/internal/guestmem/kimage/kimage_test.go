@@ -118,8 +118,8 @@ func TestImageWithoutDataSymbols(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if img.Start != start || img.End != start+size || img.PageShift() != 16 {
-		t.Errorf("%#x to %#x, pages of 2^%d", img.Start, img.End, img.PageShift())
+	if img.Start != start || img.End != start+size || img.PageShift != 16 {
+		t.Errorf("%#x to %#x, pages of 2^%d", img.Start, img.End, img.PageShift)
 	}
 	if a, ok := img.Lookup("init_task"); !ok || a != start+0x30000 {
 		t.Errorf("init_task at %#x, %v", a, ok)

@@ -13,7 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/mmu"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
-	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 )
 
 // Errors of Find.
@@ -86,11 +86,11 @@ func New(img *kimage.Image) (*Finder, error) {
 	return f, nil
 }
 
-// untyped makes the Finder of an image without types, of aarch64 only: that says
-// itself where it was loaded and where its page tables are.
+// untyped makes the Finder of an image without types, whose kernel says itself where
+// it was loaded.
 func untyped(img *kimage.Image, banner []byte, at uint64) (*Finder, error) {
-	v, ok := img.Lookup("kimage_voffset")
-	if img.Arch != arch.AArch64 || !ok {
+	v, ok := voffset(img)
+	if !ok {
 		return nil, fmt.Errorf("find the kernel: %w", kimage.ErrNoBTF)
 	}
 	f := &Finder{img: img, banner: banner, at: at, mapped: at, voffset: v - img.Start}
@@ -98,6 +98,15 @@ func untyped(img *kimage.Image, banner []byte, at uint64) (*Finder, error) {
 		f.root = root - img.Start
 	}
 	return f, nil
+}
+
+// voffset is the link-time address of the variable that says how far the kernel's
+// physical addresses are from its virtual ones; false where there is none.
+func voffset(img *kimage.Image) (uint64, bool) {
+	if img.ISA.Voffset == "" {
+		return 0, false
+	}
+	return img.Lookup(img.ISA.Voffset)
 }
 
 // Find locates the kernel. The context bounds the search.
@@ -117,23 +126,13 @@ func (p *Finder) Find(ctx context.Context, m physmem.Reader) (*Kernel, error) {
 	return k, nil
 }
 
-// steps are the alignments of the image in RAM that are tried one after the
-// other: CONFIG_PHYSICAL_ALIGN is 2 MiB on x86_64; an arm64 Image lies at 2 MiB
-// by the boot protocol, at 64 KiB if it was moved by the EFI stub.
-func steps(a arch.Arch) []uint64 {
-	if a == arch.AArch64 {
-		return []uint64{2 << 20, 64 << 10}
-	}
-	return []uint64{2 << 20}
-}
-
 // maxProbes bounds the search: 64 KiB steps over 64 GiB.
 const maxProbes = 1 << 20
 
 func (p *Finder) scan(ctx context.Context, m physmem.Reader) (uint64, error) {
 	got := make([]byte, len(p.banner))
 	left := maxProbes
-	for _, step := range steps(p.img.Arch) {
+	for _, step := range p.img.ISA.Align {
 		for _, r := range m.Ranges() {
 			for base := (r.Phys + step - 1) &^ (step - 1); base-r.Phys < r.Size && left > 0; base += step {
 				if left--; left&0xff == 0 && ctx.Err() != nil {
@@ -173,8 +172,7 @@ func (p *Finder) offset(m physmem.Reader, phys uint64) (uint64, error) {
 	if now == 0 { // .rela.dyn is not applied yet
 		return 0, ErrEarly
 	}
-	if v, ok := img.Lookup("kimage_voffset"); ok {
-		// Set by head.S at the end of its work, 0 before.
+	if v, ok := voffset(img); ok {
 		if voffset, err := word(m, phys+v-img.Start); err != nil || voffset == 0 {
 			return 0, ErrEarly
 		}
@@ -192,7 +190,7 @@ func moved(img *kimage.Image, off uint64) (uint64, error) {
 
 // tables finds the kernel's page tables: those of the right shape by which
 // init_task is where it was found. nil: they are not set up yet.
-func (p *Finder) tables(m physmem.Reader, k *Kernel) mmu.Tables {
+func (p *Finder) tables(m physmem.Reader, k *Kernel) isa.Tables {
 	var roots []uint64
 	if p.pgd != 0 {
 		if v, err := word(m, k.Phys+p.pgd); err == nil {
@@ -215,8 +213,8 @@ func (p *Finder) tables(m physmem.Reader, k *Kernel) mmu.Tables {
 
 // maps returns the page tables with this root that have the kernel where it was
 // found; nil for none.
-func (p *Finder) maps(m physmem.Reader, k *Kernel, root uint64) mmu.Tables {
-	for _, t := range p.shapes(root) {
+func (p *Finder) maps(m physmem.Reader, k *Kernel, root uint64) isa.Tables {
+	for _, t := range p.img.ISA.Tables(root, p.img.PageShift) {
 		if pa, _, err := t.Walk(m, p.img.Start+p.mapped+k.Offset); err == nil && pa == k.Phys+p.mapped {
 			return t
 		}
@@ -227,16 +225,16 @@ func (p *Finder) maps(m physmem.Reader, k *Kernel, root uint64) mmu.Tables {
 // search finds the page tables among the pages of the image, where arm64 has its
 // top table. Of several that have the kernel where it was found, the fullest is it:
 // the first of the boot has the kernel and nothing else (arch/arm64/mm/mmu.c).
-func (p *Finder) search(m physmem.Reader, k *Kernel) (best mmu.Tables) {
+func (p *Finder) search(m physmem.Reader, k *Kernel) (best isa.Tables) {
 	most := 0
-	page := make([]byte, 1<<p.img.PageShift())
+	page := make([]byte, 1<<p.img.PageShift)
 	for at := k.Phys; at-k.Phys < p.img.End-p.img.Start; at += uint64(len(page)) {
 		if m.ReadPhys(at, page) != nil {
 			continue
 		}
 		n := 0
 		for i := 0; i < len(page); i += 8 {
-			if binary.LittleEndian.Uint64(page[i:])&3 == 3 { // a table
+			if p.img.ISA.TableEntry(binary.LittleEndian.Uint64(page[i:])) {
 				n++
 			}
 		}
@@ -248,19 +246,6 @@ func (p *Finder) search(m physmem.Reader, k *Kernel) (best mmu.Tables) {
 		}
 	}
 	return best
-}
-
-// shapes are what page tables with this root may be. How many bits an address
-// has is decided by the CPU, so it is tried.
-func (p *Finder) shapes(root uint64) []mmu.Tables {
-	if p.img.Arch != arch.AArch64 {
-		return []mmu.Tables{mmu.X86{Root: root}, mmu.X86{Root: root, Five: true}}
-	}
-	var all []mmu.Tables
-	for _, va := range []uint{48, 52, 47, 42, 39, 36} {
-		all = append(all, mmu.ARM64{Root: root, Page: p.img.PageShift(), VA: va, Wide: va == 52})
-	}
-	return all
 }
 
 // findRoot finds the kernel's top page table: init_mm.pgd, which arm64 moves

@@ -1,6 +1,4 @@
-// Package mmu turns a guest's virtual addresses into physical ones by walking
-// its page tables. The tables are hostile input: a walk takes as many steps as
-// there are levels and no more, whatever they hold.
+// Package mmu reads a guest's virtual memory through its page tables.
 package mmu
 
 import (
@@ -9,18 +7,8 @@ import (
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 )
-
-// ErrNotMapped says that the page tables have no page at a virtual address.
-var ErrNotMapped = errors.New("not mapped")
-
-// Tables is one set of page tables.
-type Tables interface {
-	// Walk returns the physical address of a virtual one and the size of the
-	// page it lies in, in bytes. The error is ErrNotMapped or one of the
-	// reader's.
-	Walk(m physmem.Reader, va uint64) (pa, page uint64, err error)
-}
 
 // Linear is a piece of the address space that is known to be contiguous, such
 // as the kernel's image. It counts where the page tables map nothing.
@@ -31,7 +19,7 @@ type Linear struct{ Virt, Phys, Size uint64 }
 type Space struct {
 	mem    physmem.Reader
 	linear []Linear
-	tables Tables
+	tables isa.Tables
 	pages  map[uint64]uint64 // page frame number to physical address
 }
 
@@ -43,12 +31,12 @@ const maxPages = 1 << 16
 
 // NewSpace makes an address space of the linear pieces, which are asked first,
 // and the tables, which may be nil.
-func NewSpace(m physmem.Reader, t Tables, linear ...Linear) *Space {
+func NewSpace(m physmem.Reader, t isa.Tables, linear ...Linear) *Space {
 	return &Space{mem: m, linear: linear, tables: t, pages: map[uint64]uint64{}}
 }
 
 // Tables returns the page tables, nil where there are none.
-func (s *Space) Tables() Tables { return s.tables }
+func (s *Space) Tables() isa.Tables { return s.tables }
 
 // Phys returns the physical address of a virtual one.
 func (s *Space) Phys(va uint64) (uint64, error) {
@@ -60,7 +48,7 @@ func (s *Space) Phys(va uint64) (uint64, error) {
 		return pa | va&mask, nil
 	}
 	pa, _, err := s.tables.Walk(s.mem, va)
-	if errors.Is(err, ErrNotMapped) {
+	if errors.Is(err, isa.ErrNotMapped) {
 		return s.straight(va)
 	}
 	if err != nil {
@@ -82,7 +70,7 @@ func (s *Space) straight(va uint64) (uint64, error) {
 			return l.Phys + (va - l.Virt), nil
 		}
 	}
-	return 0, ErrNotMapped
+	return 0, isa.ErrNotMapped
 }
 
 // Read fills p from a virtual address. It reads all of p or gives an error.
@@ -98,7 +86,7 @@ func (s *Space) Read(va uint64, p []byte) error {
 		}
 		p, va = p[n:], va+uint64(n)
 		if va == 0 && len(p) > 0 { // over the end of the address space
-			return fmt.Errorf("read guest memory at virtual address 0x0: %w", ErrNotMapped)
+			return fmt.Errorf("read guest memory at virtual address 0x0: %w", isa.ErrNotMapped)
 		}
 	}
 	return nil
@@ -121,14 +109,6 @@ func (s *Space) Uint(va uint64, size int) (uint64, error) {
 	}
 	if err := s.Read(va, b[:size]); err != nil {
 		return 0, err
-	}
-	return binary.LittleEndian.Uint64(b[:]), nil
-}
-
-func entry(m physmem.Reader, table, index uint64) (uint64, error) {
-	var b [8]byte
-	if err := m.ReadPhys(table+8*index, b[:]); err != nil {
-		return 0, fmt.Errorf("read page table: %w", err)
 	}
 	return binary.LittleEndian.Uint64(b[:]), nil
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/procmem"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 type field = kimage.Field
@@ -23,7 +22,6 @@ type field = kimage.Field
 // and what needs them is not found.
 type Layout struct {
 	fields map[string]field
-	arch   arch.Arch
 	user   *procmem.Layout // nil: user memory and paths cannot be read
 }
 
@@ -65,7 +63,7 @@ var wanted = strings.Fields(`
 
 // NewLayout reads the image's types.
 func NewLayout(img *kimage.Image) *Layout {
-	l := &Layout{fields: map[string]field{}, arch: img.Arch}
+	l := &Layout{fields: map[string]field{}}
 	for _, w := range wanted {
 		name, path, ok := strings.Cut(w, "=")
 		if !ok {

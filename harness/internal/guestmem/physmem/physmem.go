@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -29,28 +30,17 @@ type Range struct {
 	Size   uint64 // bytes
 }
 
-// QEMU's memory maps.
-const (
-	gib = 1 << 30
-	// q35Low is where q35's hole below 4 GiB may begin, and q35Split where
-	// RAM is cut once there is more than that (hw/i386/pc_q35.c, pc_q35_init).
-	q35Low   = 0xb0000000
-	q35Split = 2 * gib
-	high     = 4 * gib
-	// virtRAM is where virt's RAM begins (hw/arm/virt.c, base_memmap).
-	virtRAM = gib
-)
-
-// Ranges returns where QEMU puts size bytes of RAM: on machine q35 for x86_64,
-// on machine virt for aarch64, in the order of the backing file.
+// Ranges returns where QEMU's machine for the architecture has size bytes of RAM, in
+// the order of the backing file; nil for an unknown architecture.
 func Ranges(a arch.Arch, size uint64) []Range {
+	i := isa.Of(a)
 	switch {
-	case a == arch.AArch64:
-		return []Range{{Phys: virtRAM, Size: size}}
-	case size < q35Low:
-		return []Range{{Size: size}}
+	case i == nil:
+		return nil
+	case i.RAM.Limit == 0 || size < i.RAM.Limit:
+		return []Range{{Phys: i.RAM.Base, Size: size}}
 	default:
-		return []Range{{Size: q35Split}, {Phys: high, Offset: q35Split, Size: size - q35Split}}
+		return []Range{{Phys: i.RAM.Base, Size: i.RAM.Low}, {Phys: i.RAM.High, Offset: i.RAM.Low, Size: size - i.RAM.Low}}
 	}
 }
 

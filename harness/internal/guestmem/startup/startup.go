@@ -21,7 +21,6 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // ErrNotFound says that no such stack is there, or more than one.
@@ -35,36 +34,21 @@ type Finder struct {
 // maxBacks bounds the calls of one function that are taken for a switch.
 const maxBacks = 4
 
-// The instructions at which cpu_switch_to saves x29, the stack pointer (in x9) and
-// the return address, one behind the other (arch/arm64/kernel/entry.S).
-const (
-	saveFPSP = 0xa881251d // stp x29, x9, [x8], #16
-	saveLR   = 0xf900011e // str x30, [x8]
-)
-
 // New reads the image. One whose code is another than is known gives an error that
 // is kimage.ErrNoBTF, because then nothing but types would help.
 func New(img *kimage.Image) (*Finder, error) {
-	if img.Arch != arch.AArch64 {
+	sw := img.ISA.Switch
+	if sw == nil {
 		return nil, fmt.Errorf("find the stack of the start-up: %w", kimage.ErrNoBTF)
 	}
-	to, code, ok := img.Code("cpu_switch_to")
-	order := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, saveFPSP), saveLR)
-	if !ok || !bytes.Contains(code, order) {
-		return nil, fmt.Errorf("find the stack of the start-up: cpu_switch_to saves its registers in another way: %w", kimage.ErrNoBTF)
+	to, code, ok := img.Code(sw.To)
+	if !ok || !bytes.Contains(code, sw.Saves) {
+		return nil, fmt.Errorf("find the stack of the start-up: %s saves the registers in an unknown way: %w", sw.To, kimage.ErrNoBTF)
 	}
-	from, code, _ := img.Code("__switch_to")
-	f := &Finder{}
-	for i := 0; i+4 <= len(code); i += 4 {
-		in := binary.LittleEndian.Uint32(code[i:])
-		at := from + uint64(i)
-		if in>>26 != 0x25 || at+uint64(int64(in)<<38>>36) != to { // BL
-			continue
-		}
-		f.backs = append(f.backs, at+4)
-	}
+	from, code, _ := img.Code(sw.From)
+	f := &Finder{backs: sw.Returns(from, code, to)}
 	if n := len(f.backs); n == 0 || n > maxBacks {
-		return nil, fmt.Errorf("find the stack of the start-up: __switch_to switches at %d places: %w", n, kimage.ErrNoBTF)
+		return nil, fmt.Errorf("find the stack of the start-up: %s switches at %d places: %w", sw.From, n, kimage.ErrNoBTF)
 	}
 	return f, nil
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
-	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 )
 
 type field = kimage.Field
@@ -13,7 +13,6 @@ type field = kimage.Field
 // Layout is how one kernel lays out what is read here. Made once per image; it
 // may be used by many goroutines.
 type Layout struct {
-	arch arch.Arch
 	size uint64 // of what is read of a task_struct
 
 	// Fields of task_struct. A Size of 0 means that this kernel has none.
@@ -32,13 +31,13 @@ type Layout struct {
 	idle, curr  field // of rq
 	stackSize   uint64
 	runqueues   uint64 // link-time address, 0 where not known
-	current     uint64 // of the per-CPU current task on x86_64
+	current     uint64 // of the per-CPU pointer to the current task, 0 where there is none
 }
 
 // NewLayout reads the image's types. A kernel without a field that no list can
 // do without gives an error.
 func NewLayout(img *kimage.Image) (*Layout, error) {
-	l := &Layout{arch: img.Arch}
+	l := &Layout{}
 	t := img.Types
 	for _, w := range []struct {
 		dst  *field
@@ -64,7 +63,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 		return nil, fmt.Errorf("list tasks: %w", err)
 	}
 	l.optional(img)
-	if err := l.context(t); err != nil {
+	if err := l.context(t, img.ISA.Saved); err != nil {
 		return nil, err
 	}
 	for _, f := range []field{
@@ -86,15 +85,12 @@ const listHead = 16
 const maxTask = 64 << 10
 
 // context finds the registers that a task saves when it is scheduled away.
-func (l *Layout) context(t *kimage.Types) (err error) {
-	if l.arch == arch.X86_64 {
-		if l.sp, err = t.Field("task_struct", "thread", "sp"); err != nil {
-			return fmt.Errorf("list tasks: %w", err)
+func (l *Layout) context(t *kimage.Types, s isa.Saved) (err error) {
+	for dst, path := range map[*field][]string{&l.sp: s.SP, &l.fp: s.FP, &l.pc: s.PC} {
+		if path == nil {
+			continue // on the stack
 		}
-		return nil
-	}
-	for dst, name := range map[*field]string{&l.sp: "sp", &l.fp: "fp", &l.pc: "pc"} {
-		if *dst, err = t.Field("task_struct", "thread", "cpu_context", name); err != nil {
+		if *dst, err = t.Field("task_struct", path...); err != nil {
 			return fmt.Errorf("list tasks: %w", err)
 		}
 	}
@@ -129,7 +125,7 @@ func (l *Layout) optional(img *kimage.Image) {
 	l.curr = first([]string{"rq", "curr"})
 	l.stackSize = stackSize(img)
 	l.runqueues = runqueues(img)
-	l.current = x86Current(img)
+	l.current = current(img)
 }
 
 // stackSize is THREAD_SIZE: that of union thread_union where the types have it,
@@ -144,7 +140,7 @@ func stackSize(img *kimage.Image) uint64 {
 			return n
 		}
 	}
-	return max(16<<10, uint64(1)<<img.PageShift())
+	return max(16<<10, uint64(1)<<img.PageShift)
 }
 
 func plausibleStack(n uint64) bool { return n >= 8<<10 && n <= 128<<10 && n&(n-1) == 0 }
@@ -166,17 +162,16 @@ func runqueues(img *kimage.Image) uint64 {
 	return 0
 }
 
-// x86Current finds the per-CPU pointer to the current task: current_task, or
-// from 6.2 to 6.14 the first field of pcpu_hot.
-func x86Current(img *kimage.Image) uint64 {
-	if img.Arch != arch.X86_64 {
-		return 0
-	}
-	if f, err := img.Types.Field("pcpu_hot", "current_task"); err == nil {
-		if a, ok := img.Lookup("pcpu_hot"); ok {
+// current finds the per-CPU pointer to the current task.
+func current(img *kimage.Image) uint64 {
+	for _, v := range img.ISA.Current {
+		a, ok := img.Lookup(v.Name)
+		if v.Field == "" && ok {
+			return a
+		}
+		if f, err := img.Types.Field(v.Name, v.Field); err == nil && ok {
 			return a + f.Off
 		}
 	}
-	a, _ := img.Lookup("current_task")
-	return a
+	return 0
 }

@@ -178,7 +178,7 @@ func (l *Layout) rq(k *locate.Kernel, cpu int, f field) (uint64, bool) {
 }
 
 // Current returns the address of the task that a CPU runs, as the kernel has
-// it: on x86_64 its own pointer, else that of the scheduler. Before the
+// it: its own pointer where there is one, else that of the scheduler. Before the
 // scheduler is set up, CPU 0 runs init_task.
 func (l *Layout) Current(k *locate.Kernel, cpu int) (uint64, bool) {
 	if l.current != 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // Layout is where the timers' fields are.
@@ -55,23 +56,12 @@ func newSleeper(t *kimage.Types, typ, wakes string, expires, function []string) 
 	return s, nil
 }
 
-// Timer is what will wake a task.
-type Timer struct {
-	// PID is the task's.
-	PID int
-	// Jiffies is when it is due, of jiffies, where it is one of the timer wheel.
-	Jiffies uint64
-	// Nanoseconds is when it is due by its clock, which is that since the boot
-	// for all but a few, where it is an hrtimer; 0 for one of the wheel.
-	Nanoseconds uint64
-}
-
 // maxStack bounds what is read of a stack, in bytes: the timer is near its top.
 const maxStack = 4096
 
 // Of returns the timers of a task that sleeps, none where it sleeps for good. A
 // task that runs has none that is true.
-func (l *Layout) Of(k *locate.Kernel, t *tasks.Task) []Timer {
+func (l *Layout) Of(k *locate.Kernel, t *tasks.Task) []model.Timer {
 	if t.OnCPU || t.SP < t.Stack || t.SP >= t.Stack+t.StackSize {
 		return nil
 	}
@@ -79,15 +69,15 @@ func (l *Layout) Of(k *locate.Kernel, t *tasks.Task) []Timer {
 	if k.Space.Read(t.SP, b) != nil {
 		return nil
 	}
-	var out []Timer
+	var out []model.Timer
 	for at := uint64(0); at+l.wheel.size <= uint64(len(b)); at += 8 {
 		if due, ok := l.wheel.at(k, t, b[at:]); ok {
-			out = append(out, Timer{PID: t.PID, Jiffies: due})
+			out = append(out, model.Timer{PID: t.PID, Jiffies: due})
 		}
 	}
 	for at := uint64(0); at+l.high.size <= uint64(len(b)); at += 8 {
 		if due, ok := l.high.at(k, t, b[at:]); ok && due>>63 == 0 {
-			out = append(out, Timer{PID: t.PID, Nanoseconds: due})
+			out = append(out, model.Timer{PID: t.PID, Nanoseconds: due})
 		}
 	}
 	return out

@@ -1,28 +1,24 @@
 package unwind
 
-import "strings"
+import (
+	"strings"
 
-// struct pt_regs of aarch64 (arch/arm64/include/asm/ptrace.h), in bytes. The
-// frame record inside lies at 304 up to 6.12, and at 296 with a type behind it
-// since 6.13 (c2c6b27b5aa1). pt_regs is aligned to 16, so the record's own
-// address tells which of the two it is.
+	"github.com/unwedge/unwedge/harness/internal/model"
+)
+
+// The frame record inside struct pt_regs lies at 304 up to 6.12, and at 296 with a
+// type behind it since 6.13 (c2c6b27b5aa1). pt_regs is aligned to 16, so the
+// record's own address tells which of the two it is.
 const (
-	arm64SP, arm64PC, arm64PState = 31, 32, 33 // words
-	arm64OrigX0, arm64Syscallno   = 34, 35
-	arm64RegWords                 = 36
-
 	arm64Record     = 304
 	arm64RecordMeta = 296
 
 	metaFinal = 1 // FRAME_META_TYPE_FINAL
 	metaRegs  = 2 // FRAME_META_TYPE_PT_REGS
-
-	arm64PCompat = 1 << 4 // PSTATE: AArch32
-	arm64PMode   = 0xf    // 0: EL0
 )
 
 func (w *walk) arm64Sleeping(s Saved) {
-	pc := w.arm64Strip(s.PC)
+	pc := w.strip(s.PC)
 	if !w.u.text.contains(pc) {
 		w.stop("%#x, at which the task was switched away, is not kernel code", s.PC)
 		w.arm64Scan(s.SP)
@@ -32,13 +28,13 @@ func (w *walk) arm64Sleeping(s Saved) {
 	w.arm64Walk(s.FP, s.SP)
 }
 
-func (w *walk) arm64Running(r Registers) {
+func (w *walk) arm64Running(r model.Registers) {
 	if !w.u.text.contains(r.PC) {
 		if w.arm64Trampoline(r) {
 			return
 		}
 		w.stop("%#x is not an address of kernel code", r.PC)
-		if lr := w.arm64Strip(r.LR); w.u.afterCall(lr) {
+		if lr := w.strip(r.LR); w.u.afterCall(lr) {
 			// A jump to nowhere: the link register tells who made it.
 			w.guessing = true
 			w.add(w.u.frame(lr, false))
@@ -72,7 +68,7 @@ func (w *walk) arm64Empty(sp uint64) bool {
 // arm64Trampoline says whether the vCPU is on the way from or to user space, in
 // the page that both have mapped (CONFIG_UNMAP_KERNEL_AT_EL0), which lies apart
 // from the kernel's code.
-func (w *walk) arm64Trampoline(r Registers) bool {
+func (w *walk) arm64Trampoline(r model.Registers) bool {
 	if r.PC>>55&1 == 0 || !w.arm64Empty(r.SP) {
 		return false
 	}
@@ -135,18 +131,18 @@ func (w *walk) arm64Chain(fp uint64, sp *uint64) bool {
 // arm64Record takes the return address of an ordinary frame record, which up to
 // 6.12 may also be that of saved registers: {x29, pc} of what was interrupted.
 func (w *walk) arm64Record(fp uint64, rec []uint64) bool {
-	pc := w.arm64Strip(rec[1])
+	pc := w.strip(rec[1])
 	if !w.u.text.contains(pc) {
 		w.stop("%#x, which %s would return to, is not kernel code", rec[1], w.last())
 		return false
 	}
 	if strings.HasPrefix(w.last().Name, "el1") && fp%16 == 0 {
-		regs := w.words(fp-arm64Record, arm64RegWords)
-		if regs != nil && regs[arm64PC] == rec[1] && regs[29] == rec[0] {
+		regs, ok := w.savedRegs(fp - arm64Record)
+		if ok && regs.PC == rec[1] && regs.FP == rec[0] {
 			if !w.add(w.u.frame(pc, true)) {
 				return false
 			}
-			w.arm64Link(pc, regs[30], rec[0])
+			w.arm64Link(pc, regs.LR, rec[0])
 			return true
 		}
 	}
@@ -166,64 +162,41 @@ func (w *walk) arm64Boundary(fp, meta uint64) (next uint64, more, ok bool) {
 			return 0, false, false
 		}
 	}
-	regs := w.words(at, arm64RegWords)
 	if fp%16 == 8 && meta == metaRegs {
-		if regs == nil || !w.u.text.contains(regs[arm64PC]) {
+		regs, ok := w.savedRegs(at)
+		if !ok || !w.u.text.contains(regs.PC) {
 			w.stop("the registers saved at %#x are not those of kernel code", at)
 			return 0, false, false
 		}
-		if !w.add(w.u.frame(regs[arm64PC], true)) {
+		if !w.add(w.u.frame(regs.PC, true)) {
 			return 0, false, true
 		}
-		w.arm64Link(regs[arm64PC], regs[30], regs[29])
-		return regs[29], true, true
+		w.arm64Link(regs.PC, regs.LR, regs.FP)
+		return regs.FP, true, true
 	}
-	w.arm64Final(at, regs)
+	w.arm64Final(at)
 	return 0, false, true
 }
 
 // arm64Final tells the entry of user space from that of a kernel thread, whose
 // registers say EL1, and from the idle tasks', which hold nothing.
-func (w *walk) arm64Final(at uint64, regs []uint64) {
+func (w *walk) arm64Final(at uint64) {
 	name := w.last().Name
 	entry := strings.HasPrefix(name, "el0") || strings.HasPrefix(name, "ret_")
-	if regs == nil || !arm64User(regs) || name != "" && !entry {
+	if name != "" && !entry || !w.userEntry(at) {
 		w.end(KernelEntry)
-		return
 	}
-	w.arm64UserEntry(at, regs)
-}
-
-func arm64User(regs []uint64) bool {
-	return regs[arm64PState]&arm64PMode == 0 && regs[arm64PC] != 0 && regs[arm64PC]>>55 == 0
-}
-
-func (w *walk) arm64UserEntry(at uint64, regs []uint64) {
-	nr := int64(int32(regs[arm64Syscallno]))
-	u := &UserRegs{
-		Addr: at, Syscall: nr >= 0, Number: max(nr, -1), Compat: regs[arm64PState]&arm64PCompat != 0,
-		PC: regs[arm64PC], SP: regs[arm64SP], FP: regs[29], LR: regs[30], Regs: regs[:31],
-	}
-	if u.Compat {
-		u.FP, u.SP, u.LR = regs[11], regs[13], regs[14]
-	}
-	if u.Syscall {
-		copy(u.Args[:], regs)
-		u.Args[0] = regs[arm64OrigX0] // x0 becomes the result
-	}
-	w.trace.User = u
-	w.end(UserEntry)
 }
 
 // arm64Link adds the function in the link register of interrupted code, where
 // it is a caller that the frame records do not know: of a leaf function, or of
 // one interrupted before it made or after it took down its frame.
 func (w *walk) arm64Link(pc, link, fp uint64) {
-	lr := w.arm64Strip(link)
+	lr := w.strip(link)
 	if !w.u.afterCall(lr) {
 		return
 	}
-	if rec := w.words(fp, 2); rec != nil && w.arm64Strip(rec[1]) == lr {
+	if rec := w.words(fp, 2); rec != nil && w.strip(rec[1]) == lr {
 		return // the function has its frame, and this is it
 	}
 	_, off, size, ok := w.u.syms.Nearest(pc)
@@ -239,8 +212,8 @@ func (w *walk) arm64Link(pc, link, fp uint64) {
 	w.add(f)
 }
 
-// linkLive says whether a function surely has its return address in x30 at pc:
-// nothing before pc stores it, or what is around pc has just loaded it back.
+// linkLive says whether a function surely has its return address in the link
+// register at pc.
 func (w *walk) linkLive(pc, off, size uint64) bool {
 	const most = 8 << 10
 	if off > most || size > most {
@@ -250,54 +223,7 @@ func (w *walk) linkLive(pc, off, size uint64) bool {
 	if len(code) == 0 || w.u.mem.Read(pc-off, code) != nil {
 		return false
 	}
-	saved, any := false, false
-	for i := 0; i < len(code); i += 4 {
-		if arm64SavesLR(le.Uint32(code[i:])) {
-			any = true
-			saved = saved || uint64(i) < off
-		}
-	}
-	if !any || !saved && off <= 32 {
-		return true
-	}
-	return saved && takenDown(code, int(off))
-}
-
-// takenDown says whether the instruction at off is between the load of x30 and
-// the return.
-func takenDown(code []byte, off int) bool {
-	const window = 6 * 4
-	for i := off; i < len(code) && i < off+window; i += 4 {
-		in := le.Uint32(code[i:])
-		if arm64LoadsLR(in) || arm64Call(in) {
-			return false
-		}
-		if arm64Return(in) {
-			for j := off - 4; j >= 0 && j >= off-window; j -= 4 {
-				if arm64LoadsLR(le.Uint32(code[j:])) {
-					return true
-				}
-			}
-			return false
-		}
-	}
-	return false
-}
-
-// arm64Strip removes a pointer authentication code from a kernel address. It
-// lies in the bits between the size of the virtual addresses and bit 55, and
-// above it; with all of them set again a kernel address is itself. The size
-// depends on the kernel's configuration: the one that gives code is taken.
-func (w *walk) arm64Strip(p uint64) uint64 {
-	if p>>55&1 == 0 || w.u.text.contains(p) {
-		return p
-	}
-	for _, bits := range []int{48, 47, 42, 39, 36} {
-		if q := p | ^uint64(0)<<(bits-1); w.u.text.contains(q) {
-			return q
-		}
-	}
-	return p
+	return w.u.isa.LinkLive(code, int(off))
 }
 
 // arm64StackTop looks for the registers of user space at the top of the task's
@@ -305,15 +231,13 @@ func (w *walk) arm64Strip(p uint64) uint64 {
 func (w *walk) arm64StackTop() bool {
 	for _, size := range []uint64{336, 320} {
 		at := w.stack.End - size
-		regs := w.words(at, arm64RegWords)
 		// Only with the frame record of zeros that ends each stack.
 		rec := w.words(at+arm64RecordMeta, 3)
-		if regs == nil || rec == nil || !arm64User(regs) {
+		if rec == nil {
 			continue
 		}
 		old := size == 336 && rec[1] == 0 && rec[2] == 0
-		if old || rec[0] == 0 && rec[1] == 0 && rec[2] == metaFinal {
-			w.arm64UserEntry(at, regs)
+		if (old || rec[0] == 0 && rec[1] == 0 && rec[2] == metaFinal) && w.userEntry(at) {
 			return true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -106,7 +107,7 @@ func TestARM64Sleeping(t *testing.T) {
 		r := tr.User
 		if r == nil || !r.Syscall || r.Number != 278 || r.PC != userPC || r.SP != userSP ||
 			r.FP != 0xffff00001000 || r.LR != 0xffff00002000 ||
-			r.Args != [6]uint64{0x77, 0x1001, 0x1002, 0x1003, 0x1004, 0x1005} || len(r.Regs) != 31 || r.Regs[8] != 0x1008 {
+			r.Args != [6]uint64{0x77, 0x1001, 0x1002, 0x1003, 0x1004, 0x1005} || len(r.Regs) != 32 || r.Regs[8] != 0x1008 {
 			t.Errorf("meta %v: %+v", meta, r)
 		}
 	}
@@ -170,7 +171,7 @@ func TestARM64Interrupted(t *testing.T) {
 			}
 			m.words(at, regs...)
 			m.words(irqs+0x100, record(at, meta), aret("el1h_64_irq"))
-			tr := u.Running(unwind.Registers{PC: fn(atext, "on_irq") + 0x80, SP: irqs + 0x80, FP: irqs + 0x100, LR: fn(atext, "on_irq") + 0x48, Stack: s.Stack})
+			tr := u.Running(model.Registers{PC: fn(atext, "on_irq") + 0x80, SP: irqs + 0x80, FP: irqs + 0x100, LR: fn(atext, "on_irq") + 0x48}, s.Stack)
 			n, _, _, _ := symbols(atext).Nearest(c.pc)
 			want := []string{"!on_irq", "el1h_64_irq", "!" + n}
 			if c.want != "" {
@@ -199,7 +200,7 @@ func TestARM64Damaged(t *testing.T) {
 	}
 	// A jump to nowhere.
 	m.words(s.FP+0x20, s.FP+0x40, aret("outer"))
-	tr = u.Running(unwind.Registers{PC: 0xffff000012345678, LR: aret("leaf"), SP: s.SP, FP: s.FP, Stack: s.Stack})
+	tr = u.Running(model.Registers{PC: 0xffff000012345678, LR: aret("leaf"), SP: s.SP, FP: s.FP}, s.Stack)
 	if d := cmp.Diff([]string{"?leaf", "?middle", "?outer", "?el0t_64_sync"}, names(tr)); d != "" || tr.End.Why == "" || tr.User == nil {
 		t.Errorf("%s\n%+v", d, tr.End)
 	}
@@ -221,7 +222,7 @@ func TestARM64Trampoline(t *testing.T) {
 		{fn(atext, "el0t_64_sync"), top, unwind.UserEntry, false},
 		{fn(atext, "el0t_64_sync"), top - 0x300, unwind.Stopped, true},
 	} {
-		tr := u.Running(unwind.Registers{PC: c.pc, SP: c.sp, FP: userSP, Stack: s.Stack})
+		tr := u.Running(model.Registers{PC: c.pc, SP: c.sp, FP: userSP}, s.Stack)
 		if tr.End.Kind != c.kind || (tr.User != nil) != c.user {
 			t.Errorf("%#x %#x: %+v", c.pc, c.sp, tr)
 		}

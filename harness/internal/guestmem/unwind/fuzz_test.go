@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -60,7 +61,7 @@ func FuzzStacks(f *testing.F) {
 			for _, tr := range []unwind.Trace{
 				u.Sleeping(unwind.Saved{SP: sp, FP: fp, PC: pc, Stack: rs}),
 				u.Sleeping(unwind.Saved{SP: stack, FP: stack, PC: pc}),
-				u.Running(unwind.Registers{PC: pc, SP: sp, FP: fp, LR: sp, R10: fp, Stack: rs}),
+				u.Running(model.Registers{PC: pc, SP: sp, FP: fp, LR: sp, General: []uint64{10: fp, 15: 0}}, rs),
 			} {
 				if tr.End.Kind == "" || tr.End.Kind == unwind.Stopped && tr.End.Why == "" || len(tr.Frames) > 1024 {
 					t.Fatalf("%d frames, %+v", len(tr.Frames), tr.End)

@@ -40,6 +40,9 @@ const (
 	regUnknown
 )
 
+// orcGeneral are the DWARF numbers of the base registers that only entry code uses.
+var orcGeneral = map[orcReg]int{regAX: 0, regDX: 1, regDI: 5, regR10: 10, regR13: 13}
+
 type orcType uint8
 
 const (

@@ -1,6 +1,7 @@
 package unwind_test
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/internal/model"
 
 	"encoding/json"
@@ -215,7 +216,7 @@ func checkEntry(t *testing.T, a arch.Arch, task tasks.Task, p model.Task, tr unw
 		if ok && p.Syscall.Nr >= 0 {
 			ok = tr.User.Number == int64(p.Syscall.Nr)
 		} else if ok {
-			ok = dump.SyscallName(string(a), int(tr.User.Number)) == p.Syscall.Name
+			ok = isa.Of(a).Syscall(int(tr.User.Number)) == p.Syscall.Name
 		}
 		if !ok {
 			t.Errorf("%d %s: user registers %+v, sysrq printed %+v", task.PID, task.Comm, tr.User, *p.Syscall)

@@ -23,9 +23,7 @@ func (w *walk) search(sp uint64) []candidate {
 		n := min(end-at, 4096-at%4096)
 		page := w.words(at, int(n/8))
 		for i, v := range page {
-			if w.u.arch != "x86_64" {
-				v = w.arm64Strip(v)
-			}
+			v = w.strip(v)
 			if w.u.text.contains(v) && w.u.afterCall(v) {
 				out = append(out, candidate{at + uint64(8*i), v})
 				if len(out) == maxGuesses {

@@ -15,14 +15,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Memory reads the guest's kernel virtual memory. Read fills p or returns an
-// error; it must not return less than all of p without one.
-type Memory interface {
-	Read(addr uint64, p []byte) error
-}
+// Memory reads the guest's kernel virtual memory.
+type Memory = isa.Memory
 
 // Symbols are the kernel's symbols at their run-time addresses: where the
 // kernel is moved by KASLR, with the offset added. A kallsyms.Table is a
@@ -91,40 +90,56 @@ type Config struct {
 // Unwinder unwinds stacks of one guest. It holds no state of a walk, so it may
 // be used by many goroutines where its Memory and Symbols may be.
 type Unwinder struct {
-	arch arch.Arch
-	mem  Memory
-	syms Symbols
-	text codeMap
-	orc  *orcTables // nil: the kernel has none that could be read
-	why  error      // why orc is nil
+	isa    *isa.ISA
+	method method
+	mem    Memory
+	syms   Symbols
+	text   codeMap
+	orc    *orcTables // nil: the kernel has none that could be read
+	why    error      // why orc is nil
 }
 
 // New prepares the unwinding of one guest: it reads the ORC tables of an x86_64
 // kernel. A kernel without them is not an error, see Method.
 func New(c Config) (*Unwinder, error) {
-	if !c.Arch.Valid() || c.Memory == nil || c.Symbols == nil {
-		return nil, errors.New("unwind: an architecture, memory and symbols are needed")
+	i, err := isa.Find(c.Arch)
+	if err != nil {
+		return nil, fmt.Errorf("unwind: %w", err)
 	}
-	u := &Unwinder{arch: c.Arch, mem: c.Memory, syms: c.Symbols}
-	var err error
+	if c.Memory == nil || c.Symbols == nil {
+		return nil, errors.New("unwind: memory and symbols are needed")
+	}
+	u := &Unwinder{isa: i, method: methods[i.Unwinding], mem: c.Memory, syms: c.Symbols}
 	if u.text, err = newCodeMap(c.Symbols, c.Modules); err != nil {
 		return nil, err
 	}
-	if c.Arch == arch.X86_64 {
+	if i.Unwinding == isa.ORC {
 		u.orc, u.why = loadORC(c)
 	}
 	return u, nil
 }
 
-// Method says how stacks are unwound and, for x86_64 without ORC, why.
+// method is a way to unwind.
+type method struct {
+	sleeping func(*walk, Saved)
+	running  func(*walk, model.Registers)
+}
+
+var methods = map[isa.Unwinding]method{
+	isa.ORC:          {(*walk).x86Sleeping, (*walk).x86Running},
+	isa.FrameRecords: {(*walk).arm64Sleeping, (*walk).arm64Running},
+}
+
+// Method says how stacks are unwound and, where the kernel should have ORC tables
+// and has none, why.
 func (u *Unwinder) Method() string {
 	switch {
-	case u.arch != arch.X86_64:
-		return "frame pointers"
 	case u.orc != nil:
 		return "ORC (" + u.orc.kernel.layout.name + ")"
-	default:
+	case u.why != nil:
 		return fmt.Sprintf("frame pointers (no ORC: %v)", u.why)
+	default:
+		return "frame pointers"
 	}
 }
 
@@ -197,7 +212,7 @@ type Trace struct {
 	End    End
 	// User are the registers with which user space entered the kernel, nil
 	// where they were not found.
-	User *UserRegs
+	User *model.UserRegs
 }
 
 // Reliable says whether the trace is whole: no guesses, and a proper end.
@@ -208,33 +223,6 @@ func (t *Trace) Reliable() bool {
 		}
 	}
 	return t.End.Kind != Stopped
-}
-
-// UserRegs are the registers of user space at its entry to the kernel (struct
-// pt_regs).
-type UserRegs struct {
-	// Addr is where the pt_regs lies, 0 for a vCPU's own registers.
-	Addr uint64
-	// Syscall says that the entry is a system call; otherwise it is an
-	// exception or an interrupt.
-	Syscall bool
-	// Number is the system call's number, -1 for no system call: x86_64's
-	// orig_ax, aarch64's syscallno.
-	Number int64
-	// Args are the system call's arguments in the ABI's order; unset for an
-	// exception.
-	Args [6]uint64
-	// Compat says that the task runs 32-bit code, with that ABI's numbers.
-	Compat bool
-	// Partial says that only PC and SP are known.
-	Partial bool
-	// PC, SP and FP are the user's program counter, stack pointer and frame
-	// pointer (rbp, x29); LR is x30, aarch64 only.
-	PC, SP, FP, LR uint64
-	// Regs are the general registers in the order of the kernel's struct:
-	// x86_64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di,
-	// orig_ax; aarch64 x0 to x30. nil where Partial.
-	Regs []uint64
 }
 
 // Saved is where a task left off when it was scheduled away.
@@ -249,42 +237,23 @@ type Saved struct {
 	Stack Range
 }
 
-// Registers are those of a vCPU.
-type Registers struct {
-	PC, SP, FP uint64
-	LR         uint64 // aarch64: x30
-	// Further registers of x86_64 that the ORC of some entry code starts from.
-	AX, DX, DI, R10, R13 uint64
-	// User says that the vCPU runs user space (CPL 3, EL0).
-	User bool
-	// Stack is the stack of the task that runs there; the zero Range where it
-	// is not known.
-	Stack Range
-}
-
 // Sleeping unwinds the stack of a task that does not run on any CPU.
 func (u *Unwinder) Sleeping(s Saved) Trace {
 	w := u.newWalk(s.Stack)
-	if u.arch == arch.X86_64 {
-		w.x86Sleeping(s)
-	} else {
-		w.arm64Sleeping(s)
-	}
+	u.method.sleeping(w, s)
 	return w.trace
 }
 
-// Running unwinds from a vCPU's registers, which should be read while the
-// vCPUs are stopped.
-func (u *Unwinder) Running(r Registers) Trace {
-	w := u.newWalk(r.Stack)
-	switch {
-	case r.User:
+// Running unwinds from a vCPU's registers, which should be read while the vCPUs are
+// stopped. stack is that of the task that runs there, the zero Range where it is not
+// known.
+func (u *Unwinder) Running(r model.Registers, stack Range) Trace {
+	w := u.newWalk(stack)
+	if r.User {
 		w.trace.End = End{Kind: InUser}
-		w.trace.User = &UserRegs{Number: -1, Partial: true, PC: r.PC, SP: r.SP, FP: r.FP, LR: r.LR}
-	case u.arch == arch.X86_64:
-		w.x86Running(r)
-	default:
-		w.arm64Running(r)
+		w.trace.User = &model.UserRegs{Number: -1, Partial: true, PC: r.PC, SP: r.SP, FP: r.FP, LR: r.LR}
+		return w.trace
 	}
+	u.method.running(w, r)
 	return w.trace
 }

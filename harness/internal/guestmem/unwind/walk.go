@@ -3,6 +3,8 @@ package unwind
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 var le = binary.LittleEndian
@@ -81,6 +83,33 @@ func (w *walk) words(a uint64, n int) []uint64 {
 	}
 	return out
 }
+
+// savedRegs reads the struct pt_regs at an address.
+func (w *walk) savedRegs(at uint64) (model.Registers, bool) {
+	words := w.words(at, w.u.isa.PtRegs.Words)
+	if words == nil {
+		return model.Registers{}, false
+	}
+	return w.u.isa.PtRegs.Registers(words), true
+}
+
+// userEntry ends the walk where the struct pt_regs at an address is that of user
+// space. What a guess led to must look the part in every way.
+func (w *walk) userEntry(at uint64) bool {
+	p := w.u.isa.PtRegs
+	words := w.words(at, p.Words)
+	if words == nil || !p.IsUser(words, w.guessing) {
+		return false
+	}
+	u := p.User(words)
+	u.Addr = at
+	w.trace.User = &u
+	w.end(UserEntry)
+	return true
+}
+
+// strip removes a pointer authentication code from an address of code.
+func (w *walk) strip(p uint64) uint64 { return w.u.isa.Strip(p, w.u.text.contains) }
 
 // advance checks a step from one stack address to the next: on the task's stack
 // the way is up. Down, or far up, is a change to another stack, of which there

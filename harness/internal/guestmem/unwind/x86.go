@@ -1,27 +1,14 @@
 package unwind
 
-import "strings"
+import (
+	"strings"
 
-// struct pt_regs of x86_64 (arch/x86/include/asm/ptrace.h), in words. The same
-// in every version; a FRED kernel (6.9) gives the upper halves of cs and ss
-// further meanings.
-const (
-	x86R13, x86BP, x86R10   = 2, 4, 7
-	x86BX, x86R9, x86R8     = 5, 8, 9
-	x86AX, x86CX, x86DX     = 10, 11, 12
-	x86SI, x86DI, x86OrigAX = 13, 14, 15
-	x86IP, x86CS, x86SP     = 16, 17, 19
-	x86SS                   = 20
-	x86RegWords             = 21
-	x86IretOffset           = 8 * x86IP // the part the CPU pushes itself
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
-// Selectors of user code (arch/x86/include/asm/segment.h).
-const (
-	x86UserCS   = 0x33
-	x86UserCS32 = 0x23
-	x86UserDS   = 0x2b
-)
+// x86IretWords are the last words of struct pt_regs, which the CPU pushes itself: ip,
+// cs, flags, sp, ss.
+const x86IretWords = 5
 
 // x86State is where the walk is: in the frame of ip, with its sp and bp.
 type x86State struct {
@@ -29,7 +16,7 @@ type x86State struct {
 	signal     bool // ip is an interrupted instruction, not a return address
 	// full are the registers at the last interruption, nil where none are
 	// known to hold still.
-	full []uint64
+	full *model.Registers
 }
 
 // x86Sleeping starts from struct inactive_task_frame: r15, r14, r13, r12, bx,
@@ -48,11 +35,8 @@ func (w *walk) x86Sleeping(s Saved) {
 	w.x86Walk(st)
 }
 
-func (w *walk) x86Running(r Registers) {
-	st := x86State{ip: r.PC, sp: r.SP, bp: r.FP, signal: true, full: make([]uint64, x86RegWords)}
-	st.full[x86AX], st.full[x86DX], st.full[x86DI] = r.AX, r.DX, r.DI
-	st.full[x86R10], st.full[x86R13], st.full[x86BP] = r.R10, r.R13, r.FP
-	w.x86Walk(st)
+func (w *walk) x86Running(r model.Registers) {
+	w.x86Walk(x86State{ip: r.PC, sp: r.SP, bp: r.FP, signal: true, full: &r})
 }
 
 // x86Walk unwinds from the state to the end of the stack.
@@ -140,12 +124,6 @@ func (w *walk) x86Next(st x86State) (next x86State, more, ok bool) {
 // the saved registers.
 func (w *walk) x86Base(st x86State, e orcEntry) (uint64, bool) {
 	off := uint64(int64(e.spOff))
-	reg := func(i int) (uint64, bool) {
-		if st.full == nil {
-			return 0, false
-		}
-		return st.full[i] + off, true
-	}
 	switch e.sp {
 	case regSP:
 		return st.sp + off, true
@@ -158,16 +136,9 @@ func (w *walk) x86Base(st x86State, e orcEntry) (uint64, bool) {
 		return v + off, ok
 	case regBPIndirect:
 		return w.word(st.bp + off)
-	case regAX:
-		return reg(x86AX)
-	case regDX:
-		return reg(x86DX)
-	case regDI:
-		return reg(x86DI)
-	case regR10:
-		return reg(x86R10)
-	case regR13:
-		return reg(x86R13)
+	}
+	if n, ok := orcGeneral[e.sp]; ok && st.full != nil && n < len(st.full.General) {
+		return st.full.General[n] + off, true
 	}
 	return 0, false
 }
@@ -182,32 +153,33 @@ func (w *walk) x86Caller(st x86State, e orcEntry, sp uint64) (next x86State, mor
 		}
 		return next, ok, ok
 	case typeRegs:
-		regs := w.words(sp, x86RegWords)
-		if regs == nil {
-			w.stop("the registers saved by %s cannot be read", w.last())
-			return st, false, false
-		}
-		if w.x86User(regs) {
-			w.x86UserEntry(sp, regs)
+		if w.userEntry(sp) {
 			return st, false, true
 		}
-		next.ip, next.sp, next.full = regs[x86IP], regs[x86SP], regs
-		return next, true, true
-	default: // typeRegsPartial: only what the CPU pushed
-		iret := w.words(sp, x86RegWords-x86IP)
-		if iret == nil {
+		regs, ok := w.savedRegs(sp)
+		if !ok {
 			w.stop("the registers saved by %s cannot be read", w.last())
 			return st, false, false
 		}
-		regs := append(make([]uint64, x86IP), iret...)
-		if w.x86User(regs) {
-			w.trace.User = &UserRegs{Addr: sp - x86IretOffset, Number: -1, Partial: true,
-				PC: regs[x86IP], SP: regs[x86SP], Compat: regs[x86CS]&0xffff == x86UserCS32}
+		next.ip, next.sp, next.full = regs.PC, regs.SP, &regs
+		return next, true, true
+	default: // typeRegsPartial: only what the CPU pushed
+		words := w.words(sp, x86IretWords)
+		if words == nil {
+			w.stop("the registers saved by %s cannot be read", w.last())
+			return st, false, false
+		}
+		p := w.u.isa.PtRegs
+		words = append(make([]uint64, p.Words-x86IretWords), words...)
+		if p.IsUser(words, w.guessing) {
+			u := p.User(words)
+			w.trace.User = &model.UserRegs{Addr: sp - 8*uint64(p.Words-x86IretWords), Number: -1, Partial: true, PC: u.PC, SP: u.SP, Compat: u.Compat}
 			w.end(UserEntry)
 			return st, false, true
 		}
 		// The registers of an interruption right before still hold.
-		next.ip, next.sp, next.full = regs[x86IP], regs[x86SP], st.full
+		regs := p.Registers(words)
+		next.ip, next.sp, next.full = regs.PC, regs.SP, st.full
 		return next, true, true
 	}
 }
@@ -218,7 +190,7 @@ func (w *walk) x86CallerBP(st x86State, e orcEntry, sp uint64, next *x86State) (
 	switch e.bp {
 	case regUndefined:
 		if e.typ == typeRegs {
-			next.bp = next.full[x86BP]
+			next.bp = next.full.FP
 		}
 		return true
 	case regPrevSP:
@@ -240,20 +212,19 @@ func (w *walk) x86FrameNext(st x86State) (next x86State, more, ok bool) {
 		return w.x86FrameEnd(st)
 	case st.bp&1 != 0:
 		at := st.bp &^ 1
-		regs := w.words(at, x86RegWords)
-		if regs == nil {
+		if w.userEntry(at) {
+			return st, false, true
+		}
+		regs, ok := w.savedRegs(at)
+		if !ok {
 			w.stop("the registers saved at %#x cannot be read", at)
 			return st, false, false
-		}
-		if w.x86User(regs) {
-			w.x86UserEntry(at, regs)
-			return st, false, true
 		}
 		if st.ip != 0 && strings.HasPrefix(w.last().Name, "ret_from_fork") {
 			w.end(KernelEntry)
 			return st, false, true
 		}
-		next = x86State{ip: regs[x86IP], sp: regs[x86SP], bp: regs[x86BP], signal: true, full: regs}
+		next = x86State{ip: regs.PC, sp: regs.SP, bp: regs.FP, signal: true, full: &regs}
 		if !w.advance(st.sp, at+8) {
 			w.stop("the stack goes round in a circle at %s", w.last())
 			return st, false, false
@@ -275,41 +246,10 @@ func (w *walk) x86FrameNext(st x86State) (next x86State, more, ok bool) {
 // x86FrameEnd is the end of a chain of frame pointers: entry code sets bp to 0,
 // and its own frame is followed by the registers of user space.
 func (w *walk) x86FrameEnd(st x86State) (x86State, bool, bool) {
-	if regs := w.words(st.sp, x86RegWords); regs != nil && w.x86User(regs) {
-		w.x86UserEntry(st.sp, regs)
-	} else {
+	if !w.userEntry(st.sp) {
 		w.end(KernelEntry)
 	}
 	return st, false, true
-}
-
-// x86User says whether the registers are those of user space. What a guess led
-// to must look the part in every selector.
-func (w *walk) x86User(regs []uint64) bool {
-	if !w.guessing {
-		return regs[x86CS]&3 == 3
-	}
-	cs, ss := regs[x86CS]&0xffff, regs[x86SS]&0xffff
-	return (cs == x86UserCS || cs == x86UserCS32) && ss == x86UserDS && regs[x86IP]>>63 == 0
-}
-
-func (w *walk) x86UserEntry(at uint64, regs []uint64) {
-	nr := int64(regs[x86OrigAX])
-	u := &UserRegs{
-		Addr: at, Syscall: nr >= 0, Number: max(nr, -1), Compat: regs[x86CS]&0xffff == x86UserCS32,
-		PC: regs[x86IP], SP: regs[x86SP], FP: regs[x86BP], Regs: regs[:x86OrigAX+1],
-	}
-	order := [6]int{x86DI, x86SI, x86DX, x86R10, x86R8, x86R9}
-	if u.Compat {
-		order = [6]int{x86BX, x86CX, x86DX, x86SI, x86DI, x86BP}
-	}
-	for i, r := range order {
-		if u.Syscall {
-			u.Args[i] = regs[r]
-		}
-	}
-	w.trace.User = u
-	w.end(UserEntry)
 }
 
 // x86StackTop looks for the registers of user space where the kernel keeps
@@ -317,13 +257,7 @@ func (w *walk) x86UserEntry(at uint64, regs []uint64) {
 func (w *walk) x86StackTop() bool {
 	w.guessing = true
 	for _, pad := range []uint64{0, 16} {
-		at := w.stack.End - 8*x86RegWords - pad
-		regs := w.words(at, x86RegWords)
-		if regs == nil {
-			continue
-		}
-		if w.x86User(regs) {
-			w.x86UserEntry(at, regs)
+		if w.userEntry(w.stack.End - 8*uint64(w.u.isa.PtRegs.Words) - pad) {
 			return true
 		}
 	}

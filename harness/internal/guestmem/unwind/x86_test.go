@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -96,7 +97,7 @@ func TestX86Interrupted(t *testing.T) {
 		m.words(irqs+0x100, 0xdead, ret("swizzle"), regs-8)
 		m.words(regs-8, ret("asm_interrupt"))
 		m.words(regs, fn(text, "leaf"), 0x10, 0x202, s.SP+56, 0x18)
-		tr := u.Running(unwind.Registers{PC: fn(text, "on_irq"), SP: irqs + 0x100, FP: top - 168 - 0x20, Stack: s.Stack})
+		tr := u.Running(model.Registers{PC: fn(text, "on_irq"), SP: irqs + 0x100, FP: top - 168 - 0x20}, s.Stack)
 		want := []string{"!on_irq", "swizzle", "asm_interrupt", "!leaf", "middle", "outer", "entry_SYSCALL_64"}
 		if d := cmp.Diff(want, names(tr)); d != "" || tr.End.Kind != unwind.UserEntry {
 			t.Errorf("%s: %s\n%+v", f.name, d, tr.End)
@@ -170,7 +171,7 @@ func TestX86FramePointers(t *testing.T) {
 	m.words(stack+0x3000, regs-16, ret("outer"))
 	m.words(regs-16, 0, ret("entry_SYSCALL_64"))
 	m.words(stack+0x1000, inner|1, ret("asm_interrupt"))
-	tr := u.Running(unwind.Registers{PC: fn(text, "leaf"), SP: stack + 0xf00, FP: stack + 0x1000, Stack: unwind.Range{Start: stack, End: top}})
+	tr := u.Running(model.Registers{PC: fn(text, "leaf"), SP: stack + 0xf00, FP: stack + 0x1000}, unwind.Range{Start: stack, End: top})
 	want := []string{"!leaf", "asm_interrupt", "!middle", "outer", "entry_SYSCALL_64"}
 	if d := cmp.Diff(want, names(tr)); d != "" || tr.End.Kind != unwind.UserEntry || tr.User.Number != 35 {
 		t.Errorf("%s\n%+v", d, tr.End)
@@ -191,7 +192,7 @@ func TestX86Loops(t *testing.T) {
 	m.words(a+8, b)
 	m.words(b-8, ret("swizzle"))
 	m.words(a-8, ret("swizzle"))
-	tr := u.Running(unwind.Registers{PC: fn(text, "swizzle"), SP: b, Stack: s.Stack})
+	tr := u.Running(model.Registers{PC: fn(text, "swizzle"), SP: b}, s.Stack)
 	if tr.End.Kind != unwind.Stopped || len(tr.Frames) > 300 {
 		t.Errorf("%d frames, %+v", len(tr.Frames), tr.End)
 	}
@@ -200,11 +201,11 @@ func TestX86Loops(t *testing.T) {
 func TestX86NullCallAndUser(t *testing.T) {
 	u, m := x86Unwinder(t, orcForms[2])
 	m.words(top-0x80, ret("leaf"), 0, ret("ret_from_fork"))
-	tr := u.Running(unwind.Registers{PC: 0, SP: top - 0x80})
+	tr := u.Running(model.Registers{PC: 0, SP: top - 0x80}, unwind.Range{})
 	if d := cmp.Diff([]string{"!", "leaf", "ret_from_fork"}, names(tr)); d != "" {
 		t.Errorf("%s\n%+v", d, tr)
 	}
-	tr = u.Running(unwind.Registers{PC: userPC, SP: userSP, User: true})
+	tr = u.Running(model.Registers{PC: userPC, SP: userSP, User: true}, unwind.Range{})
 	if tr.End.Kind != unwind.InUser || len(tr.Frames) != 0 || tr.User.PC != userPC {
 		t.Errorf("%+v", tr)
 	}

@@ -22,10 +22,10 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
-	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/object"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/procmem"
-	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // Files are the guest's files as the harness has them from outside.
@@ -38,8 +38,8 @@ type Files interface {
 // Layout is what one kernel's types say. Made once per image; it may be used by
 // many goroutines.
 type Layout struct {
-	arch arch.Arch
-	mem  *procmem.Layout
+	isa *isa.ISA
+	mem *procmem.Layout
 }
 
 // NewLayout reads the image's types.
@@ -48,7 +48,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Layout{img.Arch, mem}, nil
+	return &Layout{img.ISA, mem}, nil
 }
 
 // Frame is one function on a user-space stack.
@@ -122,7 +122,7 @@ func (l *Layout) NewReader(k *locate.Kernel, m physmem.Reader, files Files) *Rea
 
 // Stack unwinds a task's user-space stack from the registers with which it
 // entered the kernel. It gives an error only where nothing can be read.
-func (r *Reader) Stack(ctx context.Context, task uint64, u *unwind.UserRegs) (*Stack, error) {
+func (r *Reader) Stack(ctx context.Context, task uint64, u *model.UserRegs) (*Stack, error) {
 	p, err := r.guest.Open(task)
 	if err != nil {
 		return nil, err
@@ -222,9 +222,9 @@ func (w *walk) object(m *procmem.Mapping) (*object.Object, error) {
 
 func (w *walk) load(m *procmem.Mapping) (*object.Object, error) {
 	if m.File == nil {
-		return object.Load(w.p, nil, m.Name, m.Start, w.r.layout.arch)
+		return object.Load(w.p, nil, m.Name, m.Start, w.r.layout.isa)
 	}
-	o, err := object.Load(w.p, m.File, m.File.Path, m.Start, w.r.layout.arch)
+	o, err := object.Load(w.p, m.File, m.File.Path, m.Start, w.r.layout.isa)
 	if err != nil {
 		return nil, err
 	}

@@ -5,52 +5,29 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/ehframe"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/object"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/procmem"
-	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // maxFrames bounds a stack.
 const maxFrames = 96
 
-// x86Order are the DWARF numbers of unwind.UserRegs.Regs: r15, r14, r13, r12,
-// bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di.
-var x86Order = [...]int{15, 14, 13, 12, 6, 3, 11, 10, 9, 8, 0, 2, 1, 4, 5}
-
-// framePointer and linkRegister by DWARF number.
-const (
-	x86FP   = 6
-	arm64FP = 29
-	arm64LR = 30
-)
-
-func (w *walk) registers(u *unwind.UserRegs) ehframe.Registers {
+func (w *walk) registers(u *model.UserRegs) ehframe.Registers {
 	r := ehframe.Registers{PC: u.PC}
-	if w.r.layout.arch == arch.X86_64 {
-		for i, n := range x86Order {
-			if i < len(u.Regs) {
-				r.Set(n, u.Regs[i])
-			}
-		}
-		r.Set(x86FP, u.FP)
-		r.Set(7, u.SP)
-		return r
-	}
 	for i, v := range u.Regs {
-		if i <= arm64LR {
-			r.Set(i, v)
-		}
+		r.Set(i, v)
 	}
-	r.Set(arm64FP, u.FP)
-	r.Set(arm64LR, u.LR)
-	r.Set(31, u.SP)
+	d := w.r.layout.isa.DWARF
+	r.Set(d.FP, u.FP)
+	r.Set(d.LR, u.LR)
+	r.Set(d.SP, u.SP)
 	return r
 }
 
 // run walks from the registers to the first function of the thread.
-func (w *walk) run(u *unwind.UserRegs) {
+func (w *walk) run(u *model.UserRegs) {
 	r := w.registers(u)
 	call := false // whether PC is a return address
 	reliable := true
@@ -90,12 +67,12 @@ func (w *walk) run(u *unwind.UserRegs) {
 // advances says whether a caller's frame can be one: stacks grow down, and only
 // the innermost function may have no frame of its own.
 func (w *walk) advances(now, next ehframe.Registers) bool {
-	a := w.r.layout.arch
 	last := w.out.Frames[len(w.out.Frames)-1]
 	if last.Signal {
 		return true // to the stack that was interrupted
 	}
-	return next.SP(a) > now.SP(a) || next.SP(a) == now.SP(a) && len(w.out.Frames) == 1 && next.PC != now.PC
+	from, to := w.sp(now), w.sp(next)
+	return to > from || to == from && len(w.out.Frames) == 1 && next.PC != now.PC
 }
 
 // step is one frame and where it leads.
@@ -157,7 +134,7 @@ func (w *walk) byPointer(s step, r ehframe.Registers, o *object.Object, why erro
 			return s
 		}
 	}
-	fp, known := r.Get(w.fp())
+	fp, known := r.Get(w.r.layout.isa.DWARF.FP)
 	if known && fp == 0 { // by both ABIs, the mark of the outermost frame
 		s.end = ehframe.ErrOutermost
 		return s
@@ -167,35 +144,25 @@ func (w *walk) byPointer(s step, r ehframe.Registers, o *object.Object, why erro
 	}
 	var b [16]byte
 	// Go on aarch64 keeps its frame record right below the stack pointer.
-	if fp&7 != 0 || fp+8 < r.SP(w.r.layout.arch) || w.p.Read(fp, b[:]) != nil {
+	if fp&7 != 0 || fp+8 < w.sp(r) || w.p.Read(fp, b[:]) != nil {
 		if s.end = why; why == nil {
 			s.end = fmt.Errorf("the frame pointer %#x leads nowhere", fp)
 		}
 		return s
 	}
 	s.next = r
-	s.next.Set(w.fp(), binary.LittleEndian.Uint64(b[:]))
+	s.next.Set(w.r.layout.isa.DWARF.FP, binary.LittleEndian.Uint64(b[:]))
 	s.next.PC = w.code(binary.LittleEndian.Uint64(b[8:]))
-	w.setSP(&s.next, fp+16)
+	s.next.Set(w.r.layout.isa.DWARF.SP, fp+16)
 	if s.next.PC == 0 {
 		s.end = ehframe.ErrOutermost
 	}
 	return s
 }
 
-func (w *walk) fp() int {
-	if w.r.layout.arch == arch.X86_64 {
-		return x86FP
-	}
-	return arm64FP
-}
-
-func (w *walk) setSP(r *ehframe.Registers, sp uint64) {
-	if w.r.layout.arch == arch.X86_64 {
-		r.Set(7, sp)
-		return
-	}
-	r.Set(31, sp)
+func (w *walk) sp(r ehframe.Registers) uint64 {
+	sp, _ := r.Get(w.r.layout.isa.DWARF.SP)
+	return sp
 }
 
 // nearBy is how long a function in assembly that makes a system call may be.
@@ -205,31 +172,11 @@ const nearBy = 512
 // Go that make system calls: a return address that a direct call of a function
 // which begins right before PC stands before.
 func (w *walk) leafCaller(r ehframe.Registers, o *object.Object) (ehframe.Registers, bool) {
+	i := w.r.layout.isa
+	lr, _ := r.Get(i.DWARF.LR)
+	pc, sp, target, ok := i.Leaf(w.p, w.sp(r), w.code(lr))
 	next := r
-	var b [8]byte
-	var target uint64
-	if w.r.layout.arch == arch.X86_64 {
-		sp := r.SP(arch.X86_64)
-		if w.p.Read(sp, b[:]) != nil {
-			return next, false
-		}
-		next.PC = binary.LittleEndian.Uint64(b[:])
-		if w.p.Read(next.PC-5, b[:5]) != nil || b[0] != 0xe8 {
-			return next, false
-		}
-		target = next.PC + uint64(int64(int32(binary.LittleEndian.Uint32(b[1:]))))
-		w.setSP(&next, sp+8)
-	} else {
-		lr, _ := r.Get(arm64LR)
-		next.PC = w.code(lr)
-		if w.p.Read(next.PC-4, b[:4]) != nil {
-			return next, false
-		}
-		insn := binary.LittleEndian.Uint32(b[:])
-		if insn>>26 != 0x25 { // BL
-			return next, false
-		}
-		target = next.PC - 4 + uint64(int64(int32(insn<<6))>>4)
-	}
-	return next, target >= o.Start && target <= r.PC && r.PC-target < nearBy
+	next.PC = pc
+	next.Set(i.DWARF.SP, sp)
+	return next, ok && target >= o.Start && target <= r.PC && r.PC-target < nearBy
 }

@@ -11,9 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/object"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/procmem"
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -87,8 +88,8 @@ func fakeProcess(a arch.Arch, isGo bool) *fake {
 	return f
 }
 
-func (f *fake) walk(a arch.Arch, u *unwind.UserRegs) *Stack {
-	r := &Reader{layout: &Layout{arch: a}, symbols: map[uint64]object.Symbols{}, left: maxSymbols}
+func (f *fake) walk(a arch.Arch, u *model.UserRegs) *Stack {
+	r := &Reader{layout: &Layout{isa: isa.Of(a)}, symbols: map[uint64]object.Symbols{}, left: maxSymbols}
 	bits := uint(47)
 	if a == arch.AArch64 {
 		bits = 48
@@ -127,11 +128,11 @@ func (f *fake) call(a arch.Arch) {
 const signature = 0x0031 << 48
 
 // entry are registers in a system call of text+0x1000.
-func entry(a arch.Arch) *unwind.UserRegs {
+func entry(a arch.Arch) *model.UserRegs {
 	if a == arch.X86_64 {
-		return &unwind.UserRegs{PC: text + 0x1010, SP: stack + 0x100, FP: stack + 0x120}
+		return &model.UserRegs{PC: text + 0x1010, SP: stack + 0x100, FP: stack + 0x120}
 	}
-	return &unwind.UserRegs{PC: text + 0x1010, SP: stack + 0x128, FP: stack + 0x120, LR: signature | text + 0x1100}
+	return &model.UserRegs{PC: text + 0x1010, SP: stack + 0x128, FP: stack + 0x120, LR: signature | text + 0x1100}
 }
 
 func TestGo(t *testing.T) {
@@ -174,14 +175,14 @@ func TestGuesses(t *testing.T) {
 
 func TestEnds(t *testing.T) {
 	for name, c := range map[string]struct {
-		damage func(*fake, *unwind.UserRegs)
+		damage func(*fake, *model.UserRegs)
 		want   string
 	}{
-		"circle":         {func(f *fake, _ *unwind.UserRegs) { f.put(stack+0x140, stack+0x120) }, "leads nowhere"},
-		"no code":        {func(f *fake, _ *unwind.UserRegs) { f.put(stack+0x148, stack) }, "is no code"},
-		"nothing mapped": {func(f *fake, _ *unwind.UserRegs) { f.put(stack+0x148, 0x1234) }, "0x1234 is no code"},
-		"jump to data":   {func(_ *fake, u *unwind.UserRegs) { u.PC = stack }, "is no code"},
-		"many": {func(f *fake, _ *unwind.UserRegs) {
+		"circle":         {func(f *fake, _ *model.UserRegs) { f.put(stack+0x140, stack+0x120) }, "leads nowhere"},
+		"no code":        {func(f *fake, _ *model.UserRegs) { f.put(stack+0x148, stack) }, "is no code"},
+		"nothing mapped": {func(f *fake, _ *model.UserRegs) { f.put(stack+0x148, 0x1234) }, "0x1234 is no code"},
+		"jump to data":   {func(_ *fake, u *model.UserRegs) { u.PC = stack }, "is no code"},
+		"many": {func(f *fake, _ *model.UserRegs) {
 			for at := uint64(stack + 0x120); at < stack+0xff0; at += 16 {
 				f.put(at, at+16, text+0x1200)
 			}
@@ -207,7 +208,7 @@ func FuzzWalk(f *testing.F) {
 				p := fakeProcess(a, isGo)
 				copy(p.mem[text][64:], code)
 				copy(p.mem[stack], words)
-				if s := p.walk(a, &unwind.UserRegs{PC: pc, SP: sp, FP: fp, LR: fp}); len(s.Frames) > maxFrames {
+				if s := p.walk(a, &model.UserRegs{PC: pc, SP: sp, FP: fp, LR: fp}); len(s.Frames) > maxFrames {
 					t.Fatalf("%d frames", len(s.Frames))
 				}
 			}

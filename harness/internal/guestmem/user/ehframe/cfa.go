@@ -2,8 +2,6 @@ package ehframe
 
 import (
 	"fmt"
-
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // columns bounds the registers that are followed: all general ones. Rules for
@@ -31,19 +29,6 @@ func (r *Registers) Get(number int) (uint64, bool) {
 		return 0, false
 	}
 	return r.value[number], r.known[number]
-}
-
-// SP returns the stack pointer.
-func (r *Registers) SP(a arch.Arch) uint64 { return r.value[stackPointer(a)] }
-
-// x86RIP is the column of the program counter.
-const x86RIP = 16
-
-func stackPointer(a arch.Arch) int {
-	if a == arch.AArch64 {
-		return 31
-	}
-	return 7
 }
 
 type ruleKind byte
@@ -255,9 +240,7 @@ func (f *Function) Step(m Memory, r *Registers, pc uint64) (Registers, error) {
 		return Registers{}, err
 	}
 	now := *r
-	if f.arch == arch.X86_64 {
-		now.Set(x86RIP, r.PC) // expressions of the PLT ask for it
-	}
+	now.Set(f.isa.DWARF.PC, r.PC) // expressions of the PLT ask for it
 	e := &evaluator{mem: m, regs: &now}
 	cfa, err := f.frame(rules, e)
 	if err != nil {
@@ -271,7 +254,7 @@ func (f *Function) Step(m Memory, r *Registers, pc uint64) (Registers, error) {
 		}
 		out.value[i], out.known[i] = v, known
 	}
-	sp := stackPointer(f.arch)
+	sp := f.isa.DWARF.SP
 	if rules.regs[sp].kind == same {
 		out.value[sp], out.known[sp] = cfa, true
 	}
@@ -279,7 +262,7 @@ func (f *Function) Step(m Memory, r *Registers, pc uint64) (Registers, error) {
 		return Registers{}, fmt.Errorf("unwind %#x: %w: return address in column %d", pc, ErrDamaged, f.cie.ra)
 	}
 	kind := rules.regs[f.cie.ra].kind
-	if kind == undefined || !out.known[f.cie.ra] || kind == same && f.arch == arch.X86_64 {
+	if kind == undefined || !out.known[f.cie.ra] || kind == same && f.isa.DWARF.LR < 0 {
 		return Registers{}, ErrOutermost
 	}
 	out.PC = out.value[f.cie.ra]

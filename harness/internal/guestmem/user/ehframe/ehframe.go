@@ -14,7 +14,7 @@ import (
 	"fmt"
 	"sort"
 
-	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 )
 
 // Errors of Find and Step.
@@ -36,9 +36,9 @@ type Memory interface {
 // Table is the .eh_frame of one object. It is as safe for concurrent use as its
 // Memory is.
 type Table struct {
-	mem  Memory
-	arch arch.Arch
-	hdr  uint64 // of .eh_frame_hdr
+	mem Memory
+	isa *isa.ISA
+	hdr uint64 // of .eh_frame_hdr
 	// table is the address of the search table, count its length.
 	table, count uint64
 	// all are the entries of an object without a search table, by address;
@@ -59,7 +59,7 @@ const (
 // Open reads the header of .eh_frame_hdr, which PT_GNU_EH_FRAME gives the
 // address of. Only the search table that all linkers write is understood: of
 // 32-bit distances from the header.
-func Open(m Memory, a arch.Arch, hdr uint64) (*Table, error) {
+func Open(m Memory, i *isa.ISA, hdr uint64) (*Table, error) {
 	b := make([]byte, 24)
 	if err := m.Read(hdr, b[:12]); err != nil {
 		return nil, fmt.Errorf("read .eh_frame_hdr: %w", err)
@@ -74,7 +74,7 @@ func Open(m Memory, a arch.Arch, hdr uint64) (*Table, error) {
 	if c.bad || count > maxTable {
 		return nil, fmt.Errorf("read .eh_frame_hdr: %w: %d entries", ErrDamaged, count)
 	}
-	return &Table{mem: m, arch: a, hdr: hdr, table: c.here(), count: count}, nil
+	return &Table{mem: m, isa: i, hdr: hdr, table: c.here(), count: count}, nil
 }
 
 // copyUpTo reads as much of p as can be, in halves.
@@ -89,11 +89,11 @@ func copyUpTo(m Memory, addr uint64, p []byte) int {
 
 // Scan reads a whole .eh_frame section: that of an object without a search
 // table, such as a static program.
-func Scan(m Memory, a arch.Arch, addr, size uint64) (*Table, error) {
+func Scan(m Memory, i *isa.ISA, addr, size uint64) (*Table, error) {
 	if size > maxSection {
 		return nil, fmt.Errorf("read .eh_frame: %w: %d bytes", ErrDamaged, size)
 	}
-	t := &Table{mem: m, arch: a, cies: map[uint64]cie{}, left: 4 * maxSection}
+	t := &Table{mem: m, isa: i, cies: map[uint64]cie{}, left: 4 * maxSection}
 	for at := addr; at-addr+4 <= size; {
 		f, next, err := t.entry(at)
 		if err != nil {
@@ -164,7 +164,7 @@ type Function struct {
 	// caller's address is that of an interrupted instruction.
 	Signal bool
 
-	arch    arch.Arch
+	isa     *isa.ISA
 	cie     cie
 	program []byte
 	addr    uint64 // of program
@@ -193,7 +193,7 @@ func (t *Table) entry(at uint64) (f Function, next uint64, err error) {
 	if id == 0 {
 		return f, next, nil
 	}
-	f.arch = t.arch
+	f.isa = t.isa
 	if f.cie, err = t.common(at + 4 - uint64(id)); err != nil {
 		return Function{}, 0, err
 	}

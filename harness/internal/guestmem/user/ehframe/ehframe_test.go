@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/ehframe"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -94,7 +95,7 @@ func TestStep(t *testing.T) {
 	m := object(entry, "", function{text, 0x20, pushes})
 	m.word(stack+0x00, 0x1111) // saved rbp
 	m.word(stack+0x08, 0x2222) // return address
-	table, err := ehframe.Open(m, arch.X86_64, base)
+	table, err := ehframe.Open(m, isa.Of(arch.X86_64), base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +124,8 @@ func TestStep(t *testing.T) {
 				t.Fatal(err)
 			}
 			bp, _ := next.Get(6)
-			if next.PC != 0x2222 || next.SP(arch.X86_64) != c.wantSP || bp != c.wantBP {
-				t.Errorf("caller is at %#x, sp %#x, bp %#x; want 0x2222, %#x, %#x", next.PC, next.SP(arch.X86_64), bp, c.wantSP, c.wantBP)
+			if sp, _ := next.Get(7); next.PC != 0x2222 || sp != c.wantSP || bp != c.wantBP {
+				t.Errorf("caller is at %#x, sp %#x, bp %#x; want 0x2222, %#x, %#x", next.PC, sp, bp, c.wantSP, c.wantBP)
 			}
 		})
 	}
@@ -132,11 +133,11 @@ func TestStep(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	m := object(entry, "", function{text, 0x20, nil}, function{text + 0x20, 0x10, nil}, function{text + 0x100, 8, nil})
-	table, err := ehframe.Open(m, arch.X86_64, base)
+	table, err := ehframe.Open(m, isa.Of(arch.X86_64), base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	scanned, err := ehframe.Scan(m, arch.X86_64, frame, 0x200)
+	scanned, err := ehframe.Scan(m, isa.Of(arch.X86_64), frame, 0x200)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestFind(t *testing.T) {
 
 func TestOutermost(t *testing.T) {
 	m := object(entry, "", function{text, 0x20, []byte{0x07, 16}}) // DW_CFA_undefined rip
-	table, err := ehframe.Open(m, arch.X86_64, base)
+	table, err := ehframe.Open(m, isa.Of(arch.X86_64), base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +178,7 @@ func TestExpression(t *testing.T) {
 	m := object(entry, "S", function{text, 0x20, plt})
 	m.word(stack, 0xaaaa)
 	m.word(stack+8, 0xbbbb)
-	table, err := ehframe.Open(m, arch.X86_64, base)
+	table, err := ehframe.Open(m, isa.Of(arch.X86_64), base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +200,7 @@ func TestExpression(t *testing.T) {
 
 func TestMissingMemory(t *testing.T) {
 	m := object(entry, "", function{text, 0x20, pushes})
-	table, err := ehframe.Open(m, arch.X86_64, base)
+	table, err := ehframe.Open(m, isa.Of(arch.X86_64), base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +217,7 @@ func TestMissingMemory(t *testing.T) {
 		t.Errorf("got %v, want the error of memory", err)
 	}
 	m.b = m.b[:8]
-	if _, err := ehframe.Open(m, arch.X86_64, base); !errors.Is(err, errFault) {
+	if _, err := ehframe.Open(m, isa.Of(arch.X86_64), base); !errors.Is(err, errFault) {
 		t.Errorf("got %v, want the error of memory", err)
 	}
 }
@@ -234,10 +235,10 @@ func FuzzStep(f *testing.F) {
 		pc := text + off%0x1000
 		for _, a := range []arch.Arch{arch.X86_64, arch.AArch64} {
 			var tables []*ehframe.Table
-			if table, err := ehframe.Open(m, a, base); err == nil {
+			if table, err := ehframe.Open(m, isa.Of(a), base); err == nil {
 				tables = append(tables, table)
 			}
-			if table, err := ehframe.Scan(m, a, frame, uint64(len(b))); err == nil {
+			if table, err := ehframe.Scan(m, isa.Of(a), frame, uint64(len(b))); err == nil {
 				tables = append(tables, table)
 			}
 			for _, table := range tables {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/object"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -60,7 +61,7 @@ func TestSymbolTables(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o, err := object.Load(load(t, f), bytes.NewReader(b), name, base, arch.X86_64)
+		o, err := object.Load(load(t, f), bytes.NewReader(b), name, base, isa.Of(arch.X86_64))
 		if err != nil {
 			t.Fatal(err)
 		}

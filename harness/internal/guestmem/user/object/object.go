@@ -14,8 +14,8 @@ import (
 	"path"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/ehframe"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/images/kernel/elf64"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // ErrNotELF says that what is mapped is no ELF object of the architecture.
@@ -40,7 +40,7 @@ type Object struct {
 
 	mem    Memory
 	file   io.ReaderAt // nil: not there
-	arch   arch.Arch
+	isa    *isa.ISA
 	header elf.Header64
 	loads  []elf.Prog64
 	dyn    map[elf.DynTag]uint64
@@ -65,22 +65,18 @@ const (
 
 // Load reads the object whose first byte is mapped at base. file is the same
 // object as a file, nil where there is none; path names it.
-func Load(m Memory, file io.ReaderAt, filePath string, base uint64, a arch.Arch) (*Object, error) {
-	o := &Object{Name: path.Base(filePath), Path: filePath, mem: m, file: file, arch: a, dyn: map[elf.DynTag]uint64{}}
+func Load(m Memory, file io.ReaderAt, filePath string, base uint64, i *isa.ISA) (*Object, error) {
+	o := &Object{Name: path.Base(filePath), Path: filePath, mem: m, file: file, isa: i, dyn: map[elf.DynTag]uint64{}}
 	b := make([]byte, 64)
 	if err := m.Read(base, b); err != nil {
 		return nil, fmt.Errorf("read %s: %w", filePath, err)
-	}
-	want := elf.EM_X86_64
-	if a == arch.AArch64 {
-		want = elf.EM_AARCH64
 	}
 	if !elf64.Is(b) || elf.Class(b[elf.EI_CLASS]) != elf.ELFCLASS64 || elf.Data(b[elf.EI_DATA]) != elf.ELFDATA2LSB {
 		return nil, fmt.Errorf("read %s: %w", filePath, ErrNotELF)
 	}
 	decode(b, &o.header)
-	if elf.Machine(o.header.Machine) != want || o.header.Phentsize != 56 || o.header.Phnum > maxSegments {
-		return nil, fmt.Errorf("read %s: %w for %s", filePath, ErrNotELF, a)
+	if o.header.Machine != i.Arch.Facts().ELF || o.header.Phentsize != 56 || o.header.Phnum > maxSegments {
+		return nil, fmt.Errorf("read %s: %w for %s", filePath, ErrNotELF, i.Arch)
 	}
 	segments := make([]elf.Prog64, o.header.Phnum)
 	b = make([]byte, 56*len(segments))
@@ -241,12 +237,12 @@ func (o *Object) Frames() (*ehframe.Table, error) {
 	}
 	switch {
 	case o.hdr != 0:
-		o.frames, o.framesErr = ehframe.Open(o.mem, o.arch, o.hdr)
+		o.frames, o.framesErr = ehframe.Open(o.mem, o.isa, o.hdr)
 	default:
 		// A static program has no search table, so its file has to say where
 		// the section is.
 		if s, ok := o.section(".eh_frame"); ok {
-			o.frames, o.framesErr = ehframe.Scan(o.mem, o.arch, o.Bias+s.Addr, s.Size)
+			o.frames, o.framesErr = ehframe.Scan(o.mem, o.isa, o.Bias+s.Addr, s.Size)
 		} else {
 			o.framesErr = errors.New("no .eh_frame")
 		}

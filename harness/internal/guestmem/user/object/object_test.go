@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/object"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -72,7 +73,7 @@ func TestLibraries(t *testing.T) {
 		some = true
 		t.Run(name, func(t *testing.T) {
 			defer f.Close()
-			o, err := object.Load(load(t, f), nil, name, base, a)
+			o, err := object.Load(load(t, f), nil, name, base, isa.Of(a))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,11 +134,11 @@ func compare(t *testing.T, o *object.Object, f *elf.File, name string) {
 
 func TestNotELF(t *testing.T) {
 	for _, m := range []mapped{bytes.Repeat([]byte{0}, 64), bytes.Repeat([]byte{0xff}, 64)} {
-		if _, err := object.Load(m, nil, "x", base, arch.X86_64); !errors.Is(err, object.ErrNotELF) {
+		if _, err := object.Load(m, nil, "x", base, isa.Of(arch.X86_64)); !errors.Is(err, object.ErrNotELF) {
 			t.Errorf("got %v, want ErrNotELF", err)
 		}
 	}
-	if _, err := object.Load(mapped{}, nil, "x", base, arch.X86_64); !errors.Is(err, errFault) {
+	if _, err := object.Load(mapped{}, nil, "x", base, isa.Of(arch.X86_64)); !errors.Is(err, errFault) {
 		t.Errorf("got %v, want the memory's error", err)
 	}
 }
@@ -152,7 +153,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		for _, a := range []arch.Arch{arch.X86_64, arch.AArch64} {
-			o, err := object.Load(mapped(b), bytes.NewReader(b), "/x", base, a)
+			o, err := object.Load(mapped(b), bytes.NewReader(b), "/x", base, isa.Of(a))
 			if err != nil {
 				if o != nil {
 					t.Fatal("an object beside an error")

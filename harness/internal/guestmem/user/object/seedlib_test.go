@@ -9,6 +9,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/ehframe"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/object"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/images/seedlib"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
@@ -65,7 +66,7 @@ func TestALibraryThatNoCompilerMade(t *testing.T) {
 				}
 			}
 			constructor := relocate(t, f, m)
-			o, err := object.Load(m, nil, "/x/other-name", m.base, c.arch)
+			o, err := object.Load(m, nil, "/x/other-name", m.base, isa.Of(c.arch))
 			if err != nil {
 				t.Fatal(err)
 			}

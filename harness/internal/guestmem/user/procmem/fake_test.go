@@ -6,6 +6,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/mmu"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -145,5 +146,5 @@ func (r ram) files() {
 
 func (r ram) guest(l *Layout) *Guest {
 	m := physmem.New(bytes.NewReader(r), physmem.Ranges(arch.X86_64, ramSize))
-	return l.Guest(mmu.NewSpace(m, mmu.X86{Root: kernelPGD}), m)
+	return l.Guest(mmu.NewSpace(m, isa.X86Tables{Root: kernelPGD}), m)
 }

@@ -54,7 +54,7 @@ const (
 // NewLayout reads the image's types. A kernel without what no process can be
 // read without gives an error.
 func NewLayout(img *kimage.Image) (*Layout, error) {
-	l := &Layout{pageShift: img.PageShift()}
+	l := &Layout{pageShift: img.PageShift}
 	t := img.Types
 	for _, w := range []struct {
 		dst  *field

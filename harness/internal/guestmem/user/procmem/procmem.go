@@ -9,6 +9,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/mmu"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 )
 
 // Guest is a guest whose processes are read. It remembers files: make a new one
@@ -63,19 +64,12 @@ func (g *Guest) Open(task uint64) (*Process, error) {
 		return nil, fmt.Errorf("read user space: page table: %w", err)
 	}
 	p := &Process{guest: g}
-	var tables mmu.Tables
-	switch t := g.space.Tables().(type) {
-	case mmu.X86:
-		tables, p.Bits = mmu.X86{Root: root, Five: t.Five, Users: true}, 47
-		if t.Five {
-			p.Bits = 56
-		}
-	case mmu.ARM64:
-		t.Root, t.Lower = root, true
-		tables, p.Bits = t, t.VA
-	default:
+	kernel := g.space.Tables()
+	if kernel == nil {
 		return nil, errors.New("read user space: the kernel's page tables are not known")
 	}
+	tables, bits := kernel.User(root)
+	p.Bits = bits
 	p.tables = mmu.NewSpace(g.mem, tables)
 	if err := p.readMappings(mm); err != nil {
 		p.Problem = err.Error()
@@ -220,13 +214,13 @@ func (p *Process) Find(addr uint64) *Mapping {
 
 // Read fills b from an address of the process: from its pages, and for a file
 // that is mapped without being writable, from the page cache or the file's
-// backing. Where a page is nowhere, the error is ErrAbsent or mmu.ErrNotMapped.
+// backing. Where a page is nowhere, the error is ErrAbsent or isa.ErrNotMapped.
 func (p *Process) Read(addr uint64, b []byte) error {
 	const page = 4096
 	for len(b) > 0 {
 		n := min(len(b), page-int(addr%page))
 		err := p.tables.Read(addr, b[:n])
-		if errors.Is(err, mmu.ErrNotMapped) {
+		if errors.Is(err, isa.ErrNotMapped) {
 			m := p.Find(addr)
 			if m == nil || m.File == nil || m.Flags&Write != 0 {
 				return err
@@ -238,7 +232,7 @@ func (p *Process) Read(addr uint64, b []byte) error {
 		}
 		b, addr = b[n:], addr+uint64(n)
 		if addr == 0 && len(b) > 0 {
-			return mmu.ErrNotMapped
+			return isa.ErrNotMapped
 		}
 	}
 	return nil

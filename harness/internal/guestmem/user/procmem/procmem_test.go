@@ -9,8 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/unwedge/unwedge/harness/internal/guestmem/mmu"
+	"github.com/unwedge/unwedge/harness/internal/isa"
 )
 
 const wantMaps = `400000-401000 r--p 00000000 /usr/lib/libx.so.1
@@ -65,9 +64,9 @@ func TestRead(t *testing.T) {
 		{name: "in the page cache alone", addr: 0x400010, want: '0'},
 		{name: "read ahead of the page tables", addr: 0x402fff, want: '2'},
 		{name: "a page that is nowhere", addr: 0x403000, err: ErrAbsent},
-		{name: "writable: the file may not be what was there", addr: 0x404000, err: mmu.ErrNotMapped},
-		{name: "no file", addr: 0x500000, err: mmu.ErrNotMapped},
-		{name: "nothing mapped", addr: 0x600000, err: mmu.ErrNotMapped},
+		{name: "writable: the file may not be what was there", addr: 0x404000, err: isa.ErrNotMapped},
+		{name: "no file", addr: 0x500000, err: isa.ErrNotMapped},
+		{name: "nothing mapped", addr: 0x600000, err: isa.ErrNotMapped},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b [1]byte

@@ -1,10 +1,8 @@
-package mmu
+package isa
 
-import "github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
-
-// ARM64 are aarch64's stage 1 tables of one half of the address space (Arm
+// ARM64Tables are aarch64's stage 1 tables of one half of the address space (Arm
 // ARM, D8.3: VMSAv8-64).
-type ARM64 struct {
+type ARM64Tables struct {
 	Root  uint64 // physical address of the top table
 	Page  uint   // log2 of the granule: 12, 14 or 16
 	VA    uint   // bits of virtual address: 64 - TCR_EL1.TnSZ
@@ -15,7 +13,7 @@ type ARM64 struct {
 }
 
 // Walk implements Tables.
-func (t ARM64) Walk(m physmem.Reader, va uint64) (pa, page uint64, err error) {
+func (t ARM64Tables) Walk(m PhysMemory, va uint64) (pa, page uint64, err error) {
 	if t.Page < 12 || t.Page > 16 || t.VA <= t.Page || t.VA > 52 {
 		return 0, 0, ErrNotMapped
 	}
@@ -52,7 +50,7 @@ func (t ARM64) Walk(m physmem.Reader, va uint64) (pa, page uint64, err error) {
 }
 
 // addr returns an entry's output address.
-func (t ARM64) addr(e uint64) uint64 {
+func (t ARM64Tables) addr(e uint64) uint64 {
 	low := uint64(1)<<t.Page - 1
 	switch a := e & 0x0000ffffffffffff &^ low; {
 	case !t.Wide:
@@ -62,4 +60,19 @@ func (t ARM64) addr(e uint64) uint64 {
 	default: // LPA2: bits 49:48 in place, 9:8 are 51:50
 		return a | e&(3<<48) | e>>8&3<<50
 	}
+}
+
+// User implements Tables.
+func (t ARM64Tables) User(root uint64) (Tables, uint) {
+	t.Root, t.Lower = root, true
+	return t, t.VA
+}
+
+// armTables are the shapes for each size of the address space, which the CPU decides.
+func armTables(root uint64, pageShift uint) []Tables {
+	var all []Tables
+	for _, va := range []uint{48, 52, 47, 42, 39, 36} {
+		all = append(all, ARM64Tables{Root: root, Page: pageShift, VA: va, Wide: va == 52})
+	}
+	return all
 }
