@@ -1,5 +1,5 @@
-// Package matrix boots many cells, several at a time, and says what tells those
-// that failed from the others.
+// Package matrix boots many cells, several at a time, and says what distinguishes
+// those that failed from the others.
 package matrix
 
 import (
@@ -22,9 +22,9 @@ type Done[T any] struct {
 	Err    error
 }
 
-// Run boots each job with boot, at most parallel at a time and in order, and
-// tells done of each as it ends, from one goroutine at a time. When ctx ends,
-// cells that have not begun get its cause as their error.
+// Run boots the jobs in order with boot, at most parallel at a time, and calls done
+// as each ends, from one goroutine at a time. When ctx ends, cells that have not
+// begun get its cause as their error.
 func Run[T any](ctx context.Context, jobs []T, parallel int, boot func(context.Context, Cell[T]) (*result.Result, error), done func(Done[T])) []Done[T] {
 	out := make([]Done[T], len(jobs))
 	todo := make(chan int)

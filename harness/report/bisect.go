@@ -11,7 +11,7 @@ import (
 	"github.com/unwedge/unwedge/harness/bisect"
 )
 
-// found draws a bisection's report.
+// found prints a bisection's report.
 type found struct{ *bisect.Report }
 
 // maxSuspects is how many suspects are listed.
@@ -55,7 +55,7 @@ func (f found) answer(b *strings.Builder, s Style) {
 		fmt.Fprintf(b, "%s  %s  %s\n", s.paint(red, "FIRST BAD"), candidate(*f.First), sure)
 		return
 	}
-	fmt.Fprintf(b, "%s  one of %d, which cannot be told apart, %s:\n", s.paint(yellow, "FIRST BAD"), len(f.Suspects), sure)
+	fmt.Fprintf(b, "%s  one of %d that cannot be told apart, %s:\n", s.paint(yellow, "FIRST BAD"), len(f.Suspects), sure)
 	for i, c := range f.Suspects {
 		if i == maxSuspects {
 			fmt.Fprintf(b, "  … and %d more\n", len(f.Suspects)-i)
@@ -93,7 +93,7 @@ func share(p float64) string {
 	}
 }
 
-// commit is what git has on the answer.
+// commit is what git knows of the answer.
 func (f found) commit(b *strings.Builder) {
 	c := f.Commit
 	if c == nil {
@@ -131,7 +131,7 @@ func failure(boot bisect.Boot) string {
 	return safe(boot.Outcome)
 }
 
-// beside puts the bad boot and the good one beside each other.
+// beside shows the bad boot and the good one side by side.
 func (f found) beside(b *strings.Builder) {
 	if f.BadBoot != nil {
 		field(b, "with it", boot(*f.BadBoot))
@@ -146,7 +146,7 @@ func (f found) beside(b *strings.Builder) {
 	if f.Said != "" {
 		text := "ends with " + safe(f.Said)
 		if f.WentOn != "" {
-			text += "\nthe good boot's goes on with " + safe(f.WentOn)
+			text += "\nthe good boot continues with " + safe(f.WentOn)
 		}
 		field(b, "console", text)
 	}
@@ -165,25 +165,25 @@ func boot(t bisect.Boot) string {
 }
 
 func (f found) cost() string {
-	s := fmt.Sprintf("%d boots for %d candidates, of which %d were made ready, in %s", f.Boots, f.Candidates, f.Builds, f.Wall.Round(time.Second))
+	s := fmt.Sprintf("%d boots for %d candidates (%d built or unpacked) in %s", f.Boots, f.Candidates, f.Builds, f.Wall.Round(time.Second))
 	if f.Broken > 0 {
-		s += fmt.Sprintf("; %d could not be made", f.Broken)
+		s += fmt.Sprintf("; %d could not be built", f.Broken)
 	}
 	if f.Reused > 0 {
-		s += fmt.Sprintf("; %d boots were known", f.Reused)
+		s += fmt.Sprintf("; %d boots reused", f.Reused)
 	}
 	return s
 }
 
 func (f found) ahead() string {
-	s := fmt.Sprintf("%d were made, or begun, while another one booted, which saved %s", f.Ready, f.Saved.Round(time.Second))
+	s := fmt.Sprintf("%d were built, or being built, while another one booted, which saved %s", f.Ready, f.Saved.Round(time.Second))
 	if f.Unused > 0 {
-		s += fmt.Sprintf("; %d more (%s) were for nothing", f.Unused, f.Wasted.Round(time.Second))
+		s += fmt.Sprintf("; %d more (%s) were not needed", f.Unused, f.Wasted.Round(time.Second))
 	}
 	return s
 }
 
-// rate says how often the failure shows, "" where it is in every boot.
+// rate says how often the failure shows, "" if it does in every boot.
 func (f found) rate() string {
 	var with, without, failed, odd int
 	for _, t := range f.Tallies {
@@ -205,8 +205,7 @@ func (f found) rate() string {
 	return text
 }
 
-// tallies lists how often each candidate was booted, where some were more often
-// than once.
+// tallies lists how often each candidate was booted, if any was more than once.
 func (f found) tallies(b *strings.Builder) {
 	again := false
 	for _, t := range f.Tallies {
@@ -231,9 +230,9 @@ func (f found) tallies(b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
-// Suspects says in a few words who may be the first bad one after a step: how many
-// are as likely as any, or the names of the few that stand out, and what is left for
-// the others.
+// Suspects says in a few words which candidates may be the first bad one after a
+// step: how many are equally likely, or the names of the few that stand out, and the
+// probability left for the others.
 func Suspects(s bisect.Step) string {
 	switch {
 	case len(s.Likely) == 0:
@@ -276,14 +275,14 @@ func brief(p float64) string {
 	}
 }
 
-// row is one or several steps in turn that say the same of the same candidate.
+// row is one step, or several in a row with the same verdict on the same candidate.
 type row struct {
 	bisect.Step
 	times int
 	took  time.Duration
 }
 
-// rows puts repeated boots together; what is believed is that after the last.
+// rows merges repeated boots; the suspects are those after the last.
 func (f found) rows() []row {
 	var out []row
 	for _, s := range f.Steps {

@@ -125,8 +125,8 @@ func TestBisectCommit(t *testing.T) {
             booted after 1.0 s, last stage userspace
             /runs/2
   console:  ends with [    0.2] two
-            the good boot's goes on with [    0.3] three
-  cost:     5 boots for 8 candidates, of which 5 were made ready, in 0s
+            the good boot continues with [    0.3] three
+  cost:     5 boots for 8 candidates (5 built or unpacked) in 0s
   replay:   git bisect replay /bis/bisect.log
   files:    /bis
 

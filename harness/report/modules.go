@@ -8,7 +8,7 @@ import (
 	"github.com/unwedge/unwedge/images/extmod"
 )
 
-// modules says of each external module what was predicted and what happened.
+// modules says what was predicted for each external module, and what happened.
 func modules(b *strings.Builder, r *result.Result) {
 	noted := map[string]bool{}
 	for _, m := range r.Modules {
@@ -19,7 +19,7 @@ func modules(b *strings.Builder, r *result.Result) {
 			}
 		}
 		if m.Difference != "" {
-			text += "\n  but " + safe(m.Difference)
+			text += "\n  not as expected: " + safe(m.Difference)
 		}
 		for _, n := range m.Predicted.Notes {
 			if !noted[n] { // once: they are of the kernel, most of them
@@ -46,10 +46,10 @@ func Verdict(p extmod.Prediction) string {
 func fared(got *agentproto.ModuleTried) string {
 	switch {
 	case got == nil:
-		return "was not tried"
+		return "not tried"
 	case got.Errno != "":
-		return "the kernel refused it with " + safe(got.Errno)
+		return "the kernel refused it: " + safe(got.Errno)
 	default:
-		return "the kernel took it"
+		return "the kernel loaded it"
 	}
 }

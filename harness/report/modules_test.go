@@ -22,12 +22,12 @@ func TestModules(t *testing.T) {
 	if err := report.Text(&b, r, report.Style{}); err != nil {
 		t.Fatal(err)
 	}
-	want := `  module:   crc: predicted refused-crc(_printk), EINVAL; the kernel refused it with ENOENT
+	want := `  module:   crc: predicted refused-crc(_printk), EINVAL; the kernel refused it: ENOENT
               | probe: ␛[31m
-              but it is not so
+              not as expected: it is not so
               note: a note
-  module:   as-built: predicted loads; the kernel took it
-  module:   late: predicted loads; was not tried
+  module:   as-built: predicted loads; the kernel loaded it
+  module:   late: predicted loads; not tried
 `
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("%s\nlacks\n%s", b.String(), want)

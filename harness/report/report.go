@@ -1,4 +1,5 @@
-// Package report draws a Result as text. It uses nothing but the Result.
+// Package report prints a Result, and a bisection's Report, as text for people. It
+// uses nothing but those documents.
 package report
 
 import (
@@ -14,7 +15,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios"
 )
 
-// Style says how to draw.
+// Style is how text is printed.
 type Style struct {
 	// Colour uses ANSI colours: for a terminal only.
 	Colour bool
@@ -31,8 +32,7 @@ func (s Style) paint(colour, text string) string {
 	return colour + text + plain
 }
 
-// Verdict is the outcome in one word, as people read it, in the colour of what
-// was expected.
+// Verdict is the outcome in one word: green if it was expected, else red.
 func (s Style) Verdict(r *result.Result) string {
 	word := strings.ToUpper(safe(string(r.Outcome)))
 	if r.Expected {
@@ -41,7 +41,7 @@ func (s Style) Verdict(r *result.Result) string {
 	return s.paint(red, word)
 }
 
-// why is the sentence on the outcome, with how sure it is where that is in doubt.
+// why is the sentence on the outcome, with its confidence unless that is certain.
 func why(r *result.Result) string {
 	if r.Confidence == "" || r.Confidence == result.Certain {
 		return safe(r.Why)
@@ -49,7 +49,7 @@ func why(r *result.Result) string {
 	return fmt.Sprintf("%s (%s)", safe(r.Why), safe(string(r.Confidence)))
 }
 
-// Text writes the whole report on one boot.
+// Text writes the report on one boot.
 func Text(w io.Writer, r *result.Result, s Style) error {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "%s  %s  %s  after %s", s.Verdict(r), safe(r.Kernel.Release), safe(r.Scenario.Name), seconds(r.Times.Verdict))
@@ -95,10 +95,18 @@ func guestFacts(b *strings.Builder, r *result.Result) {
 	field(b, "guest", fmt.Sprintf("%s at %.1f s, hwrng %s, crng %s, FIPS %s", safe(string(last.Stage)), last.Uptime, safe(last.HWRNG), crng, fips))
 }
 
-// Diagnosis writes what was found out.
+// Diagnosis writes the part of the report that says where the boot is blocked and
+// why.
 func Diagnosis(b *strings.Builder, d result.Diagnosis, s Style) {
 	field(b, "title", s.paint(bold, safe(d.Title)))
-	field(b, "cause", fmt.Sprintf("%s (%s), in %s", safe(string(d.Cause)), safe(string(d.Confidence)), safe(string(d.Where))))
+	cause := safe(string(d.Cause))
+	if d.Cause != result.CauseUnknown {
+		cause += " (" + safe(string(d.Confidence)) + ")"
+	}
+	if d.Where != result.WhereUnknown {
+		cause += ", in " + safe(string(d.Where))
+	}
+	field(b, "cause", cause)
 	field(b, "what", safe(d.Summary))
 	if len(d.Chain) > 0 {
 		var links []string
@@ -108,13 +116,13 @@ func Diagnosis(b *strings.Builder, d result.Diagnosis, s Style) {
 		field(b, "chain", strings.Join(links, "\n→ "))
 	}
 	if d.Remedy != "" {
-		field(b, "remedy", s.paint(yellow, safe(d.Remedy)))
+		field(b, "fix", s.paint(yellow, safe(d.Remedy)))
 	}
 	for _, e := range d.Evidence {
 		text := safe(e.What) + " (" + safe(e.Source) + ")"
 		for i, l := range e.Lines {
 			if i == maxEvidence {
-				text += fmt.Sprintf("\n  … %d lines more", len(e.Lines)-i)
+				text += fmt.Sprintf("\n  … %d more lines", len(e.Lines)-i)
 				break
 			}
 			text += "\n  | " + safe(l)
@@ -125,7 +133,7 @@ func Diagnosis(b *strings.Builder, d result.Diagnosis, s Style) {
 		field(b, "sources", safe(d.Compared.String()))
 	}
 	for _, n := range d.Notes {
-		field(b, "but", safe(n))
+		field(b, "note", safe(n))
 	}
 	for _, ref := range d.References {
 		field(b, "see", safe(ref))
@@ -165,11 +173,11 @@ func times(b *strings.Builder, r *result.Result) {
 			noticed = st.Noticed
 		}
 	}
-	field(b, "times", fmt.Sprintf("stalled at %s, noticed after %s, explained %s after the stall",
+	field(b, "times", fmt.Sprintf("stalled at %s, noticed %s later, diagnosed %s after the stall",
 		seconds(r.Times.Stalled), seconds(noticed-r.Times.Stalled), seconds(r.Times.Diagnosed-r.Times.Stalled)))
 }
 
-// captures says how each attempt to ask the guest went.
+// captures says what the attempts to look into the stalled guest gave.
 func captures(b *strings.Builder, r *result.Result) {
 	if len(r.Stalls) == 0 {
 		return
@@ -177,20 +185,19 @@ func captures(b *strings.Builder, r *result.Result) {
 	st := r.Stalls[len(r.Stalls)-1]
 	var said []string
 	for _, a := range st.Attempts {
-		key := a.Key
-		if key == "" {
-			key = "(no key)"
-		}
 		word := string(a.Yield)
-		if a.Yield == result.Captured {
+		switch {
+		case a.Yield == result.Captured:
 			word = "ok"
-		} else if a.Layer != "" {
+		case a.Yield == result.NoAnswer:
+			word = "no answer"
+		case a.Layer != "":
 			word += " by " + a.Layer
 		}
-		said = append(said, safe(fmt.Sprintf("%s %s: %s", a.Route, key, word)))
+		said = append(said, safe(strings.TrimSpace(string(a.Route)+" "+a.Key)+": "+word))
 	}
 	if len(said) > 0 {
-		field(b, "asked", strings.Join(said, ", "))
+		field(b, "sysrq", strings.Join(said, ", "))
 	}
 	if m := st.Memory; m != nil {
 		field(b, "memory", memory(m))
@@ -200,10 +207,10 @@ func captures(b *strings.Builder, r *result.Result) {
 	}
 }
 
-// maxProbeLines is how much of what the guest printed during a probe is shown.
+// maxProbeLines bounds the lines shown of what the guest printed during a probe.
 const maxProbeLines = 6
 
-// probes says what was done to the hung guest, and what came of it.
+// probes says what was done to the hung guest, and with what outcome.
 func probes(b *strings.Builder, r *result.Result) {
 	for _, p := range r.Probes {
 		text := safe(string(p.Name)) + ": "
@@ -219,7 +226,7 @@ func probes(b *strings.Builder, r *result.Result) {
 		}
 		text += ": " + safe(p.Why)
 		if p.Said != "" {
-			text += "\nit says: " + safe(p.Said)
+			text += "\nuser space: " + safe(p.Said)
 		}
 		for i, l := range p.Console {
 			if i == maxProbeLines {
@@ -237,8 +244,8 @@ func probes(b *strings.Builder, r *result.Result) {
 	}
 }
 
-// memory says what was read of the guest's memory. Its clock is known to move
-// where two looks saw that; an idle kernel may let it stand still.
+// memory says what was read of the guest's memory. That jiffies stood still says
+// nothing: an idle kernel may stop its tick.
 func memory(m *result.Memory) string {
 	tasks := "1 task"
 	if m.Tasks > 1 {
@@ -249,7 +256,7 @@ func memory(m *result.Memory) string {
 		s = "not read"
 	}
 	if m.Ticks > 0 {
-		s += fmt.Sprintf("; the guest's clock moves (%d ticks)", m.Ticks)
+		s += fmt.Sprintf("; jiffies advanced by %d", m.Ticks)
 	}
 	if len(m.Problems) > 0 {
 		s += "; " + console.SanitizeMax(m.Problems[0], 120)
@@ -295,7 +302,7 @@ func kept(b *strings.Builder, r *result.Result) {
 		return
 	}
 	word := func(s string) string { return console.Sanitize(machine.Quote(s)) }
-	field(b, "kept", fmt.Sprintf(`the guest is paused (QEMU pid %d); go on by hand:
+	field(b, "kept", fmt.Sprintf(`the guest is paused (QEMU pid %d); continue by hand:
 unwedge inspect %s         its tasks, stacks and log, from memory
 unwedge attach %s          its console
 unwedge stop %s            end it
@@ -316,6 +323,6 @@ func safe(s string) string { return console.SanitizeMax(s, 1000) }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-// Safe makes text that a guest printed safe to show: one line of at most most
-// characters, valid UTF-8, without control or invisible characters.
-func Safe(text string, most int) string { return console.SanitizeMax(text, most) }
+// Safe makes a guest's text safe to show: one line of at most max characters, valid
+// UTF-8, without control or invisible characters.
+func Safe(text string, max int) string { return console.SanitizeMax(text, max) }

@@ -14,21 +14,20 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/usage"
 )
 
-// The files of a run. Not every run has every one.
+// The files of a run. Not every run has all of them.
 const (
 	Result     = "result.json"     // the Result, see package result
 	Console    = "console.log"     // what the guest wrote to its UART, raw
-	QEMUStderr = "qemu.stderr"     // QEMU's own words
+	QEMUStderr = "qemu.stderr"     // what QEMU printed
 	QMP        = "qmp.jsonl"       // each QMP line sent and received
-	Command    = "qemu.sh"         // a command that boots the same guest by hand
+	Command    = "qemu.sh"         // a script that boots the same guest by hand
 	Registers  = "registers.txt"   // the vCPUs' registers, each time they were read
-	Memory     = "memory.txt"      // tasks and log as the guest's memory has them, each time it was read
+	Memory     = "memory.txt"      // tasks and log from the guest's memory, each time it was read
 	Sockets    = "sockets"         // while the guest runs: console.in, console.out (pipes), qmp, seat, gdb, agent
 	Agent      = "agent.jsonl"     // the agent's reports
-	Probe      = "probe.log"       // what the guest printed during each probe, raw, with a line # before each
+	Probe      = "probe.log"       // what the guest printed during each probe, raw, after a line that begins with #
 	ProbeState = "probe.qcow2"     // while probes are made: the guest as it hung
-	Report     = "report.txt"      // the diagnosis as people read it
-	dumpPrefix = "dump-sysrq-"     // + key + ".txt": one task dump or the like
+	dumpPrefix = "dump-sysrq-"     // + key + ".txt": what one sysrq key printed
 	dumpSuffix = ".txt"            //
 	maxNameLen = 80                // of the part of a run's name that comes from outside
 	stamp      = "20060102-150405" // UTC
@@ -37,7 +36,7 @@ const (
 // Dump is the file that holds what sysrq KEY printed.
 func Dump(key byte) string { return dumpPrefix + string(rune(key)) + dumpSuffix }
 
-// Present lists the artifacts that are there, by what they hold.
+// Present lists the artifacts that exist, by what they hold.
 func Present(dir string) map[string]string {
 	files := map[string]string{}
 	for what, name := range map[string]string{
@@ -111,8 +110,8 @@ func CheckOut(out string) error {
 	}
 }
 
-// Create makes a new directory for a run below base/runs, named by time,
-// scenario and kernel. Two runs never share one.
+// Create makes a new directory for a run below base/runs, named by time, scenario
+// and kernel. Two runs never share a directory.
 func Create(base, scenario, release string, now time.Time) (string, error) {
 	runs := filepath.Join(base, "runs")
 	if err := os.MkdirAll(runs, 0o755); err != nil {
@@ -135,7 +134,7 @@ func Create(base, scenario, release string, now time.Time) (string, error) {
 	return "", fmt.Errorf("make run directory %s: ten thousand of that name are there", filepath.Join(runs, name))
 }
 
-// clean makes a plain file name of a word that may come from a kernel.
+// clean makes a plain file name of a word that may come from a guest.
 func clean(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
