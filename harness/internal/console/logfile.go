@@ -32,8 +32,8 @@ func newLogfile(f File, limit, tail int64) *logfile {
 	return &logfile{file: f, limit: limit, keep: limit - tail, tail: ring{size: int(tail)}}
 }
 
-// write takes the next bytes of the stream. A file that cannot be written
-// costs the bytes, is reported by err, and is not tried again until finish.
+// write takes the next bytes of the stream. After a write error, which err keeps,
+// bytes are lost and the file is not tried again until finish.
 func (l *logfile) write(p []byte) {
 	if len(p) == 0 {
 		return

@@ -55,8 +55,7 @@ func (m Matcher) Match(line []byte) (groups [][]byte, ok bool) {
 type Found struct {
 	Line   Line
 	Groups [][]byte
-	// Dropped counts the bytes that could not be looked at, because they had
-	// left memory before.
+	// Dropped counts the bytes that were no longer in memory.
 	Dropped int64
 }
 

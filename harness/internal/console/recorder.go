@@ -1,11 +1,9 @@
-// Package console reads the guest's console: always, whole, and without ever
+// Package console reads the guest's console without losing a byte and without
 // making the guest wait.
 //
-// A console that nobody drains stalls the guest that prints to it, and a
-// harness that loses bytes loses them when they matter. So one goroutine does
-// nothing but read; the log file is written by another; and consumers pull
-// lines at their own speed from a bounded memory that tells them what they
-// missed.
+// A console that nobody drains stalls the guest that prints to it. So one
+// goroutine only reads, another writes the log file, and consumers take lines at
+// their own speed from a bounded buffer that counts what they missed.
 package console
 
 import (
@@ -30,9 +28,9 @@ var ErrReadOnly = errors.New("console takes no input")
 
 // Options of a Recorder. The zero value works.
 type Options struct {
-	// MaxBytes caps the log file. Of a longer stream the file keeps the
-	// beginning and the end, with a line between them that says how many
-	// bytes are left out. At least 4096; zero means 64 MiB.
+	// MaxBytes caps the log file, which keeps the beginning and the end of a
+	// longer stream, with a line between them that says how many bytes are left
+	// out. At least 4096; zero means 64 MiB.
 	MaxBytes int64
 	// MaxTail is how much of MaxBytes is for the end. It is held in memory.
 	// At most half of MaxBytes; zero means 4 MiB or half, the smaller.
@@ -79,10 +77,10 @@ type Stats struct {
 	Lines int64
 	// Last is when the newest bytes were read; zero before the first.
 	Last time.Time
-	// Stalls counts how often reading waited because the log file could not
-	// keep up: then, and only then, the harness may have slowed the guest.
+	// Stalls counts how often reading waited for the log file: only then may the
+	// harness have slowed the guest down.
 	Stalls int64
-	// Ended says that there will be no more.
+	// Ended says that nothing will follow.
 	Ended bool
 }
 
@@ -267,7 +265,7 @@ func (r *Recorder) Partial() (Line, bool) {
 	return r.split.partial()
 }
 
-// Since returns the complete lines that end behind offset, and how many bytes
+// Since returns the complete lines that end after offset, and how many bytes
 // between offset and the first of them are no longer in memory.
 func (r *Recorder) Since(offset int64) (lines []Line, dropped int64) {
 	r.mu.Lock()
@@ -330,8 +328,8 @@ func (c *Cursor) Offset() int64 { return c.pos }
 // Options.MemoryBytes allows. They are in the log file.
 func (c *Cursor) Dropped() int64 { return c.dropped }
 
-// view is one look at what is behind an offset: a line, or something to wait
-// on, or (both missing) the end.
+// view is what follows an offset: a line, or something to wait for, or neither at
+// the end.
 type view struct {
 	line  Line
 	found bool

@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// blame picks the function for a title: the instruction pointer's or the
-// innermost of the chain that may be to blame. Where the stack has none of its
-// own (it reaches the code that starts initcalls, work items or system calls
-// first), it is the report's Func.
+// blame picks the function for a title: the instruction pointer's, or the
+// innermost of the chain that may be to blame. If the stack reaches the code that
+// starts initcalls, work items or system calls first, it is the report's Func.
 func blame(r *Report, ip string, skip []string) string {
 	try := func(fn string) bool { return fn != "" && !harmless(fn, skip) }
 	if b := model.BaseName(ip); try(b) && (!IsGeneric(b) || r.crashed()) {
@@ -28,8 +27,8 @@ func blame(r *Report, ip string, skip []string) string {
 	return PlainName(r.Func)
 }
 
-// crashed says that the instruction pointer is where it happened, and not what a
-// detector came upon.
+// crashed says that the instruction pointer is where it happened, not what a
+// detector interrupted.
 func (r *Report) crashed() bool {
 	return r.Kind == ReportOops || r.Kind == ReportWarning || r.Kind == ReportBug
 }
@@ -51,8 +50,8 @@ var syscallPrefixes = []string{
 	"____sys_", "___sys_", "__sys_", "ksys_", "sys_",
 }
 
-// PlainName is a function's name without what compilers, archs and versions add
-// to it: suffixes, and the prefixes of system calls.
+// PlainName strips what compilers, architectures and kernel versions add to a
+// function's name: suffixes and the prefixes of system calls.
 func PlainName(fn string) string {
 	fn = model.BaseName(fn)
 	for _, p := range syscallPrefixes {
@@ -63,9 +62,9 @@ func PlainName(fn string) string {
 	return fn
 }
 
-// harmless says whether a function is one of those that crash or complain for
-// their caller: what takes memory, counts references, copies, prints, locks,
-// keeps lists, or belongs to the report itself.
+// harmless says whether a function crashes or complains because of its caller:
+// it allocates, counts references, copies, prints, locks, keeps lists, or belongs
+// to the report itself.
 func harmless(fn string, skip []string) bool {
 	return slices.ContainsFunc(skip, func(s string) bool { return strings.Contains(fn, s) }) ||
 		helperNames[fn] ||

@@ -8,7 +8,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Stage is how far a boot has come, as far as the console tells.
+// Stage is how far a boot got, judging by the console.
 type Stage string
 
 // The stages, in the order a boot passes them. Not every boot passes all.
@@ -45,7 +45,7 @@ func (s Stage) Rank() int {
 // EventKind is what a line of the boot says.
 type EventKind string
 
-// The events that are told apart.
+// The kinds of events.
 const (
 	EventStartJob      EventKind = "start-job"        // systemd: A start job is running for SUBJECT
 	EventTimedOut      EventKind = "timed-out"        // systemd: Timed out waiting for device SUBJECT
@@ -76,14 +76,14 @@ const (
 	EventShutdown      EventKind = "shutdown"         // user space shuts the machine down
 	EventFIPSUnknown   EventKind = "fips-unknown"     // the kernel does not know fips=1
 	EventFIPSStep      EventKind = "fips-step"        // what dracut's FIPS check does next (SUBJECT)
-	EventTcrypt        EventKind = "tcrypt"           // the self-test module was not kept
+	EventTcrypt        EventKind = "tcrypt"           // modprobe reports that tcrypt did not load
 	EventFIPSMode      EventKind = "fips-mode"        // the kernel runs in FIPS mode
 	EventModuleBad     EventKind = "module-bad"       // a module was refused
 	EventStuckFirmware EventKind = "firmware-no-boot" // firmware: no bootable device
-	EventImitation     EventKind = "imitation"        // user space prints what a kernel prints of a fault or of tasks
+	EventImitation     EventKind = "imitation"        // user space prints what looks like a fault or a task dump
 )
 
-// Event is one thing that happened in a boot. Repeated ones are merged.
+// Event is one thing that happened during a boot. Repetitions are merged.
 type Event struct {
 	Kind EventKind `json:"kind"`
 	// Subject is what it is about: a unit, a device, a function.
@@ -109,7 +109,7 @@ type Banner struct {
 	Offset  int64  `json:"offset"`
 }
 
-// Boot is what the console tells of the boot or boots.
+// Boot is what the console shows of the boot, or boots.
 type Boot struct {
 	// Stage is the last stage that the last boot reached.
 	Stage Stage `json:"stage"`
@@ -123,8 +123,8 @@ type Boot struct {
 	FirmwareCount int     `json:"firmware_count,omitempty"`
 	Cmdline       string  `json:"cmdline,omitempty"`
 	Events        []Event `json:"events,omitempty"`
-	// LastText, LastOffset, LastTime are of the last record of the log;
-	// LastSource guesses its writer.
+	// LastText, LastOffset and LastTime belong to the last record of the log;
+	// LastSource is a guess at who wrote it.
 	LastText   string  `json:"last_text,omitempty"`
 	LastOffset int64   `json:"last_offset"`
 	LastEnd    int64   `json:"last_end"`
@@ -180,15 +180,14 @@ func (b *Boot) finish() {
 	}
 }
 
-// reach moves the boot forward to a stage.
+// reach moves the boot forward to a stage, never back.
 func (b *Boot) reach(s Stage, text []byte, r Record) {
 	if s.Rank() > b.Stage.Rank() {
 		b.Stage, b.StageText, b.StageOffset = s, clip(text), r.Offset
 	}
 }
 
-// other reads every line that is no part of a dump or report: milestones and
-// events.
+// other reads the lines that belong to no dump or report: milestones and events.
 func (p *parser) other(b []byte, r Record) {
 	bo := &p.d.Boot
 	plain := b

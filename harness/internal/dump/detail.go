@@ -2,7 +2,7 @@ package dump
 
 import "bytes"
 
-// reportWords is what the lines below the first say that a title needs.
+// reportWords is what a title needs from the lines below the first.
 type reportWords struct {
 	access string   // KASAN: "Read" or "Write"
 	at     []string // the functions that lockdep names
@@ -11,14 +11,14 @@ type reportWords struct {
 
 const maxAt = 24
 
-// otherTraces are the lines after which a sanitizer shows traces of other
-// moments: who took the memory, who freed it.
+// otherTraces are the lines before a sanitizer's traces of earlier moments: who
+// allocated the memory, who freed it.
 var otherTraces = []string{
 	"Allocated by task", "Freed by task", "Allocated:", "Freed:", "allocated by task ", "freed by task ", "Uninit was ", "Local variable ",
 	"Last potentially related work creation", "Second to last potentially related work creation", "Memory state around",
 }
 
-// detail reads a line of an open report that is no frame.
+// detail reads a line of an open report that is not a frame.
 func (p *parser) detail(bl *block, b []byte) {
 	rep := &p.d.Reports[bl.report]
 	said := &rep.said

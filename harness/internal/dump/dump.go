@@ -6,7 +6,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// The limits of what one Dump keeps. What is beyond them is counted, not kept.
+// The limits of one Dump. What exceeds them is counted, not kept.
 const (
 	MaxTasks    = 1 << 16 // over all sections
 	MaxFrames   = 128     // of one trace
@@ -15,10 +15,10 @@ const (
 	MaxEvents   = 2048
 )
 
-// SectionKind is what a sysrq key asks for.
+// SectionKind is what a sysrq key prints.
 type SectionKind string
 
-// The sections that are told apart.
+// The kinds of sections.
 const (
 	SectionState     SectionKind = "state"     // t: all tasks
 	SectionBlocked   SectionKind = "blocked"   // w: tasks in D
@@ -47,19 +47,19 @@ type Section struct {
 	Dropped int          `json:"dropped,omitempty"` // tasks beyond MaxTasks
 	// Missing counts the bytes of it that were lost: it is not Complete.
 	Missing int64 `json:"missing,omitempty"`
-	// Records counts what was printed in it; a dump of zero records was
-	// swallowed by the console log level.
+	// Records counts its records; the console log level suppressed a dump of
+	// zero records.
 	Records int `json:"records"`
-	// Complete says that the dump is known to have reached its end: the
-	// scheduler or workqueue part that follows the tasks, or the next sysrq
-	// after a closed trace.
+	// Complete says that the dump is known to be whole: the scheduler or
+	// workqueue part that follows the tasks was seen, or the next sysrq after a
+	// closed trace.
 	Complete bool `json:"complete"`
 	// Ending is the evidence for Complete.
 	Ending string `json:"ending,omitempty"`
 }
 
-// Held is the list of locks that lockdep says one task holds; the last may be
-// the one it waits for.
+// Held are the locks that one task holds, says lockdep; the last may be the one
+// that it waits for.
 type Held struct {
 	Comm   string     `json:"comm"`
 	PID    int        `json:"pid"`
@@ -68,14 +68,14 @@ type Held struct {
 	End    int64      `json:"end"`
 }
 
-// HeldLock is one line of it.
+// HeldLock is one of them.
 type HeldLock struct {
 	Addr string `json:"addr"`
 	Name string `json:"name"`
 	At   string `json:"at"` // the function that took it
 }
 
-// Dump is everything that Parse found in a log.
+// Dump is what Parse or a Log found in a console log.
 type Dump struct {
 	// Arch is the kernel's architecture, "" where the log does not tell.
 	Arch arch.Arch `json:"arch,omitempty"`
@@ -87,8 +87,7 @@ type Dump struct {
 	Owners  []model.Owner `json:"owners,omitempty"`
 	Held    []Held        `json:"held,omitempty"`
 	Boot    Boot          `json:"boot"`
-	// Bytes and Records are what was read; Dropped counts what a limit kept
-	// out.
+	// Bytes and Records are what was read; Dropped counts what exceeded a limit.
 	Bytes   int64 `json:"bytes"`
 	Records int   `json:"records"`
 	Dropped int   `json:"dropped,omitempty"`
@@ -98,8 +97,8 @@ type Dump struct {
 	text []piece
 }
 
-// Last returns the last complete section of a kind, else the last one that has
-// any task, else the last one.
+// Last returns the last complete section of a kind, else the last one with any
+// task, else the last one.
 func (d *Dump) Last(kind SectionKind) (*Section, bool) {
 	var complete, full, last *Section
 	for i := range d.Sections {

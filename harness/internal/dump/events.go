@@ -2,8 +2,8 @@ package dump
 
 import "bytes"
 
-// eventRule is one line that is worth knowing. Kernel and user-space lines are
-// both looked at, because systemd and dracut write to /dev/kmsg too.
+// eventRule finds one kind of line. It sees the lines of the kernel and of user
+// space, because systemd and dracut write to /dev/kmsg too.
 type eventRule struct {
 	kind EventKind
 	// need must all be in the line.
@@ -77,8 +77,7 @@ var eventRules = []eventRule{
 	{kind: EventModuleBad, need: []string{"Unknown symbol"}},
 }
 
-// ruleBytes are the first needles as bytes, to keep string conversion out of
-// the loop.
+// ruleBytes are the first of need as bytes, to keep conversions out of the loop.
 var ruleBytes = func() [][]byte {
 	out := make([][]byte, len(eventRules))
 	for i, r := range eventRules {
@@ -121,13 +120,13 @@ next:
 	}
 }
 
-// isQuote tells lines that repeat words without their being true: the command
-// line and what the harness's own agent reports.
+// isQuote says that a line only repeats the words: the kernel command line, and
+// what the guest agent reports.
 func isQuote(b []byte) bool {
 	return bytes.Contains(b, []byte("ommand line")) || bytes.Contains(b, []byte("unwedge-agent: "))
 }
 
-// unless are words that turn a rule's meaning around.
+// unless says that the line reverses the rule's meaning.
 func (rule *eventRule) unless(b []byte) bool {
 	if rule.kind != EventHWRNG {
 		return false

@@ -6,9 +6,9 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
-// pastEnd says that the address is the very beginning of the function. A return
-// address there is that of the function before it, which ends in a call that
-// does not return, and whose name is not printed.
+// pastEnd says that the address is the first byte of the function. A return
+// address there belongs to the function before it, which ends in a call that does
+// not return; its name is not printed.
 func pastEnd(f model.Frame) bool { return f.Off == 0 && f.Size > 0 }
 
 // rawFrame is a Frame whose strings still point into the log.
@@ -28,7 +28,7 @@ type rawFrame struct {
 //	fn+0x12/0x34 (P)                        arm64 >= 6.13
 //	fn+0x12/0x34 file.c:12 [inline]         syzkaller's symbolised form
 //
-// It does not accept a line whose first word is anything else than a symbol.
+// A line whose first word is not a symbol is not a frame.
 func parseFrame(b []byte) (rawFrame, bool) {
 	plus := bytes.IndexByte(b, '+')
 	if plus <= 0 || plus+3 >= len(b) || b[plus+1] != '0' || b[plus+2] != 'x' {
@@ -184,7 +184,7 @@ func parseOddFrames(b []byte, out []rawFrame) []rawFrame {
 	return out
 }
 
-// isSourceLine tells `dir/file.c:12`.
+// isSourceLine recognises `dir/file.c:12`.
 func isSourceLine(b []byte) bool {
 	n := 0
 	for n < len(b) && (isWord(b[n]) || b[n] == '/' || b[n] == '.' || b[n] == '-' || b[n] == '+') {

@@ -6,9 +6,8 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
-// generic are functions that say nothing about why a task waits or crashed:
-// the scheduler, the lock primitives, the ways into the kernel, the printing of
-// the report itself.
+// generic are functions that say nothing about why a task waits or crashed: the
+// scheduler, lock primitives, kernel entry code, and what prints the report.
 var generic = makeSet(`
 __switch_to __schedule schedule schedule_timeout schedule_timeout_uninterruptible schedule_timeout_interruptible
 schedule_timeout_killable schedule_timeout_idle schedule_hrtimeout_range schedule_hrtimeout_range_clock schedule_hrtimeout
@@ -85,9 +84,9 @@ func IsGeneric(fn string) bool {
 		strings.HasPrefix(fn, "arch_stack_walk") || strings.HasPrefix(fn, "stack_trace_")
 }
 
-// Guilty names the function a report is about: the instruction pointer's,
-// unless that is a generic one, else the first frame of the chain that is not
-// generic, else whatever there is. Compiler suffixes are removed.
+// Guilty names the function that a report is about: the instruction pointer's
+// unless it is generic, else the first of the chain that is not generic, else any.
+// Compiler suffixes are removed.
 func Guilty(ip string, frames []model.Frame) string {
 	ip = model.BaseName(ip)
 	if ip != "" && !IsGeneric(ip) {

@@ -2,7 +2,7 @@ package dump
 
 import "bytes"
 
-// header is what one line of sched_show_task (kernel/sched/core.c) tells.
+// header is one header line of sched_show_task (kernel/sched/core.c).
 type header struct {
 	comm             []byte
 	state            byte
@@ -12,8 +12,8 @@ type header struct {
 	hasTaskFlags     bool
 }
 
-// maxComm bounds a task name. The kernel's own limit is 15 bytes
-// (TASK_COMM_LEN); kernel threads of later kernels may print longer ones.
+// maxComm bounds a task name. TASK_COMM_LEN allows 15 bytes, but newer kernels
+// print longer names for kernel threads.
 const maxComm = 63
 
 // parseHeader reads a task header in the format of any kernel since 2.6.
@@ -83,7 +83,7 @@ func parseNewHeader(b []byte) (header, bool) {
 			h.hasTaskFlags = true
 		case "flags":
 			h.flags, n = parse0x(rest)
-		default: // a field of a kernel to come
+		default: // a field of a later kernel
 			n = bytes.IndexByte(rest, ' ')
 			if n < 0 {
 				n = len(rest)
@@ -238,7 +238,7 @@ func parse0x(b []byte) (uint64, int) {
 // isState accepts the letters of TASK_STATE_TO_CHAR_STR of all kernels.
 func isState(c byte) bool { return bytes.IndexByte([]byte("RSDTtXZPIKWNx?"), c) >= 0 }
 
-// cpuLine is what `CPU: 1 UID: 0 PID: 90 Comm: busybox Not tainted ...` tells.
+// cpuLine is `CPU: 1 UID: 0 PID: 90 Comm: busybox Not tainted ...`.
 // The forms: `Pid: N, comm: X` until 3.9, `CPU: n PID: n Comm: X` from 3.10,
 // with UID from 6.11.
 type cpuLine struct {

@@ -11,8 +11,8 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
-// marker reads the lines that open and close sections and reports and those
-// that name what a trace belongs to.
+// marker reads the lines that open and close sections and reports, and those that
+// name the owner of a trace.
 func (p *parser) marker(b []byte, r Record) bool {
 	if r.Source == SourceFirmware {
 		return false
@@ -94,8 +94,8 @@ func (p *parser) closeAll() {
 	}
 }
 
-// endSection closes the open section. why is the evidence for its being
-// complete, "" at the end of the log.
+// endSection closes the open section. why is the evidence that it is complete, ""
+// at the end of the log.
 func (p *parser) endSection(why string) {
 	if p.section < 0 {
 		return
@@ -105,8 +105,8 @@ func (p *parser) endSection(why string) {
 	closed := len(s.Tasks) == 0 || !s.Tasks[len(s.Tasks)-1].Torn
 	switch s.Kind {
 	case SectionState:
-		// Without a task the dump was swallowed by the log level; without
-		// one of the parts that follow it may have been cut between tasks.
+		// The log level suppressed a dump without a task. One without the parts
+		// that follow may have been cut between two tasks.
 		s.Complete = why != "" && closed && len(s.Tasks) > 0
 	case SectionBlocked:
 		s.Complete = closed && (why != "" || len(s.Tasks) > 0)
@@ -239,8 +239,8 @@ func (p *parser) cpuFacts(c cpuLine, r Record) {
 	}
 }
 
-// callTrace notes that frames follow. A second one in a finished task is
-// another trace, not part of it.
+// callTrace notes that frames follow. A second "Call Trace:" in a finished task
+// begins another trace.
 func (p *parser) callTrace(rest []byte, r Record) {
 	if bl := p.block(r.Caller); bl != nil {
 		bl.idle = 0

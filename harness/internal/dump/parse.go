@@ -37,7 +37,7 @@ type parser struct {
 
 	stamped bool           // the kernel's lines carry stamps
 	seen    int            // lines with a stamp, in a log without a banner
-	parked  int            // RCU report that waits behind the trace of its kthread, -1 for none
+	parked  int            // RCU report whose stack comes after that of RCU's kthread, -1 for none
 	section int            // index of the open section, -1 if none
 	locks   bool           // inside a list of held locks
 	events  map[string]int // event key -> index
@@ -182,11 +182,11 @@ func (p *parser) add(r Record) {
 	p.other(b, r)
 }
 
-// enoughStamps is how many lines with a stamp show, in a piece of a log, that the
-// kernel stamps its lines: a program may print something alike.
+// enoughStamps is how many stamped lines show that the kernel stamps its lines, in
+// a log without a banner: a program may print something similar.
 const enoughStamps = 8
 
-// stamps finds out whether the kernel stamps its lines: its banner tells.
+// stamps finds out whether the kernel stamps its lines: its banner shows it.
 func (p *parser) stamps(r Record) {
 	switch {
 	case r.Source != SourceKernel:
@@ -198,12 +198,12 @@ func (p *parser) stamps(r Record) {
 	}
 }
 
-// users says that user space wrote a record for certain: where the kernel stamps
-// its lines, one without a stamp is none of them, nor is one with the name of a
-// program. Whatever it says of panics and tasks, the kernel did not say it.
+// users says that user space certainly wrote a record: where the kernel stamps its
+// lines, those without a stamp and those with a program's name are not its own,
+// whatever they say about panics and tasks.
 func (p *parser) users(r Record) bool { return p.stamped && r.Source == SourceUserspace }
 
-// imitates tells what only a kernel can say.
+// imitates recognises what only a kernel has reason to print.
 func (p *parser) imitates(b []byte) bool {
 	if _, ok := parseHeader(b); ok || hasPrefix(b, "sysrq: ") || hasPrefix(b, "SysRq : ") {
 		return true
@@ -218,7 +218,7 @@ func (p *parser) imitates(b []byte) bool {
 	case ReportPanic, ReportOops, ReportBug, ReportSoft, ReportHard:
 		return true
 	}
-	return false // "WARNING: " is anybody's word
+	return false // anybody may print "WARNING: "
 }
 
 // block returns the open block of a caller, nil if there is none.
@@ -236,7 +236,7 @@ func (p *parser) block(c model.Caller) *block {
 func (p *parser) start(c model.Caller, bl *block) {
 	p.close(c)
 	if len(p.open) >= maxOpen {
-		for k := range p.open { // an attacker's log: any will do
+		for k := range p.open { // a hostile log: any will do
 			p.close(k)
 			break
 		}
@@ -286,8 +286,8 @@ func (p *parser) cpuBlock(cpu int, r Record) *block {
 	return bl
 }
 
-// waiting returns the report of the caller's open block if it still waits for a
-// stack of task pid (of any task when pid is negative), else -1.
+// waiting returns the report of the caller's open block if it still lacks the
+// stack of task pid (of any task if pid is negative), else -1.
 func (p *parser) waiting(c model.Caller, pid int) int {
 	bl := p.block(c)
 	if bl == nil || bl.want < 0 || len(bl.frames) > 0 {
@@ -320,7 +320,7 @@ func (p *parser) close(c model.Caller) {
 			t.KernelThread = true
 		}
 		if t.KernelThread && t.TaskFlags == 0 && t.PID != 2 && fromUser(frames) {
-			t.KernelThread = false // a program that the kernel started: kthreadd is its parent, too
+			t.KernelThread = false // a usermode helper: kthreadd is its parent, too
 		}
 		p.keep(*t, bl.dest)
 	}
@@ -341,8 +341,8 @@ func (p *parser) close(c model.Caller) {
 	p.spare = append(p.spare, bl)
 }
 
-// reportBlock returns the block of a report; want is the report if it waits for
-// the header of a task, else -1.
+// reportBlock returns the block of a report; want is the report if the header of a
+// task is still to come, else -1.
 func (p *parser) reportBlock(report, want int) *block {
 	bl := p.newBlock()
 	bl.report, bl.want = report, want
@@ -368,7 +368,7 @@ var stateNames = func() (out [128]string) {
 	return out
 }()
 
-// fromUser says that a stack ends where user space came into the kernel.
+// fromUser says that a stack ends where user space entered the kernel.
 func fromUser(frames []model.Frame) bool {
 	if !EndsStack(frames) {
 		return false
@@ -389,7 +389,7 @@ func isKthreadStack(frames []model.Frame) bool {
 	return false
 }
 
-// EndsStack says whether the outermost frame is one that ends a stack.
+// EndsStack says whether the outermost frame is where stacks end.
 func EndsStack(frames []model.Frame) bool {
 	if len(frames) == 0 {
 		return false
@@ -421,8 +421,7 @@ func (p *parser) keep(t model.Task, dest int) {
 	p.d.Loose = append(p.d.Loose, t)
 }
 
-// evict drops the tasks of the oldest other section, so that the newest dump is
-// the one that is kept.
+// evict drops the tasks of the oldest other section: the newest dump is kept.
 func (p *parser) evict(dest int) bool {
 	for i := range p.d.Sections {
 		p.work++

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// prefixKind says what a prefix tells about the writer.
+// prefixKind is who wrote a line, judging by its prefix.
 type prefixKind uint8
 
 const (
@@ -170,8 +170,8 @@ func parseCaller(b []byte, r *Record) int {
 }
 
 // nextStamp is where the next printk prefix starts in the middle of b, len(b)
-// if there is none. Only the kernel's own six decimals count here, so that a
-// number in brackets in a message does not cut it.
+// if there is none. It needs the kernel's six decimals, so that a number in
+// brackets does not cut a message.
 func nextStamp(b []byte) int {
 	for i := 0; i < len(b); {
 		k := bytes.IndexByte(b[i:], '[')
@@ -208,8 +208,7 @@ func isStampAt(b []byte) bool {
 	if j == i || j+7 >= len(b) || b[j] != '.' || b[j+7] != ']' {
 		return false
 	}
-	// printk pads the seconds to five places, so `[1.000000]` is no stamp of
-	// its own; accept it all the same only when padded or long.
+	// printk pads the seconds to five places: `[1.000000]` is not a stamp.
 	if j-1 < 5 {
 		return false
 	}

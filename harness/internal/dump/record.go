@@ -69,13 +69,13 @@ func lineLength(b []byte) int {
 	return len(w)
 }
 
-// splitter holds what the guess at the source needs to remember.
+// splitter cuts lines into records and guesses who wrote them.
 type splitter struct {
 	kernelSeen bool // the kernel has printed
 	stamped    bool // the kernel prints time stamps
 	userSeen   bool // user space runs
-	plain      bool // a banner of the kernel's had no stamp
-	restarted  bool // firmware or a loader has spoken since the kernel's last stamp
+	plain      bool // a kernel banner had no stamp
+	restarted  bool // firmware or a loader has printed since the kernel's last stamp
 	work       int  // bytes looked at
 }
 
@@ -109,7 +109,7 @@ func (s *splitter) line(line []byte, off int64, yield func(Record) bool) bool {
 	return s.segment(text, off, end, yield)
 }
 
-// segment emits the records of a piece of a line that holds no carriage return.
+// segment emits the records of a piece of a line without carriage returns.
 func (s *splitter) segment(text []byte, off, end int64, yield func(Record) bool) bool {
 	for len(text) > 0 {
 		r := Record{Offset: off, End: end, Level: -1}
@@ -157,7 +157,7 @@ func (s *splitter) guess(r *Record, kind prefixKind) {
 	case s.stamped || s.userSeen:
 		r.Source = SourceUserspace
 	default:
-		// printk.time=0: nothing tells the two apart before user space starts.
+		// printk.time=0: the two look alike before user space starts.
 		r.Source = SourceKernel
 	}
 	if !s.userSeen && hasPrefix(r.Text, "Run ") && bytes.Contains(r.Text, []byte("as init process")) {
@@ -165,13 +165,13 @@ func (s *splitter) guess(r *Record, kind prefixKind) {
 	}
 }
 
-// quoted tells the kernel's banner without a stamp, after a kernel that stamps
-// its lines and no reset: `cat /proc/version`.
+// quoted recognises `cat /proc/version`: a banner without a stamp after a kernel
+// that stamps its lines, and no reset between them.
 func (s *splitter) quoted(b []byte) bool {
 	return s.stamped && !s.plain && !s.restarted && (hasPrefix(b, "Linux version ") || hasPrefix(b, "Booting Linux on physical CPU"))
 }
 
-// isKernelStart tells the kernel's first lines, which carry no stamp.
+// isKernelStart recognises the kernel's first lines, which carry no stamp.
 func isKernelStart(b []byte) bool {
 	return hasPrefix(b, "Linux version ") || hasPrefix(b, "EFI stub: ") ||
 		hasPrefix(b, "early console in ") || hasPrefix(b, "Decompressing Linux") ||
@@ -179,13 +179,13 @@ func isKernelStart(b []byte) bool {
 		hasPrefix(b, "Probing EDD (edd=off")
 }
 
-// isFirmwareStart tells the first lines of firmware.
+// isFirmwareStart recognises the first lines of firmware.
 func isFirmwareStart(b []byte) bool {
 	return hasPrefix(b, "SeaBIOS (version") || hasPrefix(b, "U-Boot ") || hasPrefix(b, "UEFI firmware") || hasPrefix(b, "coreboot-")
 }
 
-// isUserTag tells `name[pid]: text`, which user space writes to /dev/kmsg, from
-// the kernel's own `comm[pid]: segfault at ...`.
+// isUserTag distinguishes `name[pid]: text`, which user space writes to /dev/kmsg,
+// from// the kernel's own `comm[pid]: segfault at ...`.
 func isUserTag(b []byte) bool {
 	if hasPrefix(b, "dracut: ") {
 		return true

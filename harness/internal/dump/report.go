@@ -35,7 +35,7 @@ type Report struct {
 	Title string `json:"title"`
 	// Text is the kernel's own first line.
 	Text string `json:"text"`
-	// Func is the first function of the trace that means something.
+	// Func is the first function of the trace that is not generic, see Guilty.
 	Func string `json:"func,omitempty"`
 	// IP is the function of the instruction pointer, where printed.
 	IP    string `json:"ip,omitempty"`
@@ -43,7 +43,7 @@ type Report struct {
 	PID   int    `json:"pid,omitempty"`
 	CPU   int    `json:"cpu"`
 	State string `json:"state,omitempty"`
-	// Seconds is how long the kernel says that it has lasted.
+	// Seconds is how long it has lasted, according to the kernel.
 	Seconds int           `json:"seconds,omitempty"`
 	Frames  []model.Frame `json:"frames,omitempty"`
 	Time    float64       `json:"time,omitempty"`
@@ -56,7 +56,7 @@ type Report struct {
 	said reportWords
 }
 
-// reportStarts are how the reports begin, the more specific first.
+// reportStarts are the beginnings of reports, the more specific first.
 var reportStarts = []struct {
 	text string
 	kind ReportKind
@@ -120,7 +120,7 @@ var reportStarts = []struct {
 	{"System halted.", ReportReboot},
 }
 
-// reportPrefixes stand before some of them, by version: `NMI watchdog: ` 4.3 to
+// reportPrefixes come before some of them, depending on the version: `NMI watchdog: ` 4.3 to
 // 4.9, `watchdog: ` from 4.15, `rcu: ` from 4.19.
 var reportPrefixes = []string{"NMI watchdog: ", "watchdog: ", "rcu: ", "traps: "}
 
@@ -178,7 +178,7 @@ func (p *parser) report(b []byte, r Record) bool {
 	return true
 }
 
-// reportKind tells the line that begins a report, "" for any other.
+// reportKind returns the kind of report that a line begins, "" for none.
 func reportKind(t []byte) ReportKind {
 	for i := range reportStarts {
 		if s := &reportStarts[i]; t[0] == s.text[0] && hasPrefix(t, s.text) {
@@ -236,20 +236,20 @@ func (p *parser) info(t []byte, r Record) bool {
 	return false
 }
 
-// lockdepInfo tells lockdep's reports, which were INFO until 4.12.
+// lockdepInfo recognises lockdep's reports, which were INFO until 4.12.
 func lockdepInfo(s []byte) bool {
 	return hasPrefix(s, "possible ") || hasPrefix(s, "inconsistent lock state") || hasPrefix(s, "suspicious RCU usage") ||
 		hasPrefix(s, "trying to register non-static key") || bytes.Contains(s, []byte("-unsafe lock order detected"))
 }
 
-// repeated tells a line that the kernel prints again every ten seconds.
+// repeated recognises a report that the kernel prints again every ten seconds.
 func (p *parser) repeated(t []byte) bool {
 	const netdev = "unregister_netdevice: "
 	n := len(p.d.Reports)
 	return n > 0 && hasPrefix(t, netdev) && strings.HasPrefix(p.d.Reports[n-1].Text, netdev)
 }
 
-// taskInfo reads what khungtaskd says of a task (kernel/hung_task.c):
+// taskInfo reads the reports of khungtaskd (kernel/hung_task.c):
 //
 //	INFO: task COMM:PID blocked for more than N seconds.
 //	INFO: task COMM:PID is blocked on a mutex likely owned by task COMM:PID.
@@ -257,7 +257,7 @@ func (p *parser) repeated(t []byte) bool {
 //	INFO: task COMM:PID blocked on a semaphore likely last held by task COMM:PID
 //	INFO: task COMM:PID <reader> blocked on an rw-semaphore likely owned by task COMM:PID <writer>
 //
-// The second and later forms are of 6.15 and newer.
+// All but the first came with 6.15.
 func (p *parser) taskInfo(s, t []byte, r Record) bool {
 	i := bytes.Index(s, []byte(" blocked "))
 	if j := bytes.Index(s, []byte(" can't die for more than ")); i < 0 && j > 0 {
@@ -362,8 +362,7 @@ func oomFacts(t []byte, rep *Report) {
 	}
 }
 
-// cpuFrom1 reads a CPU's number and counts it from 1, as addReport wants it; 0
-// where there is none.
+// cpuFrom1 reads a CPU number and counts it from 1, for addReport; 0 means none.
 func cpuFrom1(b []byte) int {
 	n, k := parseDec(b)
 	if k == 0 {
@@ -377,7 +376,7 @@ func cpuFrom1(b []byte) int {
 func (p *parser) addReport(rep Report, r Record) int {
 	if len(p.d.Reports) >= MaxReports {
 		p.d.Dropped++
-		// Keep counting panics: the newest matters most.
+		// Keep the newest panics: they matter most.
 		if rep.Kind != ReportPanic && rep.Kind != ReportReboot {
 			return -1
 		}

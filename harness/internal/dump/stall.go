@@ -1,15 +1,14 @@
 package dump
 
-// The traces of an RCU stall (kernel/rcu/tree_stall.h). One of a CPU that stalled
-// itself begins with that of RCU's own thread, where that gets no CPU
-// (rcu_check_gp_kthread_starvation), and of the CPU that the thread ran on last:
-// neither need be who keeps the grace period from its end.
+// The traces of an RCU stall (kernel/rcu/tree_stall.h). If RCU's grace-period
+// kthread is starved (rcu_check_gp_kthread_starvation), its stack comes first, and
+// that of the CPU it last ran on: neither need be what blocks the grace period.
 const (
 	rcuThread = "RCU grace-period kthread stack dump:"
 	taskDump  = "Task dump for CPU "
 )
 
-// rcuTrace reads the lines that say whose trace follows in a report of a stall.
+// rcuTrace reads the lines that say whose trace follows in a stall report.
 func (p *parser) rcuTrace(b []byte, r Record) bool {
 	t := b
 	if hasPrefix(t, "rcu: ") {
@@ -31,15 +30,15 @@ func (p *parser) rcuTrace(b []byte, r Record) bool {
 	return false
 }
 
-// unpark goes on with a report that waits behind the trace of RCU's thread, at
-// the trace of a CPU. That of another CPU than the one that stalled is left out.
+// unpark continues a report after the stack of RCU's kthread, at the trace of a
+// CPU. Traces of CPUs that did not stall are left out.
 func (p *parser) unpark(cpu int, r Record) {
 	if p.parked < 0 {
 		return
 	}
 	at := p.parked
 	if c := p.d.Reports[at].CPU; c >= 0 && cpu >= 0 && c != cpu {
-		p.start(r.Caller, p.newBlock()) // which belongs to nothing
+		p.start(r.Caller, p.newBlock()) // it belongs to nothing
 		return
 	}
 	p.start(r.Caller, p.reportBlock(at, at))

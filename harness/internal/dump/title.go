@@ -16,7 +16,7 @@ func (p *parser) finishTitles() {
 		p.work += len(rep.Frames) + len(rep.Text)
 		ip := rep.IP
 		if rep.Kind == ReportBug && !isBugAt(rep.Text) && len(rep.Frames) > 0 {
-			ip = "" // a trace of who complains: an RIP in it is what was interrupted
+			ip = "" // the trace of the detector: an RIP in it is what was interrupted
 		}
 		rep.Func = Guilty(ip, rep.Frames)
 		if b := model.BaseName(ip); b != "" && rep.crashed() && !harmless(b, nil) {
@@ -30,7 +30,7 @@ func (p *parser) finishTitles() {
 // maxTitle bounds a title, in bytes.
 const maxTitle = 300
 
-// printable replaces what is not to be seen, or not UTF-8, by question marks.
+// printable replaces what is invisible or not UTF-8 by question marks.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsGraphic(r) {
@@ -48,8 +48,8 @@ func printable(s string) string {
 type titleRule struct {
 	text  string
 	title string
-	// skip are parts of the names of functions that are not to blame for this
-	// kind of report, beside those that never are.
+	// skip are parts of names of functions that are not to blame for this kind of
+	// report, in addition to those that never are.
 	skip []string
 }
 
@@ -206,8 +206,8 @@ func inFunc(s, fn string) string {
 	return s + " in " + fn
 }
 
-// fill puts the facts into the rule's title. A part that is not known leaves no
-// gap, and "in" needs a function.
+// fill puts the facts into the rule's title. An unknown part leaves no gap, and no
+// "in" without a function.
 func (rule *titleRule) fill(r *Report, text, ip string) string {
 	rest := strings.TrimSpace(strings.TrimPrefix(text, strings.TrimPrefix(rule.text, "*")))
 	first, _, _ := strings.Cut(rest, " ")
@@ -296,8 +296,8 @@ func isBugAt(text string) bool {
 	return strings.HasPrefix(text, "kernel BUG at ") || strings.HasPrefix(text, "Kernel BUG at ")
 }
 
-// hungFunc names the function of a hung task. Whatever waits for RCU or for the
-// rtnl lock is one bucket: those stacks are victims, not culprits.
+// hungFunc names the function of a hung task. All that wait for RCU or the rtnl
+// lock share a title each: they are victims, not culprits.
 func hungFunc(r *Report) string {
 	chain := model.Trusted(r.Frames)
 	for _, f := range chain {

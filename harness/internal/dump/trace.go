@@ -33,7 +33,7 @@ func (p *parser) frame(b []byte, r Record) bool {
 	if bl == nil {
 		return false
 	}
-	if bl.closed && bl.task != nil || bl.done { // a trace after the end of this one is not its
+	if bl.closed && bl.task != nil || bl.done { // another trace, not part of this one
 		return true
 	}
 	if bl.gather {
@@ -139,7 +139,7 @@ func (p *parser) registers(b []byte, r Record) bool {
 			bl.kernel = ipSymbol(b[10:])
 		}
 		if f, ok := parseFrame(b[10:]); ok && bl.task != nil && !bl.closed {
-			p.push(bl, f) // x86 prints what an interrupt came upon so only
+			p.push(bl, f) // only here does x86 print what was interrupted
 		}
 		bl.touch(r)
 		return true
@@ -154,8 +154,8 @@ func (p *parser) registers(b []byte, r Record) bool {
 	return false
 }
 
-// entered says whether the last frame is an interrupt's or exception's entry
-// (arch/x86/include/asm/idtentry.h): what follows is what that came upon.
+// entered says whether the last frame is the entry of an interrupt or exception
+// (arch/x86/include/asm/idtentry.h): what it interrupted follows.
 func (bl *block) entered() bool {
 	n := len(bl.frames)
 	return n > 0 && strings.HasPrefix(bl.frames[n-1].Func, "asm_")

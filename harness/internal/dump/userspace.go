@@ -16,7 +16,7 @@ func (p *parser) userLine(b []byte, r Record) {
 			bo.reach(StageSwitchRoot, b, r)
 		}
 	case bytes.Contains(b, []byte("running in system mode")):
-		// systemd says so in an initramfs as well, and only then that it is one.
+		// systemd prints it in an initramfs, too, before "Running in initrd".
 		if bo.Stage == StageSwitchRoot || bo.Stage == StageInit && !strings.HasPrefix(bo.StageText, "Run /init ") {
 			bo.reach(StageSystem, b, r)
 		} else {

@@ -14,27 +14,26 @@ type Monitor interface {
 	Execute(ctx context.Context, cmd string, args, out any) error
 }
 
-// Plug adds a virtio-rng device to the running machine, on the bus of that name.
-// The numbers are QEMU's host's (rng-builtin). It says that QEMU has taken it, not
-// that the guest has. A snapshot from before can no longer be loaded.
+// Plug adds a virtio-rng device, fed by QEMU's rng-builtin, to the named bus of
+// the running machine. Success means that QEMU added it, not that the guest uses
+// it. Earlier snapshots can no longer be loaded.
 func Plug(ctx context.Context, m Monitor, bus string) error {
 	if err := m.Execute(ctx, "object-add", map[string]string{"qom-type": "rng-builtin", "id": "probe-rng"}, nil); err != nil {
-		return fmt.Errorf("make a source of random numbers: %w", err)
+		return fmt.Errorf("add rng-builtin: %w", err)
 	}
 	args := map[string]string{"driver": "virtio-rng-pci", "id": "probe-virtio-rng", "rng": "probe-rng", "bus": bus}
 	if err := m.Execute(ctx, "device_add", args, nil); err != nil {
-		return fmt.Errorf("plug in a virtio-rng: %w", err)
+		return fmt.Errorf("add virtio-rng: %w", err)
 	}
 	return nil
 }
 
-// pressPause is the longest pause between two changes of the key, and typeGap the
-// time between two bytes. What a key press is credited with grows with the
-// irregularity of its time (drivers/char/random.c, add_timer_randomness); with
-// pauses of up to 50 ms 6.1 was seeded by some 120 changes in 3 s. A byte is
-// credited a 64th of a bit, and only as an interrupt of its own: an 8250 gathers
-// bytes that come closely, a PL011 of QEMU does not; 6.1 took some 17,000 bytes,
-// in 11 s.
+// pressPause is the longest pause between two key events, and typeGap the time
+// between two bytes. The kernel credits a key event by the irregularity of its
+// timing (drivers/char/random.c, add_timer_randomness): with pauses of up to 50 ms,
+// 120 events in 3 s seed 6.1. A byte is credited 1/64 bit, if it raises an interrupt
+// of its own: an 8250 batches bytes that follow closely, QEMU's PL011 does not. 6.1
+// needs some 17,000 bytes, which take 11 s.
 const (
 	pressPause = 50 * time.Millisecond
 	typeGap    = 500 * time.Microsecond
@@ -69,8 +68,8 @@ func Press(ctx context.Context, m Monitor) (n int, err error) {
 	}
 }
 
-// xon is what a terminal takes as "go on" and neither shows nor keeps, unless its
-// IXON is off (drivers/tty/n_tty.c); it is on by default (tty_std_termios).
+// xon resumes output; a terminal neither echoes nor keeps it while IXON is on
+// (drivers/tty/n_tty.c), which is the default (tty_std_termios).
 const xon = 0x11
 
 // Type types XON bytes until ctx ends, and returns how many. The end of ctx is no
@@ -96,5 +95,5 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// ErrNoSnapshot says that a guest could not be put back to where it was.
-var ErrNoSnapshot = errors.New("the guest could not be put back to where it was")
+// ErrNoSnapshot says that a guest could not be restored.
+var ErrNoSnapshot = errors.New("restore the guest")

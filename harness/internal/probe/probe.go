@@ -1,7 +1,6 @@
-// Package probe experiments on a guest that hangs, to show by what happens why it
-// does. Each experiment changes one thing and nothing else, is bounded in time,
-// and says what came of it. What an experiment changes, the guest cannot be asked
-// about afterwards: what is to be known of the hang itself is captured before.
+// Package probe experiments on a hung guest to show why it hangs. Each experiment
+// changes one thing, is bounded in time, and reports what happened. It destroys
+// evidence, so the hang is captured before.
 package probe
 
 import (
@@ -24,7 +23,7 @@ func Parse(words []string) ([]result.ProbeName, error) {
 	}
 	for _, w := range words {
 		if w != "all" && !slices.Contains(result.ProbeNames(), result.ProbeName(w)) {
-			return nil, fmt.Errorf("no probe is called %q: use all, %s", w, list())
+			return nil, fmt.Errorf("unknown probe %q: use all, %s", w, list())
 		}
 	}
 	return out, nil
@@ -38,12 +37,11 @@ func list() string {
 	return strings.Join(words, ", ")
 }
 
-// Times bound the experiments. All are wall times.
+// Times bound the experiments, in wall time.
 type Times struct {
-	// Nudge is how long a thing that must happen in the guest is waited for
-	// before, and between, nudges.
+	// Nudge is the time before the first nudge, and between nudges.
 	Nudge time.Duration
-	// Limit bounds the wait for each such thing.
+	// Limit bounds the wait for each breakpoint.
 	Limit time.Duration
 	// Feed bounds the feeding of entropy by input.
 	Feed time.Duration

@@ -10,9 +10,8 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/qmp"
 )
 
-// Snapshot is the state of a guest, to which it can be put back: memory, devices
-// and the writable disks, which must be of a format that keeps snapshots, as
-// those of QEMU's snapshot=on are.
+// Snapshot is the saved state of a guest: memory, devices and writable disks,
+// whose format must support snapshots, as QEMU's snapshot=on does.
 type Snapshot struct {
 	m       Monitor
 	devices []string // nodes of the block layer
@@ -24,19 +23,19 @@ const (
 	tag       = "hung"
 	stateNode = "probe-state"
 	fileNode  = "probe-state-file"
-	// jobTime bounds one job. The memory that a guest uses is written at the
-	// speed of the host's disk.
+	// jobTime bounds one job: the guest's memory is written at the speed of the
+	// host's disk.
 	jobTime = 2 * time.Minute
 )
 
-// Save keeps the state of a guest, best a paused one, in a file that is made at
-// path and has no name any more when Save returns: it goes with QEMU. The guest is
-// as it was, with and without an error.
+// Save saves the state of a guest, which should be paused, to a file at path. The
+// file is unlinked when Save returns and goes away with QEMU. The guest is
+// unchanged, even after an error.
 func Save(ctx context.Context, m Monitor, path string) (s *Snapshot, err error) {
 	s = &Snapshot{m: m, path: path, devices: []string{stateNode}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("keep the state of the guest: %w", err), s.remove())
+			err = errors.Join(fmt.Errorf("save the state of the guest: %w", err), s.remove())
 			s = nil
 		}
 	}()
@@ -44,7 +43,7 @@ func Save(ctx context.Context, m Monitor, path string) (s *Snapshot, err error) 
 	if err := s.job(ctx, "blockdev-create", args{"options": args{"driver": "file", "filename": path, "size": 0}}); err != nil {
 		return s, err
 	}
-	unsafe := args{"no-flush": true} // nobody needs the file after QEMU
+	unsafe := args{"no-flush": true} // the file does not outlive QEMU
 	if err := m.Execute(ctx, "blockdev-add", args{"driver": "file", "node-name": fileNode, "filename": path, "cache": unsafe}, nil); err != nil {
 		return s, err
 	}
@@ -55,7 +54,7 @@ func Save(ctx context.Context, m Monitor, path string) (s *Snapshot, err error) 
 	if err := m.Execute(ctx, "blockdev-add", args{"driver": "qcow2", "node-name": stateNode, "file": fileNode, "cache": unsafe}, nil); err != nil {
 		return s, err
 	}
-	// QEMU has it open: without a name it goes when QEMU does, whatever happens.
+	// QEMU has it open: unlinked, it goes away with QEMU, whatever happens.
 	if err := errors.Join(s.remove(), s.disks(ctx)); err != nil {
 		return s, err
 	}
@@ -81,8 +80,8 @@ func (s *Snapshot) disks(ctx context.Context) error {
 	return nil
 }
 
-// Load puts the guest back. It runs afterwards if it ran before. After an error
-// nobody knows what the guest is.
+// Load restores the guest, which runs afterwards if it ran before. After an error
+// the state of the guest is unknown.
 func (s *Snapshot) Load(ctx context.Context) error {
 	err := s.job(ctx, "snapshot-load", map[string]any{"tag": tag, "vmstate": stateNode, "devices": s.devices})
 	if err != nil {
@@ -93,7 +92,7 @@ func (s *Snapshot) Load(ctx context.Context) error {
 
 func (s *Snapshot) remove() error {
 	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the name of the guest's state: %w", err)
+		return fmt.Errorf("unlink the state of the guest: %w", err)
 	}
 	return nil
 }
@@ -106,8 +105,8 @@ func (s *Snapshot) job(ctx context.Context, cmd string, args map[string]any) err
 	s.jobs++
 	id := fmt.Sprintf("probe-%d", s.jobs)
 	args["job-id"] = id
-	// QEMU answers nobody while it writes or reads the guest's memory: no reply
-	// is no failure here.
+	// QEMU does not reply while it writes or reads the guest's memory: that is
+	// not a failure.
 	if err := s.m.Execute(ctx, cmd, args, nil); err != nil && !errors.Is(err, qmp.ErrNoReply) {
 		return err
 	}

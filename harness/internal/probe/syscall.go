@@ -13,12 +13,12 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// ErrUnsafe says that a probe was not made because it could not be made without
-// risk of breaking the guest in another way than meant.
-var ErrUnsafe = errors.New("not possible safely")
+// ErrUnsafe says that a probe was not tried because it might break the guest in
+// other ways than meant.
+var ErrUnsafe = errors.New("not safe")
 
-// ENOMEM is the error that a blocked system call is made to return, that of the
-// custom kernels of 2018. A caller does not take it for a reason to try again.
+// ENOMEM is the error that a blocked system call is made to return. Callers do not
+// retry on it.
 const ENOMEM = 12
 
 // The kernel's functions that FailSyscall uses; they have had these names and
@@ -43,14 +43,13 @@ var SyscallFunctions = []string{wake, signal, look}
 // maxHits is how often a breakpoint may be hit by others than those it is for.
 const maxHits = 2000
 
-// FailSyscall makes the system call that a task sleeps in return -errno, and
-// nothing else: the kernel itself ends the sleep, as it would for a signal, gives
-// back what it holds, and only the result is another. The guest stands still
-// before and after; its gdb stub has no breakpoint left. nudge makes the guest do
-// something; it is called from another goroutine.
+// FailSyscall makes the system call that a task sleeps in return -errno. The kernel
+// itself ends the sleep, as it would for a signal, and releases what it holds; only
+// the result is changed. The guest is stopped before and after, and no breakpoint
+// is left. nudge, called from another goroutine, makes the guest do something.
 //
-// It works on interruptible sleeps alone. Whatever is not as it should be before
-// the first change is an error that is ErrUnsafe, and the guest is as it was.
+// Only interruptible sleeps can be ended. An error before the first change is
+// ErrUnsafe, and the guest is unchanged.
 func FailSyscall(ctx context.Context, c *gdb.Conn, a arch.Arch, s *guestmem.Sleeper, errno int, t Times, nudge func()) error {
 	i, err := isa.Find(a)
 	if err != nil {
@@ -85,7 +84,7 @@ func (f *failer) check(ctx context.Context) error {
 	}
 	for _, name := range SyscallFunctions {
 		if f.s.Symbols[name] == 0 {
-			return fmt.Errorf("the kernel's image does not name %s: %w", name, ErrUnsafe)
+			return fmt.Errorf("the kernel image has no symbol %s: %w", name, ErrUnsafe)
 		}
 	}
 	if _, err := f.regs(ctx); err != nil {
@@ -101,13 +100,13 @@ type userRegs struct{ result, pc uint64 }
 func (f *failer) regs(ctx context.Context) (userRegs, error) {
 	b := make([]byte, f.frame.PC+8)
 	if err := f.c.Read(ctx, f.s.Regs, b); err != nil {
-		return userRegs{}, fmt.Errorf("read the registers of its user space: %w", err)
+		return userRegs{}, fmt.Errorf("read its user-space registers: %w", err)
 	}
 	r := userRegs{binary.LittleEndian.Uint64(b[f.frame.Result:]), binary.LittleEndian.Uint64(b[f.frame.PC:])}
 	if r.pc == f.s.PC || r.pc == f.s.PC-f.frame.Back {
 		return r, nil
 	}
-	return r, fmt.Errorf("the registers of its user space are not those of the system call: PC %#x, not %#x", r.pc, f.s.PC)
+	return r, fmt.Errorf("its user-space registers are not those of the system call: PC %#x, not %#x", r.pc, f.s.PC)
 }
 
 // wake has the kernel tell the task that a signal is pending.
@@ -121,7 +120,7 @@ func (f *failer) wake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// From here on, what breaks leaves the guest broken.
+	// From here on, an error leaves the guest broken.
 	sp := saved[f.cpu.SP]
 	if f.cpu.LR >= 0 {
 		err = f.set(ctx, f.cpu.LR, at)
@@ -166,7 +165,7 @@ func (f *failer) result(ctx context.Context, errno int) error {
 		return err
 	}
 	if n := int64(r.result); r.pc == f.s.PC && n >= 0 { // arm64 has put back the argument where it turned the PC back
-		return fmt.Errorf("it had ended by itself, with %d", n)
+		return fmt.Errorf("it had already returned %d", n)
 	}
 	var w [8]byte
 	binary.LittleEndian.PutUint64(w[:], uint64(-int64(errno)))
@@ -201,7 +200,7 @@ func (f *failer) set(ctx context.Context, n int, v uint64) error {
 // nil, says that it is the right one; that vCPU is selected then. The breakpoint
 // is gone when it returns.
 func (f *failer) until(ctx context.Context, addr uint64, what string, match func(thread string) (bool, error)) (thread string, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.times.Limit, fmt.Errorf("within %s it was not seen that %s", f.times.Limit, what))
+	ctx, cancel := context.WithTimeoutCause(ctx, f.times.Limit, fmt.Errorf("not seen: %s within %s", what, f.times.Limit))
 	defer cancel()
 	if err := f.c.Break(ctx, addr, f.cpu.Breakpoint); err != nil {
 		return "", err
@@ -248,10 +247,10 @@ func (f *failer) until(ctx context.Context, addr uint64, what string, match func
 		}
 		set = true
 	}
-	return "", fmt.Errorf("%d times others came by before it was seen that %s", maxHits, what)
+	return "", fmt.Errorf("not seen: %s in %d hits by other tasks", what, maxHits)
 }
 
-// run continues, and nudges the guest meanwhile.
+// run continues the guest and nudges it meanwhile.
 func (f *failer) run(ctx context.Context) (gdb.Stop, error) {
 	done, over := make(chan struct{}), make(chan struct{})
 	go func() {

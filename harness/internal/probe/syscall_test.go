@@ -216,9 +216,9 @@ func TestFailSyscallRefuses(t *testing.T) {
 		want string
 	}{
 		"uninterruptible": {func(_ *kernel, s *guestmem.Sleeper) { s.State = "D" }, "only an interruptible sleep"},
-		"no symbol":       {func(_ *kernel, s *guestmem.Sleeper) { delete(s.Symbols, "get_signal") }, "does not name get_signal"},
+		"no symbol":       {func(_ *kernel, s *guestmem.Sleeper) { delete(s.Symbols, "get_signal") }, "has no symbol get_signal"},
 		"other registers": {func(k *kernel, _ *guestmem.Sleeper) { k.Put(ptRegs+0x80, 7); k.Put(ptRegs+0x100, 7) }, "not those of the system call"},
-		"nothing wakes":   {func(*kernel, *guestmem.Sleeper) {}, "it was not seen that the guest wakes any task"},
+		"nothing wakes":   {func(*kernel, *guestmem.Sleeper) {}, "not seen: the guest wakes any task"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, s := newKernel(arch.X86_64), sleeper()
@@ -242,8 +242,8 @@ func TestFailSyscallFails(t *testing.T) {
 		script []func(*kernel) string
 		want   string
 	}{
-		"the call does not return":     {[]func(*kernel) string{comes("01", atWake)}, "it was not seen that signal_wake_up_state returns"},
-		"the task does not leave":      {[]func(*kernel) string{comes("01", atWake), returns}, "it was not seen that the task leaves the kernel"},
+		"the call does not return":     {[]func(*kernel) string{comes("01", atWake)}, "not seen: signal_wake_up_state returns"},
+		"the task does not leave":      {[]func(*kernel) string{comes("01", atWake), returns}, "not seen: the task leaves the kernel"},
 		"it stops elsewhere":           {[]func(*kernel) string{comes("01", atWake), returns, func(*kernel) string { return "T06thread:01;" }}, "not at the breakpoint"},
 		"a vCPU that there is not":     {[]func(*kernel) string{comes("01", atWake), returns, func(*kernel) string { return "T05thread:09;" }}, "Hg09"},
 		"it answers no stop, but this": {[]func(*kernel) string{comes("01", atWake), returns, func(*kernel) string { return "W00" }}, "does not speak the gdb protocol"},
@@ -265,7 +265,7 @@ func TestFailSyscallComesTooLate(t *testing.T) {
 		return "T05thread:01;"
 	})
 	err := fail(t, k, sleeper())
-	if err == nil || !strings.Contains(err.Error(), "ended by itself, with 16") || k.Word(ptRegs+0x50) != 16 {
+	if err == nil || !strings.Contains(err.Error(), "already returned 16") || k.Word(ptRegs+0x50) != 16 {
 		t.Errorf("error %v, result %d", err, k.Word(ptRegs+0x50))
 	}
 }

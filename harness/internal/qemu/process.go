@@ -1,6 +1,6 @@
-// Package qemu runs QEMU as a child process that never outlives its purpose:
-// it starts, is waited for by one goroutine, is stopped by a ladder with
-// bounds, and dies with the harness even when that is killed.
+// Package qemu runs QEMU as a child process that never outlives its purpose: one
+// goroutine waits for it, Stop escalates within bounds, and it dies with the
+// harness even when that is killed.
 //
 // Linux only: the guarantee rests on PR_SET_PDEATHSIG (prctl(2)).
 package qemu
@@ -99,7 +99,7 @@ type Process struct {
 	mu    sync.Mutex
 	pid   int  // 0 until it has started
 	dead  bool // ended, so its number must not be signalled any more
-	doom  bool // nobody wants it any more: kill as soon as it has started
+	doom  bool // Start gave up: kill it as soon as it has started
 	exit  Exit
 	waitE error
 }

@@ -93,7 +93,7 @@ func (p *Process) quit(ctx context.Context, quit func(context.Context) error) {
 			return
 		case err := <-answer:
 			if err != nil {
-				return // it will not end by this
+				return // quit did not work
 			}
 			answer = nil
 		}

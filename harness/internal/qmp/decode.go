@@ -9,7 +9,7 @@ import (
 // Kind is what an event means for the run.
 type Kind int
 
-// The kinds that are told apart (QEMU's qapi/run-state.json).
+// The kinds of events that matter to a run (QEMU's qapi/run-state.json).
 const (
 	Other    Kind = iota
 	Shutdown      // QEMU ends, or stops the vCPUs under -no-shutdown

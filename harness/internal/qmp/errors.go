@@ -12,8 +12,8 @@ import (
 var ErrClosed = errors.New("QMP connection closed")
 
 // ErrNoReply is returned when a command was sent and no reply came in time.
-// The connection stays usable. A QEMU that is alive and gives no reply is a
-// finding of its own, so callers can tell this error from all others.
+// The connection stays usable. That QEMU is alive and does not reply is a finding
+// of its own.
 var ErrNoReply = errors.New("no reply from QMP")
 
 // ErrProtocol is wrapped in the reason of a connection that was closed

@@ -10,7 +10,7 @@ import (
 // the memory of backlog and subscriptions; QEMU's events have some hundreds.
 const maxEvent = 64 << 10
 
-// Event is something that QEMU said without being asked.
+// Event is an asynchronous event of QEMU.
 type Event struct {
 	// Name is QEMU's, such as "SHUTDOWN" or "GUEST_PANICKED".
 	Name string

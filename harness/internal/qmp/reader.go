@@ -91,8 +91,8 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// gone makes the two ways in which the kernel tells that QEMU has exited look
-// like the third, io.EOF: QEMU 7.2 leaves with a reset now and then.
+// gone turns the other two errors after QEMU's exit into io.EOF: QEMU 7.2 now and
+// then ends with a reset.
 func gone(err error) error {
 	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return fmt.Errorf("peer left: %w: %w", io.EOF, err)

@@ -1,6 +1,6 @@
-// Package vcpu looks at a guest's vCPUs from outside: whether they run or idle
-// (from the host's accounting of their threads, which costs the guest nothing)
-// and where they are (from their registers, read through QMP).
+// Package vcpu observes a guest's vCPUs from outside: whether they run or idle (by
+// the host's accounting of their threads, which costs the guest nothing) and where
+// they are (by their registers, read through QMP).
 package vcpu
 
 import (
@@ -32,7 +32,7 @@ func List(ctx context.Context, m Monitor) ([]CPU, error) {
 	return cpus, nil
 }
 
-// Meter tells how busy each vCPU was between two looks.
+// Meter measures how busy each vCPU was between two samples.
 type Meter struct {
 	pid  int
 	cpus []CPU
@@ -51,10 +51,9 @@ func NewMeter(pid int, cpus []CPU, now func() time.Time) *Meter {
 }
 
 // Sample returns, for each vCPU, the share of the time since the last call, 0
-// to 1, in which its thread ran or wanted to run. Time spent waiting for a host
-// CPU counts as busy, so that a loaded host does not make a working guest look
-// idle. A thread that is gone, or a host that keeps no schedstat, counts as
-// busy: only what was seen to idle is idle.
+// to 1, in which its thread ran or was runnable: on a loaded host a working guest
+// must not look idle. Without a thread or schedstat it counts as busy: only what
+// was seen to idle is idle.
 func (m *Meter) Sample() []float64 {
 	loads := m.Loads()
 	shares := make([]float64, len(loads))
@@ -64,14 +63,14 @@ func (m *Meter) Sample() []float64 {
 	return shares
 }
 
-// Load is what one vCPU did between two looks.
+// Load is what one vCPU did between two samples.
 type Load struct {
 	CPU  int
 	Busy float64       // as Sample has it
-	Ran  time.Duration // on a CPU of the host
+	Ran  time.Duration // on a host CPU
 }
 
-// Again returns a Meter of the same vCPUs that measures from now on.
+// Again returns a Meter of the same vCPUs that starts now.
 func (m *Meter) Again() *Meter { return NewMeter(m.pid, m.cpus, m.now) }
 
 // Loads returns what Sample does, and how long each vCPU really ran.
