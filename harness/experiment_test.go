@@ -101,7 +101,7 @@ func refusesSleeper(context.Context, physmem.Reader, string, int, []string) (*gu
 func probed(t *testing.T, name string, probes ...result.ProbeName) *result.Result {
 	t.Helper()
 	req := request(t, name, &quick)
-	req.Probes, req.Machine.Slot, req.Sleeper = probes, true, refusesSleeper
+	req.Probes, req.Machine.Slot, req.Image.Sleeper = probes, true, refusesSleeper
 	res, err := boot(t, req)
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func TestProbingIsInterruptible(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			req := request(t, "probe-deaf", &quick)
-			req.Probes, req.Machine.Slot, req.Sleeper = []result.ProbeName{name}, true, refusesSleeper
+			req.Probes, req.Machine.Slot, req.Image.Sleeper = []result.ProbeName{name}, true, refusesSleeper
 			req.Observer = &observer{on: func(p harness.Phase) {
 				if p == harness.Probing {
 					cancel(stop)
@@ -216,7 +216,7 @@ func TestProbingIsInterruptible(t *testing.T) {
 func TestSenselessProbesAreRefused(t *testing.T) {
 	t.Parallel()
 	req := request(t, "probe-seeded-before", &quick)
-	req.Probes, req.Machine.Slot, req.Sleeper = result.ProbeNames(), true, refusesSleeper
+	req.Probes, req.Machine.Slot, req.Image.Sleeper = result.ProbeNames(), true, refusesSleeper
 	res, err := boot(t, req)
 	if err != nil || res.Outcome != scenarios.Hung || len(res.Probes) != 3 {
 		t.Fatalf("%v, %+v", err, res)

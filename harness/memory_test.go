@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/rundir"
@@ -23,7 +22,7 @@ import (
 )
 
 // remembers is a memory in which PID 1 sleeps in an initcall.
-func remembers(v guestmem.View) harness.Memory {
+func remembers(v guestmem.View) func(context.Context, physmem.Reader, string) (*guestmem.View, error) {
 	var looks atomic.Uint64
 	return func(_ context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
 		if len(ram.Ranges()) != 1 || ram.Ranges()[0].Size != 256<<20 || !strings.Contains(registers, "RIP=") {
@@ -51,7 +50,7 @@ func sleeper() guestmem.View {
 func TestMemorySaysWhereADeafGuestIs(t *testing.T) {
 	t.Parallel()
 	req := request(t, "deaf", &quick)
-	req.Memory = remembers(sleeper())
+	req.Image.Look = remembers(sleeper())
 	res, err := boot(t, req)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +76,7 @@ func TestCureIsSeenAlthoughMemoryIsReadAfterIt(t *testing.T) {
 	t.Parallel()
 	req := request(t, "cured", &quick)
 	looks := 0
-	req.Memory = func(context.Context, physmem.Reader, string) (*guestmem.View, error) {
+	req.Image.Look = func(context.Context, physmem.Reader, string) (*guestmem.View, error) {
 		at := "pipe_read"
 		if looks++; looks == 1 {
 			at = "wait_for_random_bytes"
@@ -104,7 +103,7 @@ func TestCureIsSeenAlthoughMemoryIsReadAfterIt(t *testing.T) {
 func TestUnreadableMemoryIsToldNotFatal(t *testing.T) {
 	t.Parallel()
 	req := request(t, "hangs", &quick)
-	req.Memory = func(context.Context, physmem.Reader, string) (*guestmem.View, error) {
+	req.Image.Look = func(context.Context, physmem.Reader, string) (*guestmem.View, error) {
 		return nil, errors.New("the kernel has no types")
 	}
 	res, err := boot(t, req)
@@ -127,7 +126,7 @@ func TestLogFromMemoryWhereTheConsoleIsSilent(t *testing.T) {
 	v.Tasks = nil
 	v.Log = []byte("[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n[    0.100000] Kernel panic - not syncing: no memory at all\n[    0.100001] ---[ end Kernel panic - not syncing: no memory at all ]---\n")
 	req := request(t, "never-says", &quick)
-	req.Memory = remembers(v)
+	req.Image.Look = remembers(v)
 	res, err := boot(t, req)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +160,7 @@ func TestTimerOfTheKernelIsWaitedFor(t *testing.T) {
 			v := sleeper()
 			v.Jiffies, v.Timers = 1000, []model.Timer{tt.timer}
 			req := request(t, "deaf", &quick)
-			req.Memory, req.HZ = remembers(v), tt.hz
+			req.Image.Look, req.Image.HZ = remembers(v), tt.hz
 			res, err := boot(t, req)
 			if err != nil {
 				t.Fatal(err)
@@ -183,7 +182,7 @@ func TestForkBombIsNoWork(t *testing.T) {
 	limits := quick
 	limits.Busy = time.Second
 	req := request(t, "works", &limits)
-	req.Memory = remembers(v)
+	req.Image.Look = remembers(v)
 	res, err := boot(t, req)
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +192,7 @@ func TestForkBombIsNoWork(t *testing.T) {
 	}
 	// The same guest without the bomb works.
 	req = request(t, "works", &limits)
-	req.Memory = remembers(guestmem.View{Tasks: v.Tasks[:3]})
+	req.Image.Look = remembers(guestmem.View{Tasks: v.Tasks[:3]})
 	limits.Deadline = 4 * time.Second
 	if res, err = boot(t, req); err != nil {
 		t.Fatal(err)
@@ -209,8 +208,8 @@ func TestPlacesOfAMovedKernel(t *testing.T) {
 	v := sleeper()
 	v.Offset = 0x1000000
 	req := request(t, "deaf", &quick)
-	req.Memory = remembers(v)
-	req.Symbols = func(addr uint64) (string, bool) { return fmt.Sprintf("at_%x", addr), true }
+	req.Image.Look = remembers(v)
+	req.Image.Symbol = func(addr uint64) (string, bool) { return fmt.Sprintf("at_%x", addr), true }
 	res, err := boot(t, req)
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +227,7 @@ func TestMemoryOfASuspicionThatWasNoneIsForgotten(t *testing.T) {
 	limits := quick
 	limits.Busy = time.Second
 	req := request(t, "works-then-halts", &limits)
-	req.Memory = remembers(sleeper())
+	req.Image.Look = remembers(sleeper())
 	res, err := boot(t, req)
 	if err != nil {
 		t.Fatal(err)

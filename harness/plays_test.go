@@ -208,8 +208,8 @@ var plays = map[string]play{
 			<-time.After(10 * time.Millisecond) // a guest takes its time
 		}
 	}},
-	"spoils-result": with(stuck, func(p *play) {
-		p.cont = func(f *fake) { hello(f); spoilDir(f) }
+	"spoils-log": with(stuck, func(p *play) {
+		p.cont = func(f *fake) { hello(f); takeLog(f) }
 	}),
 	"spoils-dumps": with(stuck, func(p *play) {
 		p.start = func(f *fake) { f.spoil("registers.txt"); f.spoil("dump-sysrq-t.txt") }
@@ -227,8 +227,8 @@ func letters(n int) string {
 	return string(b)
 }
 
-// spoilDir makes the console log unreadable for the diagnosis.
-func spoilDir(f *fake) {
+// takeLog puts a directory where the console log was.
+func takeLog(f *fake) {
 	p := filepath.Join(f.dir, "console.log")
 	if err := os.Remove(p); err != nil {
 		panic(err)

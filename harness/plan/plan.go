@@ -158,7 +158,6 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		return harness.Request{}, err
 	}
 	file, why := k.BootFile()
-	image := lazily(k)
 	req := harness.Request{
 		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, OneThread: oneThread(sc, h.Version), Kernel: file},
 		Kernel: result.Kernel{
@@ -167,14 +166,12 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		},
 		Version: p.Version, QEMUVersion: h.Version.String(), AccelWhy: h.AccelWhy,
 		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")),
-		Symbols:     symbols(image), HZ: k.Config.HZ(),
 	}
 	p.addProbes(&req)
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err
 	}
-	mem := memory(image)
-	req.Memory, req.UserStacks, req.Sleeper = look(mem), userStacks(mem, p.tree(sc)), sleeper(mem)
+	req.Image = describe(lazily(k), k.Config.HZ(), p.tree(sc))
 	if n := len(req.Machine.Cmdline()); n > maxCmdline {
 		return harness.Request{}, &UnsupportedError{sc.Name, k.Release, fmt.Sprintf("the kernel command line has %d bytes, and the kernel cuts it at %d", n, maxCmdline)}
 	}

@@ -100,13 +100,13 @@ func TestRequest(t *testing.T) {
 	if k.Path == "" || k.SHA256 == "" || k.Booted != req.Machine.Kernel || k.BootedAs == "" || k.Release != c.Kernel.Release || k.BuildID != c.Kernel.BuildID {
 		t.Errorf("kernel %+v", k)
 	}
-	if req.QEMUVersion != "7.2.22" || req.Calibrated || req.Calibration == nil || req.Symbols == nil || req.Version != "test" {
+	if req.QEMUVersion != "7.2.22" || req.Calibrated || req.Calibration == nil || req.Image.Symbol == nil || req.Version != "test" {
 		t.Errorf("request %+v", req)
 	}
 	if slices.Contains(req.Machine.Args(), "-initrd") {
 		t.Errorf("an initrd that nobody asked for: %q", req.Machine.Args())
 	}
-	if name, ok := req.Symbols(0xffffffff81000000); ok {
+	if name, ok := req.Image.Symbol(0xffffffff81000000); ok {
 		t.Errorf("a kernel without a symbol table names an address %q", name)
 	}
 	if _, err := p.Request(t.Context(), scenario(t, arch.AArch64), c); err == nil || !strings.Contains(err.Error(), "is a kernel for x86_64") {

@@ -6,11 +6,11 @@ import (
 	"os"
 	"sync"
 
-	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
 	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/internal/stall"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
@@ -54,46 +54,42 @@ func memory(image func() (*image, error)) func() (*guestmem.Kernel, error) {
 	})
 }
 
-// look reads a guest's memory.
-func look(load func() (*guestmem.Kernel, error)) harness.Memory {
-	return func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
-		k, err := load()
-		if err != nil {
-			return nil, err
-		}
-		return k.Look(ctx, ram, registers)
-	}
-}
-
-// userStacks reads the user-space stacks of a guest, and from the tree of its
-// root file system what it has not in memory. tree is "" where there is none.
-func userStacks(load func() (*guestmem.Kernel, error), tree string) harness.UserStacks {
-	return func(ctx context.Context, ram physmem.Reader, registers string) ([]guestmem.UserStack, []string, error) {
-		k, err := load()
-		if err != nil {
-			return nil, nil, err
-		}
-		var files user.Files
-		if tree != "" {
-			t, err := user.OpenTree(tree)
+// describe makes what a boot asks the image. tree is the root file system's, from which
+// come the parts of libraries that are not in memory; "" where there is none.
+func describe(i func() (*image, error), hz int, tree string) stall.Image {
+	load := memory(i)
+	return stall.Image{
+		Symbol: symbols(i), HZ: hz,
+		Look: func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
+			k, err := load()
+			if err != nil {
+				return nil, err
+			}
+			return k.Look(ctx, ram, registers)
+		},
+		UserStacks: func(ctx context.Context, ram physmem.Reader, registers string) ([]guestmem.UserStack, []string, error) {
+			k, err := load()
 			if err != nil {
 				return nil, nil, err
 			}
-			defer t.Close()
-			files = t
-		}
-		return k.UserStacks(ctx, ram, guestmem.ParseRegisters(registers), files, nil)
-	}
-}
-
-// sleeper finds what an experiment on a sleeping task needs.
-func sleeper(load func() (*guestmem.Kernel, error)) harness.Sleeper {
-	return func(ctx context.Context, ram physmem.Reader, registers string, pid int, functions []string) (*guestmem.Sleeper, error) {
-		k, err := load()
-		if err != nil {
-			return nil, err
-		}
-		return k.Sleeper(ctx, ram, guestmem.ParseRegisters(registers), pid, functions)
+			var files user.Files
+			if tree != "" {
+				t, err := user.OpenTree(tree)
+				if err != nil {
+					return nil, nil, err
+				}
+				defer t.Close()
+				files = t
+			}
+			return k.UserStacks(ctx, ram, guestmem.ParseRegisters(registers), files, nil)
+		},
+		Sleeper: func(ctx context.Context, ram physmem.Reader, registers string, pid int, functions []string) (*guestmem.Sleeper, error) {
+			k, err := load()
+			if err != nil {
+				return nil, err
+			}
+			return k.Sleeper(ctx, ram, guestmem.ParseRegisters(registers), pid, functions)
+		},
 	}
 }
 

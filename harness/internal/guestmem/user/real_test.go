@@ -53,8 +53,8 @@ func TestRealGuests(t *testing.T) {
 func boot(t *testing.T, req harness.Request) (*result.Result, *guestmem.UserStack) {
 	t.Helper()
 	var seen []guestmem.UserStack
-	read := req.UserStacks
-	req.UserStacks = func(ctx context.Context, ram physmem.Reader, registers string) ([]guestmem.UserStack, []string, error) {
+	read := req.Image.UserStacks
+	req.Image.UserStacks = func(ctx context.Context, ram physmem.Reader, registers string) ([]guestmem.UserStack, []string, error) {
 		stacks, problems, err := read(ctx, ram, registers)
 		seen = stacks
 		return stacks, problems, err

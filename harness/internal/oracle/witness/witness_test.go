@@ -152,8 +152,8 @@ func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool) orac
 		if moved {
 			r.Machine.Kernel = c.Kernel.Path // on x86 the packed kernel moves itself
 		}
-		look := r.Memory
-		r.Memory = func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
+		look := r.Image.Look
+		r.Image.Look = func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
 			v, err := look(ctx, ram, registers)
 			if err == nil {
 				looks = append(looks, v)

@@ -1,4 +1,7 @@
-package harness
+// Package run owns a live guest: QEMU's process, its QMP connection, the console,
+// the agent's port and the memory. Whatever Start got hold of, Stop lets go of, however
+// the guest ends.
+package run
 
 import (
 	"bufio"
@@ -18,37 +21,84 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/qemu"
 	"github.com/unwedge/unwedge/harness/internal/qmp"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/agentproto"
 )
 
+// PID is QEMU's process ID.
+func (g *Guest) PID() int { return g.proc.Pid() }
+
+// Done is closed when QEMU has ended.
+func (g *Guest) Done() <-chan struct{} { return g.proc.Done() }
+
+// GDB connects to QEMU's gdb stub, which stops the guest.
+func (g *Guest) GDB(ctx context.Context) (net.Conn, error) { return g.sockets[socketGDB].Dial(ctx) }
+
+// CloseAgent ends Reports.
+func (g *Guest) CloseAgent() { g.agent.Close() }
+
+// LetGo leaves the guest paused, lets go of it, and says how to get at it. A guest
+// that cannot be left is stopped.
+func (g *Guest) LetGo(ctx context.Context) (*result.Kept, error) {
+	if err := g.QMP.Execute(ctx, "stop", nil, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("pause the guest to keep it: %w", err), g.Stop(context.WithoutCancel(ctx)))
+	}
+	kept := &result.Kept{
+		PID:     g.proc.Pid(),
+		Console: g.uart.Path(), QMP: g.sockets[socketQMP].Path(), GDB: g.sockets[socketGDB].Path(),
+	}
+	var errs []error
+	g.disconnect(&errs)
+	return kept, errors.Join(errs...)
+}
+
 // connectTimeout bounds QEMU's start: from the process to its QMP greeting.
 const connectTimeout = 2 * time.Minute
 
-// guest is a running QEMU and everything that is connected to it. Whatever
-// start got hold of, stop lets go of.
-type guest struct {
+// Options say what to run.
+type Options struct {
+	// Machine is the guest; its Sockets are made by Start.
+	Machine machine.Spec
+	// Dir is the run's directory, which exists.
+	Dir string
+	// Keep makes a QEMU that can outlive this process, see LetGo.
+	Keep bool
+	// ConsoleCap bounds console.log in bytes; 0 means 64 MiB.
+	ConsoleCap int64
+	// QMPTimeout bounds each answer of QEMU's monitor; 0 means qmp.DefaultTimeout.
+	QMPTimeout time.Duration
+}
+
+// Guest is a running QEMU and everything that is connected to it. Its methods may
+// be called from any goroutine, Stop and LetGo once all others have returned.
+type Guest struct {
+	// QMP is QEMU's monitor, Events what it says unasked, Console the first UART.
+	QMP     *qmp.Conn
+	Events  *qmp.Subscription
+	Console *console.Recorder
+	// Args are what QEMU was given, without the program's name.
+	Args []string
+
+	machine machine.Spec
 	proc    *qemu.Process
-	args    []string // what QEMU was given
-	qmp     *qmp.Conn
-	events  *qmp.Subscription
-	console *console.Recorder
 	agent   net.Conn
 	dir     *qemu.SocketDir
 	uart    *qemu.Pipe
 	sockets map[string]*qemu.Socket
-	guard   *guard   // only with Request.Keep
+	guard   *guard   // only with Options.Keep
 	ram     *os.File // the guest's memory
 	files   []io.Closer
 	left    bool // disconnect was called
 }
 
-// start runs QEMU with a paused guest and connects to it.
-func start(ctx context.Context, req Request) (g *guest, err error) {
-	g = &guest{sockets: map[string]*qemu.Socket{}}
+// Start runs QEMU with a paused guest and connects to it. What was started is
+// stopped if anything fails.
+func Start(ctx context.Context, req Options) (g *Guest, err error) {
+	g = &Guest{sockets: map[string]*qemu.Socket{}, machine: req.Machine}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, g.stop(context.WithoutCancel(ctx)))
+			err = errors.Join(err, g.Stop(context.WithoutCancel(ctx)))
 			g = nil
 		}
 	}()
@@ -64,11 +114,11 @@ func start(ctx context.Context, req Request) (g *guest, err error) {
 	if err := g.listen(&cmd, &req.Machine.Sockets); err != nil {
 		return g, err
 	}
-	if err := g.memory(&cmd, &req.Machine); err != nil {
+	if err := g.allocate(&cmd, &req.Machine); err != nil {
 		return g, err
 	}
 	cmd.Args = req.Machine.Args()
-	g.args = cmd.Args
+	g.Args = cmd.Args
 	if g.proc, err = qemu.Start(ctx, cmd); err != nil {
 		return g, err
 	}
@@ -83,7 +133,7 @@ func start(ctx context.Context, req Request) (g *guest, err error) {
 }
 
 // listen makes the sockets and has QEMU inherit them.
-func (g *guest) listen(cmd *qemu.Command, fds *machine.Sockets) (err error) {
+func (g *Guest) listen(cmd *qemu.Command, fds *machine.Sockets) (err error) {
 	if g.uart, err = g.dir.Pipe(socketConsole); err != nil {
 		return err
 	}
@@ -113,9 +163,9 @@ func dropFiles(cmd *qemu.Command) {
 	}
 }
 
-// memory makes the file that is the guest's RAM. It has no name anywhere, and
+// allocate makes the file that is the guest's RAM. It has no name anywhere, and
 // goes when the last of the harness and QEMU does.
-func (g *guest) memory(cmd *qemu.Command, m *machine.Spec) (err error) {
+func (g *Guest) allocate(cmd *qemu.Command, m *machine.Spec) (err error) {
 	defer func() {
 		if err != nil {
 			dropFiles(cmd)
@@ -148,38 +198,38 @@ const (
 	socketAgent   = "agent"
 )
 
-func (g *guest) connect(ctx context.Context, req Request) error {
+func (g *Guest) connect(ctx context.Context, req Options) error {
 	transcript, err := g.create(req, rundir.QMP)
 	if err != nil {
 		return err
 	}
 	if g.agent, err = g.sockets[socketAgent].Dial(ctx); err != nil {
-		return g.orDead(err)
+		return g.OrDead(err)
 	}
 	control, err := g.sockets[socketQMP].Dial(ctx)
 	if err != nil {
-		return g.orDead(err)
+		return g.OrDead(err)
 	}
-	if g.qmp, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript, Timeout: req.QMPTimeout}); err != nil {
-		return g.orDead(err)
+	if g.QMP, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript, Timeout: req.QMPTimeout}); err != nil {
+		return g.OrDead(err)
 	}
-	g.events = g.qmp.Subscribe(1024)
+	g.Events = g.QMP.Subscribe(1024)
 	return g.record(req)
 }
 
 // record begins to read the console. QEMU has answered, so it has opened the
 // pipes; the guest is still paused, so it has printed nothing.
-func (g *guest) record(req Request) error {
+func (g *Guest) record(req Options) error {
 	conn, err := g.uart.Open()
 	if err != nil {
-		return g.orDead(err)
+		return g.OrDead(err)
 	}
 	log, err := os.Create(filepath.Join(req.Dir, rundir.Console))
 	if err != nil {
 		conn.Close()
 		return fmt.Errorf("make console log: %w", err)
 	}
-	if g.console, err = console.Record(conn, log, console.Options{MaxBytes: req.ConsoleCap}); err != nil {
+	if g.Console, err = console.Record(conn, log, console.Options{MaxBytes: req.ConsoleCap}); err != nil {
 		conn.Close()
 		log.Close()
 		return err
@@ -187,7 +237,7 @@ func (g *guest) record(req Request) error {
 	return nil
 }
 
-func (g *guest) create(req Request, name string) (*os.File, error) {
+func (g *Guest) create(req Options, name string) (*os.File, error) {
 	f, err := os.Create(filepath.Join(req.Dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("make %s: %w", name, err)
@@ -196,18 +246,18 @@ func (g *guest) create(req Request, name string) (*os.File, error) {
 	return f, nil
 }
 
-// orDead prefers QEMU's last words to the error they caused.
-func (g *guest) orDead(err error) error {
+// OrDead prefers QEMU's last words to the error they caused.
+func (g *Guest) OrDead(err error) error {
 	select {
 	case <-g.proc.Done():
-		return g.ended()
+		return g.Ended()
 	case <-time.After(time.Second): // a dying QEMU closes its sockets first
 		return err
 	}
 }
 
-// ended says how QEMU ended, which it has.
-func (g *guest) ended() error {
+// Ended says how QEMU ended; it waits for the end.
+func (g *Guest) Ended() error {
 	exit, err := g.proc.Wait(context.Background())
 	if err == nil {
 		err = exit.Err()
@@ -218,9 +268,9 @@ func (g *guest) ended() error {
 	return err
 }
 
-// reports reads the agent's virtio-serial lines until the connection ends, and
+// Reports reads the agent's virtio-serial lines until the connection ends, and
 // gives each to f.
-func (g *guest) reports(f func(agentproto.Report, error)) {
+func (g *Guest) Reports(f func(agentproto.Report, error)) {
 	in := bufio.NewReaderSize(g.agent, maxReport)
 	for {
 		line, err := in.ReadSlice('\n')
@@ -242,9 +292,9 @@ func (g *guest) reports(f func(agentproto.Report, error)) {
 // maxReport is the longest line of the agent's that is read, in bytes.
 const maxReport = 64 << 10
 
-// stop ends QEMU and lets go of everything. It is bounded, and safe to call on
+// Stop ends QEMU and lets go of everything. It is bounded, and safe to call on
 // a guest that was started only in part.
-func (g *guest) stop(ctx context.Context) error {
+func (g *Guest) Stop(ctx context.Context) error {
 	var errs []error
 	if g.proc != nil {
 		_, _, err := g.proc.Stop(ctx, g.quit)
@@ -257,15 +307,15 @@ func (g *guest) stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (g *guest) quit(ctx context.Context) error {
-	if g.qmp == nil || g.left {
+func (g *Guest) quit(ctx context.Context) error {
+	if g.QMP == nil || g.left {
 		return errors.New("no QMP connection")
 	}
-	return g.qmp.Execute(ctx, "quit", nil, nil)
+	return g.QMP.Execute(ctx, "quit", nil, nil)
 }
 
 // disconnect lets go of the connections and files and leaves QEMU running.
-func (g *guest) disconnect(errs *[]error) {
+func (g *Guest) disconnect(errs *[]error) {
 	if g.left {
 		return
 	}
@@ -274,14 +324,14 @@ func (g *guest) disconnect(errs *[]error) {
 	if g.agent != nil {
 		g.agent.Close() // QEMU may have closed it: nothing to tell
 	}
-	if g.events != nil {
-		g.events.Close()
+	if g.Events != nil {
+		g.Events.Close()
 	}
-	if g.qmp != nil {
-		g.qmp.Close()
+	if g.QMP != nil {
+		g.QMP.Close()
 	}
-	if g.console != nil {
-		if err := g.console.Close(); err != nil {
+	if g.Console != nil {
+		if err := g.Console.Close(); err != nil {
 			*errs = append(*errs, err)
 		}
 	}

@@ -1,13 +1,15 @@
-package harness
+package experiment
 
 import (
+	"github.com/unwedge/unwedge/harness/internal/boot"
+	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/internal/stall"
 
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -23,7 +25,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios"
 )
 
-// trial is one probe and what the guest does on it: a loop as session's, with a
+// trial is one probe and what the guest does on it: a Handler of the loop with a
 // Tracker of its own.
 type trial struct {
 	x       *experiments
@@ -36,6 +38,8 @@ type trial struct {
 	saw     bool      // the kernel has seen a new PCI device
 	acted   time.Time // when the change was made
 	over    bool
+	acting  bool // the change is being made
+	cancel  context.CancelFunc
 }
 
 // The bounds of what is kept of a trial's console: lines in the Result and how
@@ -48,16 +52,9 @@ const (
 
 func (x *experiments) newTrial(ctx context.Context, p *result.Probe) *trial {
 	t := &trial{x: x, p: p, from: x.still(ctx).Bytes}
-	t.tracker = watch.New(x.res.Host.Limits, x.req.Machine.Scenario.BootedStage(), time.Now())
-	for { // what was said before
-		select {
-		case <-x.reports:
-		case <-x.bad: //nolint:errcheck // a report that cannot be read tells nothing of an experiment
-		case <-x.g.events.C:
-		default:
-			return t
-		}
-	}
+	t.tracker = watch.New(x.Limits, x.Machine.Scenario.BootedStage(), time.Now())
+	x.Loop.Skip() // what was said before
+	return t
 }
 
 // run makes the change, which lets the guest run, and watches until the guest has
@@ -66,56 +63,23 @@ func (x *experiments) newTrial(ctx context.Context, p *result.Probe) *trial {
 func (t *trial) run(ctx context.Context, change func(context.Context, *result.Probe) error) {
 	acting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan error, 1)
+	t.cancel, t.acting = cancel, true
 	did := *t.p
-	go func() { done <- change(acting, &did) }()
-	acted := func(err error) {
-		done, t.p.Did, t.acted = nil, did.Did, time.Now()
-		if err != nil {
-			t.failed(err)
-		}
-	}
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	for !t.over {
-		select {
-		case <-ctx.Done():
-			t.over = true
-		case l, open := <-t.x.lines:
-			if !open {
-				t.x.lines = nil
-				continue
+	t.x.Loop.Go(func() func() {
+		err := change(acting, &did)
+		return func() {
+			t.acting, t.p.Did, t.acted = false, did.Did, time.Now()
+			if err != nil && (t.p.Outcome == "" || !t.over) {
+				t.failed(err)
 			}
-			t.line(l)
-		case r := <-t.x.reports:
-			t.report(r)
-		case <-t.x.bad: //nolint:errcheck // a report that cannot be read tells nothing of an experiment
-		case e, open := <-t.x.g.events.C:
-			if !open {
-				t.failed(t.x.g.orDead(t.x.g.qmp.Err()))
-				continue
-			}
-			t.event(e)
-		case <-t.x.g.proc.Done():
-			t.failed(fmt.Errorf("QEMU ended by itself: %w", t.x.g.ended()))
-		case err := <-done:
-			acted(err)
-		case <-ticker.C:
-			t.tracker.VCPUs(time.Now(), t.x.meter.Sample())
 		}
-		t.decide(done != nil)
-		if t.p.Name == result.ProbeInput && (t.p.Outcome != "" || t.seeded) {
-			cancel() // it need not be fed further
-		}
+	})
+	if err := t.x.Loop.Run(ctx, t); err != nil && ctx.Err() == nil {
+		t.failed(err)
 	}
+	t.over = true
 	cancel()
-	if done != nil {
-		err := <-done
-		t.p.Did = did.Did
-		if err != nil && t.p.Outcome == "" {
-			t.failed(err)
-		}
-	}
+	t.x.Loop.Wait()
 }
 
 // failed ends the trial with an error.
@@ -130,14 +94,15 @@ func (t *trial) failed(err error) {
 // wentOn records that the boot does something new.
 func (t *trial) wentOn(why string) {
 	if t.p.Outcome == "" {
-		t.p.Outcome, t.p.Why, t.p.After = result.ProbeWentOn, why, time.Since(t.x.start)-t.p.At
+		t.p.Outcome, t.p.Why, t.p.After = result.ProbeWentOn, why, time.Since(t.x.Boot.Start)-t.p.At
 	}
 }
 
 // userLine matches what user space writes to the kernel's log: NAME[PID]: text.
 var userLine = regexp.MustCompile(`^[A-Za-z][\w.@-]*\[\d+\]: `)
 
-func (t *trial) line(l console.Line) {
+// Line takes a console line.
+func (t *trial) Line(l console.Line, agent bool) {
 	if l.Offset < t.from {
 		return
 	}
@@ -145,11 +110,8 @@ func (t *trial) line(l console.Line) {
 		t.log.Write(l.Text)
 		t.log.WriteByte('\n')
 	}
-	t.x.req.Observer.Line(l)
-	if i := bytes.Index(l.Text, []byte(agentproto.Prefix)); i >= 0 {
-		if r, err := agentproto.Parse(l.Text); err == nil {
-			t.report(r)
-		}
+	t.x.Observer.Line(l)
+	if agent {
 		return
 	}
 	text := string(console.Strip(l.Text))
@@ -161,10 +123,10 @@ func (t *trial) line(l console.Line) {
 	}
 	old := t.tracker.Progress()
 	t.tracker.Line(l.At, l.Text)
-	_, kernel := guestTime(l.Text)
+	_, kernel := dump.GuestTime(l.Text)
 	if kernel {
 		_, text, _ = strings.Cut(text, "] ")
-		t.seeded = t.seeded || strings.HasPrefix(text, seededWords)
+		t.seeded = t.seeded || strings.HasPrefix(text, boot.SeededWords)
 		t.saw = t.saw || strings.HasPrefix(text, "pci ")
 	}
 	if !kernel || userLine.MatchString(text) {
@@ -187,36 +149,48 @@ func (t *trial) complaint(text string) {
 	}
 }
 
-func (t *trial) report(r agentproto.Report) {
+// Report takes a report of the agent.
+func (t *trial) Report(r agentproto.Report) {
 	t.tracker.Report(time.Now(), r)
 	t.p.Stage = r.Stage
 	if r.Error != "" {
 		t.complaint(r.Error)
 	}
-	if r.Stage != t.x.res.Stage {
+	if r.Stage != t.x.Boot.Stage {
 		t.proof = true
 		t.wentOn(fmt.Sprintf("the guest agent reported %s", console.SanitizeMax(string(r.Stage), 40)))
 	}
 }
 
-func (t *trial) event(e qmp.Event) {
-	guest := bytes.Contains(e.Data, []byte(`"guest": true`)) || bytes.Contains(e.Data, []byte(`"guest":true`))
-	switch {
-	case e.Name == "SHUTDOWN" && guest:
+// Unreadable is a report that could not be read: it tells nothing of an experiment.
+func (t *trial) Unreadable(error) {}
+
+// Event takes what QEMU says.
+func (t *trial) Event(_ context.Context, e qmp.Event) error {
+	got, err := qmp.Decode(e)
+	if err != nil || !got.Guest && got.Kind != qmp.Panicked {
+		return nil // nothing that the guest did
+	}
+	switch got.Kind {
+	case qmp.Shutdown:
 		t.tracker.Shutdown(time.Now(), "the guest powered off")
-	case e.Name == "RESET" && guest:
+	case qmp.Reset:
 		t.tracker.Reset(time.Now())
 		t.wentOn("the guest reset itself")
-	case e.Name == "GUEST_PANICKED":
+	case qmp.Panicked:
 		t.tracker.GuestPanicked(time.Now())
 	}
+	return nil
 }
 
-// decide asks the Tracker. Until the change is made, the guest may be silent.
-func (t *trial) decide(acting bool) {
-	now := time.Now()
+// Tick samples the vCPUs' load.
+func (t *trial) Tick(now time.Time) { t.tracker.VCPUs(now, t.x.Boot.Asker.Meter.Sample()) }
+
+// Over asks the Tracker. Until the change is made, the guest may be silent.
+func (t *trial) Over(_ context.Context, now time.Time) bool {
 	d := t.tracker.Decide(now)
 	switch {
+	case t.over: // it has failed
 	case d.State == watch.Over:
 		t.over = true
 		t.p.Boot = d.Outcome
@@ -227,40 +201,29 @@ func (t *trial) decide(acting bool) {
 	case d.State != watch.Suspect:
 	case d.Early:
 		t.tracker.Looked(now)
-	case !acting && now.Sub(t.acted) >= t.patience(d.Idle):
+	case !t.acting && now.Sub(t.acted) >= t.patience(d.Idle):
 		t.over = true
 		t.p.Boot = scenarios.Hung
 	}
+	if t.p.Name == result.ProbeInput && (t.p.Outcome != "" || t.seeded) {
+		t.cancel() // it need not be fed further
+	}
+	return t.over
 }
 
 // patience is how long a guest is watched that does nothing.
 func (t *trial) patience(idle bool) time.Duration {
 	if idle {
-		return t.x.res.Host.Limits.Idle
+		return t.x.Limits.Idle
 	}
-	return t.x.res.Host.Limits.Busy
+	return t.x.Limits.Busy
 }
 
 // drain takes what a stopped guest has printed and the loop has not seen.
 func (t *trial) drain(ctx context.Context) {
-	const quiet, most = 30 * time.Millisecond, 10000
+	const quiet = 30 * time.Millisecond
 	t.x.still(ctx)
-	for range most {
-		select {
-		case l, open := <-t.x.lines:
-			if !open {
-				t.x.lines = nil
-				return
-			}
-			t.line(l)
-		case r := <-t.x.reports:
-			t.report(r)
-		case <-time.After(quiet):
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
+	t.x.Loop.Drain(ctx, t, quiet)
 }
 
 // conclude looks where the task is that the boot waited for, and says what the
@@ -270,12 +233,12 @@ func (t *trial) conclude(ctx context.Context) {
 	if p.Outcome == result.ProbeFailed || p.Outcome == result.ProbeRefused || ctx.Err() != nil {
 		return
 	}
-	d := t.x.res.Diagnosis
+	d := t.x.Diagnosis
 	if d.Task != nil && (p.Boot == scenarios.Hung || p.Boot == scenarios.Booted) {
-		var said result.Memory
-		if now, ok := place(t.x.recall(ctx, &said), d.Task.PID); ok {
+		var said result.Memory // its tasks are all that counts
+		if now, ok := place(t.x.Boot.Asker.Look(ctx, &said), d.Task.PID); ok {
 			p.Task = fmt.Sprintf("%s (PID %d) in %s", d.Task.Comm, d.Task.PID, now)
-			if was, ok := place(t.x.view, d.Task.PID); ok && was != now {
+			if was, ok := place(t.x.Boot.View(), d.Task.PID); ok && was != now {
 				t.proof = true
 				t.wentOn(fmt.Sprintf("%s (PID %d) left %s", d.Task.Comm, d.Task.PID, was))
 			}
@@ -335,7 +298,7 @@ func (t *trial) unchanged() string {
 
 // shows says what a trial proves, "" for nothing.
 func (t *trial) shows() string {
-	p, d := t.p, t.x.res.Diagnosis
+	p, d := t.p, t.x.Diagnosis
 	went := ""
 	switch {
 	case p.Boot == scenarios.Hung:
@@ -358,5 +321,5 @@ func (t *trial) shows() string {
 // save keeps what the guest printed.
 func (t *trial) save() error {
 	head := fmt.Sprintf("# %s: %s: %s: %s\n", t.p.Name, t.p.Did, t.p.Outcome, console.Sanitize(t.p.Why))
-	return appendFile(filepath.Join(t.x.req.Dir, rundir.Probe), append([]byte(head), t.log.Bytes()...))
+	return stall.Append(t.x.Dir, rundir.Probe, append([]byte(head), t.log.Bytes()...))
 }

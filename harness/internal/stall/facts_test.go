@@ -1,4 +1,4 @@
-package harness
+package stall
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 
 // The last sample of a loop that takes interrupts may well lie in one.
 func TestVCPUFactsNameThePlaceSeenMost(t *testing.T) {
-	got := vcpuFacts(result.Stall{Registers: []result.CPUSample{
+	got := vcpuFacts(&Finding{Registers: []result.CPUSample{
 		{PC: 5, Symbol: "spin_here+0x5/0x6b"}, {CPU: 1, PC: 7, Symbol: "other+0x7/0x8"},
 		{PC: 9, Symbol: "tick+0x1/0x20"}, {PC: 6, Symbol: "spin_here+0x6/0x6b"}, {PC: 10, Symbol: "tick_end+0x1/0x20"},
 	}})
@@ -20,7 +20,7 @@ func TestVCPUFactsNameThePlaceSeenMost(t *testing.T) {
 // Of a busy guest with two vCPUs, one may idle.
 func TestVCPUFactsTellWhichOneIdles(t *testing.T) {
 	on := false
-	got := vcpuFacts(result.Stall{Registers: []result.CPUSample{
+	got := vcpuFacts(&Finding{Registers: []result.CPUSample{
 		{PC: 5, Symbol: "native_safe_halt+0xb/0x10", Halted: true, IRQsOff: &on}, {CPU: 1, PC: 7, Symbol: "spin_here+0x7/0x8"},
 		{PC: 5, Symbol: "cpu_do_idle+0xc/0x14"}, {CPU: 1, PC: 7, Symbol: "spin_here+0x7/0x8"},
 	}})

@@ -1,81 +1,95 @@
-package harness
+// Package experiment puts a guest that hangs to the probes that were asked for, each
+// from the guest as it hung, and watches what it does then.
+package experiment
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 
+	"github.com/unwedge/unwedge/harness/internal/boot"
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/events"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/probe"
 	"github.com/unwedge/unwedge/harness/internal/probe/gdb"
+	"github.com/unwedge/unwedge/harness/internal/run"
+	"github.com/unwedge/unwedge/harness/internal/stall"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
-	"github.com/unwedge/unwedge/scenarios"
 )
 
-// experiments are the probes of one hung guest. All of the hang is captured and
-// diagnosed before them; what they show goes to Result.Probes and probe.log.
-// Between two of them the guest stands still.
-type experiments struct {
-	*session
-	times    probe.Times
-	snapshot *probe.Snapshot // nil: the guest cannot be put back
-	noWay    error           // why
-	changed  bool            // the guest is no longer as it hung
+// Hang is a guest that hangs, and what is known of that.
+type Hang struct {
+	boot.Options
+	Guest *run.Guest
+	Loop  *events.Loop
+	// Boot is how it came to hang, Diagnosis why.
+	Boot      *boot.Boot
+	Diagnosis result.Diagnosis
 }
 
-// experiment makes the probes that were asked for. Its error is that of a context
-// that ended: whatever else goes wrong is an outcome of a probe.
-func (s *session) experiment(ctx context.Context, v verdict) error {
-	if v.outcome != scenarios.Hung || len(s.req.Probes) == 0 {
-		return nil
-	}
-	s.settle(v)
-	if err := s.explain(); err != nil {
-		return err
-	}
-	x := &experiments{session: s, times: probe.Scaled(s.res.Host.Reference.Unit)}
-	err := x.prepare(ctx)
-	for _, name := range s.req.Probes {
-		p := result.Probe{Name: name, At: time.Since(s.start)}
-		s.req.Observer.Phase(Probing, string(name))
+// Findings are what the probes showed.
+type Findings struct {
+	Probes []result.Probe
+	// Console is what the console was before the first probe; probe.log has what came
+	// then. nil: no probe was begun.
+	Console *console.Stats
+	// Notes are for the reader of the Result.
+	Notes []string
+}
+
+// Run makes the probes in turn. All of the hang is captured and diagnosed before
+// them. Its error is the cause of a context that ended: whatever else goes wrong is an
+// outcome of a probe.
+func Run(ctx context.Context, h Hang, probes []result.ProbeName) (Findings, error) {
+	x := &experiments{Hang: h, times: probe.Scaled(h.Unit)}
+	err := x.prepare(ctx, len(probes))
+	for _, name := range probes {
+		p := result.Probe{Name: name, At: time.Since(h.Boot.Start)}
+		h.Observer.Phase(boot.Probing, string(name))
 		if err != nil {
 			p.Outcome, p.Why = result.ProbeRefused, err.Error()
 		} else {
 			x.one(ctx, &p)
 		}
 		if ctx.Err() != nil {
-			break
+			return x.out, context.Cause(ctx)
 		}
-		p.Took = time.Since(s.start) - p.At
+		p.Took = time.Since(h.Boot.Start) - p.At
 		p.Why = console.SanitizeMax(p.Why, 400)
-		s.res.Probes = append(s.res.Probes, p)
+		x.out.Probes = append(x.out.Probes, p)
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	return x.out, nil
+}
+
+// experiments are the probes of one hung guest. Between two of them the guest stands
+// still.
+type experiments struct {
+	Hang
+	out      Findings
+	times    probe.Times
+	snapshot *probe.Snapshot // nil: the guest cannot be put back
+	noWay    error           // why
+	changed  bool            // the guest is no longer as it hung
 }
 
 // prepare stops the guest, marks where the console of the hang ends, and keeps
 // the guest's state. Its error is why no probe can be made.
-func (x *experiments) prepare(ctx context.Context) error {
-	c := x.capture
-	if c == nil || !c.reset.IsZero() || x.watch.Progress().After(c.since) {
+func (x *experiments) prepare(ctx context.Context, probes int) error {
+	if !x.Boot.Hangs {
 		return errors.New("the guest no longer hangs: looking at it made it go on")
 	}
-	if err := x.g.qmp.Execute(ctx, "stop", nil, nil); err != nil {
+	if err := x.Guest.QMP.Execute(ctx, "stop", nil, nil); err != nil {
 		return err
 	}
 	st := x.still(ctx)
-	x.unprobed = &st
-	if len(x.req.Probes) > 1 {
-		x.snapshot, x.noWay = probe.Save(ctx, x.g.qmp, filepath.Join(x.req.Dir, rundir.ProbeState))
+	x.out.Console = &st
+	if probes > 1 {
+		x.snapshot, x.noWay = probe.Save(ctx, x.Guest.QMP, filepath.Join(x.Dir, rundir.ProbeState))
 	}
 	return nil
 }
@@ -83,12 +97,14 @@ func (x *experiments) prepare(ctx context.Context) error {
 // still waits until all that a stopped guest has printed is read.
 func (x *experiments) still(ctx context.Context) console.Stats {
 	const look, most = 20 * time.Millisecond, 50
-	st := x.g.console.Stats()
+	st := x.Guest.Console.Stats()
 	for range most {
-		if !wait(ctx, look) {
-			break
+		select {
+		case <-ctx.Done():
+			return st
+		case <-time.After(look):
 		}
-		now := x.g.console.Stats()
+		now := x.Guest.Console.Stats()
 		if now.Bytes == st.Bytes {
 			break
 		}
@@ -118,31 +134,31 @@ func (x *experiments) one(ctx context.Context, p *result.Probe) {
 	}
 	t := x.newTrial(ctx, p)
 	t.run(ctx, act)
-	if err := x.g.qmp.Execute(context.WithoutCancel(ctx), "stop", nil, nil); err != nil && p.Outcome != result.ProbeFailed {
+	if err := x.Guest.QMP.Execute(context.WithoutCancel(ctx), "stop", nil, nil); err != nil && p.Outcome != result.ProbeFailed {
 		t.failed(err)
 	}
 	t.drain(ctx)
 	t.conclude(ctx)
 	if err := t.save(); err != nil {
-		x.note("%v", err)
+		x.out.Notes = append(x.out.Notes, err.Error())
 	}
 }
 
 // senseless says why a probe would show nothing.
 func (x *experiments) senseless(name result.ProbeName) string {
-	d := x.res.Diagnosis
+	d := x.Diagnosis
 	switch name {
 	case result.ProbeSyscall:
 		if d.Task == nil {
 			return "no task is known that the boot waits for"
 		}
-		if x.req.Sleeper == nil {
+		if x.Image.Sleeper == nil {
 			return "this kernel's memory cannot be read"
 		}
 		return ""
 	case result.ProbeVirtioRNG:
-		if !x.req.Machine.Slot {
-			return "the machine was started without a place to plug a device into"
+		if !x.Machine.Slot {
+			return "the machine has no free slot to plug a device into"
 		}
 	}
 	switch {
@@ -150,30 +166,13 @@ func (x *experiments) senseless(name result.ProbeName) string {
 		return ""
 	case d.Confidence == result.Certain:
 		return fmt.Sprintf("the cause is certain, and it is %s: random numbers would change nothing", d.Cause)
-	case !x.capture.stall.Idle:
+	case !x.Boot.Idle:
 		return "it does not wait: a vCPU is busy"
-	case x.seeded():
+	case x.Boot.Seeded:
 		return "the guest's generator of random numbers was ready before it hung"
 	}
 	return ""
 }
-
-// seeded says that the guest has said that its generator is ready.
-func (x *experiments) seeded() bool {
-	if n := len(x.res.Reports); n > 0 && x.res.Reports[n-1].CRNG {
-		return true
-	}
-	done := []byte(seededWords)
-	if x.view != nil && bytes.Contains(x.view.Log, done) {
-		return true
-	}
-	log, err := readLog(filepath.Join(x.req.Dir, rundir.Console))
-	return err == nil && bytes.Contains(log, done)
-}
-
-// seededWords are the kernel's when its generator is ready (drivers/char/random.c,
-// _credit_init_bits; crng_reseed before 5.18).
-const seededWords = "random: crng init done"
 
 // rewind puts the guest back to where it hung, paused.
 func (x *experiments) rewind(ctx context.Context) error {
@@ -191,9 +190,9 @@ func (x *experiments) rewind(ctx context.Context) error {
 
 // failSyscall has the system call of the task that the boot waits for fail.
 func (x *experiments) failSyscall(ctx context.Context, p *result.Probe) (err error) {
-	task := x.res.Diagnosis.Task
+	task := x.Diagnosis.Task
 	p.Did = fmt.Sprintf("make the system call of %s (PID %d) return ENOMEM", task.Comm, task.PID)
-	conn, err := x.g.sockets[socketGDB].Dial(ctx)
+	conn, err := x.Guest.GDB(ctx)
 	if err != nil {
 		return err
 	}
@@ -208,51 +207,51 @@ func (x *experiments) failSyscall(ctx context.Context, p *result.Probe) (err err
 	if err != nil {
 		return err
 	}
-	if name := x.res.Diagnosis.Syscall; name != "" {
+	if name := x.Diagnosis.Syscall; name != "" {
 		p.Did = fmt.Sprintf("make %s() of %s (PID %d) return ENOMEM", name, task.Comm, task.PID)
 	}
-	nudge := func() { _, _ = x.g.console.Write([]byte{'\x11'}) } // XON: an interrupt and a work item, and nothing else
-	err = probe.FailSyscall(ctx, c, x.req.Machine.Scenario.Arch, s, probe.ENOMEM, x.times, nudge)
+	nudge := func() { _, _ = x.Guest.Console.Write([]byte{'\x11'}) } // XON: an interrupt and a work item, and nothing else
+	err = probe.FailSyscall(ctx, c, x.Machine.Scenario.Arch, s, probe.ENOMEM, x.times, nudge)
 	x.changed = !errors.Is(err, probe.ErrUnsafe)
 	return err
 }
 
 func (x *experiments) sleeper(ctx context.Context, pid int) (*guestmem.Sleeper, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, recallTime, fmt.Errorf("not done within %s", recallTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, stall.LookTime, fmt.Errorf("not done within %s", stall.LookTime))
 	defer cancel()
-	ram, registers, err := x.ram(ctx)
+	ram, registers, err := x.Guest.Memory(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return x.req.Sleeper(ctx, ram, registers, pid, probe.SyscallFunctions)
+	return x.Image.Sleeper(ctx, ram, registers, pid, probe.SyscallFunctions)
 }
 
 // plug plugs in a virtio-rng.
 func (x *experiments) plug(ctx context.Context, p *result.Probe) error {
 	p.Did = "plug in a virtio-rng device"
 	x.changed = true
-	if err := probe.Plug(ctx, x.g.qmp, machine.SlotID); err != nil {
+	if err := probe.Plug(ctx, x.Guest.QMP, machine.SlotID); err != nil {
 		return err
 	}
-	return x.g.qmp.Execute(ctx, "cont", nil, nil)
+	return x.Guest.QMP.Execute(ctx, "cont", nil, nil)
 }
 
 // feed feeds the guest's entropy pool until ctx ends or it has had enough time.
 func (x *experiments) feed(ctx context.Context, p *result.Probe) error {
 	p.Did = "feed the entropy pool"
 	x.changed = true
-	if err := x.g.qmp.Execute(ctx, "cont", nil, nil); err != nil {
+	if err := x.Guest.QMP.Execute(ctx, "cont", nil, nil); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.times.Feed)
 	defer cancel()
 	var n int
 	var err error
-	if x.req.Machine.Scenario.Arch.Facts().HasKeyboard {
-		n, err = probe.Press(ctx, x.g.qmp)
+	if x.Machine.Scenario.Arch.Facts().HasKeyboard {
+		n, err = probe.Press(ctx, x.Guest.QMP)
 		p.Did = fmt.Sprintf("press and release the shift key at irregular times, %d changes", n)
 	} else {
-		n, err = probe.Type(ctx, x.g.console)
+		n, err = probe.Type(ctx, x.Guest.Console)
 		p.Did = fmt.Sprintf("type %d XON bytes at the console, an interrupt each", n)
 	}
 	return err

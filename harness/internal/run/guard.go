@@ -1,4 +1,4 @@
-package harness
+package run
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// guard ends a QEMU that is to outlive the harness (Request.Keep) when the
+// guard ends a QEMU that is to outlive the harness (Options.Keep) when the
 // harness dies before it has decided to keep it. Such a QEMU cannot carry the
 // death signal that others do, because the signal could not be taken off again.
 // The guard is a shell that waits on a pipe: a line lets QEMU live, the pipe's

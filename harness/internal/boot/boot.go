@@ -1,0 +1,351 @@
+// Package boot watches one boot from `cont` to the verdict: it tells the watch's
+// Tracker what happens, has a stalled guest captured, and gives it the chance to show
+// that it was only slow.
+package boot
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/events"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/machine"
+	"github.com/unwedge/unwedge/harness/internal/qmp"
+	"github.com/unwedge/unwedge/harness/internal/run"
+	"github.com/unwedge/unwedge/harness/internal/stall"
+	"github.com/unwedge/unwedge/harness/internal/vcpu"
+	"github.com/unwedge/unwedge/harness/internal/watch"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// Phase is what the harness does.
+type Phase string
+
+// The phases of a boot.
+const (
+	Starting   Phase = "starting"   // QEMU is being started
+	Booting    Phase = "booting"    // the guest runs
+	Capturing  Phase = "capturing"  // it has stalled, and is being asked where
+	Confirming Phase = "confirming" // it gets a last chance
+	Probing    Phase = "probing"    // it hangs, and is experimented on
+	Finished   Phase = "finished"   // the verdict is there
+)
+
+// Observer is told what happens, from one goroutine. It must not block.
+type Observer interface {
+	// Line is a whole console line, raw.
+	Line(l console.Line)
+	// Report is a report of the agent.
+	Report(r agentproto.Report)
+	// Phase is a change in what the harness does.
+	Phase(p Phase, why string)
+}
+
+// Options say what to watch for.
+type Options struct {
+	// Machine is what was started.
+	Machine machine.Spec
+	// Image is what the kernel's image says.
+	Image stall.Image
+	// Dir is the run's directory.
+	Dir string
+	// Limits judge the boot, Unit scales the waiting for answers of the guest.
+	Limits result.Limits
+	Unit   time.Duration
+	// Observer is told what happens; it is not nil.
+	Observer Observer
+}
+
+// Verdict is how a boot ended.
+type Verdict struct {
+	Outcome    scenarios.Outcome
+	Why        string
+	Confidence result.Confidence
+	// At is when that was known, Since when the last progress was made.
+	At, Since time.Time
+}
+
+// Boot is a boot that has come to its verdict. Nothing of it changes any more.
+type Boot struct {
+	Verdict
+	Record
+	// Start is when the guest began to run, KVM QEMU's word on its accelerator.
+	Start time.Time
+	KVM   result.QueryKVM
+	// IdleGap and BusyGap are the longest times without progress that were followed by
+	// progress, Resets is how often the guest reset itself.
+	IdleGap, BusyGap time.Duration
+	Resets           int
+	// Asker asks the guest further.
+	Asker *stall.Asker
+	// Hangs says that the guest still is as it was captured, Idle that all its vCPUs
+	// idled then.
+	Hangs, Idle bool
+
+	known *result.Diagnosis // of a hang, made when it was captured
+	facts stall.Case        // for the diagnosis of another ending
+}
+
+// Diagnose explains an outcome that is not what was hoped for; it is the Verdict's, or
+// what a check of the booted guest has made of it.
+func (b *Boot) Diagnose(o scenarios.Outcome) result.Diagnosis {
+	if b.known != nil && o == scenarios.Hung {
+		return *b.known
+	}
+	c := b.facts
+	c.Outcome = o
+	return c.Diagnose()
+}
+
+// View is what the guest's memory showed when it was captured last; nil: it was not read.
+func (b *Boot) View() *guestmem.View {
+	if b.facts.Finding == nil {
+		return nil
+	}
+	return b.facts.Finding.View
+}
+
+// Watch lets the guest go and watches it to the verdict. Its error says that nothing
+// is known of the kernel.
+func Watch(ctx context.Context, loop *events.Loop, g *run.Guest, o Options) (*Boot, error) {
+	cpus, err := vcpu.List(ctx, g.QMP)
+	if err != nil {
+		return nil, g.OrDead(err)
+	}
+	w := &watcher{Options: o, guest: g, loop: loop, all: dump.NewLog(0)}
+	if err := g.QMP.Execute(ctx, "query-kvm", nil, &w.kvm); err != nil {
+		return nil, g.OrDead(err)
+	}
+	w.start = time.Now() // before the guest's first line
+	if err := g.QMP.Execute(ctx, "cont", nil, nil); err != nil {
+		return nil, g.OrDead(err)
+	}
+	w.meter = vcpu.NewMeter(g.PID(), cpus, time.Now)
+	w.tracker = watch.New(o.Limits, o.Machine.Scenario.BootedStage(), w.start)
+	w.asker = stall.Asker{
+		Guest: g, Image: o.Image, Arch: o.Machine.Scenario.Arch, Meter: w.meter,
+		Files: stall.Files{Dir: o.Dir, Start: w.start}, Unit: o.Unit, Hold: o.Limits.Hold,
+	}
+	o.Observer.Phase(Booting, "")
+	err = loop.Run(ctx, w)
+	w.callOff()
+	if err == nil {
+		err = w.err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w.boot(), nil
+}
+
+// watcher is the Handler of a boot.
+type watcher struct {
+	Options
+	guest   *run.Guest
+	loop    *events.Loop
+	tracker *watch.Tracker
+	meter   *vcpu.Meter
+	asker   stall.Asker
+	start   time.Time
+	kvm     result.QueryKVM
+
+	record      Record
+	all         *dump.Log      // the console
+	own         *dump.Log      // without what sysrq keys made the kernel print; nil before the first
+	held        []console.Line // printed during a capture: some of it is the keys' doing
+	progressEnd int64          // the console's length at the last line that was progress
+
+	suspicion *suspicion // the one under way
+	last      *suspicion // the last one that was captured
+	verdict   Verdict
+	err       error // ends the watching
+	ended     bool  // it is over: nothing new is begun
+}
+
+// boot is what has become of it.
+func (w *watcher) boot() *Boot {
+	w.loop.CatchUp(w)
+	b := &Boot{
+		Verdict: w.verdict, Record: w.record, Start: w.start, KVM: w.kvm, Resets: w.tracker.Resets(), Asker: &w.asker,
+	}
+	b.IdleGap, b.BusyGap = w.tracker.Gaps()
+	console := w.all
+	if s := w.last; s != nil && s.stall.WentOn {
+		console = w.own // the tasks that the keys showed have long gone on
+	}
+	b.facts = w.facts(w.partial(console))
+	if s := w.last; s != nil {
+		b.facts.Finding, b.facts.Repeated, b.facts.Stale = &s.finding, s.stall.Repeated, s.stall.WentOn
+	}
+	if s := w.suspicion; s != nil && b.Outcome == scenarios.Hung {
+		moved := w.tracker.Progress().After(s.since)
+		b.known, b.Idle = s.diagnosis(moved), s.stall.Idle
+		b.Hangs = s.reset.IsZero() && !moved
+	}
+	return b
+}
+
+// facts are those of a diagnosis, without a Finding.
+func (w *watcher) facts(console *dump.Log) stall.Case {
+	return stall.Case{Console: console, Agent: w.record.Reports, Machine: w.Machine, Outcome: scenarios.Hung}
+}
+
+// partial is a copy of a log, with what the guest has printed of a line that has not
+// ended: a panic or a prompt may end so.
+func (w *watcher) partial(log *dump.Log) *dump.Log {
+	log = log.Fork()
+	if l, ok := w.guest.Console.Partial(); ok {
+		log.Add(l.Raw, l.Offset)
+	}
+	return log
+}
+
+// SeededWords are the kernel's when its random number generator is ready
+// (drivers/char/random.c, _credit_init_bits; crng_reseed before 5.18).
+const SeededWords = "random: crng init done"
+
+// Line takes a console line.
+func (w *watcher) Line(l console.Line, agent bool) {
+	w.all.Add(l.Raw, l.Offset)
+	asked := w.suspicion.asks(l)
+	if asked {
+		w.held = append(w.held, l)
+	} else if w.own != nil {
+		w.own.Add(l.Raw, l.Offset)
+	}
+	if agent {
+		return
+	}
+	w.tracker.Capturing(asked)
+	w.tracker.Line(l.At, l.Text)
+	if !w.tracker.Progress().Before(l.At) {
+		w.progressEnd = l.End
+	}
+	if t, ok := dump.GuestTime(l.Text); ok {
+		w.record.GuestTime = t
+	}
+	w.record.Seeded = w.record.Seeded || bytes.Contains(l.Text, []byte(SeededWords))
+	w.Observer.Line(l)
+}
+
+// Report takes a report of the agent.
+func (w *watcher) Report(r agentproto.Report) {
+	now := time.Now()
+	w.record.report(now.Sub(w.start), r)
+	w.tracker.Report(now, r)
+	w.progressEnd = w.guest.Console.Stats().Bytes
+	w.Observer.Report(r)
+}
+
+// Unreadable notes a report that could not be read.
+func (w *watcher) Unreadable(err error) {
+	w.record.note("cannot read an agent report: %v", err)
+}
+
+// Event tells the watch what QEMU says.
+func (w *watcher) Event(ctx context.Context, e qmp.Event) error {
+	now := time.Now()
+	w.record.event(now.Sub(w.start), e)
+	got, err := qmp.Decode(e)
+	if err != nil {
+		w.record.note("%v", err)
+	}
+	switch got.Kind {
+	case qmp.Shutdown:
+		if !got.Guest {
+			return fmt.Errorf("QEMU was told to end: %s", got.Reason)
+		}
+		w.tracker.Shutdown(now, "the guest powered off ("+got.Reason+")")
+	case qmp.Reset:
+		if got.Guest {
+			w.reset(now)
+		}
+	case qmp.Panicked:
+		w.tracker.GuestPanicked(now)
+	case qmp.Stop:
+		return w.stopped(ctx)
+	}
+	return nil
+}
+
+// stopped finds out why QEMU stopped the vCPUs: after a power-off it is meant
+// to, on an error of its own it is not.
+func (w *watcher) stopped(ctx context.Context) error {
+	var st struct {
+		Status string `json:"status"`
+	}
+	if err := w.guest.QMP.Execute(ctx, "query-status", nil, &st); err != nil {
+		return w.guest.OrDead(err)
+	}
+	switch st.Status {
+	case "internal-error", "io-error":
+		return fmt.Errorf("QEMU stopped the guest because of an error of its own: %s", st.Status)
+	}
+	return nil
+}
+
+// Tick samples the vCPUs' load.
+func (w *watcher) Tick(now time.Time) {
+	w.tracker.VCPUs(now, w.meter.Sample())
+	if w.guest.Console.Stats().Bytes > 0 {
+		w.tracker.Bytes()
+	}
+}
+
+// Over asks the watch, and carries a suspicion through capture and confirmation.
+func (w *watcher) Over(ctx context.Context, now time.Time) bool {
+	if w.err != nil {
+		return true
+	}
+	d := w.tracker.Decide(now)
+	v := Verdict{Outcome: d.Outcome, Why: d.Why, Confidence: d.Confidence, At: now, Since: d.Since}
+	s := w.suspicion
+	switch {
+	case s.explained() && !s.reset.IsZero():
+		w.record.note("the NMI reset the guest: its kernel had no NMI handler yet")
+		return w.hung(v)
+	case d.State == watch.Over:
+		return w.conclude(v)
+	case s == nil && d.State == watch.Suspect:
+		w.suspect(ctx, d)
+	case !s.explained(): // nothing to confirm yet
+	case w.tracker.Progress().After(s.since) && !w.cured():
+		w.wentOn()
+		w.withdraw("it went on")
+	case now.Sub(s.finished) >= s.patience:
+		return w.hung(v)
+	}
+	return false
+}
+
+// conclude is the end of the boot while there may be a suspicion. A boot that
+// comes through once it was captured may have been cured by that, which shows when
+// the capture is complete.
+func (w *watcher) conclude(v Verdict) bool {
+	s := w.suspicion
+	switch {
+	case s == nil || !w.tracker.Progress().After(s.since):
+	case v.Outcome == scenarios.Booted && !s.explained() && !s.early:
+		return false // the capture is bounded
+	case v.Outcome == scenarios.Booted && w.cured():
+		return w.hung(v)
+	default:
+		w.wentOn()
+	}
+	w.verdict = v
+	return true
+}
+
+// hung makes the suspicion the verdict.
+func (w *watcher) hung(v Verdict) bool {
+	st := w.suspicion.stall
+	v.Outcome, v.Why, v.Confidence, v.Since = scenarios.Hung, st.Why, st.Confidence, w.suspicion.since
+	w.verdict = v
+	return true
+}

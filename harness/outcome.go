@@ -1,0 +1,157 @@
+package harness
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/boot"
+	"github.com/unwedge/unwedge/harness/internal/calibrate"
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/experiment"
+	"github.com/unwedge/unwedge/harness/internal/run"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/scenarios"
+)
+
+// outcome is all that a Result is made of.
+type outcome struct {
+	boot      *boot.Boot
+	outcome   scenarios.Outcome // the boot's, unless the guest is not as it should be
+	why       string
+	modules   []result.Module
+	diagnosis *result.Diagnosis // nil of a good boot
+	diagnosed time.Time
+	probed    experiment.Findings
+	notes     []string
+}
+
+// verify checks that a guest that has booted is as the scenario asks.
+func (o *outcome) verify(req Request) {
+	b := o.boot
+	o.outcome, o.why = b.Outcome, b.Why
+	o.modules = triedModules(req.Modules, b.Reports)
+	if b.Outcome != scenarios.Booted || len(b.Reports) == 0 {
+		return
+	}
+	last := b.Reports[len(b.Reports)-1]
+	if why := cmp.Or(wrongState(last, req), wrongModule(o.modules)); why != "" {
+		o.outcome, o.why = scenarios.WrongState, why
+	} else if last.BuildID == "" && req.Kernel.BuildID != "" {
+		o.notes = append(o.notes, "no build ID reported; kernel identified by release only")
+	}
+}
+
+// diagnose explains a boot that did not end well.
+func (o *outcome) diagnose() {
+	d := o.boot.Diagnose(o.outcome)
+	o.diagnosis, o.diagnosed = &d, time.Now()
+}
+
+// fill fills in the Result.
+func (o *outcome) fill(res *result.Result, req Request, g *run.Guest) {
+	b := o.boot
+	res.Outcome, res.Why, res.Confidence = o.outcome, o.why, b.Confidence
+	res.Stage, res.Reports, res.Events, res.Stalls = b.Stage, b.Reports, b.Events, b.Stalls
+	res.Resets, res.Modules, res.Diagnosis, res.Probes = b.Resets, o.modules, o.diagnosis, o.probed.Probes
+	res.Host.QueryKVM = &b.KVM
+	res.Times = result.Times{
+		Started: b.Start.UTC(), FirstReport: b.FirstReport, Verdict: b.At.Sub(b.Start), Guest: b.GuestTime,
+		IdleGap: b.IdleGap, BusyGap: b.BusyGap, Wall: time.Since(b.Start),
+	}
+	if b.Outcome == scenarios.Hung {
+		res.Times.Stalled = b.Since.Sub(b.Start)
+	}
+	if o.diagnosis != nil {
+		res.Times.Diagnosed = o.diagnosed.Sub(b.Start)
+	}
+	want := req.Machine.Scenario
+	res.Expected = res.Outcome == want.ExpectedOutcome() &&
+		(want.Expect.Cause == "" || res.Diagnosis != nil && string(res.Diagnosis.Cause) == want.Expect.Cause)
+	res.Notes = append(res.Notes, b.Notes...)
+	res.Notes = append(res.Notes, o.notes...)
+	res.Notes = append(res.Notes, o.probed.Notes...)
+	o.consoleFacts(res, g)
+	o.learn(res, req)
+}
+
+func (o *outcome) consoleFacts(res *result.Result, g *run.Guest) {
+	note := func(format string, args ...any) {
+		res.Notes = append(res.Notes, console.SanitizeMax(fmt.Sprintf(format, args...), 400))
+	}
+	path := filepath.Join(res.Dir, rundir.Console)
+	st := g.Console.Stats()
+	if before := o.probed.Console; before != nil {
+		if err := cut(path, before.Bytes); err != nil {
+			note("%s ends with what was printed during the probes: %v", rundir.Console, err)
+		}
+		st.Bytes, st.Lines = before.Bytes, before.Lines
+	}
+	res.Console = result.Console{Bytes: st.Bytes, Lines: st.Lines}
+	if err := g.Console.Err(); err != nil {
+		res.Console.Error = err.Error()
+	}
+	if info, err := os.Stat(path); err == nil {
+		res.Console.LeftOut = max(0, st.Bytes-info.Size())
+	}
+	if err := g.QMP.TranscriptErr(); err != nil {
+		note("the QMP transcript is incomplete: %v", err)
+	}
+	if st.Stalls > 0 {
+		note("the console log's disk was too slow %d times: the guest may have been made to wait", st.Stalls)
+	}
+}
+
+// cut takes what was printed during the probes out of console.log, which is the hang's;
+// probe.log has it.
+func cut(path string, size int64) error {
+	if info, err := os.Stat(path); err != nil || info.Size() <= size {
+		return nil
+	}
+	return os.Truncate(path, size)
+}
+
+// learn remembers a good boot for the limits of later ones. One that was
+// suspected and went on teaches most: how long the silence of good work is. What
+// a command line asks for beside the ordinary may take any time, and teaches
+// nothing.
+func (o *outcome) learn(res *result.Result, req Request) {
+	if req.Calibration == nil || res.Outcome != scenarios.Booted || len(req.Machine.Scenario.Cmdline) > 0 {
+		return
+	}
+	m := req.Machine
+	err := req.Calibration.Learn(
+		calibrate.Class{Arch: string(m.Scenario.Arch), Accel: string(m.Accel), QEMU: req.QEMUVersion},
+		calibrate.Boot{
+			Kind: string(m.Scenario.Initramfs), Unit: res.Times.FirstReport,
+			IdleGap: res.Times.IdleGap, BusyGap: res.Times.BusyGap,
+		})
+	if err != nil {
+		res.Notes = append(res.Notes, err.Error())
+	}
+}
+
+// writeFiles writes the Result and what is drawn from it.
+func writeFiles(res *result.Result) error {
+	if len(res.Reports) > 0 {
+		var b bytes.Buffer
+		for _, r := range res.Reports {
+			line, err := json.Marshal(r)
+			if err != nil {
+				return fmt.Errorf("write %s: %w", rundir.Agent, err)
+			}
+			b.Write(append(line, '\n'))
+		}
+		if err := os.WriteFile(filepath.Join(res.Dir, rundir.Agent), b.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", rundir.Agent, err)
+		}
+	}
+	res.Files = rundir.Present(res.Dir)
+	res.Files["result"] = rundir.Result
+	return res.Write(rundir.Result)
+}
