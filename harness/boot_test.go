@@ -35,6 +35,10 @@ var quick = result.Limits{
 	Settle: 50 * time.Millisecond, Hold: 10 * time.Second, Deadline: 5 * time.Minute,
 }
 
+// patience gives a fake whose host is loaded four seconds to begin to answer a key,
+// see sysrq.Scaled. haste is for those that never answer.
+var patience, haste = result.Reference{Unit: 12 * time.Second}, result.Reference{Unit: time.Second}
+
 // request is a boot of the fake QEMU that plays the named play.
 func request(t *testing.T, name string, limits *result.Limits) harness.Request {
 	t.Helper()
@@ -47,7 +51,7 @@ func request(t *testing.T, name string, limits *result.Limits) harness.Request {
 			},
 		},
 		Kernel: result.Kernel{Release: release, BuildID: buildID},
-		Dir:    t.TempDir(), Version: "test", Limits: limits, Reference: result.Reference{Unit: time.Second},
+		Dir:    t.TempDir(), Version: "test", Limits: limits, Reference: patience,
 	}
 }
 
@@ -274,6 +278,9 @@ func TestRoutes(t *testing.T) {
 			t.Parallel()
 			req := request(t, tt.play, &quick)
 			req.ConsoleCap = 1 << 20
+			if !strings.Contains(tt.want, ":captured") && !strings.Contains(tt.want, ":disabled") {
+				req.Reference = haste
+			}
 			res, err := boot(t, req)
 			if err != nil {
 				t.Fatal(err)
