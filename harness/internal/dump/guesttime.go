@@ -3,12 +3,14 @@ package dump
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/unwedge/unwedge/harness/internal/console"
 )
 
 // GuestTime reads the time stamp at the beginning of a printk line, in seconds:
 // "[    1.234567] text", also behind a level.
 func GuestTime(line []byte) (float64, bool) {
-	line = StripANSI(line)
+	line = console.Strip(line)
 	if i := bytes.IndexByte(line, '['); i >= 0 && i <= 4 {
 		line = line[i+1:]
 	} else {
