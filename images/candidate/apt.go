@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/unwedge/unwedge/images/child"
+	"github.com/unwedge/unwedge/images/internal/child"
 	"github.com/unwedge/unwedge/images/progress"
 )
 

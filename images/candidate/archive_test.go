@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/unwedge/unwedge/images/mirror"
+	"github.com/unwedge/unwedge/images/internal/mirror"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
-	"github.com/unwedge/unwedge/images/mirror"
+	"github.com/unwedge/unwedge/images/internal/mirror"
 )
 
 // ArchiveFile fetches one file of the newest version of a Debian package, in

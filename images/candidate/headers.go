@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
+	"github.com/unwedge/unwedge/images/internal/mirror"
 	"github.com/unwedge/unwedge/images/kernel"
-	"github.com/unwedge/unwedge/images/mirror"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/unwedge/unwedge/images/mirror"
+	"github.com/unwedge/unwedge/images/internal/mirror"
 )
 
 // kernelSuites are the suites that hold kernels for the architectures there

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/unwedge/unwedge/images/archivetest"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/extmod"
+	"github.com/unwedge/unwedge/images/internal/archivetest"
 	"github.com/unwedge/unwedge/images/modules"
 )
 

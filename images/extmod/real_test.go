@@ -3,11 +3,11 @@ package extmod_test
 import (
 	"testing"
 
-	"github.com/unwedge/unwedge/images/archivetest"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/extmod"
 	"github.com/unwedge/unwedge/images/faultmod"
+	"github.com/unwedge/unwedge/images/internal/archivetest"
 )
 
 // TestRealKernels builds the probe for kernels of the Debian archive and checks

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/unwedge/unwedge/images/child"
+	"github.com/unwedge/unwedge/images/internal/child"
 )
 
 // Command is one run of git. Dir and Args must be set.

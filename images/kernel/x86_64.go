@@ -10,7 +10,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-var x86_64 = machine{ //nolint:revive // the kernel's own spelling
+var x86_64 = machine{
 	arch:       arch.X86_64,
 	containers: []container{{isBzImage, openBzImage}},
 	payload:    func(f *elf64.File, b []byte) ([]byte, *elf64.File, error) { return b, f, nil },

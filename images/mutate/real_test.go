@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/unwedge/unwedge/images/archivetest"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
+	"github.com/unwedge/unwedge/images/internal/archivetest"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/mutate"
 )

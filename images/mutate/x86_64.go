@@ -12,7 +12,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-var x86_64 = machine{ //nolint:revive // the kernel's own spelling
+var x86_64 = machine{
 	arch: arch.X86_64, elf: true,
 	entry: entryX86, branch: branchX86, without: withoutX86, returns: returnX86, sleep: sleepX86,
 	code: map[fixed][]byte{

@@ -21,7 +21,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
-	"github.com/unwedge/unwedge/images/mirror"
+	"github.com/unwedge/unwedge/images/internal/mirror"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )

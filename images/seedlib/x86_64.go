@@ -6,7 +6,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-var x86_64 = machine{ //nolint:revive // the kernel's own spelling
+var x86_64 = machine{
 	arch: arch.X86_64, relative: uint64(elf.R_X86_64_RELATIVE),
 	function: []byte{
 		0xb8, 0x3e, 0x01, 0x00, 0x00, // mov $318,%eax: getrandom

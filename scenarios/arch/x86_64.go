@@ -3,9 +3,9 @@ package arch
 import _ "embed"
 
 // X86_64 is the 64-bit PC.
-const X86_64 Arch = "x86_64" //nolint:revive // the kernel's own spelling
+const X86_64 Arch = "x86_64"
 
-var x86_64 = Facts{ //nolint:revive // see above
+var x86_64 = Facts{
 	GOARCH: "amd64", Debian: "amd64", Source: "x86", Make: "x86_64", Option: "CONFIG_X86_64",
 	BootTarget: "bzImage", BootImages: []string{"arch/x86/boot/bzImage"},
 	Multiarch: "x86_64-linux-gnu", ELF: 62,

@@ -5,7 +5,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-var x86_64 = compilers{ //nolint:revive // the kernel's own spelling
+var x86_64 = compilers{
 	arch:     arch.X86_64,
 	prefixes: []string{"x86_64-linux-gnu-", "x86_64-suse-linux-", "x86_64-redhat-linux-", "x86_64-linux-"},
 	gcc:      hostpkg.Packages{hostpkg.APT: "gcc-x86-64-linux-gnu", hostpkg.DNF: "gcc-x86_64-linux-gnu", hostpkg.Zypper: "cross-x86_64-gcc"},

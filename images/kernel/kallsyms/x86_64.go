@@ -5,7 +5,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-var x86_64 = machine{arch: arch.X86_64, elf: true, bases: elfBases} //nolint:revive // the kernel's own spelling
+var x86_64 = machine{arch: arch.X86_64, elf: true, bases: elfBases}
 
 func elfBases(b []byte, f *elf64.File, _ []Symbol, _ []int64, at offsetTable, m addressing) (base, image uint64, ok bool) {
 	if m == pcRelative {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/unwedge/unwedge/images/child"
+	"github.com/unwedge/unwedge/images/internal/child"
 )
 
 // script waits for a child of its own, whose number it leaves in a file.
