@@ -17,10 +17,9 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Boot plans and boots one kernel in one cell and returns what it showed. How
-// the kernel fares never fails the spec: that is for the matchers. What fails
-// it is that the boot could not be carried out. Whatever edit changes of the
-// request comes last. A boot ends, and QEMU with it, when ctx does.
+// Boot boots one kernel in one cell and returns the Result. Only a boot that could
+// not be made fails the spec; how the kernel fared is for the matchers. edit may
+// change the request before the boot. The boot ends, and QEMU with it, when ctx does.
 func Boot(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario, edit ...func(*harness.Request)) *result.Result {
 	ginkgo.GinkgoHelper()
 	p, err := planner()
@@ -28,7 +27,7 @@ func Boot(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario,
 	return bootBy(ctx, p, c, sc, edit...)
 }
 
-// Probe is Boot, and where the guest hangs it is put to the experiments.
+// Probe is Boot, with experiments on the guest if it hangs.
 func Probe(ctx ginkgo.SpecContext, c *candidate.Candidate, sc scenarios.Scenario, probes ...result.ProbeName) *result.Result {
 	ginkgo.GinkgoHelper()
 	p, err := newPlanner()
@@ -44,7 +43,7 @@ func bootBy(ctx ginkgo.SpecContext, p *plan.Planner, c *candidate.Candidate, sc 
 	req.Dir, err = OutDir()
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	if len(sc.Cmdline) > 0 {
-		req.Calibration = nil // what is asked to go wrong says nothing of good boots
+		req.Calibration = nil // it may be meant to fail: it says nothing about good boots
 	}
 	follow := &follower{name: sc.Name}
 	req.Observer = follow

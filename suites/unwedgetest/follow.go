@@ -13,8 +13,8 @@ import (
 // lastLines is how many console lines a progress report shows.
 const lastLines = 12
 
-// follower is the Observer that a progress report is drawn from. All guest text
-// passes through it sanitised.
+// follower is the Observer behind a progress report. It makes all guest text safe to
+// show.
 type follower struct {
 	name string
 

@@ -66,7 +66,7 @@ func (k Kernel) Get(ctx context.Context) *candidate.Candidate {
 	return c
 }
 
-// Find resolves a kernel argument as `unwedge boot` does, once.
+// Find resolves a kernel argument as `unwedge boot` does, once per process.
 func Find(ctx context.Context, arg string) (*candidate.Candidate, error) {
 	return resolve(withProgress(ctx), arg)
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/unwedge/unwedge/images/progress"
 )
 
-// planner is the process's one Planner, over the same cache and state as the
-// command line's, so that what one has made the other finds.
+// planner is the process's only Planner. It shares the cache and state of the command
+// line.
 var planner = sync.OnceValues(newPlanner)
 
 func newPlanner() (*plan.Planner, error) {
@@ -70,7 +70,7 @@ func OutDir() (string, error) {
 	return rundir.Create(base, ginkgo.CurrentSpecReport().LeafNodeText, "suite", time.Now())
 }
 
-// withProgress says on Ginkgo's writer what takes long before a boot.
+// withProgress reports slow preparations on Ginkgo's writer.
 func withProgress(ctx context.Context) context.Context { return progress.With(ctx, toWriter{}) }
 
 type toWriter struct{}

@@ -15,9 +15,8 @@ import (
 	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
-// ReachUserspace succeeds if the boot came as far as its scenario counts as
-// booted: the agent's userspace stage with the tiny initramfs, multi-user with
-// a root file system.
+// ReachUserspace succeeds if the boot reached the stage at which its scenario counts
+// as booted: userspace with the tiny initramfs, multi-user with a root file system.
 func ReachUserspace() types.GomegaMatcher {
 	return &matcher{"reach user space", func(r *result.Result) (bool, string) {
 		want := r.Scenario.BootedStage()
@@ -32,8 +31,8 @@ func ReachStage(want stage.Stage) types.GomegaMatcher {
 	}}
 }
 
-// BeBlockedIn succeeds if the boot hung and its diagnosis says that the task
-// that blocks it sleeps in that kernel function.
+// BeBlockedIn succeeds if the boot hung and its diagnosis says that the task that
+// blocks it sleeps in that kernel function. It also matches a result.Diagnosis.
 func BeBlockedIn(function string) types.GomegaMatcher {
 	return &matcher{"be blocked in " + function, func(r *result.Result) (bool, string) {
 		switch d := r.Diagnosis; {
@@ -62,7 +61,7 @@ func HaveCause(want result.Cause, or ...result.Cause) types.GomegaMatcher {
 	}}
 }
 
-// HaveOutcome succeeds if the boot ended in that way.
+// HaveOutcome succeeds if the boot ended so.
 func HaveOutcome(want scenarios.Outcome) types.GomegaMatcher {
 	return &matcher{"end as " + string(want), func(r *result.Result) (bool, string) {
 		return r.Outcome == want, "it " + ended(r)
@@ -83,12 +82,12 @@ func BeAsExpected() types.GomegaMatcher {
 		if r.Scenario.Expect.Cause != "" {
 			want += " with the cause " + r.Scenario.Expect.Cause
 		}
-		return r.Expected, fmt.Sprintf("it %s; asked for: %s", ended(r), want)
+		return r.Expected, fmt.Sprintf("it %s; its scenario asks for: %s", ended(r), want)
 	}}
 }
 
-// matcher is a question to a *result.Result. Its failure message is the answer
-// and the whole report with the diagnosis.
+// matcher asks something of a *result.Result. Its failure message is the answer and
+// the whole report.
 type matcher struct {
 	what string
 	ask  func(*result.Result) (ok bool, but string)
@@ -129,7 +128,7 @@ func (m *matcher) message(to string, actual any) string {
 	return b.String()
 }
 
-// asResult takes a Diagnosis for a boot that nothing else is known of.
+// asResult makes a Result of a Diagnosis alone.
 func asResult(actual any) (*result.Result, error) {
 	if d, ok := actual.(result.Diagnosis); ok {
 		r := &result.Result{Outcome: scenarios.Outcome(d.Kind), Diagnosis: &d}
@@ -143,7 +142,7 @@ func asResult(actual any) (*result.Result, error) {
 	case !ok:
 		return nil, fmt.Errorf("want a *result.Result or a result.Diagnosis, got %T", actual)
 	case r == nil:
-		return nil, errors.New("there is no Result: it is nil")
+		return nil, errors.New("the Result is nil")
 	}
 	return r, nil
 }
@@ -152,7 +151,7 @@ func reached(r *result.Result, want stage.Stage) bool {
 	return slices.ContainsFunc(r.Reports, func(rep agentproto.Report) bool { return rep.Stage == want })
 }
 
-// stages says how far the agent's reports go.
+// stages says which stages the agent reported.
 func stages(r *result.Result) string {
 	if len(r.Reports) == 0 {
 		return "it " + ended(r) + " before user space reported anything"
