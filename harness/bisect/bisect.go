@@ -159,7 +159,7 @@ func (b Bisection) newRun(j *journal) (*run, error) {
 
 func (r *run) run(ctx context.Context) error {
 	if n := r.journal.others; n > 0 && len(r.journal.boots) == 0 {
-		r.Tell(Event{Doing: "note", Why: fmt.Sprintf("the boots so far, %d, were made with another unwedge, QEMU or accelerator, and are made again; kernels are not", n)})
+		r.Tell(Event{Doing: "note", Why: fmt.Sprintf("%d boots were made with another unwedge, QEMU or accelerator and are repeated; kernels are not rebuilt", n)})
 	}
 	if err := r.ends(ctx); err != nil {
 		return err
@@ -201,7 +201,7 @@ func (r *run) judge(ctx context.Context, choice search.Choice) error {
 		if err := r.search.Same(other, choice.Candidate); err != nil {
 			return err
 		}
-		r.step(Step{Candidate: c, Verdict: Same, Why: "makes the same image as " + r.name(other), Image: k.Image})
+		r.step(Step{Candidate: c, Verdict: Same, Why: "builds the same image as " + r.name(other), Image: k.Image})
 		return nil
 	}
 	if r.judged[k.Image] = choice.Candidate; r.shown[k.Image] == nil {
@@ -236,7 +236,7 @@ func (r *run) once(ctx context.Context, i int, k Kernel) (search.Verdict, error)
 	v, why := Judge(boot, r.want, r.Options.AnyFailure)
 	if n := r.shown[k.Image]; v == search.Skip && n.mayBeChance(r.Options.Intermittent) {
 		n.odd++
-		why += "; it may be by chance"
+		why += "; possibly by chance"
 	} else {
 		if v != search.Skip {
 			n.judged++
@@ -283,7 +283,7 @@ func (r *run) settled(ctx context.Context, c Candidate, k Kernel, then []Candida
 		if err != nil || n >= r.retries() || !boot.Undecided(r.want) {
 			return boot, known, err
 		}
-		r.Tell(Event{Doing: "retry", Candidate: c, Why: "it was still at work at the deadline: " + boot.Why})
+		r.Tell(Event{Doing: "retry", Candidate: c, Why: "it was still making progress at the deadline: " + boot.Why})
 	}
 }
 
@@ -330,7 +330,7 @@ func (r *run) remember(c Candidate, image string, b Boot) {
 func (r *run) forgetful(c Candidate, err error) {
 	if !r.forgot {
 		r.forgot = true
-		r.Tell(Event{Doing: "note", Candidate: c, Why: "boots are not shared with other bisections: " + err.Error()})
+		r.Tell(Event{Doing: "note", Candidate: c, Why: "cannot share boots with other bisections: " + err.Error()})
 	}
 }
 
@@ -406,7 +406,7 @@ type HarnessError struct {
 }
 
 func (e *HarnessError) Error() string {
-	return fmt.Sprintf("boot %s: %d tries, and none told anything of the kernel: %v: mend that, and run the same command again to go on", e.Candidate.Name, e.Tries, e.Err)
+	return fmt.Sprintf("boot %s: %d attempts failed in the harness: %v: fix that and run the same command again to continue", e.Candidate.Name, e.Tries, e.Err)
 }
 
 func (e *HarnessError) Unwrap() error { return e.Err }

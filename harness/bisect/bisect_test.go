@@ -224,12 +224,12 @@ func TestEnds(t *testing.T) {
 		set  func(*world)
 		says string
 	}{
-		{"bad end boots", func(w *world) { w.guilty = 99 }, "the bad end c007 (\"change c007\") boots as it should, 3 times of 3"},
-		{"good end hangs", func(w *world) { w.guilty = -1 }, "fails as the bad end does (hang: in f"},
-		{"good end panics", func(w *world) { w.other[-1] = true }, "does not boot either, though otherwise than the bad end (kernel panic: other"},
+		{"bad end boots", func(w *world) { w.guilty = 99 }, "the bad end c007 (\"change c007\") booted as expected, 3 times of 3"},
+		{"good end hangs", func(w *world) { w.guilty = -1 }, "fails like the bad end (hang: in f"},
+		{"good end panics", func(w *world) { w.other[-1] = true }, "fails too, but not like the bad end (kernel panic: other"},
 		{"bad end broken", func(w *world) { w.broken[7] = true }, "the bad end c007 (\"change c007\") cannot be built: a.c:1: error"},
 		{"good end broken", func(w *world) { w.broken[-1] = true }, "the good end c-01"},
-		{"same image", func(w *world) { w.same[-1] = 7 }, "make the same image"},
+		{"same image", func(w *world) { w.same[-1] = 7 }, "build the same image"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, 8, 4)
@@ -331,7 +331,7 @@ func TestJournal(t *testing.T) {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.bisection(dir).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "begin anew") {
+		if _, err := w.bisection(dir).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "start over") {
 			t.Errorf("%.20q: %v", text, err)
 		}
 		if now, _ := os.ReadFile(name); string(now) != text {

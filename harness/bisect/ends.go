@@ -42,7 +42,7 @@ func (r *run) ends(ctx context.Context) error {
 	var passed []Boot
 	for r.want.Outcome == "" {
 		if len(passed) == tries {
-			return &EndsError{Reason: fmt.Sprintf("the bad end %s boots as it should, %d times of %d: it is not bad in this scenario%s", r.all[bad], tries, tries, r.advice())}
+			return &EndsError{Reason: fmt.Sprintf("the bad end %s booted as expected, %d times of %d: it is not bad in this scenario%s", r.all[bad], tries, tries, r.advice())}
 		}
 		boot, known, err := r.settled(ctx, r.all[bad], k, r.Source.Good())
 		if err != nil {
@@ -76,7 +76,7 @@ func (r *run) advice() string {
 	if r.Options.Intermittent {
 		return ": choose another scenario, or a later bad end"
 	}
-	return ": choose another scenario or a later bad end, or say --intermittent if it fails in some boots only"
+	return ": choose another scenario or a later bad end, or use --intermittent if it fails in some boots only"
 }
 
 func (r *run) goodEnd(ctx context.Context, g Candidate) error {
@@ -86,10 +86,10 @@ func (r *run) goodEnd(ctx context.Context, g Candidate) error {
 	}
 	switch other, ok := r.judged[k.Image]; {
 	case ok && other == search.Older:
-		r.step(Step{Candidate: g, End: true, Verdict: Same, Why: "makes the same image as " + r.name(other), Image: k.Image})
+		r.step(Step{Candidate: g, End: true, Verdict: Same, Why: "builds the same image as " + r.name(other), Image: k.Image})
 		return nil
 	case ok:
-		return &EndsError{Reason: fmt.Sprintf("the good end %s and the bad end make the same image: nothing that changed between them is in this kernel's configuration: choose another one, or other ends", g)}
+		return &EndsError{Reason: fmt.Sprintf("the good end %s and the bad end build the same image: this configuration contains nothing that changed between them: use another configuration, or other ends", g)}
 	}
 	r.judged[k.Image], r.shown[k.Image] = search.Older, &shows{}
 	for good := false; !good; {
@@ -136,18 +136,18 @@ func (r *run) goodOnce(ctx context.Context, g Candidate, k Kernel) (good bool, e
 	step := Step{Candidate: g, End: true, Image: k.Image, Boot: &boot, Known: known}
 	before := ""
 	if r.goods > 0 && r.Options.Intermittent {
-		before = fmt.Sprintf(", after %d boots of good ends that went well", r.goods)
+		before = fmt.Sprintf(" after %d good boots", r.goods)
 	}
 	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
 	case v == search.Bad:
-		return false, &EndsError{fmt.Sprintf("the good end %s fails as the bad end does%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir), g.ID}
+		return false, &EndsError{fmt.Sprintf("the good end %s fails like the bad end%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir), g.ID}
 	case v == search.Skip && r.shown[k.Image].mayBeChance(r.Options.Intermittent):
 		r.shown[k.Image].odd++
-		step.Verdict, step.Why = v.String(), why+"; it may be by chance"
+		step.Verdict, step.Why = v.String(), why+"; possibly by chance"
 		r.step(step)
 		return false, nil
 	case v != search.Good:
-		return false, &EndsError{Reason: fmt.Sprintf("the good end %s does not boot either, though otherwise than the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
+		return false, &EndsError{Reason: fmt.Sprintf("the good end %s fails too, but not like the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
 	default:
 		r.goods++
 		r.shown[k.Image].judged++
@@ -168,7 +168,7 @@ func (r *run) notOlder() error {
 	if a.Candidate != search.Older {
 		return nil
 	}
-	return &EndsError{Reason: fmt.Sprintf("the failure was there before the good end, with a probability of %.0f %%, though %d boots of it went well: choose an earlier good end", a.Older*100, r.goods)}
+	return &EndsError{Reason: fmt.Sprintf("the failure is probably (%.0f %%) older than the good end, despite %d good boots: choose an earlier good end", a.Older*100, r.goods)}
 }
 
 // end prepares an end, which must build.

@@ -60,13 +60,13 @@ type Question struct {
 }
 
 // ErrBusy says that another process is at the same bisection.
-var ErrBusy = errors.New("another unwedge is at this bisection: wait for it, or end it")
+var ErrBusy = errors.New("another unwedge is running this bisection: wait for it, or stop it")
 
 // NotOursError says that a directory has files of somebody else's.
 type NotOursError struct{ Dir string }
 
 func (e *NotOursError) Error() string {
-	return fmt.Sprintf("%s has files that are no bisection's: name a new or an empty directory with --out, as the bisection's trees and builds in it are removed in the end", e.Dir)
+	return fmt.Sprintf("%s has files that do not belong to a bisection, which removes its trees and builds at the end: name a new or empty directory with --out", e.Dir)
 }
 
 // JournalError says that a directory's journal is another bisection's, or none.
@@ -78,7 +78,7 @@ func (e *JournalError) Error() string { return e.Dir + " " + e.Reason }
 
 func notAJournal(name, why string) error {
 	dir, base := filepath.Split(name)
-	return &JournalError{filepath.Clean(dir), fmt.Sprintf("has a %s that is not this unwedge's: %s: use another --out, or remove the directory to begin anew", base, why)}
+	return &JournalError{filepath.Clean(dir), fmt.Sprintf("has a %s that this unwedge cannot read: %s: use another --out, or remove the directory to start over", base, why)}
 }
 
 // made is of what a kernel was made: a candidate's ID and Stamp.
@@ -182,7 +182,7 @@ func (j *journal) read(name string) (whole int64, q *Question, err error) {
 			return 0, nil, notAJournal(name, fmt.Sprintf("line %d: %v", n, err))
 		}
 		if n == 1 && e.Question == nil {
-			return 0, nil, notAJournal(name, "line 1 does not say which bisection it is")
+			return 0, nil, notAJournal(name, "line 1 does not name the bisection")
 		}
 		if e.Question != nil {
 			q = e.Question

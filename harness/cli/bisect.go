@@ -27,23 +27,23 @@ func (a *app) bisectCmd() *cobra.Command {
 	var f bisectFlags
 	cmd := &cobra.Command{
 		Use:   "bisect {--tree TREE | --packages PATTERN} --good REV --bad REV",
-		Short: "Find the first bad one of many kernels",
-		Long: `Find the first kernel that fails in a scenario as the bad end does, by booting some
-of them: commits of a source tree, which are built, or released packages. Bad is that
-failure, by its signature; a kernel that fails in another way says nothing, and so
-does one that cannot be made ready.
+		Short: "Bisect kernels by booting them",
+		Long: `Find the first kernel that fails in a scenario like the bad end, among the commits of
+a source tree, which are built, or among released packages. Only failures with the
+bad end's signature are bad: a kernel that fails in another way, or does not build,
+is skipped.
 
-TREE is a git repository, or a name that unwedge trees lists, which is fetched. The
-checkout there is not touched: commits are built in a work tree of the bisection's
-own, out of tree, and the next ones that may be asked for while a guest runs.
+TREE is a git repository, or a name from ` + "`unwedge trees`" + `, which is fetched. Your
+checkout is not touched: commits are built out of tree, in a separate work tree. The
+likely next ones are built while a guest runs.
 
-It can be ended at any moment: the same command goes on where it was, and nothing
-is built or booted twice. A failure that shows in some boots only is found too: with
---intermittent from the start, and otherwise once boots contradict each other; the
-search then boots kernels more often, until the answer has the confidence asked for.
+It can be interrupted at any time: the same command continues where it stopped, and
+nothing is built or booted twice. Intermittent failures are found too, with
+--intermittent from the start, otherwise once boots contradict each other: kernels
+are then booted repeatedly until the answer is as certain as --confidence asks.
 
-Exit codes: 0 the first bad one was found, 1 it could not be told apart from others,
-2 usage or bad input, 3 the harness, a build or the host failed, 130 interrupted.`,
+Exit codes: 0 first bad kernel found, 1 several suspects are left, 2 usage or bad
+input, 3 the harness, a build or the host failed, 130 interrupted.`,
 		Example: `  unwedge bisect --tree ~/src/linux --good v7.2 --bad v7.3-rc1 --config deb:linux-image-cloud-amd64@bookworm
   unwedge bisect --tree stable --good v6.12.40 --bad v6.12.44 --arch aarch64 -s random --entropy none
   unwedge bisect --tree . --good v7.2 --bad HEAD --intermittent --confidence 0.999
@@ -57,19 +57,19 @@ Exit codes: 0 the first bad one was found, 1 it could not be told apart from oth
 	f.cellFlags(cmd)
 	addBuildFlags(cmd, &f.request.Build)
 	fs := cmd.Flags()
-	fs.StringVar(&f.request.Tree, "tree", "", "source to build commits of: a git repository, or the name of a `TREE` that unwedge trees lists")
-	fs.StringVar(&f.request.Packages, "packages", "", "released kernels: a `PATTERN` deb:GLOB[@SUITE,...], a directory, or files, as unwedge kernels lists them")
-	fs.StringVar(&f.request.Flavour, "flavour", "", "which flavour, where the pattern names several: cloud-amd64, ...")
-	fs.StringArrayVar(&f.request.Good, "good", nil, "an end that is good")
-	fs.StringVar(&f.request.Bad, "bad", "", "the end that is bad")
-	fs.BoolVar(&f.request.Options.AnyFailure, "any-failure", false, "every failure is bad, not only the bad end's own")
-	fs.BoolVar(&f.request.Options.Intermittent, "intermittent", false, "the failure is known to show in some boots only")
-	fs.BoolVar(&f.request.Options.Confirm, "confirm", false, "boot more often, until the answer is that sure even if one failure in ten is intermittent, and one boot in 1000 misleads")
-	fs.Float64Var(&f.request.Options.Confidence, "confidence", 0.99, "how sure the answer must be")
-	fs.IntVar(&f.request.Options.Retries, "retries", 2, "how often to try again when a boot fails in the harness, or is still at work at its deadline")
-	fs.BoolVar(&f.request.Options.Alone, "no-ahead", false, "make nothing ready while a guest runs")
-	fs.BoolVar(&f.request.Fresh, "fresh", false, "use no verdicts of earlier bisections")
-	fs.StringVarP(&f.out, "out", "o", "", "directory of this bisection (default: one below $XDG_STATE_HOME/unwedge, found again by what is asked)")
+	fs.StringVar(&f.request.Tree, "tree", "", "build commits of this `TREE`: a git repository, or a name from unwedge trees")
+	fs.StringVar(&f.request.Packages, "packages", "", "boot released kernels: a `PATTERN` deb:GLOB[@SUITE,...], a directory, or files, as for unwedge kernels")
+	fs.StringVar(&f.request.Flavour, "flavour", "", "flavour, if the pattern matches several: cloud-amd64, ...")
+	fs.StringArrayVar(&f.request.Good, "good", nil, "a good revision or version (repeatable for commits)")
+	fs.StringVar(&f.request.Bad, "bad", "", "the bad revision or version")
+	fs.BoolVar(&f.request.Options.AnyFailure, "any-failure", false, "count every failure as bad, not only the bad end's")
+	fs.BoolVar(&f.request.Options.Intermittent, "intermittent", false, "the failure shows only in some boots")
+	fs.BoolVar(&f.request.Options.Confirm, "confirm", false, "boot until --confidence is reached even if one failure in ten is intermittent and one boot in 1000 misleads")
+	fs.Float64Var(&f.request.Options.Confidence, "confidence", 0.99, "required probability of the answer")
+	fs.IntVar(&f.request.Options.Retries, "retries", 2, "retries of a boot that fails in the harness, or still makes progress at its deadline")
+	fs.BoolVar(&f.request.Options.Alone, "no-ahead", false, "build nothing while a guest runs")
+	fs.BoolVar(&f.request.Fresh, "fresh", false, "ignore verdicts of earlier bisections")
+	fs.StringVarP(&f.out, "out", "o", "", "directory of this bisection (default: one below $XDG_STATE_HOME/unwedge, the same for the same arguments)")
 	fs.BoolVar(&f.json, "json", false, "print the report as JSON")
 	cmd.AddCommand(a.bisectRunCmd())
 	return cmd

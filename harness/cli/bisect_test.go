@@ -64,7 +64,7 @@ func TestBisectBadUsage(t *testing.T) {
 		{[]string{"--packages", "dir:bin", "--good", "1", "--good", "2", "--bad", "3"}, []string{"one good end"}},
 		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "--headers", "x"}, []string{"--headers"}},
 		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "-s", "module"}, []string{"scenario module", "--packages"}},
-		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "-o", "bin"}, []string{"--out", "bin has files that are no bisection's"}},
+		{[]string{"--tree", repo, "--good", "v1", "--bad", "v2", "-o", "bin"}, []string{"--out", "bin has files that do not belong to a bisection"}},
 		{[]string{"something", "--tree", repo}, []string{"something"}},
 	} {
 		r := unwedge(t, "", append([]string{"bisect"}, c.args...)...)

@@ -58,13 +58,13 @@ func (a *app) bisectRunCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [TREE]",
 		Short: "Build and judge one checkout, for `git bisect run`",
-		Long: `Build the kernel tree here (or TREE) out of tree, boot it, and say what git bisect run
-wants to hear: exit code 0 for good, 1 for bad, 125 for a tree that does not build or
-fails in another way than --like says, and 128 for everything that is no verdict: wrong
-use, a build or a boot that this host could not make.
+		Long: `Build the kernel tree here (or TREE) out of tree, boot it, and exit as git bisect run
+expects: 0 for good, 1 for bad, 125 (skip) for a tree that does not build or fails
+unlike --like, and 128 where there is no verdict: wrong use, or a build or boot that
+failed because of this host.
 
-Without --like every failure is bad. Give it the result.json of the bad end, or its
-signature, so that another failure on the way is not taken for it.`,
+Without --like every failure is bad. Pass the result.json of the bad end, or its
+signature, so that other failures on the way are skipped.`,
 		Example: `  unwedge boot --json ~/src/linux > bad.json
   git bisect start v7.3-rc1 v7.2
   git bisect run unwedge bisect run --config defconfig --like bad.json`,
@@ -82,8 +82,8 @@ signature, so that another failure on the way is not taken for it.`,
 	})
 	f.cellFlags(cmd)
 	addBuildFlags(cmd, &f.checkout.Build)
-	cmd.Flags().StringVar(&f.checkout.Like, "like", "", "the failure that is bad: a result.json, or a signature")
-	cmd.Flags().IntVar(&f.checkout.Tries, "tries", 1, "how many boots must be good, for a failure that shows in some only")
+	cmd.Flags().StringVar(&f.checkout.Like, "like", "", "only this failure is bad: a result.json, or a signature")
+	cmd.Flags().IntVar(&f.checkout.Tries, "tries", 1, "boots that must be good, for an intermittent failure")
 	return cmd
 }
 

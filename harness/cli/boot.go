@@ -39,27 +39,26 @@ func (a *app) bootCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "boot [KERNEL]",
 		Short: "Boot one kernel in one scenario",
-		Long: `Boot one kernel in one scenario and say how it ended. Where it did not end as
-the scenario asks, say where it is blocked and why.
+		Long: `Boot one kernel in one scenario and report how it ended. If it did not end as the
+scenario expects, report where it is blocked and why.
 
 KERNEL is a bzImage, Image, Image.gz, vmlinux, a kernel build tree, a .deb or
 .rpm, or deb:PACKAGE[=VERSION][@SUITE] from the Debian archive. Without KERNEL
 a Debian kernel is booted.
 
-With --probe a guest that hangs is experimented on, once all is captured and
-diagnosed, to show the cause by what happens:
-  fail-syscall  the system call that the boot waits in returns ENOMEM; whoever
-                made it may say so, and the boot may go on
-  input         the entropy pool is fed, by a keyboard or bytes at the console
-  virtio-rng    a device is plugged in; the machine has a place for it from the
-                start, and the tiny initramfs loads its driver
-Each begins with the guest as it hung, and nothing that was found out before is
-changed by it: see "probes" in the Result, and probe.log.`,
+--probe experiments on a guest that hangs, after it has been captured and diagnosed,
+to confirm the cause:
+  fail-syscall  make the system call that the boot waits in return ENOMEM: the
+                caller may report it, and the boot may continue
+  input         feed the entropy pool by keyboard or console input
+  virtio-rng    hot-plug a virtio-rng device, whose driver the tiny initramfs loads
+Each probe starts from the guest as it hung and leaves the diagnosis as it was: see
+"probes" in the Result, and probe.log.`,
 		Example: `  unwedge boot arch/x86/boot/bzImage
   unwedge boot --arch aarch64
   unwedge boot deb:linux-image-cloud-amd64@trixie-backports --scenario random --entropy none
   unwedge boot --scenario distro --initramfs dracut-fips --console ~/src/linux
-  unwedge boot --keep ./bzImage          # leave a hung guest paused, to look at it
+  unwedge boot --keep ./bzImage          # leave a hung guest paused, for inspection
   unwedge boot --probe ./bzImage         # experiment on a hung guest: give it entropy, fail the system call it waits in
   unwedge boot --print-qemu ./bzImage    # boot the same guest by hand`,
 		Args: cobra.MaximumNArgs(1),
@@ -67,13 +66,13 @@ changed by it: see "probes" in the Result, and probe.log.`,
 	}
 	fs := cmd.Flags()
 	f.cellFlags(cmd)
-	fs.StringVar(&f.modulesDir, "modules-dir", "", "the kernel's lib/modules/RELEASE directory, where KERNEL is a bare file")
-	fs.StringVar(&f.headers, "headers", "", "what modules for the kernel are built with, for the scenario module (default: found with KERNEL)")
+	fs.StringVar(&f.modulesDir, "modules-dir", "", "the kernel's lib/modules/RELEASE directory, if KERNEL is a bare file")
+	fs.StringVar(&f.headers, "headers", "", "build tree or headers to build modules with, for the scenario module (default: found with KERNEL)")
 	fs.StringVarP(&f.out, "out", "o", "", "directory for the artifacts (default: a new one below $XDG_STATE_HOME/unwedge)")
-	fs.BoolVar(&f.keep, "keep", false, "leave a hung guest paused and say how to go on by hand")
+	fs.BoolVar(&f.keep, "keep", false, "leave a hung guest paused and print how to continue by hand")
 	addProbeFlag(cmd, &f.probe)
 	fs.BoolVar(&f.console, "console", false, "stream the guest's console to standard output")
-	fs.BoolVar(&f.printQEMU, "print-qemu", false, "print a QEMU command that boots the same guest by hand, and boot nothing")
+	fs.BoolVar(&f.printQEMU, "print-qemu", false, "print a QEMU command that boots the same guest, and boot nothing")
 	fs.BoolVar(&f.json, "json", false, "print the Result as JSON")
 	return cmd
 }
@@ -81,21 +80,21 @@ changed by it: see "probes" in the Result, and probe.log.`,
 // cellFlags are those that choose a scenario's cell and change it.
 func (f *bootFlags) cellFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario: a `NAME` that unwedge scenarios lists")
+	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario: a `NAME` from unwedge scenarios")
 	fs.StringVar(&f.arch, "arch", "", "architecture (default: the kernel's, or the host's)")
 	fs.StringVar(&f.entropy, "entropy", "", "entropy source: virtio-rng, none, host (default: the scenario's first)")
 	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none (default: the scenario's first)")
-	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "add to the kernel command line")
-	fs.StringSliceVar(&f.modules, "modules", nil, "modules that the tiny initramfs loads, beside those of its entropy source")
+	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "append to the kernel command line")
+	fs.StringSliceVar(&f.modules, "modules", nil, "extra modules for the tiny initramfs to load")
 	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
 	fs.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: the scenario's)")
-	fs.StringSliceVar(&f.without, "without", nil, "do not tell the kernel of: console, sysrq")
-	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled from the calibration)")
+	fs.StringSliceVar(&f.without, "without", nil, "do not enable on the kernel command line: console, sysrq")
+	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled to the speed of this host)")
 }
 
 func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	if f.json && f.console {
-		return usage.Errorf("--json and --console both want standard output: use one")
+		return usage.Errorf("--json and --console both write to standard output: use one")
 	}
 	if err := rundir.CheckOut(f.out); err != nil { // before images are built for nothing
 		return err
@@ -105,7 +104,7 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 		return err
 	}
 	if len(probes) > 0 && f.keep {
-		return usage.Errorf("--probe changes the guest that --keep would leave as it hung: use one")
+		return usage.Errorf("--probe changes the guest that --keep preserves: use one")
 	}
 	p, err := a.planner()
 	if err != nil {
@@ -214,7 +213,7 @@ func modulesDir(dir string) (string, error) {
 		return "", usage.Errorf("--modules-dir: %w", err)
 	}
 	if st, err := os.Stat(filepath.Join(dir, "kernel")); err != nil || !st.IsDir() {
-		return "", usage.Errorf("--modules-dir %s: it has no folder named kernel, so it is not a lib/modules/RELEASE directory", dir)
+		return "", usage.Errorf("--modules-dir %s: no directory named kernel in it, so it is not a lib/modules/RELEASE directory", dir)
 	}
 	return dir, nil
 }
@@ -235,7 +234,7 @@ func archOrHost(s string) (arch.Arch, error) {
 	a, err := parseArch(s)
 	if a == "" && err == nil {
 		if a = arch.Host(); a == "" {
-			err = usage.Errorf("this host's architecture is not one unwedge boots: use --arch")
+			err = usage.Errorf("unwedge does not support this host's architecture: use --arch")
 		}
 	}
 	return a, err

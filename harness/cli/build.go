@@ -34,30 +34,29 @@ func (a *app) buildCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build TREE",
 		Short: "Configure and build a kernel tree for a scenario",
-		Long: `Build the kernel source TREE out of tree, configured so that it can be booted in a
-scenario, and so that two builds of one source are the same to the bit. What
-belongs to the source stays untouched; the output directory is what ` + "`unwedge boot`" + `
-takes. First the toolchain is checked: what is missing, too old or broken is
-named, with the package to install.
+		Long: `Build the kernel source TREE out of tree, configured to boot in a scenario and to be
+reproducible bit by bit. The source is not touched; ` + "`unwedge boot`" + ` takes the output
+directory. The toolchain is checked first: what is missing, too old or broken is
+reported with the package to install.
 
 Fragments that come with unwedge: ` + strings.Join(kbuild.FragmentNames(), ", ") + `.
-A wanted option that Kconfig does not grant is an error which names it and why.
+An option that Kconfig refuses is an error that names it and the reason.
 
 Exit codes: 0 built, 1 the tree does not build (or two builds differ), 2 usage or bad input, 3 the host or
 its toolchain cannot build it, 130 interrupted.`,
 		Example: `  unwedge build ~/src/linux -o build && unwedge boot build
   unwedge build ~/src/linux --arch aarch64 --llvm --config tinyconfig -o build-arm64
   unwedge build ~/src/linux --config deb:linux-image-cloud-amd64@bookworm --scenario distro -o build
-  unwedge build ~/src/linux --twice -o build      # is it reproducible?`,
+  unwedge build ~/src/linux --twice -o build      # check that it is reproducible`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.build(c.Context(), args[0], f) },
 	}
 	addBuildFlags(cmd, &f.build)
 	fs := cmd.Flags()
 	fs.StringVar(&f.arch, "arch", "", "architecture to build for (default: the host's)")
-	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "the scenario that it is to be booted in; none to merge nothing for it")
-	fs.StringVarP(&f.out, "out", "o", "", "output directory; built on where it holds an earlier build (default: TREE.ARCH beside TREE)")
-	fs.BoolVar(&f.twice, "twice", false, "build two times, in two directories, and say what differs")
+	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario to boot in; none to merge no fragments")
+	fs.StringVarP(&f.out, "out", "o", "", "output directory; an earlier build in it is continued (default: TREE.ARCH beside TREE)")
+	fs.BoolVar(&f.twice, "twice", false, "build twice, in two directories, and report what differs")
 	fs.BoolVar(&f.json, "json", false, "print the result as JSON")
 	return cmd
 }
@@ -221,10 +220,10 @@ func (a *app) showTwice(s kbuild.Spec, t *kbuild.Twice, asJSON bool) error {
 
 func printTwice(w io.Writer, t *kbuild.Twice) {
 	if len(t.Differences) == 0 {
-		fmt.Fprintf(w, "  twice:    the same to the bit: every section of vmlinux, the boot image and the modules\n")
+		fmt.Fprintf(w, "  twice:    identical: every section of vmlinux, the boot image and the modules\n")
 		return
 	}
-	fmt.Fprintf(w, "  twice:    they differ: build ID %s of the second\n", t.Second.BuildID)
+	fmt.Fprintf(w, "  twice:    they differ: the second has build ID %s\n", t.Second.BuildID)
 	for _, d := range t.Differences {
 		fmt.Fprintf(w, "    %s\n", strings.TrimSpace(d.File+" "+d.Section)+": "+console.Sanitize(d.What))
 	}

@@ -143,7 +143,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"matrix", "-j", "0", vmlinux}, []string{"-j 0: use 1 or more"}},
 		{[]string{"matrix", "--probe=nope", vmlinux}, []string{`--probe: unknown probe "nope"`, "fail-syscall, input, virtio-rng"}},
 		{[]string{"boot", "--probe=all,nope", vmlinux}, []string{`--probe: unknown probe "nope"`}},
-		{[]string{"boot", "--probe", "--keep", vmlinux}, []string{"--probe changes the guest that --keep would leave"}},
+		{[]string{"boot", "--probe", "--keep", vmlinux}, []string{"--probe changes the guest that --keep preserves"}},
 		{[]string{"matrix", "-s", "nope", vmlinux}, []string{`no scenario "nope"`}},
 		{[]string{"matrix", "--arch", "aarch64", vmlinux}, []string{"no cell is left"}},
 		{[]string{"matrix", "--entropy", "host", vmlinux}, []string{"no cell is left"}},
@@ -158,8 +158,8 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"boot", "--scenarios", "bad.yaml", vmlinux}, []string{"bad.yaml", "entropie"}},
 		{[]string{"explain"}, []string{"accepts 1 arg", "see `unwedge explain --help`"}},
 		{[]string{"explain", "nowhere"}, []string{"nowhere", "no such file"}},
-		{[]string{"explain", "empty"}, []string{"empty", "it is empty"}},
-		{[]string{"explain", "-"}, []string{"-", "it is empty"}},
+		{[]string{"explain", "empty"}, []string{"empty", "the file is empty"}},
+		{[]string{"explain", "-"}, []string{"-", "the file is empty"}},
 		{[]string{"explain", dir}, []string{dir, "is a directory"}},
 		{[]string{"version", "x"}, []string{`"x"`}},
 		{[]string{"mutate", vmlinux}, []string{"--at FUNCTION and --out FILE are needed"}},
@@ -330,7 +330,7 @@ func TestDoctorWithoutPath(t *testing.T) {
 			t.Errorf("stdout lacks %q:\n%s", w, r.stdout)
 		}
 	}
-	onlyLine(t, r, "something indispensable is missing")
+	onlyLine(t, r, "something required is missing")
 	if r := unwedge(t, "", "doctor", "--command"); r.code != exitFine || r.stdout != "" {
 		t.Errorf("a command for an unknown distribution: %d, %q", r.code, r.stdout)
 	}

@@ -20,11 +20,10 @@ func (a *app) doctorCmd() *cobra.Command {
 	var command bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what is there, what is missing, and how to install it",
-		Long: `Look for everything unwedge uses, print the command that installs what is
-missing, and prove with a real guest run which accelerator each architecture
-gets. Nothing is installed. Exit code 0 if nothing indispensable is missing, 3
-otherwise.`,
+		Short: "Check the host, and print how to install what is missing",
+		Long: `Look for everything unwedge uses, print the command that installs what is missing,
+and run a real guest to find out which accelerator each architecture gets. Nothing
+is installed. Exit code 0 if nothing required is missing, 3 otherwise.`,
 		Example: `  unwedge doctor
   sudo sh -c "$(unwedge doctor --command)"`,
 		Args: cobra.NoArgs,
@@ -36,7 +35,7 @@ otherwise.`,
 			return a.doctor(c.Context(), e)
 		},
 	}
-	cmd.Flags().BoolVar(&command, "command", false, "print only the command that installs what is missing, nothing if nothing is")
+	cmd.Flags().BoolVar(&command, "command", false, "print only the command that installs what is missing, if anything is")
 	return cmd
 }
 
@@ -73,7 +72,7 @@ func (a *app) doctor(ctx context.Context, e doctor.Examination) error {
 		return err
 	}
 	if !e.Healthy() {
-		return errors.New("something indispensable is missing, see above")
+		return errors.New("something required is missing, see above")
 	}
 	return nil
 }
@@ -84,7 +83,7 @@ func (a *app) advise(e doctor.Examination) {
 		fmt.Fprintf(a.stdout, "\nTo install what is missing:\n  %s\n", command)
 	}
 	if e.Manager == "" && len(e.Missing()) > 0 {
-		fmt.Fprintln(a.stdout, "\nThis distribution's package manager is not known; on others the command is:")
+		fmt.Fprintln(a.stdout, "\nUnknown package manager; on other distributions the command is:")
 		for _, m := range doctor.Managers() {
 			if c, _ := e.CommandFor(m); c != "" {
 				fmt.Fprintf(a.stdout, "  %-7s %s\n", m, c)
@@ -93,7 +92,7 @@ func (a *app) advise(e doctor.Examination) {
 		return
 	}
 	if len(unpackaged) > 0 {
-		fmt.Fprintf(a.stdout, "\nNot known as a package of this distribution: %s\n", strings.Join(unpackaged, ", "))
+		fmt.Fprintf(a.stdout, "\nNo known package of this distribution: %s\n", strings.Join(unpackaged, ", "))
 	}
 }
 

@@ -24,9 +24,8 @@ func (a *app) explainCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain FILE|-",
 		Short: "Diagnose an existing console log",
-		Long: `Read a serial console log, a dmesg or a journal and say where the boot is
-blocked and why. No guest is needed. The exit code is 0 where a cause was named,
-1 where it is unknown.`,
+		Long: `Read a serial console log, dmesg output or a journal and report where the boot is
+blocked and why. No guest is needed. Exit code 0 if the cause is known, 1 if not.`,
 		Example: `  unwedge explain console.log
   dmesg | unwedge explain -
   unwedge explain --json ~/bug/serial.txt`,
@@ -78,7 +77,7 @@ func (a *app) readBounded(path string) ([]byte, error) {
 		return nil, tooLong(path)
 	}
 	if len(b) == 0 {
-		return nil, errors.New("read log " + path + ": it is empty")
+		return nil, errors.New("read log " + path + ": the file is empty")
 	}
 	return b, nil
 }

@@ -18,9 +18,9 @@ import (
 
 func (a *app) imagesCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "images", Short: "Build, list and prune the images and kernels in the cache",
+		Use: "images", Short: "Build, list and prune cached images and kernels",
 		Args: unknownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-		Long: `The cache holds what is costly to make: unpacked kernels, root file systems,
+		Long: `The cache holds what takes long to make: unpacked kernels, root file systems and
 initramfs images. It is $UNWEDGE_CACHE, else $XDG_CACHE_HOME/unwedge.`,
 	}
 	cmd.AddCommand(a.imagesBuildCmd(), a.imagesListCmd(), a.imagesPruneCmd())
@@ -31,13 +31,13 @@ func (a *app) imagesBuildCmd() *cobra.Command {
 	var f matrixFlags
 	cmd := &cobra.Command{
 		Use:   "build [KERNEL...]",
-		Short: "Build all that the scenarios need for the kernels, and boot nothing",
+		Short: "Build the images that scenarios need for kernels, without booting",
 		Example: `  unwedge images build
   unwedge images build -s distro ./linux-image-7.3_amd64.deb`,
 		RunE: func(c *cobra.Command, args []string) error { return a.buildImages(c.Context(), args, f) },
 	}
 	fs := cmd.Flags()
-	fs.StringSliceVarP(&f.scenarios, "scenario", "s", []string{"distro"}, "scenarios whose images to build")
+	fs.StringSliceVarP(&f.scenarios, "scenario", "s", []string{"distro"}, "scenarios to build images for")
 	fs.StringSliceVar(&f.arch, "arch", nil, "only these architectures")
 	return cmd
 }
@@ -67,7 +67,9 @@ func (a *app) buildImages(ctx context.Context, args []string, f matrixFlags) err
 func (a *app) imagesListCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "list", Short: "List what is in the cache, last used first", Args: cobra.NoArgs,
+		Use: "list", Short: "List the cache, last used first", Args: cobra.NoArgs,
+		Example: `  unwedge images list
+  unwedge images list --json`,
 		RunE: func(*cobra.Command, []string) error {
 			store, err := cache.Default()
 			if err != nil {
@@ -106,7 +108,7 @@ func (a *app) imagesPruneCmd() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "prune",
-		Short: "Remove what was not used for a while",
+		Short: "Remove what has not been used for a while",
 		Example: `  unwedge images prune --dry-run
   unwedge images prune --unused 168h
   unwedge images prune --all --kind dracut`,
@@ -127,9 +129,9 @@ func (a *app) imagesPruneCmd() *cobra.Command {
 		},
 	}
 	fs := cmd.Flags()
-	fs.DurationVar(&opt.Unused, "unused", 30*24*time.Hour, "remove what was not used for this long")
-	fs.BoolVar(&all, "all", false, "remove everything, however recently it was used")
-	fs.StringSliceVar(&opt.Kinds, "kind", nil, "only these kinds, the first part of an entry's name")
-	fs.BoolVar(&opt.DryRun, "dry-run", false, "only print what would go")
+	fs.DurationVar(&opt.Unused, "unused", 30*24*time.Hour, "remove what has not been used for this long")
+	fs.BoolVar(&all, "all", false, "remove everything")
+	fs.StringSliceVar(&opt.Kinds, "kind", nil, "only these kinds: the first part of an entry's name")
+	fs.BoolVar(&opt.DryRun, "dry-run", false, "only print what would be removed")
 	return cmd
 }

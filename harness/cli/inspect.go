@@ -28,22 +28,22 @@ func (a *app) inspectCmd() *cobra.Command {
 	var f inspectFlags
 	cmd := &cobra.Command{
 		Use:   "inspect {RUN | --dump FILE --kernel KERNEL} [PID...]",
-		Short: "Read the tasks, stacks and log of a guest from its memory",
-		Long: `Read the memory of a guest that cannot answer, with nothing but the kernel's image:
-no agent, no debug package, no cooperation of the guest. RUN is the directory of a
-run whose hung guest was kept (` + "`unwedge boot --keep`" + `); it stays paused, and nothing of
-it is changed. --dump reads a file of QEMU's dump-guest-memory instead, of any guest;
-with RUN as well, the kernel is that run's.
+		Short: "Read a guest's tasks, stacks and log from its memory",
+		Long: `Read the memory of a hung guest with nothing but the kernel image: no agent, no debug
+package, no cooperation of the guest. RUN is the directory of a run whose guest was
+kept (` + "`unwedge boot --keep`" + `); the guest stays paused and unchanged. --dump reads the
+output of QEMU's dump-guest-memory instead, from any guest; with RUN as well, the
+kernel is that run's.
 
-The kernel needs BTF (CONFIG_DEBUG_INFO_BTF) and kallsyms, as distributions' have.
-Without a view there is a summary, with the diagnosis and the command lines for gdb,
-crash and drgn. PIDs choose tasks; alone, they mean --stacks.
+The kernel needs BTF (CONFIG_DEBUG_INFO_BTF) and kallsyms, as distribution kernels
+have. By default a summary is printed, with the diagnosis and command lines for gdb,
+crash and drgn. PIDs select tasks; alone, they imply --stacks.
 
-Exit codes: 0 read, 1 there is nothing to read (the guest has ended, or its kernel is
-not in memory yet), 2 usage or bad input, 3 the harness failed.`,
+Exit codes: 0 read, 1 nothing to read (the guest has ended, or its kernel is not in
+memory yet), 2 usage or bad input, 3 the harness failed.`,
 		Example: `  unwedge boot --keep -o run ./bzImage; unwedge inspect run
   unwedge inspect run --tasks
-  unwedge inspect run 1                       # the stacks of PID 1
+  unwedge inspect run 1                       # stacks of PID 1
   unwedge inspect run --maps 1
   unwedge inspect run --stacks > stacks.txt; unwedge explain stacks.txt
   unwedge inspect --dump memory.elf --kernel ./vmlinux --dmesg
@@ -52,14 +52,14 @@ not in memory yet), 2 usage or bad input, 3 the harness failed.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's `KERNEL`, as boot takes it (default: the run's)")
-	fs.StringVar(&f.dump, "dump", "", "read `FILE`, a dump of QEMU's dump-guest-memory, in place of a kept guest")
-	fs.StringVar(&f.symbols, "symbols", "", "the kernel's System.map or unstripped vmlinux, in `FILE`: names of data, where its kallsyms has only functions or is not there")
-	fs.BoolVar(&f.tasks, "tasks", false, "print a line for each task")
-	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks, those of the kernel as sysrq-t does, which explain reads")
+	fs.StringVar(&f.dump, "dump", "", "read `FILE`, written by QEMU's dump-guest-memory, instead of a kept guest")
+	fs.StringVar(&f.symbols, "symbols", "", "the kernel's System.map or unstripped vmlinux, in `FILE`, if its kallsyms is missing or has only functions")
+	fs.BoolVar(&f.tasks, "tasks", false, "print one line per task")
+	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks; kernel stacks as sysrq-t prints them, for unwedge explain")
 	fs.BoolVar(&f.dmesg, "dmesg", false, "print the kernel's log")
 	fs.BoolVar(&f.modules, "modules", false, "print the loaded modules")
 	fs.BoolVar(&f.maps, "maps", false, "print the memory mappings of the processes with these PIDs")
-	fs.BoolVar(&f.asJSON, "json", false, "print everything as JSON, of schema "+inspect.Schema)
+	fs.BoolVar(&f.asJSON, "json", false, "print everything as JSON, in schema "+inspect.Schema)
 	return cmd
 }
 
@@ -89,7 +89,7 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 		return usage.Errorf("PIDs go with --tasks, --stacks, --maps and --json only")
 	}
 	if f.maps && len(pids) == 0 {
-		return usage.Errorf("--maps: name the PIDs of the processes")
+		return usage.Errorf("--maps: PIDs are needed")
 	}
 	p, err := a.planner()
 	if err != nil {
@@ -134,7 +134,7 @@ func inspectArgs(args []string, f *inspectFlags) (run string, pids []int, err er
 	case run == "" && f.dump == "":
 		return "", nil, errors.New("name the directory of a run whose guest was kept, or a dump with --dump FILE: see `unwedge inspect --help`")
 	case run == "" && f.kernel == "":
-		return "", nil, fmt.Errorf("%s: a dump does not say what is in it: name its kernel with --kernel", f.dump)
+		return "", nil, fmt.Errorf("%s: a dump does not identify its kernel: name its kernel with --kernel", f.dump)
 	}
 	slices.Sort(pids)
 	return run, slices.Compact(pids), nil

@@ -23,14 +23,14 @@ func (a *app) kernelsCmd() *cobra.Command {
 	var f kernelsFlags
 	cmd := &cobra.Command{
 		Use:   "kernels PATTERN",
-		Short: "List the released kernels that a pattern names, oldest first",
-		Long: `List released kernels in the order of their versions, with what to give
-` + "`unwedge boot`" + ` for each. PATTERN is what ` + "`unwedge bisect --packages`" + ` takes:
+		Short: "List released kernels that match a pattern, oldest first",
+		Long: `List released kernels in version order, with the argument for ` + "`unwedge boot`" + `.
+PATTERN is what ` + "`unwedge bisect --packages`" + ` takes:
 
-  deb:NAME[@SUITE,...]  packages of the Debian archive. NAME may have wildcards, or
+  deb:NAME[@SUITE,...]  packages in the Debian archive. NAME may have wildcards, or
                         be a metapackage, for all kernels of its flavour. Without
-                        suites, all that hold kernels are looked through.
-  DIRECTORY             packages, kernel files and build trees that were kept
+                        suites, all that have kernels are searched.
+  DIRECTORY             packages, kernel files and build trees in it
   './*.deb'             files`,
 		Example: `  unwedge kernels deb:linux-image-cloud-amd64
   unwedge kernels 'deb:linux-image-6.1*-arm64@bookworm,bookworm-security'
@@ -39,9 +39,9 @@ func (a *app) kernelsCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return a.listKernels(c.Context(), args[0], f) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.arch, "arch", "", "architecture, where the pattern may mean several")
+	fs.StringVar(&f.arch, "arch", "", "architecture, if the pattern matches several")
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
-	fs.BoolVar(&f.refresh, "refresh", false, "fetch the archive's package lists anew, instead of once a day")
+	fs.BoolVar(&f.refresh, "refresh", false, "refetch the archive's package lists, which are fetched once a day")
 	return cmd
 }
 

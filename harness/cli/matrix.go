@@ -30,8 +30,8 @@ func (a *app) matrixCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "matrix [KERNEL...]",
 		Short: "Boot kernels in all cells of scenarios",
-		Long: `Boot each kernel in each cell of the scenarios that is for its architecture,
-several at a time, and say what tells the cells that failed from the others.
+		Long: `Boot each kernel in each cell of the scenarios for its architecture, several at a
+time, and report what the cells that failed have in common and the others lack.
 Without KERNEL a Debian kernel for each architecture is booted.`,
 		Example: `  unwedge matrix                                     # the 8 cells of "distro"
   unwedge matrix -j 4 ./bzImage ./Image
@@ -41,14 +41,14 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.matrix(c.Context(), args, f) },
 	}
 	fs := cmd.Flags()
-	fs.StringSliceVarP(&f.scenarios, "scenario", "s", []string{"distro"}, "scenarios: `NAMES` that unwedge scenarios lists")
+	fs.StringSliceVarP(&f.scenarios, "scenario", "s", []string{"distro"}, "scenarios: `NAMES` from unwedge scenarios")
 	fs.StringSliceVar(&f.arch, "arch", nil, "only these architectures")
 	fs.StringSliceVar(&f.entropy, "entropy", nil, "only these entropy sources")
-	fs.StringSliceVar(&f.initramfs, "initramfs", nil, "only these initramfs")
-	fs.IntVarP(&f.jobs, "jobs", "j", 1, "how many guests at a time; one per core is best")
+	fs.StringSliceVar(&f.initramfs, "initramfs", nil, "only these kinds of initramfs")
+	fs.IntVarP(&f.jobs, "jobs", "j", 1, "guests at a time; one per core is best")
 	addProbeFlag(cmd, &f.probe)
 	fs.BoolVar(&f.json, "json", false, "print the Results as a JSON list")
-	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print the whole report of each cell, not only of those that failed")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print the full report of every cell, not only of those that failed")
 	return cmd
 }
 

@@ -31,7 +31,7 @@ type moduleFlags struct {
 func (a *app) moduleCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "module",
-		Short: "Say of an external module what a kernel will do with it",
+		Short: "Check whether a kernel will load a module",
 		Args:  unknownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -43,14 +43,14 @@ func (a *app) moduleCheckCmd() *cobra.Command {
 	var f moduleFlags
 	cmd := &cobra.Command{
 		Use:   "check FILE.ko KERNEL",
-		Short: "Predict from the files whether a kernel takes a module",
-		Long: `Predict whether a kernel will take a module, without booting it: its signature,
-vermagic, symbols and their CRCs are compared with what the kernel's own image
-says, in the order in which the kernel does. What is refused comes with the
-error and the lines that the kernel will log.
+		Short: "Predict whether a kernel will load a module, without booting",
+		Long: `Predict whether a kernel will load a module, without booting it: the module's
+signature, vermagic, symbols and CRCs are checked against the kernel image, in the
+kernel's own order. A refusal comes with the error and the lines that the kernel
+will log.
 
-KERNEL is what ` + "`unwedge boot`" + ` takes. Symbols of other modules are known where
-the kernel came with its headers or its modules.
+KERNEL is what ` + "`unwedge boot`" + ` takes. Symbols of other modules are known if the
+kernel came with headers or modules.
 
 Exit code 0: it loads, 1: it is refused, 2: bad input.`,
 		Example: `  unwedge module check foo.ko ~/src/linux
@@ -60,10 +60,10 @@ Exit code 0: it loads, 1: it is refused, 2: bad input.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.moduleCheck(c.Context(), args[0], args[1], f) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.arch, "arch", "", "architecture, where KERNEL may be of several")
-	fs.StringVar(&f.headers, "headers", "", "the kernel's build tree or header directory, with its Module.symvers (default: KERNEL, where it is one)")
-	fs.StringVar(&f.modulesDir, "modules-dir", "", "the kernel's lib/modules/RELEASE directory, where KERNEL is a bare file")
-	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "words of the kernel command line, such as module.sig_enforce=1")
+	fs.StringVar(&f.arch, "arch", "", "architecture, if KERNEL may have several")
+	fs.StringVar(&f.headers, "headers", "", "the kernel's build tree or headers, with Module.symvers (default: KERNEL, if it is one)")
+	fs.StringVar(&f.modulesDir, "modules-dir", "", "the kernel's lib/modules/RELEASE directory, if KERNEL is a bare file")
+	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "kernel command line, such as module.sig_enforce=1")
 	fs.BoolVar(&f.json, "json", false, "print the prediction as JSON")
 	return cmd
 }
@@ -164,7 +164,7 @@ func showPrediction(w io.Writer, p extmod.Prediction, release string) error {
 		line("logs", l)
 	}
 	if len(p.Needs) > 0 {
-		line("needs", "first the modules "+strings.Join(p.Needs, ", "))
+		line("needs", "these modules first: "+strings.Join(p.Needs, ", "))
 	}
 	for _, n := range p.Notes {
 		line("note", n)

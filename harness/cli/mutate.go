@@ -23,23 +23,23 @@ func (a *app) mutateCmd() *cobra.Command {
 	var f mutateFlags
 	cmd := &cobra.Command{
 		Use:   "mutate KERNEL",
-		Short: "Make a kernel with one function changed, to try a hang on",
-		Long: `Write a copy of a stock kernel in which one function does something else, found by
-the kernel's own symbol table and changed in machine code. What was changed is
-written beside it as OUT.truth.json, and a link to its modules as OUT.modules. The faults:
+		Short: "Break one function of a kernel, to reproduce a hang",
+		Long: `Write a copy of a stock kernel with one function changed in machine code, found in
+the kernel's own symbol table. OUT.truth.json records the change, and OUT.modules
+links to the kernel's modules. The faults:
 
-  return, return:-ERRNO   come back at once, with 0 or an error
-  spin, spin-irqs-off     loop for ever, with interrupts as they are or masked
-  sleep                   sleep for ever, where sleeping is allowed
-  leak-lock               do all of the work, but one call that releases a lock: the
-                          next who wants the lock waits for ever
-  crash                   an undefined instruction
-  reset                   reset the machine without a word`,
+  return, return:-ERRNO   return immediately, with 0 or an error
+  spin, spin-irqs-off     loop forever, with interrupts unchanged or disabled
+  sleep                   sleep forever, where sleeping is allowed
+  leak-lock               skip one call that releases a lock: the next task to take
+                          the lock waits forever
+  crash                   execute an undefined instruction
+  reset                   reset the machine silently`,
 		Example: `  # the hang of spring 2018, on a stock kernel:
   unwedge mutate deb:linux-image-cloud-amd64@bookworm --at try_to_generate_entropy -o starved
   unwedge boot starved -s random --entropy none
 
-  # an initcall that never comes back:
+  # an initcall that never returns:
   unwedge mutate deb:linux-image-cloud-arm64@bookworm --at pci_driver_init --fault spin -o stuck
 
   # a mutex that is never released:
@@ -49,9 +49,9 @@ written beside it as OUT.truth.json, and a link to its modules as OUT.modules. T
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.at, "at", "", "the function to change")
-	fs.StringVar(&f.fault, "fault", "return", "what it does instead: "+strings.Join(mutate.Faults(), ", "))
+	fs.StringVar(&f.fault, "fault", "return", "what the function does instead: "+strings.Join(mutate.Faults(), ", "))
 	fs.StringVarP(&f.out, "out", "o", "", "the file to write")
-	fs.StringVar(&f.arch, "arch", "", "architecture, where KERNEL may be of several")
+	fs.StringVar(&f.arch, "arch", "", "architecture, if KERNEL may have several")
 	return cmd
 }
 
@@ -91,7 +91,7 @@ func missing(t *mutate.Truth) string {
 	if t.Unlock == "" {
 		return ""
 	}
-	return fmt.Sprintf(" (without its call of %s at +%#x)", t.Unlock, t.CallOffset)
+	return fmt.Sprintf(" (without its call to %s at +%#x)", t.Unlock, t.CallOffset)
 }
 
 // linkModules puts a link to the stock kernel's modules beside the copy, so that

@@ -118,12 +118,12 @@ type app struct {
 func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unwedge",
-		Short: "Boot candidate Linux kernels in QEMU, and say where and why a boot hangs",
-		Long: `unwedge boots candidate Linux kernels in QEMU on x86_64 and aarch64, with and
-without virtio-rng and a FIPS dracut initramfs. When a boot stops making
-progress it says where it is blocked and why.
+		Short: "Boot Linux kernels in QEMU, and report where and why a boot hangs",
+		Long: `unwedge boots Linux kernels in QEMU on x86_64 and aarch64, with and without
+virtio-rng and a FIPS dracut initramfs. When a boot stops making progress it reports
+where it is blocked and why.
 
-Exit codes: 0 all as expected, 1 a kernel failed its scenario, 2 usage or bad
+Exit codes: 0 as expected, 1 a kernel failed its scenario, 2 usage or bad
 input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 		Example: `  unwedge doctor
   unwedge boot deb:linux-image-cloud-amd64@bookworm
@@ -142,10 +142,10 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SuggestionsMinimumDistance = 2 // letters
 	f := cmd.PersistentFlags()
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
-	f.StringVar(&a.mirror, "mirror", "", "Debian mirror to fetch from (default: $UNWEDGE_DEBIAN_MIRROR, else the host's own)")
-	f.StringVar(&a.accel, "accel", "auto", "accelerator: auto (proved by a real guest run), kvm or tcg")
-	f.StringVar(&a.scenarioFile, "scenarios", "", "file with scenarios of your own, beside the built-in ones")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print no progress")
+	f.StringVar(&a.mirror, "mirror", "", "Debian mirror to fetch from (default: $UNWEDGE_DEBIAN_MIRROR, else the host's)")
+	f.StringVar(&a.accel, "accel", "auto", "accelerator: auto (tested with a real guest), kvm or tcg")
+	f.StringVar(&a.scenarioFile, "scenarios", "", "file with your own scenarios, in addition to the built-in ones")
 	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.inspectCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
 		a.attachCmd(), a.stopCmd(), a.mutateCmd(), a.moduleCmd(), a.bisectCmd(), a.kernelsCmd(), a.treesCmd(), a.versionCmd())
 	cmd.AddCommand(a.buildCmd())

@@ -15,7 +15,7 @@ func (a *app) scenariosCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "scenarios [NAME]",
-		Short: "List the scenarios, or the cells of one",
+		Short: "List scenarios, or the cells of one",
 		Example: `  unwedge scenarios
   unwedge scenarios distro
   unwedge scenarios --scenarios my.yaml --json`,

@@ -23,18 +23,18 @@ func (a *app) treesCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "trees [NAME]",
-		Short: "List the trees that kernels come from, or what was fetched of one",
-		Long: `List the catalogue of kernel trees. A file trees.yaml in the directory unwedge of
-your configuration ($XDG_CONFIG_HOME) adds trees and changes built-in ones:
+		Short: "List kernel source trees, or what was fetched from one",
+		Long: `List the known kernel trees. The file unwedge/trees.yaml in your configuration
+directory ($XDG_CONFIG_HOME) adds trees and changes built-in ones:
 
   trees:
-    - name: mainline                # a field that is given replaces the built-in one
-      reference: /home/me/linux     # a clone whose objects need not be fetched
+    - name: mainline                # fields given here replace the built-in ones
+      reference: /home/me/linux     # a local clone to take objects from
     - name: ours
       purpose: our product's kernel
       url: git@git.example:kernel/linux.git
       branch: product/2.0
-      base: stable                  # where revisions are that are not in this tree`,
+      base: stable                  # where to look for revisions that this tree lacks`,
 		Example: `  unwedge trees
   unwedge trees stable
   unwedge trees fetch stable v6.12.40 v6.12.43`,
@@ -120,9 +120,9 @@ func (a *app) treesFetchCmd() *cobra.Command {
 		Use:   "fetch NAME [REVISION...]",
 		Short: "Fetch revisions of a tree and their history",
 		Long: `Fetch tags, branches or commits of a tree, with their history, into the store that
-all trees share in unwedge's cache. Without a revision, the tree's branch. What is
-there is not fetched again, and an interrupted fetch goes on where it was. Files
-come when a commit is checked out, where the server can do that.`,
+all trees share in unwedge's cache. Without a revision, fetch the tree's branch.
+Nothing is fetched twice, and an interrupted fetch continues where it stopped. If the
+server supports it, files are fetched only when a commit is checked out.`,
 		Example: `  unwedge trees fetch mainline v7.2 v7.3-rc1
   unwedge trees fetch stable linux-6.12.y
   unwedge trees fetch linux-next next-20261120`,

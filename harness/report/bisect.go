@@ -49,7 +49,7 @@ func Bisect(w io.Writer, r *bisect.Report, s Style) error {
 func (f found) answer(b *strings.Builder, s Style) {
 	sure := fmt.Sprintf("with %s confidence", share(f.Confidence))
 	if f.IfSteady-f.Confidence > 0.001 {
-		sure += fmt.Sprintf(" (%s if the failure shows in every boot; --confirm goes on)", share(f.IfSteady))
+		sure += fmt.Sprintf(" (%s if the failure shows in every boot; --confirm makes sure)", share(f.IfSteady))
 	}
 	if f.First != nil {
 		fmt.Fprintf(b, "%s  %s  %s\n", s.paint(red, "FIRST BAD"), candidate(*f.First), sure)
@@ -313,7 +313,7 @@ func (f found) steps(b *strings.Builder) {
 			why += " in " + seconds(s.took)
 		}
 		if s.Known {
-			why += " (known)"
+			why += " (earlier boot)"
 		}
 		if s.Log != "" {
 			why += " (" + safe(strings.TrimPrefix(s.Log, f.Dir+"/")) + ")"

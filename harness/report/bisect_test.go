@@ -110,7 +110,7 @@ func TestBisectCommit(t *testing.T) {
 	if err := Bisect(&b, r, Style{}); err != nil {
 		t.Fatal(err)
 	}
-	const want = `FIRST BAD  b ("change b")  with 95.0 % confidence (over 99.99 % if the failure shows in every boot; --confirm goes on)
+	const want = `FIRST BAD  b ("change b")  with 95.0 % confidence (over 99.99 % if the failure shows in every boot; --confirm makes sure)
   author:   A <a@b>, 2026-01-02
   after:    v1-3-gb
   changes:  f.c | 1 +

@@ -35,7 +35,7 @@ var _ = Describe("mistakes", Label("errors"), Ordered, ContinueOnFailure, func()
 		} {
 			u.refused(ctx, u.starts(u.bisect(dir, c.good, c.bad)...), 2, c.says)
 		}
-		u.refused(ctx, u.starts(u.bisect(u.tree, "good", "hang")...), 2, u.tree, "--out", "a new or an empty directory")
+		u.refused(ctx, u.starts(u.bisect(u.tree, "good", "hang")...), 2, u.tree, "--out", "a new or empty directory")
 		Expect(dir).NotTo(BeADirectory())
 		Expect(u.trees()).To(BeEmpty())
 	}, long)
@@ -95,7 +95,7 @@ var _ = Describe("mistakes", Label("errors"), Ordered, ContinueOnFailure, func()
 		}
 		u.refused(ctx, u.starts(u.bisect(dir, "good", "hang")...), 2, dir, "holds another bisection", "--out")
 		Expect(os.WriteFile(filepath.Join(dir, "journal.jsonl"), []byte("what is this?\n"), 0o644)).To(Succeed())
-		u.refused(ctx, u.starts(args...), 2, filepath.Join(dir), "journal.jsonl", "line 1", "begin anew")
+		u.refused(ctx, u.starts(args...), 2, filepath.Join(dir), "journal.jsonl", "line 1", "start over")
 	}, long)
 })
 
@@ -122,15 +122,15 @@ var _ = Describe("a bisection in trouble", Label("errors"), Ordered, func() {
 	It("reports a disk that is full before the first build", func(ctx SpecContext) {
 		rooted()
 		s := u.starts(args...)
-		u.refused(ctx, s, 3, "check out", "no space left on device", dir, "make room", "same command")
-		Expect(s.Err.Contents()).To(ContainSubstring("the changes in " + u.tree + " that are not committed are in none of the kernels"))
+		u.refused(ctx, s, 3, "check out", "no space left on device", dir, "free some space", "same command")
+		Expect(s.Err.Contents()).To(ContainSubstring("uncommitted changes in " + u.tree + " are not part of any kernel"))
 	}, long)
 
 	It("reports a disk that fills up during a build", func(ctx SpecContext) {
 		rooted()
 		const some = 48 // MiB, of what a build takes
 		d.resize(u.sizeOf("hang") + some)
-		u.refused(ctx, u.starts(args...), 3, "build", "no space left on device", "make room", "same command")
+		u.refused(ctx, u.starts(args...), 3, "build", "no space left on device", "free some space", "same command")
 		Expect(filepath.Glob(filepath.Join(dir, "kernels", "*", "*"))).To(BeEmpty())
 	}, long)
 
@@ -138,15 +138,15 @@ var _ = Describe("a bisection in trouble", Label("errors"), Ordered, func() {
 		d.resize(4096)
 		s := u.starts(args...)
 		Eventually(ctx, s.Err).Should(gbytes.Say("build kernel for x86_64"))
-		u.refused(ctx, u.starts(args...), 3, "another unwedge is at this bisection", dir)
-		u.refused(ctx, s.Interrupt(), 130, "interrupted", "the same command goes on", dir)
+		u.refused(ctx, u.starts(args...), 3, "another unwedge is running this bisection", dir)
+		u.refused(ctx, s.Interrupt(), 130, "interrupted", "the same command continues", dir)
 		Expect(u.trees()).To(ConsistOf(filepath.Join(dir, "tree")))
 	}, long)
 
 	It("continues after Ctrl-C during a boot", func(ctx SpecContext) {
 		s := u.starts(args...)
 		Eventually(ctx, s.Err).Should(gbytes.Say(": booting"))
-		u.refused(ctx, s.Interrupt(), 130, "interrupted", "the same command goes on", dir)
+		u.refused(ctx, s.Interrupt(), 130, "interrupted", "the same command continues", dir)
 		Expect(filepath.Glob(filepath.Join(dir, "kernels", "*", "bzImage"))).To(HaveLen(1))
 		Expect(filepath.Glob(filepath.Join(u.state, "verdicts", "*"))).To(BeEmpty())
 	}, long)
@@ -226,9 +226,9 @@ var _ = Describe("ends of released kernels", Label("errors"), Ordered, ContinueO
 		good, bad int
 		says      []string
 	}{
-		{"that are swapped", 2, 1, []string{"is newer than the bad one", "swapped"}},
-		{"of which the bad one boots", 0, 1, []string{"the bad end", "boots as it should, 3 times of 3", "later bad end"}},
-		{"of which the good one hangs too", 0, 2, []string{"the good end", "fails as the bad end does", "hang: ", "earlier good end"}},
+		{"that are swapped", 2, 1, []string{"is newer than the bad version", "swapped"}},
+		{"of which the bad one boots", 0, 1, []string{"the bad end", "booted as expected, 3 times of 3", "later bad end"}},
+		{"of which the good one hangs too", 0, 2, []string{"the good end", "fails like the bad end", "hang: ", "earlier good end"}},
 	} {
 		It(c.name+" are told", func(ctx SpecContext) {
 			s := start("", "bisect", "--packages", "dir:"+filepath.Join(dir, "kernels"), "--good", kernels[c.good].Release, "--bad", kernels[c.bad].Release,

@@ -101,7 +101,7 @@ var _ = Describe("a hang that shows in some boots only", Label("build", "intermi
 			s := start("", append([]string{"bisect", "--json"}, asked...)...)
 			Eventually(ctx, s).Should(gexec.Exit())
 			if s.ExitCode() == 2 { // as it may be in one run of this spec in five: the bad end booted each time
-				Expect(s.Err).To(gbytes.Say(`boots as it should, 3 times of 3: .*or say --intermittent if it fails in some boots only\n`))
+				Expect(s.Err).To(gbytes.Say(`booted as expected, 3 times of 3: .*or use --intermittent if it fails in some boots only\n`))
 				By("doing as it says")
 				r := found(ctx, append(asked, "--intermittent", "--confidence", "0.999")...)
 				bootsOnce(r)
@@ -116,7 +116,7 @@ var _ = Describe("a hang that shows in some boots only", Label("build", "intermi
 			oneFailure(r)
 			if _, seen := r.Contradicted(); seen {
 				Expect(r.Rate).To(BeNumerically("<", 0.99))
-				Expect(r.Notes).To(ContainElement(ContainSubstring("shows in some boots only")))
+				Expect(r.Notes).To(ContainElement(ContainSubstring("is intermittent")))
 			}
 			if r.First.ID != h.Guilty {
 				Expect(r.Confidence).To(BeNumerically("<", 0.99), "a wrong answer that is called sure")

@@ -351,11 +351,11 @@ func (w words) counts(has, hasNot bool) history.Word {
 func why(w history.Word, has bool) string {
 	switch {
 	case w == history.Skip:
-		return "another boot tells more"
+		return "another boot decided"
 	case w == history.Bad:
-		return "by chance: it has not the first bad commit"
+		return "by chance: it does not contain the first bad commit"
 	case has:
-		return "by chance: it has the first bad commit"
+		return "by chance: it contains the first bad commit"
 	default:
 		return "it failed in another boot"
 	}
@@ -421,18 +421,18 @@ func (s *Source) Tidy(ctx context.Context, keep ...string) error {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(s.Dir, buildDir)); err != nil {
-		return fmt.Errorf("tidy up: %w", err)
+		return fmt.Errorf("remove builds: %w", err)
 	}
 	kernels, err := os.ReadDir(filepath.Join(s.Dir, kernelsDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("tidy up: %w", err)
+		return fmt.Errorf("remove builds: %w", err)
 	}
 	for _, k := range kernels {
 		if slices.Contains(keep, k.Name()) {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(s.Dir, kernelsDir, k.Name())); err != nil {
-			return fmt.Errorf("tidy up: %w", err)
+			return fmt.Errorf("remove builds: %w", err)
 		}
 	}
 	return nil

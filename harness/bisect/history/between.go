@@ -43,7 +43,7 @@ func (r *Range) Bad() Commit { return r.Commits[len(r.Commits)-1] }
 // Between lists what lies between the good revisions and the bad one.
 func (r *Repo) Between(ctx context.Context, good []string, bad string) (*Range, error) {
 	if len(good) == 0 {
-		return nil, &RangeError{"no good revision is named: use --good"}
+		return nil, &RangeError{"no good revision: use --good"}
 	}
 	end, err := r.Commit(ctx, bad)
 	if err != nil {
@@ -71,7 +71,7 @@ func (r *Repo) Between(ctx context.Context, good []string, bad string) (*Range, 
 		return nil, err
 	}
 	if len(out.Commits) == 0 || out.Bad().Hash != end.Hash {
-		return nil, &RangeError{fmt.Sprintf("there is no commit between %s and %s", strings.Join(good, ", "), bad)}
+		return nil, &RangeError{fmt.Sprintf("no commits between %s and %s", strings.Join(good, ", "), bad)}
 	}
 	cut, err := r.shallow(ctx)
 	for _, c := range out.Commits {
@@ -93,7 +93,7 @@ func (r *Repo) shallow(ctx context.Context) (map[string]bool, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read where the history ends: %w", err)
+		return nil, fmt.Errorf("read shallow commits: %w", err)
 	}
 	cut := map[string]bool{}
 	for hash := range strings.FieldsSeq(string(b)) {
@@ -103,7 +103,7 @@ func (r *Repo) shallow(ctx context.Context) (map[string]bool, error) {
 }
 
 // unshallow is what to do in a shallow clone for want of history.
-const unshallow = "the clone is shallow: get the rest with `git fetch --unshallow --tags`"
+const unshallow = "the clone is shallow: fetch the rest with `git fetch --unshallow --tags`"
 
 // addGood adds one named revision's own good ends.
 func (out *Range) addGood(ctx context.Context, r *Repo, rev string, c Commit, bad string, end Commit) error {
@@ -112,7 +112,7 @@ func (out *Range) addGood(ctx context.Context, r *Repo, rev string, c Commit, ba
 	}
 	bases, err := git.Run(ctx, r.dir, "merge-base", "--all", c.Hash, end.Hash)
 	if errors.As(err, new(*git.Error)) {
-		why := "they are of different histories"
+		why := "their histories are unrelated"
 		if cut, err := r.shallow(ctx); err == nil && len(cut) > 0 {
 			why = unshallow
 		}
@@ -124,7 +124,7 @@ func (out *Range) addGood(ctx context.Context, r *Repo, rev string, c Commit, ba
 	for hash := range strings.FieldsSeq(bases) {
 		switch hash {
 		case end.Hash:
-			return &RangeError{fmt.Sprintf("good %s comes after bad %s: if that is what hangs, swap --good and --bad", rev, bad)}
+			return &RangeError{fmt.Sprintf("good %s is a descendant of bad %s: swap --good and --bad if the older one hangs", rev, bad)}
 		case c.Hash:
 		default:
 			out.Bases = append(out.Bases, Base{hash, rev})

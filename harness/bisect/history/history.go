@@ -37,7 +37,7 @@ type Repo struct {
 type NotARepoError struct{ Dir string }
 
 func (e *NotARepoError) Error() string {
-	return fmt.Sprintf("%s is not a git repository: a bisection needs the history of the source, use a clone, or --packages for released kernels", e.Dir)
+	return fmt.Sprintf("%s is not a git repository: use a clone, which has the history, or --packages for released kernels", e.Dir)
 }
 
 // UnknownRevisionError says that a revision names no commit.
@@ -48,7 +48,7 @@ type UnknownRevisionError struct {
 }
 
 func (e *UnknownRevisionError) Error() string {
-	next := "fetch it, or see `git tag` for what there is"
+	next := "fetch it, or list what exists with `git tag`"
 	switch {
 	case len(e.Near) > 0:
 		next = "did you mean " + strings.Join(e.Near, " or ") + "?"
@@ -75,7 +75,7 @@ func Open(ctx context.Context, dir string) (*Repo, error) {
 	out, err := git.Run(ctx, dir, "rev-parse", "--path-format=absolute", "--git-common-dir")
 	if failed := new(*git.Error); errors.As(err, failed) {
 		if strings.Contains((*failed).Said, "dubious ownership") {
-			return nil, fmt.Errorf("open repository: %w: see git-config's safe.directory", err)
+			return nil, fmt.Errorf("open repository: %w: see safe.directory in git-config(1)", err)
 		}
 		return nil, &NotARepoError{dir}
 	}

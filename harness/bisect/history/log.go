@@ -39,7 +39,7 @@ func Log(said []Said, first ...Commit) string {
 		}
 		how := ""
 		if s.Follows {
-			how = ", as follows from the answer"
+			how = ", implied by the answer"
 		}
 		fmt.Fprintf(&b, "# %s%s: [%s] %s\n", s.Word, how, s.Commit.Hash, s.Commit.Subject)
 		fmt.Fprintf(&b, "git bisect %s %s\n", s.Word, s.Commit.Hash)

@@ -137,7 +137,7 @@ func (r *Repo) later(ctx context.Context) string {
 	if out, err := git.Run(ctx, r.dir, "config", "--get-regexp", `^remote\..*\.(promisor|partialclonefilter)$`); err != nil || out == "" {
 		return ""
 	}
-	return ": this is a partial clone, whose files are fetched when a commit is checked out: see that the server can be reached, and run the same command again"
+	return ": this is a partial clone, which fetches files at checkout: make sure that the server is reachable and run the same command again"
 }
 
 // Remove takes the work tree away again, from the disk and from git's list.

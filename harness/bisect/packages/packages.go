@@ -74,7 +74,7 @@ func refuse(format string, args ...any) error {
 // *SelectionError that lists what there is.
 func Select(l *candidate.Listing, s Selection) (*Range, error) {
 	if s.Good == "" || s.Bad == "" {
-		return nil, refuse("both a good and a bad version are needed: there are %s", versions(l.Packages))
+		return nil, refuse("a good and a bad version are needed: available are %s", versions(l.Packages))
 	}
 	if err := oneArch(l.Packages); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func Select(l *candidate.Listing, s Selection) (*Range, error) {
 	case good == bad:
 		return nil, refuse("good %q and bad %q are the same kernel, %s", s.Good, s.Bad, label(all[bad]))
 	case good > bad:
-		return nil, refuse("the good version %s is newer than the bad one %s: are they swapped?", label(all[good]), label(all[bad]))
+		return nil, refuse("the good version %s is newer than the bad version %s: are they swapped?", label(all[good]), label(all[bad]))
 	}
 	r.Good, r.Candidates = all[good], slices.Clone(all[good+1:bad+1])
 	r.noteSeries()
@@ -111,7 +111,7 @@ func oneArch(all []candidate.PackageVersion) error {
 		seen[p.Arch] = true
 	}
 	if len(seen) > 1 {
-		return refuse("there are kernels for several architectures: name one")
+		return refuse("the pattern matches several architectures: choose one")
 	}
 	return nil
 }
@@ -122,14 +122,14 @@ func (r *Range) ofFlavour(l *candidate.Listing, want string) ([]candidate.Packag
 	flavours := l.Flavours()
 	switch {
 	case want != "" && !slices.Contains(flavours, want):
-		return nil, refuse("no kernel of flavour %q is there: there are %s", want, names(flavours))
+		return nil, refuse("no kernel of flavour %q: available are %s", want, names(flavours))
 	case want == "" && len(flavours) == 1:
 		want = flavours[0]
 	case want == "":
 		if want = patternFlavour(l.Pattern); want == "" || !slices.Contains(flavours, want) {
-			return nil, refuse("kernels of several flavours are there, whose configurations differ: choose one of %s", names(flavours))
+			return nil, refuse("the pattern matches several flavours, which differ in configuration: choose one of %s", names(flavours))
 		}
-		r.note("the search is among kernels of flavour %s; there are %s too", want, names(slices.DeleteFunc(flavours, func(f string) bool { return f == want })))
+		r.note("only kernels of flavour %s are searched, not %s", want, names(slices.DeleteFunc(flavours, func(f string) bool { return f == want })))
 	}
 	return slices.DeleteFunc(slices.Clone(l.Packages), func(p candidate.PackageVersion) bool { return p.Flavour != want }), nil
 }
@@ -189,7 +189,7 @@ func (r *Range) withoutRebuilds(all []candidate.PackageVersion, s Selection) []c
 		}
 	}
 	if n := len(all) - len(kept); n > 0 {
-		r.note("%d left out that were built from the same source as another, for another release of Debian", n)
+		r.note("left out %d rebuilds of the same source for another Debian release", n)
 	}
 	return kept
 }
@@ -241,9 +241,9 @@ func (r *Range) find(all []candidate.PackageVersion, pattern, end, selector stri
 	}
 	elsewhere := ""
 	if strings.HasPrefix(pattern, "deb:") && strings.Contains(pattern, "@") {
-		elsewhere = "; other suites may have it: name them behind the @ too, or none to look through all"
+		elsewhere = "; other suites may have it: add them after the @, or name none to search all"
 	}
-	return 0, &SelectionError{fmt.Sprintf("the %s version %q fits no kernel: there are %s%s", end, selector, versions(all), elsewhere), true}
+	return 0, &SelectionError{fmt.Sprintf("the %s version %q matches no kernel: available are %s%s", end, selector, versions(all), elsewhere), true}
 }
 
 // outermost takes the one of several kernels that makes the range the widest.
@@ -253,13 +253,13 @@ func (r *Range) outermost(all []candidate.PackageVersion, found []int, end, sele
 		fit = append(fit, all[i])
 	}
 	if slices.ContainsFunc(fit, func(p candidate.PackageVersion) bool { return p.Suite == "" }) {
-		return 0, refuse("the %s version %q fits %d kernels: name one of %s", end, selector, len(fit), versions(fit))
+		return 0, refuse("the %s version %q matches %d kernels: choose one of %s", end, selector, len(fit), versions(fit))
 	}
 	at, which := found[0], "oldest"
 	if end == "bad" {
 		at, which = found[len(found)-1], "newest"
 	}
-	r.note("the %s version %q fits %d kernels: the %s is taken, %s", end, selector, len(fit), which, label(all[at]))
+	r.note("the %s version %q matches %d kernels: using the %s, %s", end, selector, len(fit), which, label(all[at]))
 	return at, nil
 }
 
@@ -318,7 +318,7 @@ func (r *Range) noteSeries() {
 		series = append(series, p.Upstream.Series())
 	}
 	if series = slices.Compact(series); len(series) > 1 {
-		r.note("the kernels are ordered by version and come from %d stable series, %s to %s, which are branches: a fault that was backported, or fixed in one series only, breaks that order",
+		r.note("the kernels are ordered by version across %d stable series, %s to %s, which are branches: a fault that was backported, or fixed in one series only, breaks that order",
 			len(series), series[0], series[len(series)-1])
 	}
 }
@@ -331,6 +331,6 @@ func (r *Range) noteLacks() {
 		}
 	}
 	if bare > 0 {
-		r.note("%d of the %d kernels come without their modules or configuration: a scenario that loads modules cannot judge them", bare, len(r.Candidates))
+		r.note("%d of the %d kernels lack modules or configuration: a scenario that loads modules cannot test them", bare, len(r.Candidates))
 	}
 }

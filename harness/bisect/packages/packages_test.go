@@ -62,10 +62,10 @@ func TestSelect(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{
 		"sid is left out",
-		"the search is among kernels of flavour amd64; there are cloud-amd64, rt-amd64 too",
-		"2 left out that were built from the same source as another, for another release of Debian",
-		"the kernels are ordered by version and come from 5 stable series, 6.1 to 7.3, which are branches: a fault that was backported, or fixed in one series only, breaks that order",
-		"1 of the 7 kernels come without their modules or configuration: a scenario that loads modules cannot judge them",
+		"only kernels of flavour amd64 are searched, not cloud-amd64, rt-amd64",
+		"left out 2 rebuilds of the same source for another Debian release",
+		"the kernels are ordered by version across 5 stable series, 6.1 to 7.3, which are branches: a fault that was backported, or fixed in one series only, breaks that order",
+		"1 of the 7 kernels lack modules or configuration: a scenario that loads modules cannot test them",
 	}, r.Notes); d != "" {
 		t.Error(d)
 	}
@@ -103,8 +103,8 @@ func TestSeriesAsEnds(t *testing.T) {
 		t.Fatalf("range %+v, %v", r, err)
 	}
 	for _, want := range []string{
-		`the good version "6.12" fits 3 kernels: the oldest is taken, 6.12.9-1`,
-		`the bad version "7.3" fits 2 kernels: the newest is taken, 7.3.4-1~bpo13+1`,
+		`the good version "6.12" matches 3 kernels: using the oldest, 6.12.9-1`,
+		`the bad version "7.3" matches 2 kernels: using the newest, 7.3.4-1~bpo13+1`,
 	} {
 		if !slices.Contains(r.Notes, want) {
 			t.Errorf("notes %q, want %q", r.Notes, want)
@@ -132,14 +132,14 @@ func TestSelectionErrors(t *testing.T) {
 		Selection
 		want string
 	}{
-		"unknown":   {Selection{Good: "6.13", Bad: "7.3.4"}, `the good version "6.13" fits no kernel: there are 6.1.172-1, 6.12.9-1, 6.12.9-2, `},
-		"no prefix": {Selection{Good: "6.1.17", Bad: "7.3.4"}, "fits no kernel"},
-		"suites":    {Selection{Good: "6.13", Bad: "7.3.4"}, "other suites may have it: name them behind the @ too, or none"},
-		"swapped":   {Selection{Good: "7.3.4", Bad: "6.1"}, "the good version 7.3.4-1~bpo13+1 is newer than the bad one 6.1.172-1: are they swapped?"},
+		"unknown":   {Selection{Good: "6.13", Bad: "7.3.4"}, `the good version "6.13" matches no kernel: available are 6.1.172-1, 6.12.9-1, 6.12.9-2, `},
+		"no prefix": {Selection{Good: "6.1.17", Bad: "7.3.4"}, "matches no kernel"},
+		"suites":    {Selection{Good: "6.13", Bad: "7.3.4"}, "other suites may have it: add them after the @, or name none"},
+		"swapped":   {Selection{Good: "7.3.4", Bad: "6.1"}, "the good version 7.3.4-1~bpo13+1 is newer than the bad version 6.1.172-1: are they swapped?"},
 		"same":      {Selection{Good: "7.3.4", Bad: "7.3.4"}, "are the same kernel"},
-		"no good":   {Selection{Bad: "7.3.4"}, "both a good and a bad version are needed"},
-		"flavour":   {Selection{Good: "6.1", Bad: "7.3.4", Flavour: "arm64"}, `no kernel of flavour "arm64" is there: there are amd64, cloud-amd64, rt-amd64`},
-		"not there": {Selection{Good: "6.1", Bad: "7.3.4", Flavour: "rt-amd64"}, `the good version "6.1" fits no kernel: there are 7.3.4-1~bpo13+1`},
+		"no good":   {Selection{Bad: "7.3.4"}, "a good and a bad version are needed"},
+		"flavour":   {Selection{Good: "6.1", Bad: "7.3.4", Flavour: "arm64"}, `no kernel of flavour "arm64": available are amd64, cloud-amd64, rt-amd64`},
+		"not there": {Selection{Good: "6.1", Bad: "7.3.4", Flavour: "rt-amd64"}, `the good version "6.1" matches no kernel: available are 7.3.4-1~bpo13+1`},
 	} {
 		r, err := Select(released(t), tc.Selection)
 		if r != nil || !errors.As(err, new(*SelectionError)) || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
@@ -164,7 +164,7 @@ func TestManyKernelsAreListedBySeries(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("6.12.%d-1 amd64 trixie", i))
 	}
 	_, err := Select(listing(t, append(lines, "7.3.4-1 amd64 sid")...), Selection{Good: "6.13", Bad: "7.3.4"})
-	if err == nil || !strings.Contains(err.Error(), "there are 6.12.1-1 to 6.12.30-1 (30), 7.3.4-1") {
+	if err == nil || !strings.Contains(err.Error(), "available are 6.12.1-1 to 6.12.30-1 (30), 7.3.4-1") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -180,7 +180,7 @@ func TestFiles(t *testing.T) {
 	if err != nil || len(r.Candidates) != 2 || r.Candidates[0].Package != "changed" {
 		t.Fatalf("range %+v, %v", r, err)
 	}
-	if _, err := Select(l, Selection{Good: "6.1.176", Bad: "newer"}); err == nil || !strings.Contains(err.Error(), "name one of stock, changed") {
+	if _, err := Select(l, Selection{Good: "6.1.176", Bad: "newer"}); err == nil || !strings.Contains(err.Error(), "choose one of stock, changed") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -95,7 +95,7 @@ func TestSameIsNotAskedForAgain(t *testing.T) {
 	}
 }
 
-// What makes the same image as the good ends holds no culprit.
+// What builds the same image as the good ends holds no culprit.
 func TestSameAsGood(t *testing.T) {
 	s, err := New(History{Parents: [][]int{nil, {0}, {1}, {2}}}, Options{})
 	if err != nil {

@@ -132,7 +132,7 @@ type Search struct {
 	next       *choice       // cached until the next observation
 }
 
-// seen is a verdict on a candidate, or that it makes the same image as another.
+// seen is a verdict on a candidate, or that it builds the same image as another.
 type seen struct {
 	candidate int
 	verdict   Verdict

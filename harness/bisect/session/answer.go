@@ -32,23 +32,23 @@ func ofBases(err error, bases []history.Base) error {
 	if len(revs) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: it is a merge base, and stands for %s, on the way to which the failure was mended", err, strings.Join(revs, ", "))
+	return fmt.Errorf("%w: it is a merge base of %s, where the failure was fixed later", err, strings.Join(revs, ", "))
 }
 
 // doubts are what a reader of the answer should know of the failure.
 func doubts(rep *bisect.Report, asked bisect.Options) (notes []string) {
 	if t, ok := rep.Contradicted(); ok && !asked.Intermittent {
-		notes = append(notes, fmt.Sprintf("the failure shows in some boots only: %s failed in %d of %d; with --intermittent the search takes that into account from the start, and the boots that were made count",
+		notes = append(notes, fmt.Sprintf("the failure is intermittent: %s failed in %d of %d boots; --intermittent takes that into account from the start, and reuses these boots",
 			t.Candidate.Name, t.Bad, t.Good+t.Bad))
 	}
 	for _, t := range rep.Tallies {
 		if rep.First != nil && !t.HasFirst && t.Bad > 0 {
-			notes = append(notes, fmt.Sprintf("%s failed in %d of %d boots as the bad end does, though it has not the answer: the search takes that for boots that mislead",
+			notes = append(notes, fmt.Sprintf("%s failed in %d of %d boots like the bad end although it does not contain the first bad commit: the search treats these boots as misleading",
 				t.Candidate.Name, t.Bad, t.Good+t.Bad))
 		}
 	}
 	if rep.Failure.Cause == string(result.CauseUnknown) {
-		notes = append(notes, "why the bad end fails is not known: every failure that shows as little, at the same stage, counts as the same")
+		notes = append(notes, "the cause of the bad end's failure is unknown: any failure at the same stage with as little to go by counts as the same")
 	}
 	return notes
 }

@@ -124,7 +124,7 @@ func likeOf(arg string) (bisect.Boot, error) {
 	}
 	if st, err := os.Stat(arg); err != nil || !st.Mode().IsRegular() {
 		if !diagnose.IsSignature(arg) { // no boot would be like it, and git would skip commit after commit
-			return bisect.Boot{}, fmt.Errorf("--like %s: no such file, and no signature, which is like hang/entropy-starvation: name the bad end's result.json by its whole path, as git runs this at the top of the tree", arg)
+			return bisect.Boot{}, fmt.Errorf("--like %s: neither a file nor a signature such as hang/entropy-starvation: use the absolute path of the bad end's result.json, as git runs this at the top of the tree", arg)
 		}
 		return bisect.Boot{Outcome: "failed", Signature: arg}, nil
 	}
@@ -134,7 +134,7 @@ func likeOf(arg string) (bisect.Boot, error) {
 	}
 	b := bisect.BootOf(r)
 	if b.Expected {
-		return b, fmt.Errorf("--like %s: that boot did not fail: name the result of the bad end", arg)
+		return b, fmt.Errorf("--like %s: that boot did not fail: use the result of the bad end", arg)
 	}
 	return b, nil
 }

@@ -13,7 +13,7 @@ import (
 // packagesQuest searches released kernels.
 func (s Session) packagesQuest(ctx context.Context, req Request) (*quest, error) {
 	if len(req.Good) != 1 {
-		return nil, usage.Errorf("--good: packages have one good end, %d are named", len(req.Good))
+		return nil, usage.Errorf("--good: packages have one good end, not %d", len(req.Good))
 	}
 	r, err := released(ctx, req, candidate.Options{Arch: req.Arch, Mirror: s.Planner.Mirror, Cache: s.Planner.Store})
 	if err != nil {
@@ -51,7 +51,7 @@ func released(ctx context.Context, req Request, o candidate.Options) (*packages.
 			return nil, err
 		}
 		if r, err = packages.Select(list, selection); err == nil {
-			r.Notes = append([]string{req.Packages + " has not both ends: the search is among those of " + wider}, r.Notes...)
+			r.Notes = append([]string{req.Packages + " lacks one of the ends: searching " + wider}, r.Notes...)
 		}
 	}
 	if err != nil {

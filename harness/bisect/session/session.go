@@ -126,9 +126,9 @@ func (s Session) Run(ctx context.Context, r Request) (*bisect.Report, error) {
 		s.Say("note: " + n)
 	}
 	if n := len(q.source.Candidates()); n == 1 {
-		s.Say("1 candidate; the journal is in " + b.Dir)
+		s.Say("1 candidate; journal in " + b.Dir)
 	} else {
-		s.Say(fmt.Sprintf("%d candidates; the journal is in %s", n, b.Dir))
+		s.Say(fmt.Sprintf("%d candidates; journal in %s", n, b.Dir))
 	}
 	b.Last = func(ctx context.Context, rep *bisect.Report, err error) error {
 		switch {

@@ -77,7 +77,7 @@ func TestAnswerIsToldWhateverFails(t *testing.T) {
 func TestLikeIsAFileOrASignature(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, arg := range []string{"bad.json", "runs/bad.json", "/nowhere/result.json", ".", "hang", "hang/"} {
-		if b, err := likeOf(arg); err == nil || !strings.Contains(err.Error(), "no such file, and no signature") {
+		if b, err := likeOf(arg); err == nil || !strings.Contains(err.Error(), "neither a file nor a signature") {
 			t.Errorf("--like %s: %+v, %v", arg, b, err)
 		}
 	}
@@ -114,7 +114,7 @@ func TestSlowBootsAreMadeAgain(t *testing.T) {
 func TestAMergeBaseFails(t *testing.T) {
 	good, bad := &bisect.EndsError{Reason: "it fails", Good: "base"}, &bisect.EndsError{Reason: "it boots"}
 	bases := []history.Base{{Hash: "base", Revision: "v6.1.9"}, {Hash: "other", Revision: "v6.2.3"}}
-	if got := ofBases(good, bases).Error(); !strings.Contains(got, "stands for v6.1.9,") || !errors.As(explained(ofBases(good, bases), "d"), new(usage.Error)) {
+	if got := ofBases(good, bases).Error(); !strings.Contains(got, "a merge base of v6.1.9,") || !errors.As(explained(ofBases(good, bases), "d"), new(usage.Error)) {
 		t.Error(got)
 	}
 	if ofBases(good, nil).Error() != good.Reason || ofBases(good, bases[1:]).Error() != good.Reason || ofBases(bad, bases).Error() != bad.Reason {

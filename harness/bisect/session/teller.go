@@ -28,7 +28,7 @@ func (t *teller) tell(e bisect.Event) {
 	case e.Step != nil:
 		t.step(*e.Step)
 	case e.Doing == "retry":
-		t.say(fmt.Sprintf("again  %s: %s", e.Candidate.Name, console.SanitizeMax(e.Why, 300)))
+		t.say(fmt.Sprintf("retry  %s: %s", e.Candidate.Name, console.SanitizeMax(e.Why, 300)))
 	case e.Doing == "note":
 		t.say("note: " + console.SanitizeMax(e.Why, 300))
 	}
@@ -40,7 +40,7 @@ func (t *teller) step(s bisect.Step) {
 		took = fmt.Sprintf(" in %.1f s", s.Boot.Took.Seconds())
 	}
 	if s.Known {
-		took += ", known"
+		took += ", earlier"
 	}
 	if s.Log != "" {
 		took = " (" + s.Log + ")"

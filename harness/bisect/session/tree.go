@@ -26,7 +26,7 @@ func (s Session) treeQuest(ctx context.Context, r Request) (*quest, error) {
 		return nil, err
 	}
 	if sc.ExternalModule {
-		return nil, usage.Errorf("scenario %s builds a module for each kernel, and the tree of one commit is gone when the next is built: use another scenario, or --packages", sc.Name)
+		return nil, usage.Errorf("scenario %s needs the build tree of each kernel, which the next commit's build replaces: use another scenario, or --packages", sc.Name)
 	}
 	spec, build, err := r.Build.SpecFor(ctx, s.Planner, sc)
 	if err != nil {
@@ -78,17 +78,17 @@ func openHistory(ctx context.Context, asked Request, src *commits.Source, q *que
 	}
 	src.Repo, src.Range, q.bases = repo, r, r.Bases
 	for _, b := range r.Bases {
-		q.notes = append(q.notes, fmt.Sprintf("%s is no ancestor of %s: a merge base of both is taken as the good end, and booted", b.Revision, asked.Bad))
+		q.notes = append(q.notes, fmt.Sprintf("%s is not an ancestor of %s: booting their merge base as the good end", b.Revision, asked.Bad))
 	}
 	if r.Cut > 0 {
-		q.notes = append(q.notes, fmt.Sprintf("%s is a shallow clone, which has not the parents of %d of the commits: a first bad commit before those is not found", repo.Dir(), r.Cut))
+		q.notes = append(q.notes, fmt.Sprintf("%s is a shallow clone, which lacks the parents of %d of the commits: a first bad commit before those cannot be found", repo.Dir(), r.Cut))
 	}
 	dirty, err := repo.Dirty(ctx)
 	if err != nil {
 		return err
 	}
 	if dirty {
-		q.notes = append(q.notes, "the changes in "+repo.Dir()+" that are not committed are in none of the kernels")
+		q.notes = append(q.notes, "uncommitted changes in "+repo.Dir()+" are not part of any kernel")
 	}
 	return nil
 }
@@ -132,14 +132,14 @@ func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) {
 	}
 	path := filepath.Join(src.Dir, bisectLog)
 	if err := os.WriteFile(path, []byte(src.Log(r)), 0o644); err != nil {
-		note("the log for git could not be written", err)
+		note("cannot write the log for git", err)
 	} else {
 		r.Replay = "git bisect replay " + machine.Quote(path)
 	}
 	if r.First != nil {
 		var err error
 		r.Commit, err = aboutCommit(ctx, src.Repo, r.First.ID)
-		note("git does not tell more of the commit", err)
+		note("cannot read more about the commit from git", err)
 	}
 }
 
