@@ -9,7 +9,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
 )
 
-// A program that computes is met on its way into the kernel and out by every key,
+// Every key hits a program that computes on its way into the kernel or out of it,
 // and the registers show where it is nearly always.
 func TestAProgramThatSpinsIsNotInTheKernel(t *testing.T) {
 	const met = `[    0.000000] Linux version 6.1.0-50-cloud-amd64 (a@b) #1 SMP

@@ -6,7 +6,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-func TestDeviceJobsAreToldFromOthers(t *testing.T) {
+func TestDeviceJobs(t *testing.T) {
 	for in, want := range map[string]string{
 		`/dev/vda1`:                           "/dev/vda1",
 		`dev-vda1.device`:                     "/dev/vda1",
@@ -25,7 +25,7 @@ func TestDeviceJobsAreToldFromOthers(t *testing.T) {
 	}
 }
 
-func TestATextThatNoKernelWroteIsUnknown(t *testing.T) {
+func TestTextOfNoKernelIsUnknown(t *testing.T) {
 	for _, text := range []string{"hello world\n", "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:\n"} {
 		if d := Explain([]byte(text)); d.Cause != result.CauseUnknown {
 			t.Errorf("Explain(%q): %s, %s", text, d.Cause, d.Title)

@@ -73,7 +73,7 @@ func TestFacts(t *testing.T) {
 		{"a loop before the console is up", Input{Ending: EndingSilent, VCPUs: []VCPU{{Symbol: "__set_fixmap+0x8/0x10", BusyFraction: 1}}}, result.KindLockup, result.CauseSpin, result.WhereKernel, result.Likely, "__set_fixmap", ""},
 		{"shutdown", Input{Dump: parsed(idle[:120]), Ending: EndingShutdown}, result.KindShutdown, result.CauseShutdown, result.WhereUserspace, result.Certain, "", ""},
 		{"the level swallowed the dump", Input{Dump: parsed("[    0.000000] Linux version 6.1 (gcc)\n[    1.000000] Run /init as init process\n[    2.000000] sysrq: Show State\n"), Ending: EndingSilent}, result.KindHang, result.CauseUnknown, result.WhereUnknown, result.Unknown, "", "sysrq-9 first"},
-		{"refused keys are told", Input{Dump: parsed(idle), Attempts: []Attempt{{Key: "t", Route: "serial-break", Detail: "no answer"}}}, result.KindUnknown, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", "sysrq-t by serial-break yielded nothing: no answer"},
+		{"refused keys are noted", Input{Dump: parsed(idle), Attempts: []Attempt{{Key: "t", Route: "serial-break", Detail: "no answer"}}}, result.KindUnknown, result.CauseUnknown, result.WhereUserspace, result.Unknown, "", "sysrq-t by serial-break yielded nothing: no answer"},
 		{"a torn dump lowers the confidence", Input{Dump: parsed(hang[:strings.Index(string(hang), "kworker/0:0")])}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Likely, "", "torn"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -240,8 +240,8 @@ func TestEvidenceIsInTheLog(t *testing.T) {
 	}
 }
 
-// TestAmbiguityIsTold: two children that wait equally hard.
-func TestAmbiguityIsTold(t *testing.T) {
+// TestAmbiguityIsNoted: two children that wait equally hard.
+func TestAmbiguityIsNoted(t *testing.T) {
 	log := []byte("[    1.000000] sysrq: Show State\n" +
 		"[    1.000001] task:init            state:S stack:0     pid:1     ppid:0      flags:0x00000000\n[    1.000002] Call Trace:\n[    1.000003]  do_wait+0x1/0x2\n" +
 		"[    1.000004] task:a               state:D stack:0     pid:10    ppid:1      flags:0x00000000\n[    1.000005] Call Trace:\n[    1.000006]  io_schedule+0x1/0x2\n[    1.000006]  foo_read+0x1/0x2\n" +

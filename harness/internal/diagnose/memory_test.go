@@ -175,8 +175,8 @@ func TestForkBomb(t *testing.T) {
 	}
 }
 
-// The vCPU's registers, read often, know better than one look at the stack.
-func TestOneLookMayMeetAnInterrupt(t *testing.T) {
+// The vCPU's registers, sampled often, know better than one reading of the stack.
+func TestASampleMayHitAnInterrupt(t *testing.T) {
 	in := diagnose.Input{
 		Dump: parsed(silentBoot), Ending: diagnose.EndingSilent,
 		Memory: []model.Task{{Comm: "swapper/0", PID: 1, State: "R", Running: true, Frames: stack(

@@ -17,7 +17,7 @@ func by(pid int, comm, role string) model.Holder {
 	return model.Holder{PID: pid, Comm: comm, State: "S", Role: role}
 }
 
-// What memory shows of a wait is told; it changes neither the title nor the
+// What memory shows of a wait is reported; it changes neither the title nor the
 // signature, unless a holder is what is really blocked.
 func TestWaitFacts(t *testing.T) {
 	const (

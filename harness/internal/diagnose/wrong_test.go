@@ -102,7 +102,7 @@ func TestWhatMisleads(t *testing.T) {
 				t.Errorf("%s (%s), PID %d, want %s (%s), PID %d\n%s: %s\n%q", d.Cause, d.Confidence, pid, tc.cause, tc.confidence, tc.task, d.Title, d.Summary, d.Notes)
 			}
 			if strings.Contains(d.Summary, "the owner sleeps") && strings.Contains(d.Summary, "guilty") {
-				t.Errorf("the state of another is told: %s", d.Summary)
+				t.Errorf("the state of another task is shown: %s", d.Summary)
 			}
 			check(t, d)
 		})
@@ -110,7 +110,7 @@ func TestWhatMisleads(t *testing.T) {
 }
 
 // What systemd waited for is not why the machine reset.
-func TestAResetInTheMidstOfAJob(t *testing.T) {
+func TestResetDuringAJob(t *testing.T) {
 	log := []byte(toInit + "[    3.000000] systemd[1]: Switching root.\n(1 of 3) Job systemd-random-seed.service/start running (8s / 10min)\n")
 	if d := Diagnose(Input{Dump: parsed(log), Ending: EndingReset}); d.Kind != result.KindReset || d.Cause != result.CauseTripleFault {
 		t.Errorf("%s/%s %q", d.Kind, d.Cause, d.Title)
@@ -161,7 +161,7 @@ func TestWhichCrashPanicked(t *testing.T) {
 	}
 }
 
-// A dump of an earlier look, or one that a later one contradicts, is not the hang.
+// A dump of an earlier capture, or one that a later one contradicts, is not the hang.
 func TestAnOldDumpIsNoHang(t *testing.T) {
 	dumped := func(at, fn string) string {
 		return strings.ReplaceAll("[    @.000000] sysrq: Show State\n[    @.000100] task:init            state:D stack:0     pid:1     tgid:1     ppid:0      flags:0x00000002\n[    @.000200] Call Trace:\n[    @.000300]  <TASK>\n[    @.000400]  __schedule+0x34d/0x9e0\n[    @.000500]  schedule+0x5a/0xd0\n[    @.000600]  wait_for_random_bytes+0x34d/0x400\n[    @.000700]  "+fn+"+0x1a/0x300\n[    @.000800]  entry_SYSCALL_64_after_hwframe+0x6e/0xd8\n[    @.000900]  </TASK>\n", "@", at)
@@ -186,7 +186,7 @@ func TestAnOldDumpIsNoHang(t *testing.T) {
 }
 
 // Of a kernel without types memory shows the stack of PID 1 and nothing else.
-func TestAStateThatIsNotKnown(t *testing.T) {
+func TestUnknownState(t *testing.T) {
 	one := blocked(1, "swapper/0", "?", "__switch_to "+timed+"msleep stuck_init"+initcalls)
 	d := Diagnose(Input{Dump: parsed("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.500000] smp: Brought up 1 node, 1 CPU\n"), Memory: []model.Task{one}, MemoryPartial: true, Ending: EndingSilent})
 	if notes := strings.Join(d.Notes, "\n"); !strings.Contains(notes, "memory did not show all tasks") || strings.Contains(notes, "torn") {
@@ -199,7 +199,7 @@ func TestAStateThatIsNotKnown(t *testing.T) {
 }
 
 // What the kernel waited for may have come: it does not say so.
-func TestARootDeviceThatMayHaveCome(t *testing.T) {
+func TestRootDeviceMayHaveAppeared(t *testing.T) {
 	log := "[    0.000000] Linux version 6.1.0 (gcc)\n[    1.100000] Waiting for root device /dev/vda1...\n"
 	for more, want := range map[string]result.Confidence{"": result.Certain, "[    1.200000] EXT4-fs (vda1): mounted filesystem\n": result.Likely} {
 		if d := Explain([]byte(log + more)); d.Cause != result.CauseRootDevice || d.Confidence != want {
@@ -209,7 +209,7 @@ func TestARootDeviceThatMayHaveCome(t *testing.T) {
 }
 
 // The processes that a server starts are no fork bomb, nor are threads.
-func TestManyOfAName(t *testing.T) {
+func TestManyProcessesOfOneName(t *testing.T) {
 	many := func(parent func(i int) int, tgid func(i int) int) []model.Task {
 		tasks := []model.Task{blocked(1, "init", "S", inWait4), blocked(100, "httpd", "S", inEpoll)}
 		for i := range 600 {
@@ -239,7 +239,7 @@ func TestManyOfAName(t *testing.T) {
 }
 
 // A read of /dev/random could block on a seeded generator before 5.6.
-func TestAnOldDevRandomIsNotSaidToBeUnseeded(t *testing.T) {
+func TestOldDevRandomIsNotUnseeded(t *testing.T) {
 	log := strings.Replace(toInit, "6.1.0", "4.19.0", 1)
 	old := blocked(60, "gpg", "S", asleep+"_random_read random_read vfs_read ksys_read"+syscall)
 	d := Diagnose(Input{Dump: parsed(log), Memory: []model.Task{blocked(1, "init", "S", inWait4), old}, Ending: EndingSilent})
