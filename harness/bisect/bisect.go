@@ -1,11 +1,10 @@
-// Package bisect finds the first bad one of many kernels by booting some of
-// them. It asks search which one is next, its Source to make that one bootable,
-// and the harness to boot it; what it learns is in a journal, so that a run that
-// was ended at any moment goes on where it was.
+// Package bisect finds the first bad kernel of many by booting some of them. It asks
+// search which one is next, its Source to make that one bootable, and the harness to
+// boot it. A journal keeps what it learns, so that a run that was killed at any moment
+// continues where it stopped.
 //
-// The verdict is a failure, not just any: bad is a candidate that fails as the
-// bad end did. One that fails in another way, or that cannot be built, says
-// nothing.
+// Bad is a candidate that fails like the bad end. One that fails in another way, or
+// does not build, is skipped.
 package bisect
 
 import (
@@ -23,8 +22,8 @@ import (
 // about it.
 type Booter func(ctx context.Context, c Candidate, k Kernel) (*result.Result, error)
 
-// Options are how to bisect. The zero value takes a hang for one that shows in
-// every boot until it is shown otherwise.
+// Options are how to bisect. The zero value assumes that a hang shows in
+// every boot until boots contradict that.
 type Options struct {
 	// AnyFailure makes every failure a bad one.
 	AnyFailure bool

@@ -124,16 +124,3 @@ func (a *app) session() (session.Session, display.Display, error) {
 	}
 	return session.Session{Planner: p, Say: d.Say, Boot: boot}, d, nil
 }
-
-// cellOf is the scenario's cell for an arch.
-func (a *app) cellOf(f bootFlags, ar arch.Arch) (scenarios.Scenario, error) {
-	cat, err := a.catalogue()
-	if err != nil {
-		return scenarios.Scenario{}, err
-	}
-	t, err := cat.Find(f.scenario)
-	if err != nil {
-		return scenarios.Scenario{}, usage.Wrap(err)
-	}
-	return f.cell(t, ar)
-}

@@ -2,8 +2,6 @@
 package cli
 
 import (
-	"github.com/unwedge/unwedge/harness/inspect"
-	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/result"
 
@@ -18,29 +16,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/plan"
-	"github.com/unwedge/unwedge/images/candidate"
-	"github.com/unwedge/unwedge/images/kernel"
-	"github.com/unwedge/unwedge/images/progress"
-	"github.com/unwedge/unwedge/images/trees"
 	"github.com/unwedge/unwedge/scenarios"
 )
-
-// The exit codes, for scripts.
-const (
-	exitFine        = 0   // all as expected
-	exitKernel      = 1   // a kernel failed its scenario
-	exitUsage       = 2   // usage or bad input
-	exitHarness     = 3   // the harness, QEMU or the host failed
-	exitInterrupted = 130 // SIGINT or SIGTERM, as shells number it
-)
-
-// errInterrupted is the cause of a context that a signal ended.
-var errInterrupted = progress.ErrInterrupted
-
-// errKernel ends a command whose kernel failed; what there is to say was said.
-var errKernel = errors.New("a kernel failed its scenario")
 
 // Main runs the command line and returns its exit code.
 func Main(args []string, version string) int {
@@ -62,46 +40,6 @@ func (a *app) main(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	return a.exit(root.ExecuteContext(ctx))
-}
-
-// exit says what is to be said of err and returns the code.
-func (a *app) exit(err error) int {
-	if err == nil {
-		return exitFine
-	}
-	code := exitCode(err)
-	if said := new(gitError); !errors.Is(err, errKernel) && !(errors.As(err, &said) && said.err == nil) {
-		fmt.Fprintln(a.stderr, "unwedge:", console.OneLine(err))
-	}
-	return code
-}
-
-func exitCode(err error) int {
-	var wrong usage.Error
-	var nothing inspect.NothingError
-	var bad *kernel.BadKernelError
-	var missing *candidate.NotFoundError
-	var pack *candidate.PackageError
-	var unsupported *plan.UnsupportedError
-	var tree *trees.UnknownTreeError
-	var revision *trees.RevisionError
-	var branch *trees.NoBranchError
-	var git *gitError
-	switch {
-	case errors.Is(err, errInterrupted):
-		return exitInterrupted
-	case errors.As(err, &git):
-		return git.code
-	case errors.Is(err, errKernel), errors.As(err, &nothing):
-		return exitKernel
-	case errors.As(err, &wrong), errors.As(err, &bad), errors.As(err, &missing), errors.As(err, &pack), errors.As(err, &unsupported),
-		errors.As(err, &tree), errors.As(err, &revision), errors.As(err, &branch):
-		return exitUsage
-	case errors.Is(err, harness.ErrQEMU):
-		return exitHarness
-	default:
-		return exitHarness
-	}
 }
 
 // app is one run of the program.

@@ -16,8 +16,8 @@ import (
 	"github.com/unwedge/unwedge/images/progress"
 )
 
-// ofBases says of a good end that fails whom it stands for, where that is not what the
-// user named.
+// ofBases names the revisions that a good end is a merge base of, where it fails and the
+// user did not name it.
 func ofBases(err error, bases []history.Base) error {
 	var ends *bisect.EndsError
 	if !errors.As(err, &ends) {

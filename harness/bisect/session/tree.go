@@ -122,8 +122,8 @@ func historyError(err error) error {
 	return err
 }
 
-// finishTree writes the log for git, and says who made the first bad commit and
-// what it changes. The answer is told where that fails, too.
+// finishTree writes the log for git, and adds the author and the changes of the first
+// bad commit to the report. Where that fails, a note says so.
 func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) {
 	note := func(what string, err error) {
 		if err != nil {
@@ -143,8 +143,8 @@ func finishTree(ctx context.Context, src *commits.Source, r *bisect.Report) {
 	}
 }
 
-// tidyTree removes the work tree, the build, and all kernels but the answer's and its
-// parents'.
+// tidyTree removes the work tree, the build, and all kernels except those of the answer
+// and its parents.
 func tidyTree(ctx context.Context, src *commits.Source, r *bisect.Report) error {
 	var keep []string
 	if r.First != nil {
