@@ -94,7 +94,7 @@ func (c console) qemu() []string {
 	if c.sockets.Console == "" {
 		return []string{"-serial", "mon:stdio"}
 	}
-	// A pipe, because a socket drops bytes of a UART: see harness/qemu.Pipe.
+	// A pipe, because a socket drops bytes of a UART: see package qemu, Pipe.
 	return []string{"-chardev", "pipe,id=console,path=" + escape(c.sockets.Console), "-serial", "chardev:console"}
 }
 
