@@ -183,7 +183,7 @@ func (g *Guest) openKernel(ctx context.Context, o Options, res *result.Result, w
 	}
 	k := g.kernel
 	if k.Arch != want {
-		return usage.Errorf("%s is a kernel for %s, and the guest is of %s", k.Path, k.Arch, want)
+		return usage.Errorf("%s is a kernel for %s, but the guest is %s", k.Path, k.Arch, want)
 	}
 	g.facts.Kernel = Kernel{Path: k.Path, Arch: k.Arch, Release: k.Release, BuildID: k.BuildID}
 	g.facts.HZ = k.Config.HZ()

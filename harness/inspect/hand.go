@@ -69,7 +69,7 @@ func (h Hand) commands(r *Report) []Command {
 		Command{Tool: "crash", Line: crash + vmlinux + " " + machine.Quote(file), Note: note},
 		Command{Tool: "drgn", Line: fmt.Sprintf("drgn -c %s -s %s", machine.Quote(file), vmlinux)})
 	if !h.VMCoreInfo {
-		out[len(out)-1].Note = "takes a dump with a VMCOREINFO note only: QEMU writes one where the guest had -device vmcoreinfo"
+		out[len(out)-1].Note = "needs a VMCOREINFO note in the dump: QEMU writes one if the guest had -device vmcoreinfo"
 	}
 	return clean(out)
 }

@@ -84,7 +84,7 @@ type Report struct {
 	// Locks are the locks that tasks wait for.
 	Locks []Lock `json:"locks,omitempty"`
 	// Timers are the timers that will wake tasks.
-	Timers []Timer `json:"timers,omitempty"`
+	Timers []model.Timer `json:"timers,omitempty"`
 	// Modules are the loaded modules, newest first.
 	Modules []string `json:"modules"`
 	// Log is the kernel's log, line by line.
@@ -218,42 +218,17 @@ type Lock struct {
 
 // Wait is what a task waits for, and who could end that.
 type Wait struct {
-	// Kind is "mutex", "semaphore", "rw-semaphore", "completion", "wait queue",
-	// "futex", "flock", "POSIX lock", "pipe", "FIFO", "socket", "child", "I/O",
-	// "poll", "select" or "epoll".
-	Kind string `json:"kind"`
-	// Object is the name of what it waits for, empty if that has none.
-	Object string `json:"object,omitempty"`
-	// Address is that object's address in the kernel.
-	Address uint64 `json:"address,omitempty"`
-	// Holders are tasks that hold it, or are at its other end.
-	Holders []Holder `json:"holders,omitempty"`
-	// Watches are the files that a poll, select or epoll watches.
-	Watches []string `json:"watches,omitempty"`
-	// More is the number of further holders or watches.
-	More int `json:"more,omitempty"`
-	// Detail is what else is known of the wait.
-	Detail string `json:"detail,omitempty"`
+	model.Wait
 	// Text is all of it in one line.
 	Text string `json:"text"`
 }
 
-// Holder is a task that holds what another waits for, or is at its other end.
-type Holder struct {
-	// PID is its process ID.
-	PID int `json:"pid"`
-	// Comm is its name, empty if it has exited.
-	Comm string `json:"comm,omitempty"`
-	// State is the kernel's letter for its state.
-	State string `json:"state,omitempty"`
-	// Role says what it has to do with the object: holds it, reads, writes, ...
-	Role string `json:"role"`
-}
-
 func waitOf(w *model.Wait) *Wait {
-	out := &Wait{Kind: safe(w.Kind), Object: safe(w.Object), Address: w.Addr, More: w.More, Detail: safe(w.Detail), Text: safe(w.String())}
+	out := &Wait{Wait: *w, Text: safe(w.String())}
+	out.Comm, out.Kind, out.Object, out.Detail = safe(w.Comm), safe(w.Kind), safe(w.Object), safe(w.Detail)
+	out.Holders, out.Watches = nil, nil
 	for _, h := range w.Holders {
-		out.Holders = append(out.Holders, Holder{PID: h.PID, Comm: safe(h.Comm), State: safe(h.State), Role: safe(h.Role)})
+		out.Holders = append(out.Holders, model.Holder{PID: h.PID, Comm: safe(h.Comm), State: safe(h.State), Role: safe(h.Role)})
 	}
 	for _, s := range w.Watches {
 		out.Watches = append(out.Watches, safe(s))
@@ -261,23 +236,12 @@ func waitOf(w *model.Wait) *Wait {
 	return out
 }
 
-// Timer is what will wake a task: at a number of jiffies, or of nanoseconds
-// since the boot.
-type Timer struct {
-	// PID is the thread ID of the task.
-	PID int `json:"pid"`
-	// Jiffies is when it expires, in jiffies.
-	Jiffies uint64 `json:"jiffies,omitempty"`
-	// Nanoseconds is when it expires, in nanoseconds since the boot.
-	Nanoseconds uint64 `json:"nanoseconds,omitempty"`
-}
-
 // New assembles a Report.
 func New(f Facts) *Report {
 	v := f.View
 	r := &Report{
 		Schema: Schema, Version: f.Version, Source: f.Source, Kernel: f.Kernel,
-		Offset: v.Offset, PhysBase: v.PhysBase, Jiffies: v.Jiffies, Complete: v.Complete, Unwinder: safe(v.Unwinder),
+		Offset: v.Offset, PhysBase: v.PhysBase, Jiffies: v.Jiffies, Timers: v.Timers, Complete: v.Complete, Unwinder: safe(v.Unwinder),
 		CPUs: []CPU{}, Tasks: []Task{}, Modules: []string{}, Log: logLines(v.Log),
 		Diagnosis: diagnosis(f), hz: f.HZ,
 	}
@@ -305,9 +269,6 @@ func New(f Facts) *Report {
 	for _, o := range v.Owners {
 		r.Locks = append(r.Locks, Lock{Kind: safe(o.Lock), WaiterPID: o.WaiterPID, WaiterComm: safe(o.WaiterComm), OwnerPID: o.OwnerPID, OwnerComm: safe(o.OwnerComm)})
 	}
-	for _, t := range v.Timers {
-		r.Timers = append(r.Timers, Timer{PID: t.PID, Jiffies: t.Jiffies, Nanoseconds: t.Nanoseconds})
-	}
 	for _, m := range v.Modules {
 		r.Modules = append(r.Modules, safe(m))
 	}
@@ -315,7 +276,7 @@ func New(f Facts) *Report {
 		r.Problems = append(r.Problems, safe(p))
 	}
 	if !v.Complete {
-		r.Problems = append(r.Problems, "the list of tasks was not read to its end")
+		r.Problems = append(r.Problems, "the list of tasks is incomplete")
 	}
 	r.Commands = f.Hand.commands(r)
 	return r

@@ -95,7 +95,7 @@ func TestUserStacks(t *testing.T) {
 #     libgcrypt.so.20+0x1234 (constructor)
 #     ld-linux-x86-64.so.2: call_init+0x1
 #     ? init+0x5
-#     no further: no table for it
+#     stops here: no table for it
 `
 	if _, got, _ := strings.Cut(text, "\n#"); "#"+got != want {
 		t.Errorf("(-want +got):\n%s", cmp.Diff(want, "#"+got))

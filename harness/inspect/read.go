@@ -58,7 +58,7 @@ func (g *Guest) Read(ctx context.Context) (*Report, error) {
 	}
 	if errors.Is(err, locate.ErrNotLoaded) {
 		if other := identity.Other(ctx, g.ram, g.kernel.Banner); other != "" {
-			return nil, usage.Errorf("the guest runs another kernel: it has %s, and %s is %s: name the guest's with --kernel", other, g.kernel.Path, identity.Short(g.kernel.Banner))
+			return nil, usage.Errorf("the guest runs another kernel: %s, not %s (%s): name the guest's with --kernel", other, g.kernel.Path, identity.Short(g.kernel.Banner))
 		}
 		return nil, NothingError{err}
 	}

@@ -47,7 +47,7 @@ func (r *Report) uptime() string {
 }
 
 func (c CPU) text() string {
-	who := "a task that is not known"
+	who := "an unknown task"
 	if c.PID >= 0 {
 		who = fmt.Sprintf("%s (PID %d)", c.Comm, c.PID)
 	}

@@ -94,7 +94,7 @@ func (r *Report) userStacks(b *strings.Builder) {
 			fmt.Fprintf(b, "#     %s\n", f)
 		}
 		if t.User.End != "" {
-			fmt.Fprintf(b, "#     no further: %s\n", t.User.End)
+			fmt.Fprintf(b, "#     stops here: %s\n", t.User.End)
 		}
 		for _, p := range t.User.Problems {
 			fmt.Fprintf(b, "#     (%s)\n", p)

@@ -108,5 +108,5 @@ func SameBuild(k *kernel.Kernel, payload []byte, start uint64, ram physmem.Reade
 	if link < start || ram.ReadPhys(phys+link-start, got) != nil || !bytes.HasPrefix(got, note[:4]) || bytes.Equal(got, note) {
 		return nil
 	}
-	return fmt.Errorf("%s is another build than the guest's kernel: its build ID is %s, the guest's %s: name the guest's with --kernel", k.Path, k.BuildID, hex.EncodeToString(got[4:]))
+	return fmt.Errorf("%s is not the build that the guest runs: its build ID is %s, the guest's %s: name the guest's with --kernel", k.Path, k.BuildID, hex.EncodeToString(got[4:]))
 }

@@ -183,7 +183,7 @@ func (k *Kernel) readJiffies(found *locate.Kernel, v *View) {
 	a, ok := found.Addr("jiffies_64")
 	if !ok {
 		if a, ok = found.Addr("jiffies"); !ok { // the same place (vmlinux.lds.S)
-			v.problem("the image does not say where jiffies_64 is")
+			v.problem("the image does not name jiffies_64")
 			return
 		}
 	}

@@ -173,10 +173,10 @@ func TestLookBroken(t *testing.T) {
 		problem string
 		tasks   int
 	}{
-		"a circle of processes": {func(g fake.Guest) { g.Put(fake.TaskKthreadd+tasks, fake.Direct+fake.TaskInit+tasks) }, "circle", 4},
-		"a circle of threads":   {func(g fake.Guest) { g.Put(fake.TaskThread+node, fake.Direct+fake.TaskInit+node) }, "circle", 4},
+		"a circle of processes": {func(g fake.Guest) { g.Put(fake.TaskKthreadd+tasks, fake.Direct+fake.TaskInit+tasks) }, "circular", 4},
+		"a circle of threads":   {func(g fake.Guest) { g.Put(fake.TaskThread+node, fake.Direct+fake.TaskInit+node) }, "circular", 4},
 		"a wild pointer":        {func(g fake.Guest) { g.Put(fake.TaskInit+tasks, 0xdead000000000100) }, "not mapped", 4},
-		"a wild thread":         {func(g fake.Guest) { g.Put(fake.TaskInit+node, fake.Direct+0x3f0000) }, "no task", 3},
+		"a wild thread":         {func(g fake.Guest) { g.Put(fake.TaskInit+node, fake.Direct+0x3f0000) }, "not a task", 3},
 		"a wild page table":     {func(g fake.Guest) { g.Put(fake.PhysBase+fake.TopPGT+8*273, 0x7ffffffff063) }, "no RAM", 1},
 		"a log of 2^40 records": {func(g fake.Guest) { g.Put32(fake.PhysBase+fake.Prb, 40) }, "ring buffer", 4},
 		"a wild module":         {func(g fake.Guest) { g.Put(fake.Module, fake.Direct+0x3f0000) }, "modules", 4},

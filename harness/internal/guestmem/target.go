@@ -54,7 +54,7 @@ func (k *Kernel) Sleeper(ctx context.Context, m physmem.Reader, vcpus []model.VC
 			return nil, fmt.Errorf("%s (PID %d) %s: %w", t.Comm, t.PID, why, ErrNotInSyscall)
 		}
 		if _, runs := w.running[t.Addr]; runs || t.OnCPU {
-			return refuse("runs")
+			return refuse("is running")
 		}
 		if t.Kthread() || !t.User {
 			return refuse("has no user space")
@@ -62,10 +62,10 @@ func (k *Kernel) Sleeper(ctx context.Context, m physmem.Reader, vcpus []model.VC
 		trace, ok := w.trace(t)
 		u := trace.User
 		if !ok || u == nil || u.Addr == 0 || !u.Syscall || u.Number < 0 || u.Partial {
-			return refuse("came into the kernel by no system call that could be read")
+			return refuse("did not enter the kernel by a readable system call")
 		}
 		if u.Compat {
-			return refuse("is in a system call of the 32-bit kind")
+			return refuse("is in a 32-bit system call")
 		}
 		s := &Sleeper{
 			PID: t.PID, Comm: t.Comm, State: t.State, Task: t.Addr, Stack: t.Stack, StackEnd: t.Stack + t.StackSize,
@@ -78,5 +78,5 @@ func (k *Kernel) Sleeper(ctx context.Context, m physmem.Reader, vcpus []model.VC
 		}
 		return s, nil
 	}
-	return nil, fmt.Errorf("PID %d is on no list of tasks: %w", pid, ErrNotInSyscall)
+	return nil, fmt.Errorf("no task has PID %d: %w", pid, ErrNotInSyscall)
 }

@@ -36,7 +36,7 @@ func loadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, e
 // every vCPU must be in the idle loop.
 func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physmem.Reader, vcpus []model.VCPU) (*View, error) {
 	v := &View{Offset: found.Offset, PhysBase: found.Phys}
-	v.problem("only the stack of PID 1 was looked for: %v", kimage.ErrNoBTF)
+	v.problem("only the stack of PID 1 can be read: %v", kimage.ErrNoBTF)
 	k.readJiffies(found, v)
 	u, err := unwind.New(unwind.Config{
 		Arch: k.img.ISA.Arch, Memory: found.Space, Symbols: unwind.Shift(k.img.Symbols, found.Offset), Image: imageMemory{k.img, found.Offset},
@@ -48,12 +48,12 @@ func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physme
 	for _, c := range vcpus {
 		trace := frames(u.Running(c.Registers, unwind.Range{}))
 		if c.User || !slices.ContainsFunc(trace, func(f model.Frame) bool { return f.Reliable && f.Base() == "cpu_startup_entry" }) {
-			return nil, fmt.Errorf("look for the stack of PID 1: vCPU %d does not idle, and may run it: %w", c.Index, kimage.ErrNoBTF)
+			return nil, fmt.Errorf("find the stack of PID 1: vCPU %d is not idle and may be running it: %w", c.Index, kimage.ErrNoBTF)
 		}
 		v.CPUs = append(v.CPUs, model.CPU{Index: c.Index, PC: c.PC, Halted: c.Halted, Frames: trace})
 	}
 	if len(vcpus) == 0 {
-		return nil, fmt.Errorf("look for the stack of PID 1: what the vCPUs run is not known: %w", kimage.ErrNoBTF)
+		return nil, fmt.Errorf("find the stack of PID 1: the vCPUs' registers are unknown: %w", kimage.ErrNoBTF)
 	}
 	trace, err := k.start.Find(ctx, found, m, u)
 	if err != nil {

@@ -60,7 +60,7 @@ func (k *Kernel) UserStacks(ctx context.Context, m physmem.Reader, vcpus []model
 			continue
 		}
 		if ctx.Err() != nil || len(stacks) >= maxUserStacks {
-			w.view.problem("the user-space stacks of further tasks were not read")
+			w.view.problem("the user-space stacks of the remaining tasks were not read")
 			break
 		}
 		if s, err := w.userStack(ctx, r, t); err != nil {

@@ -64,12 +64,13 @@ type CPU struct {
 	Frames []Frame
 }
 
-// Timer is what will wake a task.
+// Timer is what will wake a task: at a number of jiffies, or of nanoseconds
+// since the boot.
 type Timer struct {
+	// PID is the thread ID of the task.
 	PID int `json:"pid"`
-	// Jiffies is when a timer of the wheel expires.
+	// Jiffies is when it expires, in jiffies.
 	Jiffies uint64 `json:"jiffies,omitempty"`
-	// Nanoseconds is when an hrtimer expires by its clock: with few exceptions
-	// the time since the boot.
+	// Nanoseconds is when it expires, in nanoseconds since the boot.
 	Nanoseconds uint64 `json:"nanoseconds,omitempty"`
 }

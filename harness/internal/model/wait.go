@@ -21,33 +21,36 @@ type Owner struct {
 // Wait is what a task waits for, and who could end that, as memory shows it: no
 // kernel prints it.
 type Wait struct {
-	PID  int    `json:"pid"`
-	Comm string `json:"comm"`
+	// PID and Comm are the task's.
+	PID  int    `json:"-"`
+	Comm string `json:"-"`
 	// Kind is "mutex", "semaphore", "rw-semaphore", "completion", "wait queue",
 	// "futex", "flock", "POSIX lock", "pipe", "FIFO", "socket", "child", "I/O",
 	// "poll", "select" or "epoll".
 	Kind string `json:"kind"`
-	// Object names it: a symbol, a file, a device, a user address; "" where it
-	// has no name. Addr is where it is in the kernel, 0 where that says nothing.
+	// Object is the name of what it waits for, empty if that has none.
 	Object string `json:"object,omitempty"`
-	Addr   uint64 `json:"addr,omitempty"`
-	// Holders are the tasks that hold it or are at its other end, the first of
-	// them; More is how many there are beside. None are known where it is
-	// empty.
+	// Addr is that object's address in the kernel.
+	Addr uint64 `json:"address,omitempty"`
+	// Holders are tasks that hold it, or are at its other end.
 	Holders []Holder `json:"holders,omitempty"`
-	More    int      `json:"more,omitempty"`
-	// Watches are the files of a poll, a select or an epoll.
+	// Watches are the files that a poll, select or epoll watches.
 	Watches []string `json:"watches,omitempty"`
-	// Detail is what else is known, and how.
+	// More is the number of further holders or watches.
+	More int `json:"more,omitempty"`
+	// Detail is what else is known of the wait.
 	Detail string `json:"detail,omitempty"`
 }
 
-// Holder is a task that a Wait is for.
+// Holder is a task that holds what another waits for, or is at its other end.
 type Holder struct {
-	PID   int    `json:"pid"`
-	Comm  string `json:"comm,omitempty"` // "" for one that has gone
+	// PID is its process ID.
+	PID int `json:"pid"`
+	// Comm is its name, empty if it has exited.
+	Comm string `json:"comm,omitempty"`
+	// State is the kernel's letter for its state.
 	State string `json:"state,omitempty"`
-	// Role says what it has to do with the object: "holds it", "can write".
+	// Role says what it has to do with the object: holds it, can write, ...
 	Role string `json:"role"`
 }
 

@@ -17,7 +17,7 @@ import (
 
 // ErrNoVMCoreInfo says that the guest's memory holds no VMCOREINFO note: the kernel
 // writes it in a subsys_initcall (kernel/crash_core.c, crash_save_vmcoreinfo_init).
-var ErrNoVMCoreInfo = errors.New("the guest's memory holds no VMCOREINFO note: the kernel had not come that far")
+var ErrNoVMCoreInfo = errors.New("the guest's memory holds no VMCOREINFO note: the kernel had not got that far")
 
 // noteMark is the name of the note and the beginning of its text; its header of
 // three words stands before.
@@ -98,7 +98,7 @@ func pageTables(machine elf.Machine, text string) (virt, phys uint64, err error)
 	}
 	i := isa.ByMachine(machine)
 	if i == nil {
-		return 0, 0, fmt.Errorf("a dump of a guest of the unknown architecture %s", machine)
+		return 0, 0, fmt.Errorf("unknown guest architecture %s", machine)
 	}
 	phys = i.TopTable(virt, number)
 	return virt, phys, err

@@ -25,11 +25,11 @@ import (
 // Errors of Open and New.
 var (
 	// ErrNotDump says that a file is no memory dump of a guest.
-	ErrNotDump = errors.New("not a memory dump: an ELF core file as QEMU's dump-guest-memory writes it is needed")
+	ErrNotDump = errors.New("not a memory dump: want an ELF core file from QEMU's dump-guest-memory")
 	// ErrCompressed says that a dump is kdump-compressed, which is not read.
-	ErrCompressed = errors.New("a kdump-compressed dump, which is not read: make it without -z, -l, -s and -w (QMP: with \"format\": \"elf\", or none)")
+	ErrCompressed = errors.New("kdump-compressed dumps are not supported: make the dump without -z, -l, -s and -w (QMP: with \"format\": \"elf\", or none)")
 	// ErrTruncated says that a dump ends before its memory does.
-	ErrTruncated = errors.New("the dump is cut short: was the disk full, or is it still being written?")
+	ErrTruncated = errors.New("the dump is truncated: was the disk full, or is it still being written?")
 )
 
 // Dump is an opened dump. It may be used by many goroutines.
@@ -86,9 +86,9 @@ var formats = []struct {
 	{"makedumpfile\x00", ErrCompressed}, // QEMU's are flattened (dump/dump.c, write_start_flat_header)
 	{"KDUMP   ", ErrCompressed},
 	{"PAGEDU64", errors.New("a Windows crash dump: make it without -w (QMP: with \"format\": \"elf\", or none)")},
-	{"QEVM", errors.New("a saved state of QEMU's, no memory dump: use dump-guest-memory")},
-	{"LibvirtQemudSave", errors.New("a saved state of libvirt's, no memory dump: use `virsh dump --memory-only`")},
-	{"LibvirtQemudPart", errors.New("a saved state of libvirt's, no memory dump: use `virsh dump --memory-only`")},
+	{"QEVM", errors.New("a saved state of QEMU, not a memory dump: use dump-guest-memory")},
+	{"LibvirtQemudSave", errors.New("a saved state of libvirt, not a memory dump: use `virsh dump --memory-only`")},
+	{"LibvirtQemudPart", errors.New("a saved state of libvirt, not a memory dump: use `virsh dump --memory-only`")},
 }
 
 // maxSegments bounds the program headers. With QEMU's paging option there is one
@@ -122,11 +122,11 @@ func New(r io.ReaderAt, size int64) (*Dump, error) {
 		return nil, fmt.Errorf("%w (it is an ELF file of type %s)", ErrNotDump, f.Type)
 	}
 	if f.Machine == elf.EM_386 || f.Class != elf.ELFCLASS64 {
-		return nil, errors.New("a dump of a guest that is not in 64-bit mode: its kernel does not run yet")
+		return nil, errors.New("the guest was not in 64-bit mode: its kernel was not running yet")
 	}
 	i := isa.ByMachine(f.Machine)
 	if i == nil {
-		return nil, fmt.Errorf("a dump of a guest of the unknown architecture %s", f.Machine)
+		return nil, fmt.Errorf("unknown guest architecture %s", f.Machine)
 	}
 	d := &Dump{Arch: i.Arch, isa: i, r: r}
 	if err := d.segments(f.Progs, uint64(size)); err != nil {

@@ -88,7 +88,7 @@ func (img *Image) findBounds() error {
 		img.End, _ = img.Symbols.Lookup("_end")
 	}
 	if img.Start == 0 || img.End <= img.Start || img.End-img.Start > maxImage {
-		return fmt.Errorf("read kernel image: it seems to lie from %#x to %#x, which cannot be", img.Start, img.End)
+		return fmt.Errorf("read kernel image: implausible bounds %#x-%#x", img.Start, img.End)
 	}
 	return nil
 }

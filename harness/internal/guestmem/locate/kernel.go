@@ -41,7 +41,7 @@ const maxCPU = 8192
 func (k *Kernel) PerCPUBase(cpu int) (uint64, error) {
 	table, ok := k.Addr("__per_cpu_offset")
 	if !ok || cpu < 0 || cpu >= maxCPU {
-		return 0, fmt.Errorf("find the per-CPU memory of CPU %d: no __per_cpu_offset for it", cpu)
+		return 0, fmt.Errorf("find the per-CPU memory of CPU %d: no __per_cpu_offset", cpu)
 	}
 	base, err := k.Space.Uint64(table + 8*uint64(cpu))
 	if err != nil {

@@ -23,7 +23,7 @@ var (
 	ErrNotLoaded = errors.New("the kernel is not in the guest's memory: it is not unpacked yet, or the guest runs another one")
 	// ErrEarly says that the kernel is in RAM and has not relocated itself,
 	// which it does just before start_kernel.
-	ErrEarly = errors.New("the guest has not come to start_kernel yet")
+	ErrEarly = errors.New("the guest has not reached start_kernel yet")
 )
 
 // Kernel is a kernel that was found. It is not safe for concurrent use.
@@ -59,14 +59,14 @@ type Finder struct {
 func New(img *kimage.Image) (*Finder, error) {
 	addr, text, ok := img.Banner()
 	if !ok {
-		return nil, errors.New("find the kernel: its image has no banner")
+		return nil, errors.New("find the kernel: the image has no banner")
 	}
 	if img.Types == nil {
 		return untyped(img, text, addr-img.Start)
 	}
 	task, ok := img.Lookup("init_task")
 	if !ok {
-		return nil, errors.New("find the kernel: its image does not say where init_task is")
+		return nil, errors.New("find the kernel: the image does not name init_task")
 	}
 	comm, err := img.Types.Field("task_struct", "comm")
 	if err != nil {
@@ -78,7 +78,7 @@ func New(img *kimage.Image) (*Finder, error) {
 	}
 	link, ok := img.Pointer(task + stack.Off)
 	if !ok {
-		return nil, errors.New("find the kernel: its image does not say where init_task's stack is")
+		return nil, errors.New("find the kernel: the image does not hold init_task's stack")
 	}
 	f := &Finder{img: img, banner: text, at: addr - img.Start, task: task - img.Start, link: link}
 	f.comm, f.stack, f.mapped = f.task+comm.Off, f.task+stack.Off, f.task
@@ -183,7 +183,7 @@ func (p *Finder) offset(m physmem.Reader, phys uint64) (uint64, error) {
 // moved checks how far a kernel was moved.
 func moved(img *kimage.Image, off uint64) (uint64, error) {
 	if start := img.Start + off; start&0xffff != 0 || start>>47 != 1<<17-1 || start+(img.End-img.Start) < start {
-		return 0, fmt.Errorf("the kernel seems to run at %#x, which cannot be", start)
+		return 0, fmt.Errorf("implausible kernel address %#x", start)
 	}
 	return off, nil
 }

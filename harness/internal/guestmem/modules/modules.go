@@ -70,7 +70,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	}
 	l.findRegions(t)
 	if len(l.regions) == 0 {
-		return nil, fmt.Errorf("list modules: where struct module has its code is not known: %w", kimage.ErrNoType)
+		return nil, fmt.Errorf("list modules: unknown layout of struct module: %w", kimage.ErrNoType)
 	}
 	l.orcIP = optional(t, "arch", "orc_unwind_ip")
 	l.orc = optional(t, "arch", "orc_unwind")
@@ -133,7 +133,7 @@ func (l *Layout) Read(ctx context.Context, k *locate.Kernel) ([]Module, error) {
 		case next == head:
 			return out, nil
 		case seen[next] || len(out) == MaxModules || ctx.Err() != nil:
-			return out, fmt.Errorf("list modules: the list has no end, or none in time, after %d", len(out))
+			return out, fmt.Errorf("list modules: stopped after %d: the list has no end or takes too long", len(out))
 		}
 		seen[next] = true
 		m, err := l.read(k, next-l.list.Off)
@@ -195,7 +195,7 @@ func (l *Layout) read(k *locate.Kernel, mod uint64) (Module, error) {
 	m := Module{}
 	var ok bool
 	if m.Name, ok = l.readName(k, mod); !ok {
-		return m, fmt.Errorf("list modules: what is at %#x is none", mod)
+		return m, fmt.Errorf("list modules: no module at %#x", mod)
 	}
 	get := func(f field) uint64 {
 		if f.Size == 0 {

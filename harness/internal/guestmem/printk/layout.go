@@ -54,7 +54,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	} {
 		var err error
 		if *w.dst, err = t.Field(w.path[0], w.path[1:]...); err != nil {
-			return nil, fmt.Errorf("its layout is not known: %w", err)
+			return nil, fmt.Errorf("unknown layout: %w", err)
 		}
 	}
 	var err error
@@ -66,12 +66,12 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	}
 	for _, f := range []field{l.stateVar, l.begin, l.next} {
 		if f.Off+f.Size > l.descSize {
-			return nil, errors.New("its layout cannot be: a field lies outside of struct prb_desc")
+			return nil, errors.New("implausible layout: a field lies outside of struct prb_desc")
 		}
 	}
 	for _, f := range []field{l.seq, l.ts, l.textLen, l.callerID} {
 		if f.Off+f.Size > l.infoSize {
-			return nil, errors.New("its layout cannot be: a field lies outside of struct printk_info")
+			return nil, errors.New("implausible layout: a field lies outside of struct printk_info")
 		}
 	}
 	if a, ok := img.Symbols.Lookup("prb"); ok {
@@ -82,7 +82,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 		l.candidates = append(l.candidates, img.Refs(fn)...)
 	}
 	if len(l.candidates) == 0 {
-		return nil, errors.New("the image does not say where it is")
+		return nil, errors.New("not in the image's symbols")
 	}
 	return l, nil
 }

@@ -82,9 +82,9 @@ func (f *Finder) Find(ctx context.Context, k *locate.Kernel, m physmem.Reader, u
 	}
 	switch {
 	case h.tries > maxTries:
-		return unwind.Trace{}, fmt.Errorf("%w: too many places look like one", ErrNotFound)
+		return unwind.Trace{}, fmt.Errorf("%w: too many candidates", ErrNotFound)
 	case len(h.seen) != 1:
-		return unwind.Trace{}, fmt.Errorf("%w: there are %d", ErrNotFound, len(h.seen))
+		return unwind.Trace{}, fmt.Errorf("%w: %d candidates", ErrNotFound, len(h.seen))
 	}
 	return h.found, nil
 }

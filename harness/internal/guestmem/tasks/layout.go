@@ -73,7 +73,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 		l.size = max(l.size, f.Off+f.Size)
 	}
 	if l.size > maxTask || l.tasks.Size != listHead || l.threadNode.Size != listHead || l.threadHead.Size != listHead {
-		return nil, fmt.Errorf("list tasks: a task_struct of %d bytes and lists of %d, %d and %d cannot be", l.size, l.tasks.Size, l.threadNode.Size, l.threadHead.Size)
+		return nil, fmt.Errorf("list tasks: implausible layout: task_struct of %d bytes, lists of %d, %d and %d", l.size, l.tasks.Size, l.threadNode.Size, l.threadHead.Size)
 	}
 	return l, nil
 }

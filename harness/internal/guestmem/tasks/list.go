@@ -117,10 +117,10 @@ func (r *reader) processes(init uint64, back bool) bool {
 		case at == init:
 			return true
 		case seen[at]:
-			r.problem(fmt.Errorf("the list of processes runs in a circle at %#x", at))
+			r.problem(fmt.Errorf("the list of processes is circular at %#x", at))
 			return false
 		case r.ctx.Err() != nil || len(r.out.Tasks) >= MaxTasks:
-			r.problem(fmt.Errorf("%d tasks were read, there are more", len(r.out.Tasks)))
+			r.problem(fmt.Errorf("more than %d tasks", len(r.out.Tasks)))
 			return false
 		case !r.add(at, false):
 			return false
@@ -141,7 +141,7 @@ func (r *reader) threads(leader uint64) {
 	for node := t.nextThread; node != head; {
 		at := node - r.l.threadNode.Off
 		if seen[at] {
-			r.problem(fmt.Errorf("the threads of %s (PID %d) run in a circle", t.Comm, t.PID))
+			r.problem(fmt.Errorf("the list of threads of %s (PID %d) is circular", t.Comm, t.PID))
 			return
 		}
 		seen[at] = true

@@ -54,7 +54,7 @@ func (t *Task) Holds(addr uint64) bool {
 	return t.Stack != 0 && addr >= t.Stack && addr-t.Stack < t.StackSize
 }
 
-var errNoTask = errors.New("what is there is no task")
+var errNoTask = errors.New("not a task")
 
 // At reads the task_struct at an address, which need not be on any list: that of
 // a task which has exited stays readable until its memory is used again.

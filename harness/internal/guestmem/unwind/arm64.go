@@ -20,7 +20,7 @@ const (
 func (w *walk) arm64Sleeping(s Saved) {
 	pc := w.strip(s.PC)
 	if !w.u.text.contains(pc) {
-		w.stop("%#x, at which the task was switched away, is not kernel code", s.PC)
+		w.stop("the saved return address %#x is not kernel code", s.PC)
 		w.arm64Scan(s.SP)
 		return
 	}
@@ -110,7 +110,7 @@ func (w *walk) arm64Chain(fp uint64, sp *uint64) bool {
 				return ok
 			}
 			if !w.advance(fp, next) {
-				w.stop("the frame records go round in a circle at %s", w.last())
+				w.stop("the frame records are circular at %s", w.last())
 				return false
 			}
 			fp = next
@@ -121,7 +121,7 @@ func (w *walk) arm64Chain(fp uint64, sp *uint64) bool {
 		}
 		*sp = fp + 16
 		if rec[0] != 0 && !w.advance(fp, rec[0]) {
-			w.stop("the frame records go round in a circle at %s", w.last())
+			w.stop("the frame records are circular at %s", w.last())
 			return false
 		}
 		fp = rec[0]
@@ -133,7 +133,7 @@ func (w *walk) arm64Chain(fp uint64, sp *uint64) bool {
 func (w *walk) arm64Record(fp uint64, rec []uint64) bool {
 	pc := w.strip(rec[1])
 	if !w.u.text.contains(pc) {
-		w.stop("%#x, which %s would return to, is not kernel code", rec[1], w.last())
+		w.stop("the return address %#x of %s is not kernel code", rec[1], w.last())
 		return false
 	}
 	if strings.HasPrefix(w.last().Name, "el1") && fp%16 == 0 {

@@ -190,7 +190,7 @@ func TestARM64Damaged(t *testing.T) {
 	s := arm64Syscall(m, false)
 	m.words(s.FP+0x20, s.FP, aret("outer")) // back to the start
 	tr := u.Sleeping(s)
-	if tr.Reliable() || !strings.Contains(tr.End.Why, "circle") || len(tr.Frames) > 10 || tr.User == nil {
+	if tr.Reliable() || !strings.Contains(tr.End.Why, "circular") || len(tr.Frames) > 10 || tr.User == nil {
 		t.Errorf("%v %+v", names(tr), tr.End)
 	}
 	m.words(s.FP+0x20, 0x4141414141414141, aret("outer"))

@@ -153,7 +153,7 @@ func chooseLayout(entries []byte) (*orcLayout, error) {
 	case most(call0, call2) && most(sp5, sp3):
 		return &layout510, nil
 	}
-	return nil, errors.New("the entries of the ORC table have no layout that is known")
+	return nil, errors.New("unknown layout of the ORC entries")
 }
 
 // orcTable is one pair of tables as they are in memory.
@@ -270,7 +270,7 @@ func loadORC(c Config) (*orcTables, error) {
 	}
 	n := (a[1] - a[0]) / 4
 	if a[1] <= a[0] || n > maxORC || a[3]-a[2] != n*orcEntrySize {
-		return nil, errors.New("the symbols around the ORC tables do not fit each other")
+		return nil, errors.New("inconsistent symbols around the ORC tables")
 	}
 	t := &orcTables{modules: make([]orcTable, len(c.Modules))}
 	err := errors.New("no memory to read from")

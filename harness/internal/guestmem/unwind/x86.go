@@ -82,7 +82,7 @@ func (w *walk) x86Next(st x86State) (next x86State, more, ok bool) {
 	}
 	at := st.ip
 	if name, ok := w.u.text.tracers[at]; ok && !st.signal {
-		w.stop("%s hides who is returned to", name)
+		w.stop("%s hides the return address", name)
 		return st, false, false
 	}
 	if !st.signal {
@@ -114,7 +114,7 @@ func (w *walk) x86Next(st x86State) (next x86State, more, ok bool) {
 		return st, false, false
 	}
 	if !w.advance(st.sp, next.sp) {
-		w.stop("the stack goes round in a circle at %s", w.last())
+		w.stop("the stack is circular at %s", w.last())
 		return st, false, false
 	}
 	return next, true, true
@@ -226,7 +226,7 @@ func (w *walk) x86FrameNext(st x86State) (next x86State, more, ok bool) {
 		}
 		next = x86State{ip: regs.PC, sp: regs.SP, bp: regs.FP, signal: true, full: &regs}
 		if !w.advance(st.sp, at+8) {
-			w.stop("the stack goes round in a circle at %s", w.last())
+			w.stop("the stack is circular at %s", w.last())
 			return st, false, false
 		}
 		return next, true, true
@@ -237,7 +237,7 @@ func (w *walk) x86FrameNext(st x86State) (next x86State, more, ok bool) {
 		return st, false, false
 	}
 	if !w.u.afterCall(rec[1]) {
-		w.stop("%#x, which %s would return to, does not follow a call", rec[1], w.last())
+		w.stop("the return address %#x of %s does not follow a call", rec[1], w.last())
 		return st, false, false
 	}
 	return x86State{ip: rec[1], sp: st.bp + 16, bp: rec[0]}, true, true

@@ -182,7 +182,7 @@ func TestX86Loops(t *testing.T) {
 	u, m := x86Unwinder(t, orcForms[0])
 	s := sleepingInSyscall(m, 0)
 	m.words(top-168-0x20, top-168-0x20, ret("middle")) // a frame that is its own caller
-	if tr := u.Sleeping(s); tr.End.Kind == unwind.UserEntry && tr.Reliable() || !strings.Contains(tr.End.Why, "circle") {
+	if tr := u.Sleeping(s); tr.End.Kind == unwind.UserEntry && tr.Reliable() || !strings.Contains(tr.End.Why, "circular") {
 		t.Errorf("%+v", tr.End)
 	}
 	// Two stacks that point at each other for ever.

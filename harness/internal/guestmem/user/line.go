@@ -107,7 +107,7 @@ func (s *Stack) Lines() []string {
 		out = append(out, f.String())
 	}
 	if s.End != "" {
-		out = append(out, "no further: "+s.End)
+		out = append(out, "stops here: "+s.End)
 	}
 	return out
 }

@@ -128,7 +128,7 @@ func (r *Reader) Stack(ctx context.Context, task uint64, u *model.UserRegs) (*St
 		return nil, err
 	}
 	if u.Compat {
-		return nil, errors.New("unwind user space: 32-bit programs are not read")
+		return nil, errors.New("unwind user space: 32-bit programs are not supported")
 	}
 	w := r.newWalk(ctx, p, p.Mappings, p.Bits)
 	if p.Problem != "" {
@@ -210,7 +210,7 @@ func (w *walk) object(m *procmem.Mapping) (*object.Object, error) {
 		return l.o, l.err
 	}
 	if len(w.objects) >= maxObjects {
-		return nil, fmt.Errorf("read %s: %d objects were read", m.Name, maxObjects)
+		return nil, fmt.Errorf("read %s: more than %d objects", m.Name, maxObjects)
 	}
 	o, err := w.load(base)
 	if err != nil {

@@ -42,7 +42,7 @@ func (w *walk) run(u *model.UserRegs) {
 		}
 		m := w.p.Find(pc)
 		if m == nil || m.Flags&procmem.Exec == 0 {
-			w.out.End = fmt.Sprintf("%#x is no code", r.PC)
+			w.out.End = fmt.Sprintf("%#x is not code", r.PC)
 			return
 		}
 		s := w.step(m, r, pc)
@@ -61,7 +61,7 @@ func (w *walk) run(u *model.UserRegs) {
 		call, reliable = !s.frame.Signal, reliable && !s.guess
 		r = s.next
 	}
-	w.out.End = fmt.Sprintf("%d frames were read, there may be more", maxFrames)
+	w.out.End = fmt.Sprintf("stopped after %d frames", maxFrames)
 }
 
 // advances says whether a caller's frame can be one: stacks grow down, and only

@@ -179,14 +179,14 @@ func TestEnds(t *testing.T) {
 		want   string
 	}{
 		"circle":         {func(f *fake, _ *model.UserRegs) { f.put(stack+0x140, stack+0x120) }, "leads nowhere"},
-		"no code":        {func(f *fake, _ *model.UserRegs) { f.put(stack+0x148, stack) }, "is no code"},
-		"nothing mapped": {func(f *fake, _ *model.UserRegs) { f.put(stack+0x148, 0x1234) }, "0x1234 is no code"},
-		"jump to data":   {func(_ *fake, u *model.UserRegs) { u.PC = stack }, "is no code"},
+		"no code":        {func(f *fake, _ *model.UserRegs) { f.put(stack+0x148, stack) }, "is not code"},
+		"nothing mapped": {func(f *fake, _ *model.UserRegs) { f.put(stack+0x148, 0x1234) }, "0x1234 is not code"},
+		"jump to data":   {func(_ *fake, u *model.UserRegs) { u.PC = stack }, "is not code"},
 		"many": {func(f *fake, _ *model.UserRegs) {
 			for at := uint64(stack + 0x120); at < stack+0xff0; at += 16 {
 				f.put(at, at+16, text+0x1200)
 			}
-		}, "there may be more"},
+		}, "stopped after"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, u := fakeProcess(arch.X86_64, true), entry(arch.X86_64)

@@ -278,7 +278,7 @@ func (f *Function) frame(rules *row, e *evaluator) (uint64, error) {
 		if v, ok := e.regs.Get(int(min(rules.reg, columns))); ok {
 			return v + uint64(rules.cfa.off), nil
 		}
-		return 0, fmt.Errorf("find frame: register %d is not known", rules.reg)
+		return 0, fmt.Errorf("find frame: register %d is unknown", rules.reg)
 	}
 	return 0, fmt.Errorf("find frame: %w: no rule", ErrDamaged)
 }

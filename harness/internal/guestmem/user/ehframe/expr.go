@@ -93,7 +93,7 @@ func (e *evaluator) push(op byte, c *cursor) (ok bool, err error) {
 		}
 		r, known := e.regs.Get(int(min(reg, columns)))
 		if !known {
-			return false, fmt.Errorf("evaluate expression: register %d is not known", reg)
+			return false, fmt.Errorf("evaluate expression: register %d is unknown", reg)
 		}
 		v = r + uint64(c.sleb())
 	case op == exDeref || op == exDerefSize:

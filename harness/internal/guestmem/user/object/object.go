@@ -19,7 +19,7 @@ import (
 )
 
 // ErrNotELF says that what is mapped is no ELF object of the architecture.
-var ErrNotELF = errors.New("no ELF object")
+var ErrNotELF = errors.New("not an ELF object")
 
 // Memory reads a process's memory. Read fills p or returns an error.
 type Memory interface {
@@ -116,7 +116,7 @@ func (o *Object) place(base uint64, segments []elf.Prog64) error {
 	}
 	o.Start = base
 	if len(o.loads) == 0 || o.End <= o.Start {
-		return fmt.Errorf("read %s: %w: nothing of it is to be mapped", o.Path, ErrNotELF)
+		return fmt.Errorf("read %s: %w: no loadable segment", o.Path, ErrNotELF)
 	}
 	return nil
 }

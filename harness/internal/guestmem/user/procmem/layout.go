@@ -75,7 +75,7 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	}
 	l.optional(t)
 	if l.mapleRoot.Size != 8 && (l.list.Size != 8 || l.next.Size != 8) {
-		return nil, fmt.Errorf("read user space: mappings are kept in neither a maple tree nor a list: %w", kimage.ErrNoType)
+		return nil, fmt.Errorf("read user space: neither a maple tree nor a list of mappings: %w", kimage.ErrNoType)
 	}
 	for _, f := range []field{l.start, l.end, l.flags, l.pgoff, l.vmFile, l.next, l.private} {
 		l.vmaSize = max(l.vmaSize, f.Off+f.Size)

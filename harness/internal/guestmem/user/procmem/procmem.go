@@ -107,7 +107,7 @@ func (p *Process) readMappings(mm uint64) error {
 		}
 		m := Mapping{Start: word(b, l.start), End: word(b, l.end), Flags: word(b, l.flags), Offset: word(b, l.pgoff) << l.pageShift}
 		if m.Start >= m.End || m.End > 1<<p.Bits {
-			return fmt.Errorf("read mappings: one from %#x to %#x cannot be", m.Start, m.End)
+			return fmt.Errorf("read mappings: invalid mapping %#x-%#x", m.Start, m.End)
 		}
 		if f := word(b, l.vmFile); f != 0 {
 			if m.File = g.file(f); m.File != nil {

@@ -78,7 +78,7 @@ func (v *vmas) mapleNode(enode, last uint64, depth int) error {
 	lay := v.l.maple[typ]
 	b := make([]byte, 256)
 	if lay.slots.Size == 0 || lay.slots.Off+lay.slots.Size > 256 || lay.pivots.Off+lay.pivots.Size > 256 {
-		return fmt.Errorf("read mappings: maple nodes of type %d are not known", typ)
+		return fmt.Errorf("read mappings: unknown maple node type %d", typ)
 	}
 	if err := v.space.Read(addr, b); err != nil {
 		return fmt.Errorf("read mappings: %w", err)
@@ -98,7 +98,7 @@ func (v *vmas) mapleNode(enode, last uint64, depth int) error {
 			}
 		case slot > 4096 && slot&3 == 0: // else a gap
 			if len(v.out) >= maxMappings {
-				return fmt.Errorf("read mappings: %d were read, there are more", len(v.out))
+				return fmt.Errorf("read mappings: more than %d", len(v.out))
 			}
 			v.out = append(v.out, slot)
 		}
@@ -113,7 +113,7 @@ func (v *vmas) mapleNode(enode, last uint64, depth int) error {
 func (v *vmas) readList(first uint64) error {
 	for at := first; at != 0; {
 		if len(v.out) >= maxMappings {
-			return fmt.Errorf("read mappings: %d were read, there are more", len(v.out))
+			return fmt.Errorf("read mappings: more than %d", len(v.out))
 		}
 		v.out = append(v.out, at)
 		var err error
