@@ -1,8 +1,10 @@
 package scenarios_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -70,5 +72,68 @@ func TestFindNamesWhatThereIs(t *testing.T) {
 	_, err := scenarios.Builtin().Find("dsitro")
 	if err == nil || !strings.Contains(err.Error(), "distro") {
 		t.Errorf("error %v, want one that lists the names", err)
+	}
+}
+
+// Every field of a scenario file is described in the README.
+func TestREADMEHasEveryField(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []reflect.Type{reflect.TypeFor[scenarios.Template](), reflect.TypeFor[scenarios.Expect]()} {
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("yaml"), ",")
+			if name == "" || !strings.Contains(string(b), "\n| `"+name+"` |") {
+				t.Errorf("%s.%s: no row for %q", typ.Name(), typ.Field(i).Name, name)
+			}
+		}
+	}
+}
+
+// Every kind of everything is named there, and Validate takes it.
+func TestREADMEHasEveryKind(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words []string
+	for _, e := range scenarios.Entropies() {
+		words = append(words, string(e))
+	}
+	for _, i := range scenarios.Initramfses() {
+		words = append(words, string(i))
+	}
+	for _, r := range scenarios.Roots() {
+		words = append(words, string(r))
+	}
+	for _, w := range words {
+		if !strings.Contains(string(b), "`"+w+"`") {
+			t.Errorf("%q is not described", w)
+		}
+	}
+}
+
+// What a kind does, by the rows of its table; one that is not in it does nothing.
+func TestKinds(t *testing.T) {
+	for e, want := range map[scenarios.Entropy]string{
+		scenarios.VirtioRNG: "true false", scenarios.None: "false false", scenarios.Host: "false true", "lots": "false false",
+	} {
+		if got := fmt.Sprint(e.Device(), e.Seeded()); got != want {
+			t.Errorf("entropy %s: device, seeded: %s, want %s", e, got, want)
+		}
+	}
+	for i, want := range map[scenarios.Initramfs]string{
+		scenarios.Tiny: "true false false true", scenarios.Dracut: "true true false false", scenarios.DracutFIPS: "true true true false",
+		scenarios.NoInitrd: "false false false false", "cpio": "false false false false",
+	} {
+		if got := fmt.Sprint(i.Present(), i.NeedsRoot(), i.FIPS(), i.LoadsNamed()); got != want {
+			t.Errorf("initramfs %s: present, needs root, FIPS, loads named modules: %s, want %s", i, got, want)
+		}
+	}
+	for r, want := range map[scenarios.Root]string{scenarios.NoRoot: "false false", scenarios.Ext4: "true true", scenarios.Missing: "true false"} {
+		if got := fmt.Sprint(r.Wanted(), r.Attached()); got != want {
+			t.Errorf("root %s: wanted, attached: %s, want %s", r, got, want)
+		}
 	}
 }

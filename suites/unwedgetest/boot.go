@@ -131,21 +131,21 @@ func Pick(cells []scenarios.Scenario, e scenarios.Entropy, i scenarios.Initramfs
 // architecture's label is on EachKernel's container.
 func CellLabels(sc scenarios.Scenario) ginkgo.Labels {
 	l := ginkgo.Labels{}
-	switch sc.Entropy {
-	case scenarios.VirtioRNG:
+	switch {
+	case sc.Entropy.Device():
 		l = append(l, "virtio-rng")
-	case scenarios.None:
-		l = append(l, "no-rng")
-	case scenarios.Host:
+	case sc.Entropy.Seeded():
 		l = append(l, "host-rng")
+	default:
+		l = append(l, "no-rng")
 	}
-	switch sc.Initramfs {
-	case scenarios.Tiny:
-		l = append(l, "tiny")
-	case scenarios.NoInitrd:
-		l = append(l, "no-initramfs")
-	case scenarios.Dracut, scenarios.DracutFIPS:
+	switch {
+	case sc.Initramfs.Systemd():
 		l = append(l, "dracut", "slow")
+	case sc.Initramfs.Present():
+		l = append(l, "tiny")
+	default:
+		l = append(l, "no-initramfs")
 	}
 	if sc.Initramfs.FIPS() {
 		l = append(l, "fips")
