@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/internal/bisect/search"
 	"github.com/unwedge/unwedge/harness/result"
 )
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/internal/bisect/search"
 )
 
 // How often the bad end is booted until it fails, where the failure is said to

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/bisect"
-	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/internal/bisect/search"
 )
 
 // Where no failure is looked for, none is another one.

@@ -3,7 +3,7 @@ package bisect
 import (
 	"testing"
 
-	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/internal/bisect/search"
 	"github.com/unwedge/unwedge/harness/result"
 )
 

@@ -8,7 +8,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/internal/bisect/search"
 )
 
 // Schema is the version of a Report as JSON.

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/unwedge/unwedge/harness/bisect/search"
+	"github.com/unwedge/unwedge/harness/internal/bisect/search"
 )
 
 // Likely is how probable it is that a candidate is the first bad one.

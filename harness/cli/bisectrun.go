@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/unwedge/unwedge/harness/bisect/search"
-	"github.com/unwedge/unwedge/harness/bisect/session"
+	"github.com/unwedge/unwedge/harness/internal/bisect/search"
+	"github.com/unwedge/unwedge/harness/internal/bisect/session"
 	"github.com/unwedge/unwedge/images/progress"
 )
 

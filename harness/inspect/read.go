@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/inspect/identity"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/internal/identity"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 )

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/unwedge/unwedge/harness/bisect/packages"
+	"github.com/unwedge/unwedge/harness/internal/bisect/packages"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/scenarios/arch"
