@@ -345,7 +345,7 @@ func diagnosis(f Facts) result.Diagnosis {
 	if len(v.Tasks) > 0 {
 		d.Sections = nil
 	}
-	in := diagnose.Input{Dump: d, Memory: v.Tasks, MemoryPartial: !v.Complete, Owners: v.Owners, Waits: v.Waits, User: userFacts(f.Users)}
+	in := diagnose.Input{Dump: d, Memory: v.Tasks, MemoryPartial: !v.Complete, Owners: v.Owners, Waits: v.Waits, User: guestmem.UserFacts(f.Users)}
 	if f.Run != nil {
 		in.Ending, in.Agent, in.Scenario = diagnose.EndingSilent, f.Run.Agent, f.Run.Scenario
 	}

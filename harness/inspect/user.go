@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
 )
@@ -66,16 +65,6 @@ func userStack(s *guestmem.UserStack) *UserStack {
 	}
 	for _, p := range s.Problems {
 		out.Problems = append(out.Problems, safe(p))
-	}
-	return out
-}
-
-// userFacts gives the stacks the form that a diagnosis takes.
-func userFacts(stacks []guestmem.UserStack) map[int]diagnose.UserStack {
-	out := map[int]diagnose.UserStack{}
-	for i := range stacks {
-		s := &stacks[i]
-		out[s.PID] = diagnose.UserStack{Line: s.Line(), Frames: s.Lines(), Syscall: s.Syscall, CalledFrom: s.CalledFrom()}
 	}
 	return out
 }

@@ -53,7 +53,7 @@ type Input struct {
 	// Waits are what tasks wait for, as memory shows it.
 	Waits []model.Wait
 	// User are user-space stacks that were read from memory, by PID.
-	User map[int]UserStack
+	User map[int]model.UserStack
 }
 
 // VCPU is what was seen of one virtual CPU over several samples.
@@ -94,18 +94,4 @@ type Attempt struct {
 	Yielded bool
 	// Detail is which layer refused it, if one did.
 	Detail string
-}
-
-// UserStack is the user-space stack of a task, read from the guest's memory.
-type UserStack struct {
-	// Line is the stack in one line: `systemd(1) → getrandom ←
-	// libgcrypt.so.20 ← constructor ← ld.so`.
-	Line string
-	// Frames are its functions, innermost first.
-	Frames []string
-	// Syscall is the system call the task was in, "" for none that is known.
-	Syscall string
-	// CalledFrom is the library that made the call, "" if it was the program or
-	// its C library.
-	CalledFrom string
 }

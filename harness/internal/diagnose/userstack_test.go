@@ -21,19 +21,19 @@ var starvedInit = []model.Task{{
 func TestUserStackNamesTheLibrary(t *testing.T) {
 	const line = "systemd(1) → getrandom ← libgcrypt.so.20 ← constructor ← ld.so"
 	for name, c := range map[string]struct {
-		stack    diagnose.UserStack
+		stack    model.UserStack
 		pid      int
 		evidence bool
 		from     bool
 	}{
-		"a library":              {diagnose.UserStack{Line: line, Frames: []string{"f"}, Syscall: "getrandom", CalledFrom: "libgcrypt.so.20"}, 1, true, true},
-		"the program itself":     {diagnose.UserStack{Line: line, Frames: []string{"f"}, Syscall: "getrandom"}, 1, true, false},
-		"another task":           {diagnose.UserStack{Line: line, Frames: []string{"f"}, Syscall: "getrandom", CalledFrom: "libgcrypt.so.20"}, 2, false, false},
-		"another call meanwhile": {diagnose.UserStack{Line: line, Frames: []string{"f"}, Syscall: "openat", CalledFrom: "libgcrypt.so.20"}, 1, false, false},
-		"nothing read":           {diagnose.UserStack{Line: line, Syscall: "getrandom", CalledFrom: "libgcrypt.so.20"}, 1, false, false},
+		"a library":              {model.UserStack{Line: line, Frames: []string{"f"}, Syscall: "getrandom", CalledFrom: "libgcrypt.so.20"}, 1, true, true},
+		"the program itself":     {model.UserStack{Line: line, Frames: []string{"f"}, Syscall: "getrandom"}, 1, true, false},
+		"another task":           {model.UserStack{Line: line, Frames: []string{"f"}, Syscall: "getrandom", CalledFrom: "libgcrypt.so.20"}, 2, false, false},
+		"another call meanwhile": {model.UserStack{Line: line, Frames: []string{"f"}, Syscall: "openat", CalledFrom: "libgcrypt.so.20"}, 1, false, false},
+		"nothing read":           {model.UserStack{Line: line, Syscall: "getrandom", CalledFrom: "libgcrypt.so.20"}, 1, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: starvedInit, User: map[int]diagnose.UserStack{c.pid: c.stack}}
+			in := diagnose.Input{Dump: parsed(silentBoot), Ending: diagnose.EndingSilent, Memory: starvedInit, User: map[int]model.UserStack{c.pid: c.stack}}
 			d := diagnose.Diagnose(in)
 			if d.Syscall != "getrandom" || d.Task == nil || d.Task.PID != 1 {
 				t.Fatalf("%q, syscall %q, task %+v", d.Title, d.Syscall, d.Task)

@@ -31,6 +31,16 @@ func (s *UserStack) Line() string {
 	return s.Stack.Line(fmt.Sprintf("%s(%d)", name, s.PID), s.Syscall)
 }
 
+// UserFacts are the stacks by PID, in the form that a diagnosis takes.
+func UserFacts(stacks []UserStack) map[int]model.UserStack {
+	out := map[int]model.UserStack{}
+	for i := range stacks {
+		s := &stacks[i]
+		out[s.PID] = model.UserStack{Line: s.Line(), Frames: s.Lines(), Syscall: s.Syscall, CalledFrom: s.CalledFrom()}
+	}
+	return out
+}
+
 // maxUserStacks bounds how many tasks UserStacks unwinds.
 const maxUserStacks = 256
 

@@ -46,7 +46,7 @@ func (c Case) input() diagnose.Input {
 		}
 		if v := f.View; v != nil && !c.Stale && stillRuns(c.Outcome) {
 			in.Memory, in.MemoryPartial, in.Owners, in.Waits = v.Tasks, !v.Complete, v.Owners, v.Waits
-			in.User = userFacts(f.Users)
+			in.User = guestmem.UserFacts(f.Users)
 			if f.Before != nil {
 				in.MemoryBefore = f.Before.Tasks
 			}
@@ -108,16 +108,6 @@ func scenarioFacts(m machine.Spec) *diagnose.Scenario {
 		Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(), Root: string(sc.Root),
 		Cmdline: m.Cmdline(), Console: sc.Arch.Facts().Console,
 	}
-}
-
-// userFacts gives the stacks the form that a diagnosis takes.
-func userFacts(stacks []guestmem.UserStack) map[int]diagnose.UserStack {
-	out := map[int]diagnose.UserStack{}
-	for i := range stacks {
-		st := &stacks[i]
-		out[st.PID] = diagnose.UserStack{Line: st.Line(), Frames: st.Lines(), Syscall: st.Syscall, CalledFrom: st.CalledFrom()}
-	}
-	return out
 }
 
 // vcpuFacts folds the register samples into one fact per vCPU: where it was seen most
