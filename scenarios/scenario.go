@@ -75,8 +75,8 @@ type Scenario struct {
 	// SeedLibrary has systemd of dracut's initramfs load a library whose
 	// constructor waits for random numbers (package seedlib).
 	SeedLibrary bool `json:"seed_library,omitempty"`
-	// Without names what the kernel is not told of: a console to print to, or that
-	// sysrq is allowed. The guest's memory answers all the same.
+	// Without names what the command line leaves out: the console, or that sysrq is
+	// allowed. The guest's memory can be read all the same.
 	Without []Facility `json:"without,omitempty"`
 	// Deadline bounds the boot in wall time; 0 means: scaled from the
 	// calibration.
@@ -94,7 +94,7 @@ const (
 	SysRq   Facility = "sysrq"   // sysrq_always_enabled
 )
 
-// Lacks says whether the kernel is not told of a facility.
+// Lacks says that the command line leaves a facility out.
 func (s Scenario) Lacks(f Facility) bool { return slices.Contains(s.Without, f) }
 
 // BootedStage is the agent's stage at which the cell counts as booted.

@@ -92,7 +92,7 @@ func Read(r io.Reader) (Catalogue, error) {
 			return nil, fmt.Errorf("scenario name %q: use one word without slashes", t.Name)
 		}
 		if seen[t.Name] {
-			return nil, fmt.Errorf("scenario %s is there twice", t.Name)
+			return nil, fmt.Errorf("scenario %s appears twice", t.Name)
 		}
 		seen[t.Name] = true
 		for _, s := range t.Cells() {
@@ -112,7 +112,7 @@ func oneLine(err error) error {
 func (c Catalogue) Find(name string) (Template, error) {
 	i := slices.IndexFunc(c, func(t Template) bool { return t.Name == name })
 	if i < 0 {
-		return Template{}, fmt.Errorf("no scenario %q: there are %s", name, strings.Join(c.Names(), ", "))
+		return Template{}, fmt.Errorf("no scenario %q: use one of %s", name, strings.Join(c.Names(), ", "))
 	}
 	return c[i], nil
 }

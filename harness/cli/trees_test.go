@@ -39,7 +39,7 @@ func TestTrees(t *testing.T) {
 			t.Errorf("%v: a password is shown, or the tree is not: %+v", args, r)
 		}
 	}
-	if r := unwedge(t, "", "trees", "fetch", "ours"); r.code != exitUsage || !strings.Contains(r.stderr, "no branch that is always taken: name a revision, such as v1.0") {
+	if r := unwedge(t, "", "trees", "fetch", "ours"); r.code != exitUsage || !strings.Contains(r.stderr, "no default branch: name a revision, such as v1.0") {
 		t.Errorf("no revision: %+v", r)
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command agent runs inside the guest and tells the harness how far user space
+// Command agent runs in the guest and reports how far user space
 // has come. As /init of the tiny initramfs it is also PID 1 and does what the
 // kernel command line asks of it; from the dracut images and the root file
 // system it is started by systemd units as `agent report STAGE`.

@@ -1,4 +1,4 @@
-// Package agentproto is what the guest agent tells the harness: one JSON
+// Package agentproto is what the guest agent reports to the harness: one JSON
 // object per line, over virtio-serial where the guest has it and over the
 // kernel log (and so the console) otherwise. It is shared by the agent, which
 // runs in the guest, and the harness, so it imports nothing but the standard

@@ -80,7 +80,7 @@ func Open(dir string) (*Store, error) {
 // Dir returns the store's directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Lookup returns the entry's directory if it is there.
+// Lookup returns the entry's directory if the cache has it.
 func (s *Store) Lookup(k Key) (string, bool) {
 	dir := filepath.Join(s.dir, filepath.FromSlash(k.ID()))
 	_, err := os.Stat(filepath.Join(dir, infoName))
@@ -165,7 +165,7 @@ func lockEntry(ctx context.Context, k Key, dir string) (unlock func(), err error
 	unlock, err = lock(ctx, dir+".lock")
 	task.Done(err)
 	if err != nil {
-		return nil, fmt.Errorf("wait for another unwedge, which builds this %s: %w", k.Kind, err)
+		return nil, fmt.Errorf("wait for another unwedge to build this %s: %w", k.Kind, err)
 	}
 	return unlock, nil
 }

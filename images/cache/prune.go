@@ -92,7 +92,7 @@ type PruneOptions struct {
 	Unused time.Duration
 	// Kinds limits the pruning to these kinds; empty means all.
 	Kinds []string
-	// DryRun only tells what would go.
+	// DryRun removes nothing and returns what would go.
 	DryRun bool
 }
 

@@ -28,7 +28,7 @@ const (
 )
 
 // errNoSuite says that a mirror answers and has no such suite.
-var errNoSuite = errors.New("no such suite there")
+var errNoSuite = errors.New("no such suite")
 
 // apt runs the host's apt for one mirror, suite and architecture, with a state
 // of its own: the host's lists, cache and configuration are not touched, and
@@ -70,7 +70,7 @@ func (a *apt) update(ctx context.Context, force bool) error {
 	task.Done(err)
 	if err != nil {
 		if _, old := os.Stat(a.stamp()); old == nil && !force && ctx.Err() == nil {
-			note(ctx, "package lists of "+a.spec.suite, "not refreshed, the old ones are used: "+err.Error())
+			note(ctx, "package lists of "+a.spec.suite, "not refreshed, using the old ones: "+err.Error())
 			return nil
 		}
 		if strings.Contains(err.Error(), "does not have a Release file") { // what apt says of a 404
@@ -156,7 +156,7 @@ func (a *apt) run(ctx context.Context, dir, name string, args ...string) ([]byte
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, fmt.Errorf("deb: needs %s, which this host does not have: %w", name, err)
+		return nil, fmt.Errorf("deb: needs %s, which is not installed: %w", name, err)
 	}
 	for line := range strings.Lines(errs.String()) {
 		if text, ok := strings.CutPrefix(line, "E: "); ok {
@@ -203,7 +203,7 @@ func (a *apt) resolve(ctx context.Context, spec archiveSpec) (found []debPackage
 	}
 	found = slices.DeleteFunc(found, func(p debPackage) bool { return isMeta(p.Name) })
 	if len(found) == 0 {
-		return nil, nil, fmt.Errorf("package %s of %s: it leads to no kernel image package", name, spec.suite)
+		return nil, nil, fmt.Errorf("package %s of %s: it depends on no kernel image package", name, spec.suite)
 	}
 	slices.SortStableFunc(found, func(x, y debPackage) int { return cmp.Compare(imageRank(x.Name), imageRank(y.Name)) })
 	return found, slices.Compact(slices.Sorted(slices.Values(lacks))), nil
@@ -241,7 +241,7 @@ func (a *apt) expand(ctx context.Context, spec archiveSpec) (string, error) {
 		}
 	}
 	if best.Name == "" {
-		return "", &NotFoundError{"deb:" + spec.pkg, "no kernel image package of " + spec.suite + " fits"}
+		return "", &NotFoundError{"deb:" + spec.pkg, "no kernel image package of " + spec.suite + " matches"}
 	}
 	return best.Name, nil
 }
@@ -272,7 +272,7 @@ func (a *apt) show(ctx context.Context, name, version string) (debPackage, error
 		}
 	}
 	if len(versions) == 0 {
-		return best, &NotFoundError{"deb:" + name, fmt.Sprintf("%s knows of it but no longer holds it for %s", a.spec.suite, a.spec.arch.Facts().Debian)}
+		return best, &NotFoundError{"deb:" + name, fmt.Sprintf("%s no longer has it for %s", a.spec.suite, a.spec.arch.Facts().Debian)}
 	}
 	if best.Name == "" {
 		return best, &NotFoundError{"deb:" + name + "=" + version, fmt.Sprintf("%s has version %s only", a.spec.suite, strings.Join(versions, ", "))}
@@ -309,7 +309,7 @@ func (a *apt) download(ctx context.Context, pkgs []debPackage) (files []string, 
 	if err != nil {
 		clean()
 		if strings.Contains(err.Error(), "404  Not Found") { // the lists are older than the pool
-			return nil, nil, &NotFoundError{fmt.Sprintf("deb:%s=%s@%s", pkgs[0].Name, pkgs[0].Version, a.spec.suite), "the suite lists it, and the mirror no longer has it: " + err.Error()}
+			return nil, nil, &NotFoundError{fmt.Sprintf("deb:%s=%s@%s", pkgs[0].Name, pkgs[0].Version, a.spec.suite), "the suite lists it, but the mirror no longer has it: " + err.Error()}
 		}
 		return nil, nil, fmt.Errorf("download %s: %w", pkgs[0].Name, err)
 	}

@@ -55,7 +55,7 @@ func parseSpec(s string, want arch.Arch) (archiveSpec, error) {
 	named := archOfPackage(spec.pkg)
 	switch {
 	case spec.arch == "" && named == "":
-		return bad("the package's name does not tell its architecture: name one with --arch")
+		return bad("the package's name does not show its architecture: use --arch")
 	case spec.arch == "":
 		spec.arch = named
 	case named != "" && named != spec.arch:
@@ -139,7 +139,7 @@ func resolveArchive(ctx context.Context, text string, opts Options) (*Candidate,
 func (a *apt) candidate(ctx context.Context, store *cache.Store, r resolution, pkgs []debPackage) (*Candidate, error) {
 	dir, err := store.Get(ctx, r.key(), func(ctx context.Context, dir string) error {
 		if pkgs == nil { // pruned since it was looked up
-			return errors.New("the cached kernel has just gone: try again")
+			return errors.New("the cached kernel was removed meanwhile: try again")
 		}
 		files, clean, err := a.download(ctx, pkgs)
 		if err != nil {
@@ -185,7 +185,7 @@ func writeMemo(path string, known map[string]resolution) error {
 	return nil
 }
 
-// note tells the user something that is not an error.
+// note tells the user about something that is not an error.
 func note(ctx context.Context, name, text string) {
 	t := progress.From(ctx).Task(name, 0)
 	t.Note(text)

@@ -172,9 +172,9 @@ func TestResolveArchiveErrors(t *testing.T) {
 		"deb:linux image":                    "not a package name",
 		"deb:linux-image-amd64@../x":         "not a suite",
 		"deb:linux-image-amd64=$(x)":         "not a version",
-		"deb:linux":                          "does not tell its architecture",
+		"deb:linux":                          "does not show its architecture",
 		"deb:linux-image-nope-amd64":         "no such package in bookworm for amd64",
-		"deb:linux-image-9*-amd64":           "fits",
+		"deb:linux-image-9*-amd64":           "matches",
 		"deb:linux-image-6.1.0-50-amd64=9-9": "has version 6.1-1 only",
 		"deb:linux-image-7.0.0-amd64":        "linux-image-7.0.0-amd64 needs it",
 	} {

@@ -65,7 +65,7 @@ func TestPackageErrors(t *testing.T) {
 		"device":             {hostile(entry{name: "./boot/x", kind: tar.TypeChar}), "./boot/x", "device"},
 		"pipe":               {hostile(entry{name: "./dev/x", kind: tar.TypeFifo}), "./dev/x", "device, pipe"},
 		"empty file":         {nil, "", "empty"},
-		"no kernel":          {deb(t, "gzip", entry{name: "./usr/share/doc/x", body: "x"}), "", "holds no kernel"},
+		"no kernel":          {deb(t, "gzip", entry{name: "./usr/share/doc/x", body: "x"}), "", "contains no kernel"},
 		"bad kernel":         {deb(t, "gzip", entry{name: "./boot/vmlinuz-1", body: "text"}), "boot/vmlinuz-1", "not a kernel"},
 		"no data":            {arFile(entry{name: "debian-binary", body: "2.0\n"}), "", "no data.tar"},
 		"broken ar":          {append([]byte(arMagic), strings.Repeat("x", 60)...), "", "ar header is broken"},

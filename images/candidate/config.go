@@ -125,5 +125,5 @@ func flavourConfig(dir, arg, debian, flavour string) (string, error) {
 		have[i] = strings.TrimPrefix(filepath.Base(p), prefix)
 	}
 	slices.Sort(have)
-	return "", &NotFoundError{arg, fmt.Sprintf("the package has no flavour %q, but %s", flavour, strings.Join(have, ", "))}
+	return "", &NotFoundError{arg, fmt.Sprintf("the package has no flavour %q: choose one of %s", flavour, strings.Join(have, ", "))}
 }

@@ -44,7 +44,7 @@ func ArchiveHeaders(ctx context.Context, release, version, suite string, opts Op
 	}
 	host := arch.Host()
 	if host == "" {
-		return Headers{}, fmt.Errorf("fetch %s: Debian's kernel build programs are fetched for x86_64 and aarch64 hosts only", name)
+		return Headers{}, fmt.Errorf("fetch %s: Debian has kernel build programs for hosts of %s only", name, arch.List())
 	}
 	key := cache.Key{Kind: "headers", Inputs: []string{"1", spec.pkg, spec.version, spec.suite, string(spec.arch), string(host)}}
 	dir, err := opts.Cache.Get(ctx, key, func(ctx context.Context, dir string) error {
@@ -82,7 +82,7 @@ func (c *Candidate) FindHeaders(ctx context.Context, opts Options) (Headers, err
 			return Headers{Dir: build}, nil
 		}
 	}
-	return Headers{}, &NotFoundError{c.Origin, "it came without headers, which building modules for it needs: name its build tree or its deb: package instead, or the headers' directory with --headers"}
+	return Headers{}, &NotFoundError{c.Origin, "it came without headers, which building a module needs: name its build tree or its deb: package instead, or the headers' directory with --headers"}
 }
 
 // checkHeaders makes sure that modules can be built with a directory: it has the
@@ -90,7 +90,7 @@ func (c *Candidate) FindHeaders(ctx context.Context, opts Options) (Headers, err
 func checkHeaders(dir string, a arch.Arch) error {
 	for _, name := range []string{"Makefile", "include/generated/autoconf.h"} {
 		if firstFile(filepath.Join(dir, name)) == "" {
-			return &NotFoundError{dir, "modules cannot be built with it, for it has no " + name + ": is the kernel built there?"}
+			return &NotFoundError{dir, "modules cannot be built with it: it has no " + name + ": is the kernel built there?"}
 		}
 	}
 	cfg, err := kernel.ReadConfig(filepath.Join(dir, ".config"))
@@ -137,7 +137,7 @@ func fetchHeaders(ctx context.Context, dir string, spec archiveSpec, host arch.A
 	defer clean()
 	m := kbuildRE.FindStringSubmatch(flavour.Depends)
 	if m == nil {
-		return fmt.Errorf("package %s %s: it names no linux-kbuild package: its modules cannot be built", flavour.Name, flavour.Version)
+		return fmt.Errorf("package %s %s: it names no linux-kbuild package, which building modules needs", flavour.Name, flavour.Version)
 	}
 	tools := archiveSpec{pkg: m[1], suite: spec.suite, arch: host}
 	_, programs, cleanTools, err := fetchPackages(ctx, tools, opts, nil)

@@ -135,7 +135,7 @@ func (l *Listing) files(ctx context.Context, pattern string, opts Options) error
 		return ok && slices.ContainsFunc(all, func(q PackageVersion) bool { return q.Package == signed && q.Version == p.Version })
 	})
 	if len(l.Packages) == 0 {
-		reason := "no kernel image package and no kernel file is there"
+		reason := "it holds no kernel image package and no kernel file"
 		if len(l.Notes) > 0 {
 			reason += ": " + l.Notes[0]
 		}
@@ -166,7 +166,7 @@ func filesOf(pattern string, isDirArg bool) ([]string, error) {
 	}
 	paths, err := filepath.Glob(pattern)
 	if err != nil {
-		return nil, &NotFoundError{pattern, "a broken pattern: " + listUsage}
+		return nil, &NotFoundError{pattern, "not a valid pattern: " + listUsage}
 	}
 	if len(paths) == 0 {
 		return nil, &NotFoundError{pattern, "no such file: " + listUsage}
@@ -176,7 +176,7 @@ func filesOf(pattern string, isDirArg bool) ([]string, error) {
 
 func bounded(pattern string, paths []string) ([]string, error) {
 	if len(paths) > maxFiles {
-		return nil, &NotFoundError{pattern, fmt.Sprintf("%d files: name a directory of kernels, with no more than %d", len(paths), maxFiles)}
+		return nil, &NotFoundError{pattern, fmt.Sprintf("%d files: name a directory with at most %d kernels", len(paths), maxFiles)}
 	}
 	return paths, nil
 }

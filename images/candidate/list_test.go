@@ -128,7 +128,7 @@ func TestListArchive(t *testing.T) {
 		t.Error(d)
 	}
 	if d := cmp.Diff([]string{
-		"trixie-backports: 1 left out, as the package with the kernel is gone from the suite: linux-image-7.2.6+deb13-amd64",
+		"trixie-backports: 1 left out, because the suite no longer has the package with the kernel: linux-image-7.2.6+deb13-amd64",
 	}, l.Notes); d != "" {
 		t.Error(d)
 	}
@@ -172,15 +172,15 @@ func TestListErrors(t *testing.T) {
 		"deb:linux-image-*-amd64@bookwurm":            `no suite "bookwurm": suites that hold kernels are bullseye`,
 		"deb:linux-image-*-amd64@trixie,bookwurm":     `no suite "bookwurm"`,
 		"deb:linux-image-*-amd64@sid":                 "Could not resolve 'mirror.example'",
-		"deb:linux-image-9*-amd64@trixie":             "no released kernel of trixie for x86_64 fits",
-		"deb:linux-image-7.2*-amd64@trixie-backports": "the package with the kernel is gone",
+		"deb:linux-image-9*-amd64@trixie":             "no released kernel of trixie for x86_64 matches",
+		"deb:linux-image-7.2*-amd64@trixie-backports": "no longer has the package with the kernel",
 		"deb:linux-image-*-amd64=6.1@trixie":          "a version names one kernel",
-		"deb:linux-image-[-amd64@trixie":              "broken pattern",
-		"deb:linux-image-*":                           `kernel "deb:linux-image-*": the package's name does not tell its architecture: name one with --arch`,
+		"deb:linux-image-[-amd64@trixie":              "not a valid pattern",
+		"deb:linux-image-*":                           `kernel "deb:linux-image-*": the package's name does not show its architecture: use --arch`,
 		"deb:linux-image-*-amd64@":                    "not a suite",
 		"dir:/nonexistent":                            "not a directory",
 		"/nonexistent/*.deb":                          "no such file",
-		"/nonexistent/[":                              "broken pattern",
+		"/nonexistent/[":                              "not a valid pattern",
 		"dir:" + empty:                                "broken.deb is left out: ",
 		empty + "/broken.deb":                         "no control.tar",
 	} {
@@ -257,7 +257,7 @@ func TestListDirectory(t *testing.T) {
 		}
 	}
 	_, err := Resolve(t.Context(), filepath.Join(dir, "linux-image-7.2.6-cloud-amd64_7.2.6-1_amd64.deb"), opts)
-	if err == nil || !strings.Contains(err.Error(), "holds no kernel") || !strings.Contains(err.Error(), "not beside it: linux-binary-7.2.6") {
+	if err == nil || !strings.Contains(err.Error(), "contains no kernel") || !strings.Contains(err.Error(), "missing: linux-binary-7.2.6") {
 		t.Errorf("error %v", err)
 	}
 	opts.Arch = arch.AArch64

@@ -97,7 +97,7 @@ func (l *Listing) archive(ctx context.Context, text string, opts Options) error 
 	if failed != nil && len(l.Notes) >= len(specs) {
 		return failed
 	}
-	reason := fmt.Sprintf("no released kernel of %s for %s fits", strings.Join(suites, ", "), specs[0].arch)
+	reason := fmt.Sprintf("no released kernel of %s for %s matches", strings.Join(suites, ", "), specs[0].arch)
 	if len(l.Notes) > 0 {
 		reason += "; " + strings.Join(l.Notes, "; ")
 	}
@@ -108,10 +108,10 @@ func (l *Listing) archive(ctx context.Context, text string, opts Options) error 
 // for all of its flavour, anything else is a pattern.
 func packageFilter(spec archiveSpec) (func(name string) bool, error) {
 	if spec.version != "" {
-		return nil, errors.New("a version names one kernel, not a list of them: leave =" + spec.version + " out")
+		return nil, errors.New("a version names one kernel, not a list: drop =" + spec.version)
 	}
 	if _, err := path.Match(spec.pkg, ""); err != nil {
-		return nil, fmt.Errorf("%q is a broken pattern", spec.pkg)
+		return nil, fmt.Errorf("%q is not a valid pattern", spec.pkg)
 	}
 	flavour, isKernel := strings.CutPrefix(spec.pkg, imagePrefix)
 	meta := isKernel && !strings.ContainsAny(spec.pkg, "*?[") && isMeta(spec.pkg)
@@ -166,7 +166,7 @@ func (l *Listing) suite(ctx context.Context, spec archiveSpec, fits func(string)
 		})
 	}
 	if len(gone) > 0 {
-		l.note("%s: %d left out, as the package with the kernel is gone from the suite: %s", spec.suite, len(gone), some(gone))
+		l.note("%s: %d left out, because the suite no longer has the package with the kernel: %s", spec.suite, len(gone), some(gone))
 	}
 	return out, nil
 }

@@ -61,7 +61,7 @@ func describeFile(ctx context.Context, path string, opts Options) (PackageVersio
 	}
 	var ok bool
 	if p.Upstream, ok = ParseUpstream(p.Version); !ok {
-		return PackageVersion{}, fmt.Errorf("%q starts with no kernel version", p.Version)
+		return PackageVersion{}, fmt.Errorf("%q does not start with a kernel version", p.Version)
 	}
 	p.Flavour = flavourOf(p.Release)
 	return p, nil
@@ -90,7 +90,7 @@ func (p *PackageVersion) fromDeb(ctx context.Context, path string) error {
 	}
 	parts := withParts(ctx, path)
 	if len(parts.gone) > 0 {
-		return fmt.Errorf("its kernel is not beside it: %s", some(parts.gone))
+		return fmt.Errorf("the package with its kernel is missing: %s", some(parts.gone))
 	}
 	p.Lacks = parts.lacks
 	if err := p.sizeOf(parts.files); err != nil {

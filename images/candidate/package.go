@@ -57,7 +57,7 @@ func resolvePackage(ctx context.Context, path string, extract extractor, opts Op
 		err := describe(ctx, dir, path)
 		var bad *PackageError
 		if errors.As(err, &bad) && len(parts.gone) > 0 {
-			bad.Reason += "; not beside it: " + some(parts.gone)
+			bad.Reason += "; missing: " + some(parts.gone)
 		}
 		return err
 	})
@@ -116,10 +116,10 @@ func describe(ctx context.Context, dir, from string) error {
 	root := filepath.Join(dir, "root")
 	found, err := findKernels(root)
 	if err != nil {
-		return fmt.Errorf("look through package %s: %w", from, err)
+		return fmt.Errorf("read package %s: %w", from, err)
 	}
 	if len(found) == 0 {
-		return &PackageError{Path: from, Reason: "holds no kernel (Debian 6.19 and later keep it in linux-binary-RELEASE: put those packages beside it, or use deb:PACKAGE, which follows the dependencies)"}
+		return &PackageError{Path: from, Reason: "contains no kernel (Debian 6.19 and later keep it in linux-binary-RELEASE: put those packages in the same directory, or use deb:PACKAGE, which follows the dependencies)"}
 	}
 	k, err := unpackInto(ctx, filepath.Join(root, found[0]), dir)
 	if err != nil {

@@ -149,7 +149,7 @@ func stageModules(ctx context.Context, tree, release string, list []string, stor
 	for _, m := range list {
 		st, err := os.Stat(filepath.Join(tree, m))
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", &kernel.BadKernelError{Path: tree, Reason: "modules.order lists " + m + ", which is not built: run make modules"}
+			return "", &kernel.BadKernelError{Path: tree, Reason: "modules.order lists " + m + ", which is not built: run `make modules`"}
 		}
 		if err != nil {
 			return "", fmt.Errorf("read build tree: %w", err)

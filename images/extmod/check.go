@@ -22,7 +22,7 @@ const (
 	RefusedAll       Verdict = "refused-all"            // the kernel was built without modules
 )
 
-// Prediction is what a kernel will do with a module, and say of it.
+// Prediction is what a kernel will do with a module, and what it will log.
 type Prediction struct {
 	// Module is the module's name.
 	Module string `json:"module"`
@@ -74,11 +74,11 @@ func Check(m *Module, f *Facts) Prediction {
 	}
 	switch {
 	case f.Vermagic == "" || f.Exports == nil:
-		p.Why = "nothing that is known of this kernel speaks against it"
+		p.Why = "nothing known about this kernel speaks against it"
 	case f.Modversions():
-		p.Why = "vermagic, symbols and their CRCs are as this kernel has them"
+		p.Why = "vermagic, symbols and CRCs match this kernel"
 	default:
-		p.Why = "vermagic and symbols are as this kernel has them"
+		p.Why = "vermagic and symbols match this kernel"
 	}
 	return p
 }
@@ -106,9 +106,9 @@ func checkSignature(m *Module, f *Facts, p *Prediction) {
 	switch locked := isLocked(f); {
 	case !enforce && !locked:
 	case m.Signed:
-		p.note("it is signed, and the kernel insists on that; whether it knows the key is not checked here")
+		p.note("it is signed, as the kernel requires; whether the kernel has the key was not checked")
 	case enforce:
-		p.refuse(RefusedSignature, "EKEYREJECTED", "it is not signed, and this kernel takes signed modules only", "Loading of unsigned module is rejected")
+		p.refuse(RefusedSignature, "EKEYREJECTED", "it is not signed, and this kernel loads only signed modules", "Loading of unsigned module is rejected")
 	default:
 		p.refuse(RefusedSignature, "EPERM", "it is not signed, and the kernel is locked down", "unsigned module loading is restricted; see man kernel_lockdown.7")
 	}
@@ -142,14 +142,14 @@ func checkFormat(m *Module, f *Facts, p *Prediction) {
 	want := f.Arch.Facts().ELF
 	switch {
 	case want != 0 && m.Machine != want:
-		p.refuse(RefusedFormat, "ENOEXEC", fmt.Sprintf("it is for another machine than %s (ELF machine %d)", f.Arch, m.Machine))
+		p.refuse(RefusedFormat, "ENOEXEC", fmt.Sprintf("it is not for %s but for another machine (ELF machine %d)", f.Arch, m.Machine))
 	case m.lacks != "":
-		p.refuse(RefusedFormat, "ENOEXEC", "it has not "+m.lacks)
+		p.refuse(RefusedFormat, "ENOEXEC", "it lacks "+m.lacks)
 	case !f.atLeast(6, 4):
 	case f.StructSize == 0:
-		p.note("the size of the kernel's struct module is not known, for no module of it is there: it was not compared")
+		p.note("the size of struct module was not compared: no module of this kernel shows it")
 	case m.StructSize != f.StructSize:
-		p.refuse(RefusedFormat, "ENOEXEC", fmt.Sprintf("its struct module has %d bytes, and this kernel's %d", m.StructSize, f.StructSize),
+		p.refuse(RefusedFormat, "ENOEXEC", fmt.Sprintf("its struct module has %d bytes, this kernel's has %d", m.StructSize, f.StructSize),
 			fmt.Sprintf("module %s: %s section size must match the kernel's built struct module size at run time", m.Name, thisModule))
 	}
 }
@@ -157,7 +157,7 @@ func checkFormat(m *Module, f *Facts, p *Prediction) {
 func checkBlocked(m *Module, f *Facts, p *Prediction) {
 	list, _ := f.word("module_blacklist")
 	if m.Name != "" && slices.Contains(strings.Split(list, ","), m.Name) {
-		p.refuse(RefusedBlocked, "EPERM", "the kernel command line blocks it by module_blacklist", fmt.Sprintf("Module %s is blacklisted", m.Name))
+		p.refuse(RefusedBlocked, "EPERM", "module_blacklist on the kernel command line blocks it", fmt.Sprintf("Module %s is blacklisted", m.Name))
 	}
 }
 
@@ -173,15 +173,15 @@ func checkLayout(m *Module, f *Facts, p *Prediction) {
 	switch m.version(layoutSymbol, f) {
 	case differs:
 		p.Symbol = layoutSymbol
-		p.refuse(RefusedCRC, "ENOEXEC", "it was built with another layout of the kernel's structures for modules", disagrees(m, layoutSymbol))
+		p.refuse(RefusedCRC, "ENOEXEC", "it was built for a different struct module", disagrees(m, layoutSymbol))
 	case missing:
 		if f.Strict {
 			p.Symbol = layoutSymbol
-			p.refuse(RefusedCRC, "ENOEXEC", "it has no CRC for the layout of the kernel's structures for modules", noVersion(m, layoutSymbol))
+			p.refuse(RefusedCRC, "ENOEXEC", "it has no CRC for struct module", noVersion(m, layoutSymbol))
 		}
 	case unversioned:
 		if f.Config.Get("CONFIG_MODULE_FORCE_LOAD") == "n" {
-			p.refuse(RefusedCRC, "ENOEXEC", "it was built without CRCs, and this kernel wants them")
+			p.refuse(RefusedCRC, "ENOEXEC", "it was built without CRCs, and this kernel requires them")
 			return
 		}
 		p.forced(f, "it was built without CRCs")
@@ -200,7 +200,7 @@ func noVersion(m *Module, symbol string) string {
 // the module has some, the release may differ.
 func checkVermagic(m *Module, f *Facts, p *Prediction) {
 	if f.Vermagic == "" {
-		p.note("the kernel's vermagic is not known: it was not compared")
+		p.note("the vermagic was not compared: the kernel's is unknown")
 		return
 	}
 	got, ok := m.info("vermagic")
@@ -234,7 +234,7 @@ func behindSpace(magic string) string {
 // refuses, and returns the last one's error.
 func checkSymbols(m *Module, f *Facts, p *Prediction) {
 	if f.Exports == nil {
-		p.note("the kernel's symbols are not known: they were not compared")
+		p.note("the symbols were not compared: the kernel's are unknown")
 		return
 	}
 	more := 0
@@ -261,7 +261,7 @@ func checkSymbols(m *Module, f *Facts, p *Prediction) {
 		}
 	}
 	if more > 0 {
-		p.Why += fmt.Sprintf("; %d symbols more are refused", more)
+		p.Why += fmt.Sprintf("; %d more symbols are refused", more)
 	}
 }
 
@@ -273,16 +273,16 @@ func checkBTF(m *Module, f *Facts, p *Prediction) {
 	if !m.BTF || m.BTFBase && f.atLeast(6, 11) || f.Config.Get("CONFIG_DEBUG_INFO_BTF_MODULES") != "y" || f.Config.Get("CONFIG_MODULE_ALLOW_BTF_MISMATCH") == "y" {
 		return
 	}
-	p.note("its type information (.BTF) is not compared: if it was built against another build of this kernel, it is refused with EINVAL and 'failed to validate module [%s] BTF'", p.Module)
+	p.note("its type information (.BTF) was not compared: if it was built against another build of this kernel, it is refused with EINVAL and 'failed to validate module [%s] BTF'", p.Module)
 }
 
 // forced says how a module without what the kernel wants is taken.
 func (p *Prediction) forced(f *Facts, lacks string) {
 	where := ""
 	if f.Config == nil {
-		where = ", where it has CONFIG_MODULE_FORCE_LOAD,"
+		where = " if it has CONFIG_MODULE_FORCE_LOAD"
 	}
-	p.note("%s: the kernel takes it all the same%s and is tainted", lacks, where)
+	p.note("%s: the kernel loads it anyway%s and is tainted", lacks, where)
 }
 
 // maxLines bounds Prediction.Lines, which a module with 65,536 unknown symbols
@@ -301,7 +301,7 @@ type resolution struct {
 func resolve(m *Module, f *Facts, u Undefined) resolution {
 	x, ok := f.Exports[u.Name]
 	if ok && x.GPL && !gplCompatible(m) {
-		return refusedSymbol(m, u, fmt.Sprintf("the symbol %s is for modules under a GPL-compatible licence only", u.Name))
+		return refusedSymbol(m, u, fmt.Sprintf("the symbol %s is exported only to modules with a GPL-compatible licence", u.Name))
 	}
 	if !ok {
 		return refusedSymbol(m, u, fmt.Sprintf("the symbol %s is not exported by this kernel", u.Name))
@@ -317,7 +317,7 @@ func resolve(m *Module, f *Facts, u Undefined) resolution {
 		}
 	}
 	if x.Namespace != "" && !imports(m, x.Namespace) && f.Config.Get("CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS") != "y" {
-		return resolution{RefusedNamespace, x.Owner, fmt.Sprintf("the symbol %s is of the namespace %s, which is not imported", u.Name, x.Namespace),
+		return resolution{RefusedNamespace, x.Owner, fmt.Sprintf("the symbol %s belongs to namespace %s, which the module does not import", u.Name, x.Namespace),
 			[]string{fmt.Sprintf("%s: module uses symbol (%s) from namespace %s, but does not import it.", m.Name, u.Name, x.Namespace)}}
 	}
 	return resolution{verdict: Loads, owner: x.Owner}

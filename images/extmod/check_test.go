@@ -334,7 +334,7 @@ func TestSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := extmod.Check(m, f); !p.Loads() || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "not checked here") {
+	if p := extmod.Check(m, f); !p.Loads() || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "was not checked") {
 		t.Errorf("%+v", p)
 	}
 }
@@ -557,7 +557,7 @@ func TestGather(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, f.Exports[name], want)
 		}
 	}
-	if len(f.Notes) != 1 || !strings.Contains(f.Notes[0], "the headers are of another kernel") || !strings.Contains(f.Notes[0], "_printk") {
+	if len(f.Notes) != 1 || !strings.Contains(f.Notes[0], "the headers belong to another kernel") || !strings.Contains(f.Notes[0], "_printk") {
 		t.Errorf("notes %q", f.Notes)
 	}
 	// a_b is none of the kernel's modules, but its symbols are known; nowhere is not.
@@ -587,10 +587,10 @@ func TestGather(t *testing.T) {
 func TestReadSymvers(t *testing.T) {
 	for text, want := range map[string]string{
 		"0x1\ta\tvmlinux\tEXPORT_SYMBOL\t\n\n": "",
-		"0x1 a vmlinux EXPORT_SYMBOL":          "line 1 is not one",
+		"0x1 a vmlinux EXPORT_SYMBOL":          "line 1 is not a line",
 		"x\ta\tvmlinux\tEXPORT_SYMBOL":         "line 1 has no CRC",
 		"0x1ffffffff\ta\tvmlinux\tEXPORT_X":    "line 1 has no CRC",
-		"0x1\ta\tvmlinux":                      "line 1 is not one",
+		"0x1\ta\tvmlinux":                      "line 1 is not a line",
 	} {
 		_, err := extmod.ReadSymvers(strings.NewReader(text))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

@@ -23,7 +23,7 @@ type Export struct {
 
 // ErrNoExports says that no table of exported symbols was found in an image: it
 // is no kernel, was built without CONFIG_MODULES, or is older than 5.4.
-var ErrNoExports = errors.New("no table of exported symbols in the kernel image (CONFIG_MODULES off, or a layout that is not known)")
+var ErrNoExports = errors.New("no table of exported symbols in the kernel image (CONFIG_MODULES off, or an unknown layout)")
 
 // A struct kernel_symbol is three offsets, each relative to its own place: the
 // value, the name and the namespace (include/linux/export.h of 5.4 to 6.4,

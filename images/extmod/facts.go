@@ -18,7 +18,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Facts are what of a kernel decides whether it takes a module, and where each
+// Facts decide whether a kernel loads a module; Sources say where each
 // was read.
 type Facts struct {
 	Release string
@@ -180,7 +180,7 @@ func (f *Facts) fromHeaders(dir string) error {
 	f.source("symbols of other modules", "Module.symvers of the headers")
 	if len(differ) > 0 {
 		slices.Sort(differ)
-		f.note("the headers are of another kernel: Module.symvers and the image differ in %d of %d symbols, such as %s", len(differ), own, differ[0])
+		f.note("the headers belong to another kernel: Module.symvers and the image differ in %d of %d symbols, such as %s", len(differ), own, differ[0])
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func (f *Facts) fromModules(dir string, names []string) error {
 		return err
 	}
 	if missing = slices.DeleteFunc(missing, f.owns); len(missing) > 0 {
-		f.note("it depends on %s, which is not among the kernel's modules: symbols from there are taken for missing", strings.Join(missing, ", "))
+		f.note("it depends on %s, which is not among the kernel's modules: its symbols count as missing", strings.Join(missing, ", "))
 	}
 	for _, file := range load {
 		b, err := set.Read(file)

@@ -189,7 +189,7 @@ func (m *Module) readExtended(f *elf64.File) error {
 	crcs, ok1 := allocated(f, "__version_ext_crcs")
 	names, ok2 := allocated(f, "__version_ext_names")
 	if ok1 != ok2 {
-		return errors.New("only one of __version_ext_crcs and __version_ext_names is there")
+		return errors.New("it has only one of __version_ext_crcs and __version_ext_names")
 	}
 	if !ok1 {
 		return nil

@@ -24,7 +24,7 @@ func ReadSymvers(r io.Reader) (map[string]Export, error) {
 		}
 		w := strings.Split(sc.Text(), "\t")
 		if len(w) < 4 || !strings.HasPrefix(w[3], "EXPORT_") {
-			return nil, fmt.Errorf("line %d is not one of a Module.symvers: %.60q", line, sc.Text())
+			return nil, fmt.Errorf("line %d is not a line of a Module.symvers: %.60q", line, sc.Text())
 		}
 		crc, err := strconv.ParseUint(w[0], 0, 32)
 		if err != nil {

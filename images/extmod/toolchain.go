@@ -25,7 +25,7 @@ type MissingToolError struct {
 }
 
 func (e *MissingToolError) Error() string {
-	return fmt.Sprintf("build module: %s is not installed: install it with `apt-get install %s`, or the like", e.Tool, e.Package)
+	return fmt.Sprintf("build module: %s is not installed: install the package %s", e.Tool, e.Package)
 }
 
 // BuildError says that make failed.
@@ -114,7 +114,7 @@ func (t *Toolchain) choose(a arch.Arch) []MissingToolError {
 }
 
 // builtWith reads the major version of the compiler that the kernel was built
-// with from its headers, 0 where it is not told.
+// with from its headers, 0 where they do not say.
 func builtWith(headers string) int {
 	n, err := strconv.Atoi(configured(headers, "CONFIG_GCC_VERSION")) // 120200 is 12.2.0
 	if err != nil {
@@ -163,7 +163,7 @@ func (t *Toolchain) Build(ctx context.Context, s Spec) (module []byte, err error
 	defer os.RemoveAll(dir)
 	for name, text := range s.Files {
 		if !filepath.IsLocal(name) || filepath.Base(name) != name {
-			return nil, fmt.Errorf("build module %s: %q is no file name", s.Name, name)
+			return nil, fmt.Errorf("build module %s: %q is not a file name", s.Name, name)
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return nil, fmt.Errorf("build module %s: %w", s.Name, err)

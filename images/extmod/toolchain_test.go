@@ -150,7 +150,7 @@ func TestBuildTakesFileNamesOnly(t *testing.T) {
 	bin(t, map[string]string{"make": ""})
 	for _, name := range []string{"../x.c", "/x.c", "a/x.c", ""} {
 		_, err := (&Toolchain{}).Build(t.Context(), Spec{Name: "x", Files: map[string][]byte{name: nil}})
-		if err == nil || !strings.Contains(err.Error(), "is no file name") {
+		if err == nil || !strings.Contains(err.Error(), "is not a file name") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -25,7 +25,7 @@ func Mismatches() []Mismatch { return []Mismatch{WrongVermagic, WrongCRC, Unknow
 
 // ErrNotApplicable says that a mismatch cannot be made of this module: what would
 // be made wrong is not there.
-var ErrNotApplicable = errors.New("the module has nothing of the kind")
+var ErrNotApplicable = errors.New("the module has nothing to change")
 
 // Spoil returns a copy of a good module in which one thing is wrong, by a change
 // of its bytes that keeps every size: a flag of its vermagic, the CRC of a symbol

@@ -32,7 +32,7 @@ var command = map[Manager]string{
 	Zypper: "zypper install -y",
 }
 
-// program is what a manager's presence is told by.
+// program is the one that shows that a manager is installed.
 var program = map[Manager]string{APT: "apt-get", DNF: "dnf", Pacman: "pacman", Zypper: "zypper"}
 
 // Detect finds the host's package manager, "" where none is known. lookPath finds a

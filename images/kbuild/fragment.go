@@ -139,7 +139,7 @@ func parseFragment(r io.Reader) ([]Setting, error) {
 		if m := setRE.FindStringSubmatch(line); m != nil {
 			s.Name, s.Value = m[1], strings.TrimSpace(m[2])
 			if !valueRE.MatchString(s.Value) {
-				return nil, fmt.Errorf("line %d: %q is no value: want y, m, n, a number or a quoted string", n, s.Value)
+				return nil, fmt.Errorf("line %d: %q is not a value: want y, m, n, a number or a quoted string", n, s.Value)
 			}
 		} else if m := unsetRE.FindStringSubmatch(line); m != nil {
 			s.Name = m[1]

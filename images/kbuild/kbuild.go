@@ -114,7 +114,7 @@ func (s *Spec) check() error {
 		return &SpecError{fmt.Sprintf("the output directory %s is the source itself: name another one", s.Output)}
 	}
 	if exists(filepath.Join(s.Output, ".config")) && !exists(filepath.Join(s.Output, LogName)) {
-		return &SpecError{fmt.Sprintf("the output directory %s has a .config of somebody else's, which would be lost: name another one, and that .config as the configuration to start from", s.Output)}
+		return &SpecError{fmt.Sprintf("the output directory %s has a .config that unwedge did not write and would overwrite: name another directory, and that .config with --config", s.Output)}
 	}
 	return IsTree(s.Source)
 }
@@ -233,7 +233,7 @@ func (s Spec) built() (*Built, error) {
 	b := &Built{Image: filepath.Join(s.Output, s.Arch.Facts().BootImages[0]), Vmlinux: filepath.Join(s.Output, "vmlinux")}
 	for _, p := range []string{b.Image, b.Vmlinux} {
 		if _, err := os.Stat(p); err != nil && s.Targets == nil {
-			return nil, fmt.Errorf("build kernel: make ended well, but left no %s", p)
+			return nil, fmt.Errorf("build kernel: make succeeded, but left no %s", p)
 		}
 	}
 	release, err := os.ReadFile(filepath.Join(s.Output, "include/config/kernel.release"))

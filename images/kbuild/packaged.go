@@ -52,7 +52,7 @@ func checkConfigFile(path string) error {
 	case st.IsDir():
 		return &BadConfigError{path, "a directory: name the .config file in it"}
 	case !st.Mode().IsRegular():
-		return &BadConfigError{path, "not a regular file, and it is read more than once: write what it gives to a file, and name that"}
+		return &BadConfigError{path, "not a regular file: it is read more than once, so write it to a file first"}
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -64,9 +64,9 @@ func checkConfigFile(path string) error {
 	case err != nil:
 		return fmt.Errorf("read kernel configuration: %w", err)
 	case bytes.HasPrefix(text, []byte{0x1f, 0x8b}):
-		return &BadConfigError{path, "compressed: write it to a file with `zcat`, and name that"}
+		return &BadConfigError{path, "compressed: unpack it with `zcat` first"}
 	case !slices.ContainsFunc(strings.Split(string(text), "\n"), isSetting):
-		return &BadConfigError{path, "no line of it sets an option (CONFIG_…=…): want the .config of a kernel"}
+		return &BadConfigError{path, "no line of it sets an option (CONFIG_…=…): name a kernel's .config"}
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 	again.Output += secondSuffix
 	again.NoCcache = true // it would hand out the first build's objects
 	if exists(again.Output) && !exists(filepath.Join(again.Output, lockName)) {
-		return nil, &SpecError{again.Output + ", where the second build goes, is there and holds none: move it away, or name another output directory"}
+		return nil, &SpecError{again.Output + ", the directory of the second build, exists and is not a build: move it away, or name another output directory"}
 	}
 	if err := os.RemoveAll(again.Output); err != nil {
 		return nil, hostFault("build", err)
@@ -145,7 +145,7 @@ func compareProducts(ctx context.Context, s, again Spec) ([]Difference, error) {
 			return nil, context.Cause(ctx)
 		}
 		if len(out) >= maxDifferences {
-			return append(out, Difference{File: "…", What: "there are more"}), nil
+			return append(out, Difference{File: "…", What: "more differences"}), nil
 		}
 		a, b := filepath.Join(s.Output, name), filepath.Join(again.Output, name)
 		at, same, err := compareFiles(a, b)

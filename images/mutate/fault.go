@@ -86,7 +86,7 @@ var Return Fault = returns(0)
 // include/linux/err.h).
 func ReturnError(errno int) (Fault, error) {
 	if errno > -1 || errno < -4095 {
-		return nil, fmt.Errorf("return value %d is no error: want -4095 to -1", errno)
+		return nil, fmt.Errorf("return value %d is not an error: want -4095 to -1", errno)
 	}
 	return returns(errno), nil
 }
@@ -155,7 +155,7 @@ func (f fixed) change(fn function) (change, error) { return fn.atEntry(f.code) }
 func (f fixed) code(at site) ([]byte, error) {
 	code, ok := at.t.machine.code[f]
 	if !ok {
-		return nil, fmt.Errorf("no code for it on %s", at.t.machine.arch)
+		return nil, fmt.Errorf("this fault has no code for %s", at.t.machine.arch)
 	}
 	return code, nil
 }

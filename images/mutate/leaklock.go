@@ -63,7 +63,7 @@ func (t *tables) unlockers() map[uint64]unlocker {
 func (leaks) change(f function) (change, error) {
 	known := f.t.unlockers()
 	if len(known) == 0 {
-		return change{}, errors.New("the kernel's symbols have no routine that releases a lock")
+		return change{}, errors.New("the kernel's symbols name no routine that releases a lock")
 	}
 	var best *change
 	bestRank, clash := len(unlockers), ""

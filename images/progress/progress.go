@@ -9,7 +9,7 @@ import (
 	"io"
 )
 
-// Reporter is told of each task as it starts. It must be safe for use by
+// Reporter hears of each task as it starts. It must be safe for use by
 // several goroutines.
 type Reporter interface {
 	// Task announces a piece of work. total is its size in bytes, 0 when it

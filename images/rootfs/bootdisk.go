@@ -128,7 +128,7 @@ func hashKernel(path string) (kernelSums, error) {
 		return kernelSums{}, fmt.Errorf("read %s: %w", path, err)
 	}
 	if n == 0 || n > maxKernel {
-		return kernelSums{}, fmt.Errorf("read %s: %d bytes is no kernel", path, n)
+		return kernelSums{}, fmt.Errorf("read %s: %d bytes are not a kernel", path, n)
 	}
 	return kernelSums{hex.EncodeToString(plain.Sum(nil)), hex.EncodeToString(keyed.Sum(nil)), n}, nil
 }

@@ -105,7 +105,7 @@ func Dracut(ctx context.Context, o Options, k Kernel, f Flavour) (string, error)
 		return "", fmt.Errorf("build %s: %w", f, err)
 	}
 	if k.ModulesDir == "" {
-		return "", fmt.Errorf("build %s: the kernel came without modules, and its drivers for the disk are needed: give its package or build tree", what)
+		return "", fmt.Errorf("build %s: the kernel came without modules, which hold the disk's drivers: name its package or build tree", what)
 	}
 	if k.ModulesDir, err = filepath.Abs(k.ModulesDir); err != nil {
 		return "", fmt.Errorf("build %s: %w", what, err)
@@ -267,4 +267,4 @@ func scanModules(dir string) (moduleScan, error) {
 	return s, nil
 }
 
-var errNoModules = errors.New("no kernel modules there")
+var errNoModules = errors.New("no kernel modules")

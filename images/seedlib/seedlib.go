@@ -72,7 +72,7 @@ func newLayout(m machine) *layout {
 	l.ehFrame = l.place(m.ehFrame(l.end, l.text.at))
 	l.ehFrameHdr = l.place(m.ehFrameHdr(l.end, l.ehFrame.at, l.text.at))
 	constructor := l.text.at + uint64(len(m.function))
-	relocated := (l.end + elfRela + 7) &^ 7 // where init_array comes to lie
+	relocated := (l.end + elfRela + 7) &^ 7 // where init_array will be
 	l.rela = l.place(encode(elf.Rela64{Off: dataAt + relocated, Info: m.relative, Addend: int64(constructor)}))
 	l.initArray = l.place(encode(constructor))
 	l.dynamic = l.place(encode(

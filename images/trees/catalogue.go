@@ -155,10 +155,10 @@ func (c Catalogue) With(r io.Reader) (Catalogue, error) {
 			return nil, fmt.Errorf("tree name %q: use lower-case letters, digits and dashes", e.Name)
 		}
 		if e.Name == reserved {
-			return nil, fmt.Errorf("tree name %q: that is a word of `unwedge trees`: take another", e.Name)
+			return nil, fmt.Errorf("tree name %q: `unwedge trees` uses that word: choose another", e.Name)
 		}
 		if seen[e.Name] {
-			return nil, fmt.Errorf("tree %s is there twice", e.Name)
+			return nil, fmt.Errorf("tree %s appears twice", e.Name)
 		}
 		seen[e.Name] = true
 		i := slices.IndexFunc(out, func(t Tree) bool { return t.Name == e.Name })

@@ -37,7 +37,7 @@ func (e *FetchError) Error() string {
 
 func (e *FetchError) Unwrap() error { return e.Err }
 
-// RevisionError says that a tree has no such revision.
+// RevisionError says that a tree lacks a revision.
 type RevisionError struct {
 	Revision string
 	Trees    []string // where it was looked for; none where it cannot be one
@@ -60,7 +60,7 @@ func (e *NoBranchError) Error() string {
 	if e.Tree.Versions != "" {
 		like = ", such as " + e.Tree.Versions
 	}
-	return fmt.Sprintf("tree %s has no branch that is always taken: name a revision%s", e.Tree.Name, like)
+	return fmt.Sprintf("tree %s has no default branch: name a revision%s", e.Tree.Name, like)
 }
 
 // revRE is what a revision may look like: the name of a branch, a tag or a
@@ -120,7 +120,7 @@ func (s *Store) Fetch(ctx context.Context, tree string, revs ...string) (*Fetche
 		f.out.Commits[rev] = hash
 	}
 	if t.Rebuilt && f.moves {
-		f.out.note("the branches of tree %s are made anew from time to time: a commit found there may be gone later; its tags stay", t.Name)
+		f.out.note("tree %s rebuilds its branches from time to time: a commit found there may vanish later; its tags stay", t.Name)
 	}
 	return f.out, nil
 }
@@ -156,7 +156,7 @@ func (f *fetch) revision(ctx context.Context, t Tree, rev string) (string, error
 		}
 		if hash != "" {
 			if at.Name != t.Name {
-				f.out.note("%s is from tree %s, on which %s is built", rev, at.Name, t.Name)
+				f.out.note("%s comes from tree %s, the base of %s", rev, at.Name, t.Name)
 			}
 			return f.walk(ctx, rev, hash, steps)
 		}
@@ -214,7 +214,7 @@ func (f *fetch) offline(ctx context.Context, t Tree, name string, why error) (st
 	}
 	if hash, err := f.local(ctx, t, "heads/"+name); hash != "" || err != nil {
 		f.moves = true
-		f.out.note("branch %s of tree %s is as it was fetched last: %v", name, t.Name, why)
+		f.out.note("branch %s of tree %s was not refreshed: %v", name, t.Name, why)
 		return hash, err
 	}
 	for at := t; at.Base != ""; {
@@ -223,7 +223,7 @@ func (f *fetch) offline(ctx context.Context, t Tree, name string, why error) (st
 			return "", err
 		}
 		if hash, err := f.local(ctx, at, "tags/"+name); hash != "" || err != nil {
-			f.out.note("tag %s is that of tree %s, on which %s is built: %v", name, at.Name, t.Name, why)
+			f.out.note("tag %s comes from tree %s, the base of %s: %v", name, at.Name, t.Name, why)
 			return hash, err
 		}
 	}

@@ -187,10 +187,10 @@ func TestBase(t *testing.T) {
 	if err != nil || got.Commits["v1.0"] != one || got.Commits["next-20261120"] != two {
 		t.Fatalf("fetched %+v, %v", got, err)
 	}
-	if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "v1.0 is from tree mainline") {
+	if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "v1.0 comes from tree mainline") {
 		t.Errorf("notes %q: tags stay", got.Notes)
 	}
-	if got, err = s.Fetch(t.Context(), "next", "master"); err != nil || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "made anew") {
+	if got, err = s.Fetch(t.Context(), "next", "master"); err != nil || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "rebuilds its branches") {
 		t.Errorf("fetched %+v, %v", got, err)
 	}
 	if _, err := s.git("merge-base", "--is-ancestor", one, two).Run(t.Context()); err != nil {
@@ -293,7 +293,7 @@ func TestFetchErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := s.Fetch(t.Context(), "mainline", "linux-7.2.y")
-	if err != nil || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "branch linux-7.2.y of tree mainline is as it was fetched last") {
+	if err != nil || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "branch linux-7.2.y of tree mainline was not refreshed") {
 		t.Errorf("fetched %+v, %v", got, err)
 	}
 }

@@ -57,7 +57,7 @@ func openFiles() (map[string]bool, error) {
 		return nil, err
 	}
 	if len(links) == 0 {
-		return nil, errors.New("/proc tells nothing")
+		return nil, errors.New("/proc is empty")
 	}
 	used := map[string]bool{}
 	for _, l := range links {

@@ -55,8 +55,8 @@ func (f *fetch) remote(ctx context.Context, t Tree) (*remote, error) {
 		}
 	}
 	if len(r.refs) == 0 { // a page that asks for a login looks like that
-		return nil, &FetchError{Tree: t.Name, URL: t.ShownURL(), Reason: "it shows no branch and no tag",
-			Next: fmt.Sprintf("is that the url of a git repository? give tree %s another one in %s", t.Name, userFile())}
+		return nil, &FetchError{Tree: t.Name, URL: t.ShownURL(), Reason: "it has no branches and no tags",
+			Next: fmt.Sprintf("is that the url of a git repository? change tree %s's url in %s", t.Name, userFile())}
 	}
 	f.remotes[t.Name] = r
 	return r, nil
@@ -133,13 +133,13 @@ func (s *Store) nextStep(t Tree, err *git.Error) string {
 	case errors.Is(err, unix.ENOSPC):
 		return "free some space in the cache, or set UNWEDGE_CACHE to a bigger disk, and try again"
 	case has("Could not resolve", "said nothing for", "unable to connect", "Connection refused", "timed out", "unreachable", "Failed to connect", "unable to look up", "transfer closed", "early EOF", "hung up", "Connection reset", "Operation too slow"):
-		return fmt.Sprintf("check the network and git's http.proxy and try again, what has come is kept; or give tree %s another url, or a local clone as its reference, in %s", t.Name, file)
+		return fmt.Sprintf("check the network and git's http.proxy and try again, what was fetched is kept; or give tree %s another url, or a local clone as its reference, in %s", t.Name, file)
 	case has("could not read Username", "Authentication failed", "Permission denied", "error: 403", "terminal prompts disabled", "Host key verification failed"):
 		return fmt.Sprintf("the server wants a login: set up a credential helper or key for git, or give tree %s another url in %s", t.Name, file)
 	case has("not found", "does not exist", "does not appear to be a git repository", "is this a git repository", "error: 404"):
 		return fmt.Sprintf("has the tree moved? give tree %s its new url in %s", t.Name, file)
 	default:
-		return fmt.Sprintf("try again, what has come is kept; `git -C %s ls-remote %s` shows whether git can reach it", s.GitDir(), t.Name)
+		return fmt.Sprintf("try again, what was fetched is kept; `git -C %s ls-remote %s` shows whether git can reach it", s.GitDir(), t.Name)
 	}
 }
 
@@ -153,7 +153,7 @@ func (f *fetch) hint(ctx context.Context, t Tree, name string) string {
 	if shortRE.MatchString(name) {
 		same, err := f.store.ask("rev-parse", "--disambiguate="+name).Run(ctx)
 		if n := strings.Count(same, "\n"); err == nil && n > 1 {
-			return fmt.Sprintf("%d hashes begin like that: give more of it", n)
+			return fmt.Sprintf("%d hashes begin like that: give more digits", n)
 		}
 		return "the beginning of a commit's hash only finds what was fetched: give the whole hash"
 	}

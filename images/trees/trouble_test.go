@@ -156,7 +156,7 @@ func TestServerHangs(t *testing.T) {
 func TestServerIsNone(t *testing.T) {
 	newUpstream(t)
 	for body, want := range map[string]string{
-		"<html>please log in":   "no branch and no tag: is that the url of a git repository?",
+		"<html>please log in":   "no branches and no tags: is that the url of a git repository?",
 		"<html>please log in\n": "is this a git repository?: has the tree moved?",
 	} {
 		page := func(c net.Conn) {
@@ -221,7 +221,7 @@ func TestAmbiguousHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	short := twins(t, s.GitDir(), u.git("rev-parse", "HEAD^{tree}"))
-	if _, err := s.Fetch(t.Context(), "mainline", short); err == nil || !strings.Contains(err.Error(), "2 hashes begin like that: give more of it") {
+	if _, err := s.Fetch(t.Context(), "mainline", short); err == nil || !strings.Contains(err.Error(), "2 hashes begin like that: give more digits") {
 		t.Errorf("error %v", err)
 	}
 }

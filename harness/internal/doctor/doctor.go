@@ -7,14 +7,14 @@ import (
 	"github.com/unwedge/unwedge/images/hostpkg"
 )
 
-// Found is one Need and whether it is there.
+// Found is one Need and whether the host has it.
 type Found struct {
 	Need
-	// Path is where it is, "" if it is missing.
+	// Path is where it is, "" where it is missing.
 	Path string
 }
 
-// Host is how the doctor looks around; tests have their own.
+// Host is how the doctor examines the host; tests have their own.
 type Host struct {
 	// LookPath finds a program (exec.LookPath), Exists a file.
 	LookPath func(string) (string, error)
@@ -48,7 +48,7 @@ func Examine(h Host) Examination {
 	return e
 }
 
-// Missing returns what is not there, the optional things last.
+// Missing returns what is missing, the optional last.
 func (e Examination) Missing() []Found {
 	var out []Found
 	for _, f := range e.Found {

@@ -55,7 +55,7 @@ func Find(chosen, suite, etc string) (string, error) {
 func check(m string) error {
 	u, err := url.Parse(m)
 	if err != nil || !slices.Contains([]string{"http", "https", "file", "copy"}, u.Scheme) || strings.ContainsAny(m, " \t\n[]\"") {
-		return errors.New("the Debian mirror is not a URI that apt can use: " + m)
+		return errors.New("apt cannot use the Debian mirror " + m)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (f Finding) String() string {
 	return s
 }
 
-// BrokenError says all that was found, and the command that installs what is
+// BrokenError lists everything found, and the command that installs what is
 // missing.
 type BrokenError struct {
 	Findings []Finding
@@ -226,7 +226,7 @@ func (c *checker) ccache(ctx context.Context) {
 	}
 	out, err := c.run(ctx, "ccache", c.tools.CC, "-c", c.dir+"/try.c", "-o", c.dir+"/cached.o")
 	if err != nil && ctx.Err() == nil {
-		c.found("ccache", fmt.Sprintf("it does not work: %s: give it a directory that it can use (CCACHE_DIR), or set CCACHE_DISABLE=1", first(out, err)))
+		c.found("ccache", fmt.Sprintf("it fails: %s: set CCACHE_DIR to a directory it can write, or CCACHE_DISABLE=1", first(out, err)))
 	}
 }
 

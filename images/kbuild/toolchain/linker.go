@@ -70,7 +70,7 @@ func (c *checker) tryLinks(ctx context.Context, name, object string) {
 			continue
 		}
 		if strings.Contains(out, "cannot open linker script file") {
-			c.foundAs(Broken, c.tools.LD, fmt.Sprintf("the script of its emulation %s is missing, so its package is broken: %s", name, first(out, err)))
+			c.foundAs(Broken, c.tools.LD, fmt.Sprintf("the linker script of emulation %s is missing, its package is broken: %s", name, first(out, err)))
 		} else {
 			c.found(c.tools.LD, fmt.Sprintf("a %s link for %s fails: %s", l.name, name, first(out, err)))
 		}

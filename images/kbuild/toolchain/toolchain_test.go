@@ -114,10 +114,10 @@ func TestCheck(t *testing.T) {
 			want: []string{"flex: not installed", "bison: not installed"}, fix: "apt-get install -y --no-install-recommends flex bison"},
 		{name: "linker script deleted", arch: arch.AArch64, change: func(h map[string]string) {
 			h[ldOf(arch.AArch64)] = ldScript("aarch64linux aarch64elf", missingScript)
-		}, want: []string{"the script of its emulation aarch64elf is missing", "ldscripts/aarch64elf.xr"}, fix: "apt-get install --reinstall -y --no-install-recommends binutils"},
+		}, want: []string{"the linker script of emulation aarch64elf is missing", "ldscripts/aarch64elf.xr"}, fix: "apt-get install --reinstall -y --no-install-recommends binutils"},
 		{name: "bare emulation left out", arch: arch.AArch64, change: func(h map[string]string) {
 			h[ldOf(arch.AArch64)] = ldScript("aarch64linux", missingScript)
-		}, want: []string{"the script of its emulation aarch64linux is missing"}},
+		}, want: []string{"the linker script of emulation aarch64linux is missing"}},
 		{name: "one emulation is enough", arch: arch.AArch64, change: func(h map[string]string) {
 			h[ldOf(arch.AArch64)] = ldScript("aarch64linux", "")
 		}},
@@ -133,7 +133,7 @@ func TestCheck(t *testing.T) {
 		{name: "ccache", arch: arch.X86_64, change: func(h map[string]string) { h["ccache"] = `exec "$@"` }},
 		{name: "ccache without a directory", arch: arch.X86_64, change: func(h map[string]string) {
 			h["ccache"] = `echo "ccache: error: Failed to create directory /cache/tmp: Permission denied" >&2; exit 1`
-		}, want: []string{"ccache: it does not work", "/cache/tmp: Permission denied", "CCACHE_DISABLE=1"}},
+		}, want: []string{"ccache: it fails", "/cache/tmp: Permission denied", "CCACHE_DISABLE=1"}},
 		{name: "no C library", arch: arch.X86_64, change: func(h map[string]string) {
 			h["gcc"] = `case " $* " in *" -E "*) echo "fatal error: stdio.h: No such file or directory" >&2; exit 1;; esac; exit 0`
 		}, want: []string{"stdio.h: no such header"}, fix: "libc6-dev"},

@@ -16,7 +16,7 @@ import (
 )
 
 // ErrOtherKernel says that symbols are of another kernel than a table.
-var ErrOtherKernel = errors.New("the symbols are of another kernel")
+var ErrOtherKernel = errors.New("the symbols belong to another kernel")
 
 // The bounds of a file of symbols: a System.map has some 200,000 lines, an
 // allyesconfig's some 2,000,000.
@@ -78,11 +78,11 @@ func readMap(path string) ([]Symbol, error) {
 	for n := 1; s.Scan(); n++ {
 		w := strings.Fields(s.Text())
 		if len(w) < 3 || len(w[1]) != 1 {
-			return nil, fmt.Errorf("read symbols: %s: line %d is not one of a System.map", path, n)
+			return nil, fmt.Errorf("read symbols: %s: line %d is not a line of a System.map", path, n)
 		}
 		addr, err := strconv.ParseUint(w[0], 16, 64)
 		if err != nil || len(out) == maxFileSymbols {
-			return nil, fmt.Errorf("read symbols: %s: line %d is not one of a System.map", path, n)
+			return nil, fmt.Errorf("read symbols: %s: line %d is not a line of a System.map", path, n)
 		}
 		if w[1] != "A" && w[1] != "a" && w[1] != "U" {
 			out = add(out, Symbol{addr, w[2], w[1][0]})
@@ -103,7 +103,7 @@ func add(out []Symbol, s Symbol) []Symbol {
 
 func finish(path string, out []Symbol) ([]Symbol, error) {
 	if len(out) == 0 {
-		return nil, fmt.Errorf("read symbols: %s has none of a kernel: distributions ship a System.map that is a stub", path)
+		return nil, fmt.Errorf("read symbols: %s has no kernel symbols: distributions ship a stub System.map", path)
 	}
 	slices.SortStableFunc(out, func(a, b Symbol) int { return cmp.Compare(a.Addr, b.Addr) })
 	return out, nil
@@ -117,7 +117,7 @@ func FromFile(syms []Symbol, payload []byte, a arch.Arch) (*Table, error) {
 	}
 	i := slices.IndexFunc(syms, func(s Symbol) bool { return s.Name == "_text" })
 	if i < 0 {
-		return nil, fmt.Errorf("symbols for %s: there is no _text among them", a)
+		return nil, fmt.Errorf("symbols for %s: _text is missing", a)
 	}
 	return newTable(syms, syms[i].Addr, f, len(payload)), nil
 }
@@ -144,7 +144,7 @@ func (t *Table) With(syms []Symbol) (*Table, error) {
 		}
 	}
 	if same == 0 || differ*100 > same {
-		return nil, fmt.Errorf("%w: %d functions are where its kernel has them, %d are not", ErrOtherKernel, same, differ)
+		return nil, fmt.Errorf("%w: %d functions are at the same address, %d are not", ErrOtherKernel, same, differ)
 	}
 	slices.SortStableFunc(out, func(a, b Symbol) int { return cmp.Compare(a.Addr, b.Addr) })
 	return newTable(out, t.base, t.elf, int(t.size)), nil

@@ -79,8 +79,8 @@ func TestReadFileErrors(t *testing.T) {
 	dir := t.TempDir()
 	for name, c := range map[string]struct{ text, says string }{
 		"stub":    {"ffffffffffffffff B The real System.map is in the linux-image-dbg package\n", "is not one of"},
-		"garbage": {"hello\n", "line 1 is not one of a System.map"},
-		"empty":   {"", "has none of a kernel"},
+		"garbage": {"hello\n", "line 1 is not a line of a System.map"},
+		"empty":   {"", "has no kernel symbols"},
 		"elf":     {"\x7fELF but no more", ""},
 		"long":    {strings.Repeat("f", 5000), ""},
 	} {

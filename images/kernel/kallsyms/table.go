@@ -19,7 +19,7 @@ import (
 
 // ErrNotFound says that no kallsyms tables were found in the payload: the
 // kernel was built without CONFIG_KALLSYMS, or with an unknown layout.
-var ErrNotFound = errors.New("no kallsyms tables found (CONFIG_KALLSYMS off, or a layout that is not known)")
+var ErrNotFound = errors.New("no kallsyms tables found (CONFIG_KALLSYMS off, or an unknown layout)")
 
 // Symbol is one kernel symbol.
 type Symbol struct {

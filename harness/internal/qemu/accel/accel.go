@@ -193,12 +193,12 @@ func abandon(ctx context.Context, p *qemu.Process, name string, limit time.Durat
 	select {
 	case <-p.Done():
 	case <-time.After(killWait):
-		left = fmt.Sprintf(", and QEMU (pid %d) does not die", p.Pid())
+		left = fmt.Sprintf(", and QEMU (pid %d) survives SIGKILL", p.Pid())
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("run test guest: %w%s", context.Cause(ctx), left)
 	}
-	return &noRun{fmt.Sprintf("a test guest under %s did not run within %v%s", label(name), limit, left)}
+	return &noRun{fmt.Sprintf("a test guest under %s did not finish within %v%s", label(name), limit, left)}
 }
 
 // noRun is ErrNoRun in words of its own.

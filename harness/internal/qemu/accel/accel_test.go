@@ -88,7 +88,7 @@ func TestProbe(t *testing.T) {
 		{"runs", KVM, "a test guest ran under KVM", patient},
 		{"fails", TCG, "test guest did not run under KVM: accel.test: exit status 1: qemu: failed to set MSR 0x10a", patient},
 		{"exits", TCG, "test guest did not run under KVM: QEMU ended before the test guest had answered", patient},
-		{"spins", TCG, "a test guest under KVM did not run within 50ms", Options{Timeout: 50 * time.Millisecond}},
+		{"spins", TCG, "a test guest under KVM did not finish within 50ms", Options{Timeout: 50 * time.Millisecond}},
 	} {
 		t.Run(tt.mode, func(t *testing.T) {
 			runs := fake(t, tt.mode)
