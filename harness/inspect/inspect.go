@@ -42,7 +42,7 @@ type Facts struct {
 	HZ int
 	// Run is what is known of the guest's run; nil for a dump alone.
 	Run *Run
-	// Problems are those met before memory was read.
+	// Problems are those from before memory was read.
 	Problems []string
 	// Hand is for the commands that are printed.
 	Hand Hand
@@ -320,7 +320,7 @@ func logLines(log []byte) []string {
 	return out
 }
 
-// uptime is told by jiffies, which begin five minutes before they wrap in 32 bits
+// uptime comes from jiffies, which begin five minutes before they wrap in 32 bits
 // (include/linux/jiffies.h, INITIAL_JIFFIES), else by the log.
 func uptime(v *guestmem.View, hz int) *Uptime {
 	if hz > 0 && v.Jiffies != 0 {

@@ -79,7 +79,7 @@ func (g *Guest) Read(ctx context.Context) (*Report, error) {
 // usersTime bounds the reading of user-space stacks.
 const usersTime = 10 * time.Second
 
-// users reads the user-space stacks. What is not read is told.
+// users reads the user-space stacks. What cannot be read is reported.
 func (g *Guest) users(ctx context.Context, k *guestmem.Kernel) {
 	ctx, cancel := context.WithTimeout(ctx, usersTime)
 	defer cancel()

@@ -18,7 +18,7 @@
 //	startup  the stack of PID 1 in a kernel whose image has no types
 //
 // The guest is hostile, and it may run while it is read: every loop and
-// allocation is bounded, and what cannot be read is told in View.Problems.
+// allocation is bounded, and what cannot be read is reported in View.Problems.
 package guestmem
 
 import (
@@ -104,8 +104,8 @@ type View struct {
 	// for. OwnerPID is 0 where the kernel does not record a holder and where
 	// readers hold the lock; a PID that is not in Tasks is one that has exited.
 	Owners []model.Owner
-	// Waits are what sleeping tasks wait for, one for each task of which that
-	// is known for certain: the locks of Owners, and all else.
+	// Waits are what sleeping tasks wait for, one for each task where that is
+	// known for certain: the locks of Owners, and all else.
 	Waits []model.Wait
 	// CPUs are the vCPUs that were in 64-bit mode.
 	CPUs []model.CPU

@@ -28,7 +28,7 @@ type Sleeper struct {
 	Number int64
 	PC     uint64
 	// Symbols are the addresses of the functions that were asked for; one that
-	// the kernel has not is missing.
+	// the kernel lacks is missing.
 	Symbols map[string]uint64
 }
 

@@ -82,7 +82,7 @@ func TestWaitsAreVerified(t *testing.T) {
 		"the holder of the lock has gone": {"POSIX lock", func(g fake.Guest) {
 			g.Put32(fake.Second+off("file_lock", "fl_pid"), 77)
 			g.Put(fake.Second+off("file_lock", "fl_file"), fake.Direct+fake.Third)
-		}, "POSIX lock /lock (inode 42): PID 77, which has gone, took it"},
+		}, "POSIX lock /lock (inode 42): PID 77, which has exited, took it"},
 		"its open file is another's now": {"flock", func(g fake.Guest) { g.Put32(fake.Second+off("file_lock", "fl_pid"), 77) },
 			"flock /lock (inode 42): kthreadd (PID 2, state S) has the file that holds it open (fd 3)"},
 		"a mutex that nobody has":      {"glibc mutex", func(g fake.Guest) { g.Put32(fake.UserPage+8, 0) }, "futex 0x500000 (its word is 2)"},

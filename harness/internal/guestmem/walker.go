@@ -157,7 +157,7 @@ func (w *walker) tasks(ctx context.Context) {
 }
 
 // trace unwinds a task's stack. A task that a CPU runs, by the kernel's word,
-// without a vCPU that is known to run it, has no saved registers that are true.
+// without a vCPU that is known to run it, has no valid saved registers.
 func (w *walker) trace(t *tasks.Task) (unwind.Trace, bool) {
 	if r, ok := w.running[t.Addr]; ok {
 		return r.trace, true
@@ -168,7 +168,7 @@ func (w *walker) trace(t *tasks.Task) (unwind.Trace, bool) {
 	return w.unwinder.Sleeping(unwind.Saved{SP: t.SP, FP: t.FP, PC: t.PC, Stack: stack(t)}), true
 }
 
-// user tells the system call of a task with an address space of its own.
+// user finds the system call of a task with an address space of its own.
 func (w *walker) user(t *tasks.Task, trace unwind.Trace, d *model.Task) {
 	if u := trace.User; u != nil && t.User {
 		d.UserIP = u.PC

@@ -41,7 +41,7 @@ type Task struct {
 	End    int64 `json:"end"`
 	// Caller is who printed it, to tell its lines from others in the range.
 	Caller Caller `json:"-"`
-	// Torn says that the trace has no end that is known to be one.
+	// Torn says that the trace has no certain end.
 	Torn bool `json:"torn,omitempty"`
 }
 

@@ -86,7 +86,7 @@ func (w *Wait) String() string {
 	}
 	var who []string
 	for _, h := range w.Holders {
-		name := "PID " + strconv.Itoa(h.PID) + ", which has gone,"
+		name := "PID " + strconv.Itoa(h.PID) + ", which has exited,"
 		if h.Comm != "" {
 			name = h.Comm + " (PID " + strconv.Itoa(h.PID) + ", state " + h.State + ")"
 		}

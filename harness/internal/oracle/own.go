@@ -123,7 +123,7 @@ type OwnComparison struct {
 	// Wchan is the function that a task sleeps in.
 	Wchan Share
 	// Printed are the frames that sysrq-t printed for tasks that did not run between
-	// the two looks at memory around it.
+	// the two reads of memory around it.
 	Printed Share
 	// Still is how many tasks did not run between the guest's word and the look at
 	// memory, Ran how many did, were woken to run, began or ended.

@@ -8,8 +8,7 @@ import (
 // maxCode bounds how much of a function is read, in bytes.
 const maxCode = 64 << 10
 
-// Code returns a function's link-time address and its code, of which there is at
-// most maxCode.
+// Code returns a function's link-time address and at most maxCode of its code.
 func (img *Image) Code(function string) (addr uint64, code []byte, ok bool) {
 	addr, ok = img.Symbols.Lookup(function)
 	if !ok {

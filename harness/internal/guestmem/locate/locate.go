@@ -38,7 +38,7 @@ type Kernel struct {
 	Phys, Offset uint64
 }
 
-// Finder is what an image tells of how to find its kernel. Made once per image;
+// Finder is what the image says about finding its kernel. Made once per image;
 // it may be used by many goroutines.
 type Finder struct {
 	img    *kimage.Image

@@ -3,9 +3,9 @@
 // children, block devices, and what is polled. It reads the task's system call,
 // the entry that the task has put on its own stack, and what both lead to.
 //
-// What is told is verified: an entry names its task and its neighbours in the
+// Every result is verified: an entry names its task and its neighbours in the
 // list name it, a lock's list of waiters has the task's, a futex's owner is a
-// task of the process. What cannot be verified is not told.
+// task of the process. What cannot be verified is left out.
 package objects
 
 import (
@@ -18,7 +18,7 @@ import (
 type field = kimage.Field
 
 // Layout is how one kernel lays out what is read here. Made once per image; it
-// may be used by many goroutines. Fields that a kernel has not are not there,
+// may be used by many goroutines. Fields that a kernel lacks are missing,
 // and what needs them is not found.
 type Layout struct {
 	fields map[string]field

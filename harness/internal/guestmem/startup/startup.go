@@ -1,8 +1,8 @@
 // Package startup finds where PID 1 sleeps before it has a program, in the memory of
 // an aarch64 kernel whose image has symbols and no types: the list of tasks cannot
-// be read then, but a stack that begins in kernel_init can be told from all others.
+// be read then, but a stack that begins in kernel_init can be told apart from all others.
 //
-// What is told is verified. Where a task that sleeps goes on is one address, or one of
+// Every result is verified. Where a task that sleeps goes on is one address, or one of
 // few: that behind the call in __switch_to; the code says where that, the stack
 // pointer and the frame pointer are saved (struct cpu_context). From there the frame
 // records lead to the first function of the thread, or the place is none; and of those
@@ -26,7 +26,7 @@ import (
 // ErrNotFound says that no such stack is there, or more than one.
 var ErrNotFound = errors.New("the stack of the kernel's start-up was not found")
 
-// Finder is what an image tells. It may be used by many goroutines.
+// Finder is what the image says. It may be used by many goroutines.
 type Finder struct {
 	backs []uint64 // where a task goes on, link-time
 }

@@ -11,7 +11,7 @@ import (
 // MaxTasks bounds a list.
 const MaxTasks = 1 << 16
 
-// maxProblems bounds how many problems a list tells of.
+// maxProblems bounds the problems that a list reports.
 const maxProblems = 16
 
 // List is the tasks of a guest.

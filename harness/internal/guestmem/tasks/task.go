@@ -92,7 +92,7 @@ func (l *Layout) read(k *locate.Kernel, addr uint64) (Task, error) {
 // maxPID is PID_MAX_LIMIT.
 const maxPID = 4 << 20
 
-// get reads a field of 1, 2, 4 or 8 bytes; 0 for one that the kernel has not.
+// get reads a field of 1, 2, 4 or 8 bytes; 0 for one that the kernel lacks.
 func get(b []byte, f field) uint64 {
 	var w [8]byte
 	copy(w[:], b[f.Off:f.Off+min(f.Size, 8)])

@@ -35,7 +35,7 @@ func (w *walk) arm64Running(r model.Registers) {
 		}
 		w.stop("%#x is not an address of kernel code", r.PC)
 		if lr := w.strip(r.LR); w.u.afterCall(lr) {
-			// A jump to nowhere: the link register tells who made it.
+			// A jump to nowhere: the link register says who made it.
 			w.guessing = true
 			w.add(w.u.frame(lr, false))
 			w.why = w.trace.End.Why
@@ -178,7 +178,7 @@ func (w *walk) arm64Boundary(fp, meta uint64) (next uint64, more, ok bool) {
 	return 0, false, true
 }
 
-// arm64Final tells the entry of user space from that of a kernel thread, whose
+// arm64Final distinguishes the entry from user space from that of a kernel thread, whose
 // registers say EL1, and from the idle tasks', which hold nothing.
 func (w *walk) arm64Final(at uint64) {
 	name := w.last().Name

@@ -19,7 +19,7 @@ type Tree struct {
 }
 
 // OpenTree opens the directory. Nothing outside it is read, whatever paths the
-// guest tells of.
+// guest names.
 func OpenTree(dir string) (*Tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

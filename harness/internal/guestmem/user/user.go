@@ -7,7 +7,7 @@
 //	ehframe  callers, by .eh_frame
 //
 // The guest is hostile: every loop and allocation is bounded. A page that is
-// not in memory is told, not guessed, and a caller that was found by frame
+// not in memory is reported, not guessed, and a caller that was found by frame
 // pointers alone is marked as a guess.
 package user
 

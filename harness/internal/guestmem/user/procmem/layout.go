@@ -16,7 +16,7 @@ type field = kimage.Field
 
 // Layout is how one kernel lays out what is read here. Made once per image; it
 // may be used by many goroutines. A field whose Size is 0 is one that this
-// kernel has not.
+// kernel lacks.
 type Layout struct {
 	pageShift uint
 
