@@ -17,10 +17,9 @@ import (
 	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
-// gather reads what the report says of the guest. What cannot be read is left
-// out of the report; only an answer that is there is an answer.
-func gather(stage stage.Stage) agentproto.Report {
-	r := agentproto.Report{V: 1, Stage: stage, Uptime: uptime(), BuildID: buildID("/sys/kernel/notes")}
+// gather reads the report's facts from the guest. What cannot be read is left out.
+func gather(s stage.Stage) agentproto.Report {
+	r := agentproto.Report{V: 1, Stage: s, Uptime: uptime(), BuildID: buildID("/sys/kernel/notes")}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {
 		r.Release = unix.ByteSliceToString(uts.Release[:])

@@ -43,9 +43,9 @@ func runInit() {
 	reap()
 }
 
-// tell reports and, where even that fails, says so on the console.
-func tell(stage stage.Stage) {
-	if err := report(stage); err != nil {
+// tell reports and, if even that fails, says so on the console.
+func tell(s stage.Stage) {
+	if err := report(s); err != nil {
 		fmt.Println("unwedge agent:", err)
 	}
 }

@@ -132,8 +132,8 @@ func kernelLog(fd int, name string) []string {
 	return lines
 }
 
-// maxLog bounds what a report tells of the log, in bytes: it must fit into one
-// record of it.
+// maxLog bounds the log in a report, in bytes: the report must fit into one record
+// of the kernel log.
 const maxLog = 500
 
 // lastLines drops the first lines of a log that is too long.

@@ -28,7 +28,7 @@ import (
 	"github.com/unwedge/unwedge/images/progress"
 )
 
-// infoName is the file in each entry that tells what it was made from.
+// infoName is the file in each entry that says what it was made from.
 const infoName = ".unwedge-entry.json"
 
 // Key names an entry by what decides its content.

@@ -266,7 +266,7 @@ func unpackInto(ctx context.Context, path, dir string) (*kernel.Kernel, error) {
 	return k, nil
 }
 
-// sniff tells a package from a kernel by its first bytes; nil for neither.
+// sniff recognizes a package by its first bytes; nil for anything else.
 func sniff(path string) (extractor, error) {
 	f, err := os.Open(path)
 	if err != nil {

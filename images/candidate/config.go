@@ -107,8 +107,8 @@ func unpackConfig(from, to string) error {
 	return os.WriteFile(to, b, 0o644)
 }
 
-// flavourConfig is the plain configuration of a flavour; one that is not there is
-// told with those that are.
+// flavourConfig is the plain configuration of a flavour; the error for a missing one
+// lists those that exist.
 func flavourConfig(dir, arg, debian, flavour string) (string, error) {
 	prefix := "config." + debian + "_none_"
 	path := filepath.Join(dir, prefix+flavour)

@@ -105,7 +105,7 @@ type parts struct {
 
 // withParts finds the packages beside a Debian package that hold the other parts
 // of its kernel, as `apt-get download` names files. A file whose control cannot
-// be read stands alone: unpacking it tells what is wrong.
+// be read stands alone: unpacking it will show what is wrong.
 func withParts(ctx context.Context, file string) parts {
 	out := parts{files: []string{file}}
 	p, arch, err := readControl(ctx, file)

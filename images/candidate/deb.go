@@ -121,7 +121,7 @@ func readTar(r io.Reader, out *unpacker) error {
 	}
 }
 
-// decompress unpacks a package's payload, whose compression its bytes tell,
+// decompress unpacks a package's payload, whose first bytes show its compression,
 // bounded in memory by kernel.NewReader and in length by the unpacker.
 func decompress(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 	br := bufio.NewReaderSize(ctxReader{ctx, r}, 1<<20)

@@ -20,7 +20,7 @@ func isImage(name string) bool {
 }
 
 // unsignedSuffix ends the names of the packages that Debian's signed ones are made
-// from, which are all that a build of one's own leaves.
+// from, which are all that a local build makes.
 const unsignedSuffix = "-unsigned"
 
 func isMeta(name string) bool {

@@ -28,7 +28,7 @@ type PackageVersion struct {
 	// Release is what `uname -r` says.
 	Release string    `json:"release"`
 	Arch    arch.Arch `json:"arch"`
-	// Flavour tells kernels of one version apart: amd64, cloud-amd64,
+	// Flavour distinguishes kernels of one version: amd64, cloud-amd64,
 	// rt-amd64. It is "" where the release names none.
 	Flavour string `json:"flavour"`
 	// Suite is where the archive has it, "" for a file.

@@ -237,7 +237,7 @@ func (a *apt) stanzas(ctx context.Context, names []string) ([]debPackage, error)
 	return slices.DeleteFunc(all, func(p debPackage) bool { return p.SHA256 == "" }), nil
 }
 
-// pieces is what an image package and all that it needs come to.
+// pieces are the packages of one kernel: the image package and what it needs.
 type pieces struct {
 	size  int64
 	lacks []string // dispensable ones that are not there

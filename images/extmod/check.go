@@ -120,8 +120,8 @@ func isTrue(v string) bool {
 	return v == "" || v[0] == 'y' || v[0] == 't' || v[0] == '1' || strings.HasPrefix(v, "on")
 }
 
-// isLocked says that lockdown holds from the boot on (security/lockdown): the LSM is
-// there, is among those that are used, and is told so.
+// isLocked says that the kernel is locked down from boot (security/lockdown): the LSM is
+// built in, enabled, and told to lock down.
 func isLocked(f *Facts) bool {
 	lsms, named := f.word("lsm")
 	switch {
@@ -265,10 +265,10 @@ func checkSymbols(m *Module, f *Facts, p *Prediction) {
 	}
 }
 
-// checkBTF tells what is not compared: a kernel that reads the type information of
-// modules refuses what does not fit its own, unless it was told to take it
+// checkBTF notes what is not compared: a kernel that reads the type information of
+// modules refuses one that does not match its own, unless it is configured to load it
 // (kernel/bpf/btf.c, btf_module_notify; the option is of 5.18). Since 6.11 a module
-// may bring what its types refer to.
+// may carry its own base types.
 func checkBTF(m *Module, f *Facts, p *Prediction) {
 	if !m.BTF || m.BTFBase && f.atLeast(6, 11) || f.Config.Get("CONFIG_DEBUG_INFO_BTF_MODULES") != "y" || f.Config.Get("CONFIG_MODULE_ALLOW_BTF_MISMATCH") == "y" {
 		return

@@ -18,8 +18,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Facts decide whether a kernel loads a module; Sources say where each
-// was read.
+// Facts decide whether a kernel loads a module. Sources say where they were read.
 type Facts struct {
 	Release string
 	Arch    arch.Arch
@@ -62,9 +61,9 @@ type Source struct {
 	Cmdline []string
 }
 
-// Gather reads the facts of a kernel: from its own image where they are there,
-// else from its headers and its packaged modules. depends are the modules whose
-// symbols are wanted, too. Facts that are nowhere stay empty.
+// Gather reads the facts of a kernel: from its own image where it has them,
+// else from its headers and its packaged modules. depends names modules whose
+// symbols are needed too. Facts that cannot be found stay empty.
 func Gather(ctx context.Context, s Source, depends ...string) (*Facts, error) {
 	f := &Facts{Release: s.Kernel.Release, Arch: s.Kernel.Arch, Config: s.Kernel.Config, Cmdline: s.Cmdline}
 	f.Strict = isDebians(s.Kernel.Banner)
@@ -144,8 +143,7 @@ func ImageVermagic(image []byte, release string) string {
 	}
 }
 
-// fromHeaders takes what Module.symvers has, and compares where the image told
-// the same.
+// fromHeaders reads Module.symvers, and compares it with what the image has.
 func (f *Facts) fromHeaders(dir string) error {
 	if dir == "" {
 		return nil
@@ -185,8 +183,8 @@ func (f *Facts) fromHeaders(dir string) error {
 	return nil
 }
 
-// fromModules takes what the named modules export; the size of struct module, and
-// the vermagic where the image did not tell it, are in any.
+// fromModules takes what the named modules export. Any module shows the size of
+// struct module, and the vermagic where the image has none.
 func (f *Facts) fromModules(dir string, names []string) error {
 	if dir == "" {
 		return nil

@@ -123,8 +123,7 @@ func builtWith(headers string) int {
 	return n / 10000
 }
 
-// configured reads an option of the kernel's from its headers, "" where it is not
-// told.
+// configured reads an option from the kernel's headers, "" where they lack it.
 func configured(headers, option string) string {
 	c, err := kernel.ReadConfig(filepath.Join(headers, ".config"))
 	if err != nil {

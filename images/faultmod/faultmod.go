@@ -119,7 +119,7 @@ func check(module []byte, release string) error {
 	return nil
 }
 
-// sourceSum is the digest of all that is compiled.
+// sourceSum is the digest of everything that is compiled.
 func sourceSum(files map[string][]byte) string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(files)) {

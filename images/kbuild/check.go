@@ -22,8 +22,8 @@ func Check(ctx context.Context, s Spec) error {
 	return broken(findings, err)
 }
 
-// CheckHost is the part of Check that needs no source, so that a compiler that is
-// missing is told before one is fetched or checked out.
+// CheckHost is the part of Check that needs no source, so that a missing compiler
+// is reported before a source is fetched or checked out.
 func CheckHost(ctx context.Context, s Spec) error {
 	r := s.request()
 	r.Source, r.Config = "", ""

@@ -76,10 +76,10 @@ const maxObjects = 10
 // addresses and its size.
 const bootCode = "arch/x86/boot/"
 
-// compareObjects finds the object files that differ between two builds. The programs
-// that the build makes for this host are not looked at. Objects of which only tables
-// and debug information differ, and boot code, are told where there are no others.
-// Boot code is compiled without the options that keep its place out, and stripped.
+// compareObjects finds the object files that differ between two builds. Programs that
+// the build makes for this host are left out. Objects that differ only in tables and
+// debug information, and boot code, are reported only if there are no others: boot
+// code is compiled without the options that hide its directory, and stripped.
 func compareObjects(ctx context.Context, first, second string) ([]Difference, error) {
 	var out, tables []Difference
 	objects := 0

@@ -22,7 +22,7 @@ type TreeError struct {
 	// File and LineNo are the place that Line names, "" and 0 where it names none.
 	File   string
 	LineNo int
-	// Log is the file with all that was printed.
+	// Log is the file with make's whole output.
 	Log string
 }
 

@@ -1,6 +1,6 @@
-// Package kbuild configures and builds a Linux kernel tree, out of tree and so
-// that two builds of one source are the same. It tells a source that does not build
-// from a host that cannot build it.
+// Package kbuild configures and builds a Linux kernel tree, out of tree and
+// reproducibly. It distinguishes a source that does not build from a host that cannot
+// build it.
 package kbuild
 
 import (

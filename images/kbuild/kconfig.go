@@ -14,7 +14,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// option is what a tree's Kconfig files say of one option.
+// option is what a tree's Kconfig files say about one option.
 type option struct {
 	file    string
 	line    int

@@ -19,9 +19,9 @@ import (
 	"github.com/unwedge/unwedge/images/progress"
 )
 
-// lockName is a file in Output whose lock is held by whoever builds there. make and
-// all that it starts inherit it, so that what is left of a build whose unwedge was
-// killed keeps the next one out until it has ended.
+// lockName is a file in Output; whoever builds there holds its lock. make and its
+// children inherit it, so that what survives of a build whose unwedge was killed keeps
+// the next one out until it ends.
 const lockName = ".unwedge-lock"
 
 // maker runs make for one Spec.

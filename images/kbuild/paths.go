@@ -17,11 +17,11 @@ func physical(path string) string {
 	return path
 }
 
-// placeless are the options of a compiler that keep places out of what it makes.
-// clang's assembler (14 at least) maps neither the directory that it ran in nor the
-// names of its sources, and both get into the kernel by the build ID of the vDSO. clang
-// is told the directory; for the names there is no way, so that with debug information
-// the image depends on where the source is, and on whether ccache names it.
+// placeless are the compiler's options that keep directories out of what it makes.
+// clang's assembler (14 at least) maps neither its working directory nor the names of
+// its sources, and both reach the kernel through the vDSO's build ID. An option sets the
+// directory; none sets the names, so with debug information the image depends on where
+// the source is, and on whether ccache names it.
 func placeless(t toolchain.Tools, source, output string) []string {
 	flags := prefixMaps(source, output)
 	const dir = "-fdebug-compilation-dir=."

@@ -84,9 +84,9 @@ func (s *scanner) line(line string) {
 	}
 }
 
-// complaint is what to tell of a failure that the source is to blame for, "" where
-// nothing was printed. Where nothing is known as an error, what was said before make
-// stopped may well be one, such as objtool's warnings until 6.15.
+// complaint is the line to report when the source is to blame, "" where nothing was
+// printed. Where no line is a known error, the last one before make stopped may well be
+// one, such as objtool's warnings until 6.15.
 func (s *scanner) complaint() string {
 	switch {
 	case s.tree != "":

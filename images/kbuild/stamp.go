@@ -19,15 +19,15 @@ import (
 	"github.com/unwedge/unwedge/images/kbuild/toolchain"
 )
 
-// Configuring anew takes seconds of each build, and has make look at everything that
-// depends on .config. So a build that ended well leaves a stamp: a digest of all that
-// decided its configuration. While that is the same, .config is kept as it is.
+// Configuring again costs seconds in each build, and makes make check everything that
+// depends on .config. So a successful build leaves a stamp: a digest of everything that
+// decided its configuration. While the digest stays the same, .config is kept.
 //
 // What decides it: how make is called and in what environment; what the
 // configuration begins with, and the fragments; the Kconfig files, the scripts and
 // makefiles that read them or are run by them, and the files with the defaults; and
-// this host's programs, which Kconfig tries. Only what of the tree cannot be told in
-// files leaves no stamp.
+// this host's programs, which Kconfig tries. A tree whose configuration depends on
+// more than files gets no stamp.
 
 // stampName is the file in Output.
 const stampName = ".unwedge-configured"
@@ -36,8 +36,8 @@ const stampName = ".unwedge-configured"
 type stamp struct {
 	// Kconfig are the files of the tree that the configuration was read from.
 	Kconfig []string
-	// Inputs is the digest of all that decides the configuration, Config of what
-	// came of it.
+	// Inputs is the digest of everything that decides the configuration, Config that
+	// of the result.
 	Inputs, Config string
 }
 
@@ -121,8 +121,8 @@ func kconfigFiles(output string) ([]string, error) {
 	return out, nil
 }
 
-// inputs is the digest of all that decides the configuration, of files as they were
-// before a time. The error says what cannot be told in files, or is younger.
+// inputs is the digest of everything that decides the configuration, with files as
+// they were before a time. The error says what is not in files, or is newer.
 func (m *maker) inputs(kconfig []string, before time.Time) (string, error) {
 	s := m.spec
 	settings, err := json.Marshal(s.Fragments)
@@ -208,8 +208,8 @@ func (s Spec) deciding(kconfig []string) ([]string, error) {
 // databases of package managers: they change when anything is installed.
 var databases = []string{"/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/pacman/local"}
 
-// hashHost takes in this host's programs and libraries, as far as their files and
-// the package manager tell of a change.
+// hashHost adds this host's programs and libraries, as far as their files and the
+// package manager's database show a change.
 func hashHost(h io.Writer, t toolchain.Tools) {
 	paths := slices.Clone(databases)
 	for _, name := range t.Programs() {

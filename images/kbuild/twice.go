@@ -38,9 +38,9 @@ const secondSuffix = ".twice"
 
 // BuildTwice builds the Spec in Output and then from nothing in another directory
 // beside it, and compares vmlinux section by section, the boot image and the
-// modules. The second one does without ccache. What is made at random by intention,
-// such as the key that modules are signed with, is made once. Output must not hold an earlier build: what is left of one would be
-// compared with what is new.
+// modules. The second build does not use ccache. What is random by intention, such as the
+// key that signs modules, is made once. Output must not hold an earlier build, whose
+// leftovers would be compared too.
 func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 	started := time.Now()
 	if err := s.check(); err != nil {
@@ -50,7 +50,7 @@ func BuildTwice(ctx context.Context, s Spec) (*Twice, error) {
 		return nil, &SpecError{s.Output + " holds an earlier build: name a new directory to build twice"}
 	}
 	// clang's assembler does not map the names of its sources (see placeless), and
-	// ccache changes them: both builds have to do without.
+	// ccache changes them: neither build may use it.
 	s.NoCcache = s.NoCcache || s.LLVM
 	again := s
 	again.Output += secondSuffix

@@ -57,7 +57,7 @@ var magics = []struct {
 	{LZMA, "\x5d\x00\x00"},
 }
 
-// DetectCompression tells from the first bytes how a stream is packed; None
+// DetectCompression reads from the first bytes how a stream is packed; None
 // where no magic fits.
 func DetectCompression(b []byte) Compression {
 	for _, m := range magics {

@@ -11,7 +11,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// open tells the container formats apart and unpacks the payload.
+// open recognizes the container format and unpacks the payload.
 func open(ctx context.Context, b []byte) (*image, error) {
 	if c := DetectCompression(b); c != None {
 		inner, _, err := unpack(ctx, b, false)

@@ -30,7 +30,7 @@ const (
 // maxFile bounds what Identify reads: a vmlinux with debug information fits.
 const maxFile = 1 << 30
 
-// Kernel is one kernel file and what its bytes say of it.
+// Kernel is one kernel file and what its bytes say.
 type Kernel struct {
 	Path        string      `json:"path"`
 	Arch        arch.Arch   `json:"arch"`

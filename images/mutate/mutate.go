@@ -22,7 +22,7 @@ type Truth struct {
 	Fault    string    `json:"fault"`
 	Arch     arch.Arch `json:"arch"`
 	// Section is where the function lies: .text, .init.text, ...; "" where
-	// the kernel does not tell.
+	// the kernel does not say.
 	Section string `json:"section,omitempty"`
 	// Address is the function's, PatchAddress that of the first changed
 	// byte; both at link time (nokaslr).

@@ -193,7 +193,7 @@ var _ io.Writer = (*logTail)(nil)
 // errEmpty is returned for an empty result of a program that claimed success.
 var errEmpty = errors.New("the result is empty")
 
-// fileWithData checks that a built file is there and not empty.
+// fileWithData checks that a built file exists and is not empty.
 func fileWithData(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -34,9 +34,9 @@ func accounts() []account {
 	}
 }
 
-// masked are the units that a guest which only has to reach multi-user.target
-// does without. Each costs a process or a mount, and under TCG a process costs
-// 0.1 s and more. What the initramfs has done already is not done again:
+// masked are the units that a guest does not need to reach multi-user.target.
+// Each costs a process or a mount, and under TCG a process costs 0.1 s and more.
+// What the initramfs has done is not done again:
 // devices are known to udev, drivers are loaded, and the root is writable.
 func masked() []string {
 	return []string{

@@ -116,7 +116,7 @@ func Root(ctx context.Context, o Options) (string, error) {
 	return filepath.Join(dir, treeName), nil
 }
 
-// Tree returns the directory that Root does, where it is there already.
+// Tree returns Root's directory if the cache has it.
 func Tree(o Options) (dir string, ok bool) {
 	o, err := o.withDefaults()
 	if err != nil {

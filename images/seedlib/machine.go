@@ -54,8 +54,8 @@ func (m machine) ehFrame(at, text uint64) []byte {
 	return append(out, 0, 0, 0, 0)
 }
 
-// entry is a length, what tells a CIE (0) from an FDE (how far back its CIE is),
-// and the rest, filled with DW_CFA_nop.
+// entry is a length, 0 for a CIE or the distance back to it for an FDE, and the rest,
+// filled with DW_CFA_nop.
 func entry(id uint32, body []byte) []byte {
 	body = append(body, make([]byte, -(len(body)+8)&7)...)
 	return slices.Concat(words(uint32(len(body)+4), id), body)

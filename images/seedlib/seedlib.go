@@ -101,8 +101,8 @@ func (l *layout) place(data []byte) section {
 	return s
 }
 
-// sections are the section headers, which ld.so does without and people's tools do
-// not, and the names in them.
+// sections are the section headers, which ld.so does not need but people's tools do,
+// and the names in them.
 func (l *layout) sections() (headers []elf.Section64, names []byte) {
 	headers, names = []elf.Section64{{}}, []byte{0}
 	add := func(name string, t elf.SectionType, f elf.SectionFlag, s section, moved uint64, link, info uint32, size uint64) {

@@ -30,7 +30,7 @@ type Tree struct {
 	// Base is the tree that this one is built on: a revision that is not
 	// here is looked for there.
 	Base string `yaml:"base" json:"base,omitempty"`
-	// Rebuilt says that its branches are made anew from time to time: a
+	// Rebuilt says that its branches are rebuilt from time to time: a
 	// branch is not what it was last week, a commit may be gone.
 	Rebuilt bool `yaml:"rebuilt" json:"rebuilt,omitempty"`
 	// Packaging says that it holds a distribution's patches and

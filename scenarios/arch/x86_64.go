@@ -3,7 +3,7 @@ package arch
 import _ "embed"
 
 // X86_64 is the 64-bit PC.
-const X86_64 Arch = "x86_64"
+const X86_64 Arch = "x86_64" //nolint:revive // the kernel's own spelling
 
 var x86_64 = Facts{
 	GOARCH: "amd64", Debian: "amd64", Source: "x86", Make: "x86_64", Option: "CONFIG_X86_64",

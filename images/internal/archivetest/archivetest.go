@@ -15,8 +15,8 @@ import (
 // sets it.
 const Kernels = "UNWEDGE_TEST_ARCHIVE"
 
-// Each runs f as a subtest for each kernel that is listed, and skips the test where
-// none is. The store is the user's own cache, where the kernels are kept.
+// Each runs f as a subtest for each listed kernel, and skips the test if the list
+// is empty. The store is the user's own cache, which keeps the kernels.
 func Each(t *testing.T, f func(t *testing.T, c *candidate.Candidate, store *cache.Store)) {
 	t.Helper()
 	list := strings.Fields(os.Getenv(Kernels))

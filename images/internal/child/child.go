@@ -1,6 +1,5 @@
-// Package child runs programs that end with this one, and with all that they have
-// started: one that is left would hold a lock, or write into a directory, which the
-// next run of this program uses.
+// Package child runs programs that end with this one, together with their children: a
+// survivor would hold a lock, or write into a directory, that the next run needs.
 package child
 
 import (
@@ -10,13 +9,13 @@ import (
 	"time"
 )
 
-// patience is how long a program may take to end once it was told to.
+// patience is how long a program may take to end after SIGTERM.
 const patience = 5 * time.Second
 
 // Run runs a command that was made by exec.CommandContext, as its Run does. The
-// command gets a session of its own, so that it finds no terminal to ask on. It is
-// told to end by SIGTERM, so that it can remove its locks: with the whole session
-// when the context ends, and alone when this program does, however that ends.
+// command gets a session of its own, so that it has no terminal to ask on. It
+// gets SIGTERM, so that it can remove its locks: the whole session when the context
+// ends, and the command alone when this program ends, however that happens.
 func Run(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

@@ -21,7 +21,7 @@ type Finding struct {
 	Problem, Use string
 	// Packages hold it, where that is known.
 	Packages hostpkg.Packages
-	// Installed says that they are there: only another version of them, or the same
+	// Installed says that the host has them: only another version of them, or the same
 	// once more, helps.
 	Installed Installed
 }
@@ -230,7 +230,7 @@ func (c *checker) ccache(ctx context.Context) {
 	}
 }
 
-// run runs a program with the C locale and returns all that it printed.
+// run runs a program with the C locale and returns its output.
 func (c *checker) run(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolTime)
 	defer cancel()

@@ -20,7 +20,7 @@ import (
 // requirement is a program's oldest version that a tree can be built with.
 type requirement struct{ program, minimum, where string }
 
-// The files that tell a tree's requirements: the first is a script that the build
+// The files with a tree's requirements: the first is a script that the build
 // itself asks since 5.12; the others are for people.
 const minToolScript = "scripts/min-tool-version.sh"
 
@@ -68,7 +68,7 @@ func readWith(path string, use func(io.Reader)) error {
 }
 
 // changesRow is a row of the table "Minimal version": the program, the version, the
-// command that tells it. Older tables begin with "o  ".
+// command that prints it. Older tables begin with "o  ".
 var changesRow = regexp.MustCompile(`^(?:o\s+)?(\S.*?)\s{2,}([0-9][0-9a-z.]*)\s+(?:#\s+)?\S`)
 
 // changesNames are what the table calls the programs that are checked.

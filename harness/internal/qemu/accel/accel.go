@@ -1,8 +1,8 @@
 // Package accel finds out which accelerator a guest gets, and why.
 //
-// That /dev/kvm exists, opens and answers says little: there are hosts where
-// it does all that and the vCPU then spins in the host's kernel for ever. So
-// KVM counts only when a test guest has really run under it.
+// That /dev/kvm exists, opens and answers proves little: on some hosts it does, and
+// the vCPU then spins in the host's kernel for ever. So KVM counts only after a test
+// guest has run under it.
 package accel
 
 import (

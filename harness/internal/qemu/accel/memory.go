@@ -16,7 +16,7 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// identity is all that an answer depends on. Answers to different identities
+// identity is everything that an answer depends on. Answers to different identities
 // are in different files, so that two probes at once cannot harm each other.
 type identity struct {
 	Boot   string    `json:"boot"` // the host's boot id, random(4)
