@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // maxExplain bounds the log that is read, in bytes.

@@ -7,8 +7,9 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	"github.com/unwedge/unwedge/harness/internal/kept"
 	"golang.org/x/term"
+
+	"github.com/unwedge/unwedge/harness/internal/kept"
 )
 
 func (a *app) attachCmd() *cobra.Command {

@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/probe"
 	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // addProbeFlag adds --probe, which may stand without a value.

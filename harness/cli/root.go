@@ -2,9 +2,6 @@
 package cli
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/usage"
-	"github.com/unwedge/unwedge/harness/result"
-
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
 )
 

@@ -6,10 +6,6 @@
 package inspect
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"bytes"
 	"fmt"
 	"slices"
@@ -21,6 +17,8 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )

@@ -1,17 +1,12 @@
 package inspect_test
 
 import (
-	"sync"
-
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"bytes"
 	"encoding/json"
 	"math"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 
@@ -23,8 +18,10 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/procmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/internal/schematest"
 	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 

@@ -1,14 +1,13 @@
 package inspect
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/report"
 )
 

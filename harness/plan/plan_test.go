@@ -1,8 +1,6 @@
 package plan_test
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/scenarios"

@@ -1,11 +1,10 @@
 package plan
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"slices"
 
 	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // addProbes prepares the machine for the experiments: a place to plug a device

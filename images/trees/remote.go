@@ -10,9 +10,10 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/unwedge/unwedge/images/git"
 	"github.com/unwedge/unwedge/images/progress"
-	"golang.org/x/sys/unix"
 )
 
 // remote is what a server has: refs by name, to what they point at.

@@ -1,18 +1,16 @@
 package hang
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/scenarios/stage"
-
 	"encoding/json"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/seedlib"
 	"github.com/unwedge/unwedge/scenarios"
-
+	"github.com/unwedge/unwedge/scenarios/stage"
 	. "github.com/unwedge/unwedge/suites/unwedgetest"
 )
 

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"context"
 	"fmt"
 	"os"
@@ -10,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/harness"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/faultmod"
 	"github.com/unwedge/unwedge/scenarios"
 )

@@ -1,8 +1,6 @@
 package unwedgetest
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +12,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 
 	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/progress"

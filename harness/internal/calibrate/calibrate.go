@@ -4,8 +4,6 @@
 package calibrate
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // keep is how many boots of each kind are remembered.

@@ -1,16 +1,14 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // switched is a task that was scheduled away n times.

@@ -1,12 +1,11 @@
 package diagnose_test
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // Every key hits a program that computes on its way into the kernel or out of it,

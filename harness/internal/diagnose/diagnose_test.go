@@ -1,12 +1,6 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/console"
-	"github.com/unwedge/unwedge/harness/internal/model"
-	"github.com/unwedge/unwedge/scenarios/stage"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"encoding/json"
 	"os"
 	"strings"
@@ -14,8 +8,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // parsed is a console log as Input takes it.

@@ -1,11 +1,10 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // TestACPUAtRestDoesNotSpin: of two CPUs, the one that halts is not the one that

@@ -1,15 +1,13 @@
 package diagnose_test
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // parsed is a console log as Input takes it.

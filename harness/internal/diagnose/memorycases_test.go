@@ -1,12 +1,11 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // blocked makes a task as it is read from a guest's memory: no log, no

@@ -1,14 +1,12 @@
 package diagnose_test
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"slices"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // in puts frames into a module.

@@ -1,10 +1,10 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 func TestShellInPlaceOfInit(t *testing.T) {

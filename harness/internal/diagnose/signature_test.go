@@ -1,12 +1,12 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // TestOneSignatureForAllKernels: the logs of one kind that several kernels

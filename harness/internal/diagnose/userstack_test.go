@@ -1,15 +1,13 @@
 package diagnose_test
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // starvedInit is PID 1 asleep in getrandom.

@@ -1,11 +1,11 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // held is a wait for what a task holds.

@@ -1,12 +1,11 @@
 package diagnose
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // Stacks of tasks that wait, from outside in the functions that say for what.

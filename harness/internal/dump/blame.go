@@ -1,10 +1,10 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"slices"
 	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // blame picks the function for a title: the instruction pointer's, or the

@@ -1,13 +1,13 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bytes"
 	"fmt"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // makeDump writes a sysrq-t of about size bytes.

@@ -1,10 +1,10 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"strings"
 	"testing"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // TestLockupFormats: what the kernel's detectors print, by version; the bounds

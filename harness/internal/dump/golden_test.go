@@ -1,9 +1,6 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-	"github.com/unwedge/unwedge/scenarios/arch"
-
 	"bytes"
 	"encoding/json"
 	"flag"
@@ -14,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files under testdata")

@@ -1,13 +1,13 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/isa"
-	"github.com/unwedge/unwedge/harness/internal/model"
-	"github.com/unwedge/unwedge/scenarios/arch"
-
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 type head struct {

@@ -1,12 +1,12 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bytes"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // Parse reads a whole log. The Dump keeps a reference to log for Evidence.

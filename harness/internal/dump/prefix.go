@@ -1,10 +1,10 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bytes"
 	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // prefixKind is who wrote a line, judging by its prefix.

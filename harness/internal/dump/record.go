@@ -1,10 +1,10 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bytes"
 	"iter"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // Source is a guess at who wrote a record.

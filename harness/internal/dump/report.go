@@ -1,10 +1,10 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bytes"
 	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // ReportKind is the kind of a kernel report.

@@ -1,14 +1,13 @@
 package dump
 
 import (
+	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/scenarios/arch"
-
-	"bytes"
-	"strings"
 )
 
 // entryPrefixes are the names of system call entry points, the strongest first:

@@ -1,12 +1,12 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // finishTitles sets Func and Title of every report.

@@ -1,10 +1,10 @@
 package dump
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bytes"
 	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // frame reads a line of a trace into the caller's block.

@@ -1,11 +1,6 @@
 package experiment
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/boot"
-	"github.com/unwedge/unwedge/harness/internal/dump"
-	"github.com/unwedge/unwedge/harness/internal/model"
-	"github.com/unwedge/unwedge/harness/internal/stall"
-
 	"bytes"
 	"context"
 	"errors"
@@ -14,10 +9,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/unwedge/unwedge/harness/internal/boot"
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/internal/probe"
 	"github.com/unwedge/unwedge/harness/internal/qmp"
+	"github.com/unwedge/unwedge/harness/internal/stall"
 	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"

@@ -22,8 +22,6 @@
 package guestmem
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +37,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/timers"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )

@@ -1,8 +1,6 @@
 package guestmem_test
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,6 +16,7 @@ import (
 	fake "github.com/unwedge/unwedge/harness/internal/guestmem/guestmemtest"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/scenarios/arch"

@@ -1,8 +1,6 @@
 package guestmem
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +10,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/startup"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )

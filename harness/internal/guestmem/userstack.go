@@ -1,8 +1,6 @@
 package guestmem
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"context"
 	"fmt"
 	"slices"
@@ -10,6 +8,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // UserStack is the user-space stack of one task.

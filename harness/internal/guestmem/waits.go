@@ -1,13 +1,12 @@
 package guestmem
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locks"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // lockFunctions are the functions in which a task waits for a lock, by their

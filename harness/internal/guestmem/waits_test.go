@@ -1,12 +1,11 @@
 package guestmem_test
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	fake "github.com/unwedge/unwedge/harness/internal/guestmem/guestmemtest"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // waitOf is what is known of what PID 1 waits for, "" for nothing.

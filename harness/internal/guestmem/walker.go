@@ -1,8 +1,6 @@
 package guestmem
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"context"
 	"fmt"
 	"slices"
@@ -13,6 +11,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/objects"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // walker turns a list of tasks into a View's.

@@ -1,12 +1,11 @@
 package machine
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
 )

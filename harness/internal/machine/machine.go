@@ -4,10 +4,9 @@
 package machine
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"strings"
 
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
 )
 

@@ -1,8 +1,6 @@
 package machine_test
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"flag"
 	"os"
 	"os/exec"
@@ -14,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/machine"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )

@@ -1,14 +1,13 @@
 package oracle
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"debug/elf"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // Symbols are the addresses of a kernel's names, as linked: those of the debug

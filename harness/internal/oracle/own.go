@@ -1,8 +1,6 @@
 package oracle
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bufio"
 	"bytes"
 	"errors"
@@ -13,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 )
 

@@ -1,14 +1,13 @@
 package oracle
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 )
 

@@ -1,8 +1,6 @@
 package oracle
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bytes"
 	"debug/elf"
 	"errors"
@@ -15,6 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/elfdump"
 	fake "github.com/unwedge/unwedge/harness/internal/guestmem/guestmemtest"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 const vmcoreinfo = "OSRELEASE=6.1.0\nSYMBOL(swapper_pg_dir)=ffffffff82a10000\nNUMBER(phys_base)=-27262976\nKERNELOFFSET=0\n"

@@ -4,12 +4,12 @@
 package probe
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // Parse reads names; "all" stands for all of them. The result is in order and has

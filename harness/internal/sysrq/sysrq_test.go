@@ -1,14 +1,10 @@
 package sysrq_test
 
 import (
-	"slices"
-
-	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/scenarios/arch"
-
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +12,8 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/sysrq"
+	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // guest is a kernel that hears keys on some routes.

@@ -1,17 +1,16 @@
 package vcpu
 
 import (
-	"encoding/binary"
-
-	"github.com/unwedge/unwedge/harness/internal/isa"
-	"github.com/unwedge/unwedge/harness/result"
-
 	"context"
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // Symbolizer names a kernel address; ok is false where it cannot.

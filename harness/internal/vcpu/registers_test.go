@@ -1,8 +1,6 @@
 package vcpu_test
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-
 	"context"
 	"encoding/json"
 	"os"
@@ -11,6 +9,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
+	"github.com/unwedge/unwedge/harness/result"
 )
 
 // The texts are what QEMU 7.2 printed.

@@ -29,15 +29,14 @@
 package watch
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/scenarios/stage"
-
 	"fmt"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // idleShare is how much of a quiet period a vCPU may run and still count as

@@ -1,16 +1,15 @@
 package watch_test
 
 import (
-	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/scenarios/stage"
-
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/watch"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // boot plays a boot on a clock of its own.

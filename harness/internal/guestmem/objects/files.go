@@ -1,12 +1,11 @@
 package objects
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"encoding/binary"
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // The bounds of what is read of open files.

@@ -1,12 +1,11 @@
 package objects
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"encoding/binary"
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // The operations of futex(2) (include/uapi/linux/futex.h).

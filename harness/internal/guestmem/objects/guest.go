@@ -1,14 +1,13 @@
 package objects
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"encoding/binary"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user/procmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // Symbols names addresses, at run time.

@@ -1,13 +1,12 @@
 package objects
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"bytes"
 	"encoding/binary"
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // page says of a task that waits for a page which file system or device that is

@@ -1,12 +1,11 @@
 package objects
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"fmt"
 	"slices"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // The bounds of the locks of one file.

@@ -1,13 +1,12 @@
 package objects
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"encoding/binary"
 	"fmt"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // maxPolled bounds the descriptors of one poll that are looked at.

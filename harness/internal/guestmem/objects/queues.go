@@ -1,12 +1,11 @@
 package objects
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"fmt"
 	"strconv"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // maxTries bounds how many words of a stack are taken for an entry's, maxQueue

@@ -1,9 +1,6 @@
 package unwind_test
 
 import (
-	"github.com/unwedge/unwedge/harness/internal/isa"
-	"github.com/unwedge/unwedge/harness/internal/model"
-
 	"encoding/json"
 	"fmt"
 	"os"
@@ -18,6 +15,8 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/unwind"
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
 	"github.com/unwedge/unwedge/scenarios/arch"
