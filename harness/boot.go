@@ -42,7 +42,7 @@ func bootOnce(ctx context.Context, req Request) (res *result.Result, err error) 
 		return nil, err
 	}
 	if req.Keep && len(req.Probes) > 0 {
-		return nil, errors.New("a guest that was experimented on cannot be kept as it hung")
+		return nil, errors.New("a probed guest cannot be kept as it hung: use --keep or --probe, not both")
 	}
 	res = newResult(req)
 	if err := writeCommand(req); err != nil {

@@ -108,13 +108,13 @@ func TestOutcomes(t *testing.T) {
 		{play: "console-closes", want: scenarios.Booted, why: "the agent reports userspace"},
 		{play: "fips-off", want: scenarios.Booted, why: "the agent reports userspace"},
 		{play: "fips-on", fips: true, want: scenarios.Booted, why: "the agent reports userspace"},
-		{play: "fips-off", fips: true, want: scenarios.WrongState, why: "FIPS mode was asked for and is not on"},
-		{play: "fips-unknown", fips: true, want: scenarios.WrongState, why: "FIPS mode was asked for and is not on"},
-		{play: "other-build-id", want: scenarios.WrongState, why: "build ID ffffffffffffffffffffffffffffffffffffffff, the candidate's is " + buildID},
-		{play: "other-release", want: scenarios.WrongState, why: `release 6.1.0-␛[31mother, the candidate's is ` + release},
-		{play: "hwrng", want: scenarios.WrongState, why: "no entropy source was given, yet the guest uses the hwrng virtio_rng.0"},
+		{play: "fips-off", fips: true, want: scenarios.WrongState, why: "FIPS mode was requested but is off"},
+		{play: "fips-unknown", fips: true, want: scenarios.WrongState, why: "FIPS mode was requested but is off"},
+		{play: "other-build-id", want: scenarios.WrongState, why: "build ID ffffffffffffffffffffffffffffffffffffffff, expected " + buildID},
+		{play: "other-release", want: scenarios.WrongState, why: `release 6.1.0-␛[31mother, expected ` + release},
+		{play: "hwrng", want: scenarios.WrongState, why: "the guest has no entropy source, yet it uses the hwrng virtio_rng.0"},
 		{play: "panics", want: scenarios.Panicked, why: "the kernel says: Kernel panic - not syncing: VFS: Unable to mount root fs"},
-		{play: "pvpanic", want: scenarios.Panicked, why: "the guest told QEMU that it panicked"},
+		{play: "pvpanic", want: scenarios.Panicked, why: "the guest reported a panic to QEMU"},
 		{play: "powers-off", want: scenarios.Stopped, why: "the guest powered off (guest-shutdown)"},
 		{play: "reboots", want: scenarios.Rebooting, why: "the guest has reset itself twice"},
 	} {
@@ -412,7 +412,7 @@ func TestLookingThatCuresIsStillAHang(t *testing.T) {
 	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != result.CauseEntropy {
 		t.Errorf("outcome %s (%s), diagnosis %+v", res.Outcome, res.Why, res.Diagnosis)
 	}
-	if notes := strings.Join(res.Notes, " "); !strings.Contains(notes, "looking cured it") {
+	if notes := strings.Join(res.Notes, " "); !strings.Contains(notes, "the capture cured the hang") {
 		t.Errorf("notes %s", notes)
 	}
 }
@@ -446,8 +446,8 @@ func TestHarnessAndQEMUFailures(t *testing.T) {
 		{"exits-fine", "QEMU exited with status 0"},
 		{"dies", "exit status 134: qemu-system-x86_64: ../accel/tcg/translate-all.c:42: assertion failed"},
 		{"dies-in-capture", "exit status 7: qemu-system-x86_64: killed by a key"},
-		{"told-to-end", "QEMU was told to end: host-signal"},
-		{"qemu-error", "QEMU stopped the guest because of an error of its own: internal-error"},
+		{"told-to-end", "QEMU was told to quit: host-signal"},
+		{"qemu-error", "QEMU stopped the guest on an internal error: internal-error"},
 		{"garbage-greeting", "peer does not speak QMP"},
 		{"no-greeting", "no reply from QMP within"},
 		{"no-cpus", "query-cpus-fast: no reply from QMP within"},

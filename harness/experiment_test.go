@@ -131,10 +131,10 @@ func TestProbes(t *testing.T) {
 		want   string // outcome:boot:part of why, of each
 	}{
 		{"probe-reacts", result.ProbeNames(), "refused::runs|went-on:booted:reported userspace|went-on:booted:"},
-		{"probe-deaf", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:nothing shows that the guest has seen the device"},
-		{"probe-sees", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:nothing shows that a driver has taken it"},
-		{"probe-seeded", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:the kernel's generator was seeded"},
-		{"probe-talks", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:nothing shows that the guest has seen the device"},
+		{"probe-deaf", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:showed no sign of having seen the device"},
+		{"probe-sees", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:showed no sign of a driver binding to it"},
+		{"probe-seeded", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:the random number generator was seeded"},
+		{"probe-talks", []result.ProbeName{result.ProbeVirtioRNG}, "no-change:hung:showed no sign of having seen the device"},
 		{"probe-panics", []result.ProbeName{result.ProbeVirtioRNG}, "went-on:panicked:"},
 		{"probe-dies", []result.ProbeName{result.ProbeVirtioRNG}, "failed::exit status 7"},
 		{"probe-no-plug", []result.ProbeName{result.ProbeVirtioRNG}, "failed::does not support hotplugging"},
@@ -212,7 +212,7 @@ func TestProbingIsInterruptible(t *testing.T) {
 }
 
 // What a probe would not show is not tried: here the guest has random numbers, and
-// no task is known that could be made to go on.
+// the task that the boot waits for is not known.
 func TestSenselessProbesAreRefused(t *testing.T) {
 	t.Parallel()
 	req := request(t, "probe-seeded-before", &quick)
@@ -221,7 +221,7 @@ func TestSenselessProbesAreRefused(t *testing.T) {
 	if err != nil || res.Outcome != scenarios.Hung || len(res.Probes) != 3 {
 		t.Fatalf("%v, %+v", err, res)
 	}
-	for i, want := range []string{"no task is known", "ready before it hung", "ready before it hung"} {
+	for i, want := range []string{"is not known", "ready before the guest hung", "ready before the guest hung"} {
 		if p := res.Probes[i]; p.Outcome != result.ProbeRefused || !strings.Contains(p.Why, want) || p.Shows != "" {
 			t.Errorf("%s: %s: %s, want it refused: %s", p.Name, p.Outcome, p.Why, want)
 		}

@@ -92,7 +92,7 @@ func TestCureIsSeenAlthoughMemoryIsReadAfterIt(t *testing.T) {
 	if res.Outcome != scenarios.Hung || res.Diagnosis == nil || res.Diagnosis.Cause != result.CauseEntropy {
 		t.Errorf("outcome %s (%s), diagnosis %+v", res.Outcome, res.Why, res.Diagnosis)
 	}
-	if notes := strings.Join(res.Notes, " "); looks < 2 || !strings.Contains(notes, "looking cured it") {
+	if notes := strings.Join(res.Notes, " "); looks < 2 || !strings.Contains(notes, "the capture cured the hang") {
 		t.Errorf("%d looks, %s: %q", looks, res.Outcome, res.Notes)
 	}
 }

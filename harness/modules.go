@@ -50,7 +50,7 @@ func (t ModuleTrial) difference(got *agentproto.ModuleTried) string {
 	}
 	switch {
 	case p.Loads() && got.Param != t.Param:
-		return fmt.Sprintf("its parameter is %q and not %q", safe(got.Param), t.Param)
+		return fmt.Sprintf("its parameter is %q, expected %q", safe(got.Param), t.Param)
 	case p.Verdict != t.Want:
 		return fmt.Sprintf("%s, as predicted, where the scenario asks for %s: %s", p.Verdict, t.Want, p.Why)
 	}

@@ -76,12 +76,12 @@ func probed() *result.Result {
 	r.Notes = nil
 	r.Probes = []result.Probe{
 		{
-			Name: result.ProbeSyscall, Did: "make getrandom() of init (PID 1) return ENOMEM", Outcome: result.ProbeWentOn, Why: "user space spoke",
+			Name: result.ProbeSyscall, Did: "make getrandom() of init (PID 1) return ENOMEM", Outcome: result.ProbeWentOn, Why: "user space printed something",
 			At: 19 * time.Second, Took: 2 * time.Second, After: 300 * time.Millisecond, Boot: scenarios.Booted, Stage: stage.Userspace,
 			Said: "init: getrandom: cannot allocate memory", Console: []string{"init: getrandom: cannot allocate memory"},
 			Shows: "the boot waited for this one system call: once it returned, the boot went on, to the outcome booted",
 		},
-		{Name: result.ProbeInput, Outcome: result.ProbeRefused, Why: "it does not wait: a vCPU is busy", At: 21 * time.Second},
+		{Name: result.ProbeInput, Outcome: result.ProbeRefused, Why: "the guest does not wait: a vCPU is busy", At: 21 * time.Second},
 		{
 			Name: result.ProbeVirtioRNG, Did: "plug in a virtio-rng device", Outcome: result.ProbeNoChange, Why: "it hangs as before", At: 21 * time.Second,
 			Took: 10 * time.Second, Boot: scenarios.Hung, Console: strings.Fields("one two three four five six seven eight"),

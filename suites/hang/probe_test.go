@@ -78,7 +78,7 @@ var _ = Describe("an experiment on a hung guest", Label("probe"), func() {
 
 			// Nothing has loaded its driver when PID 1 starts.
 			Expect(boot.Probes[1].Outcome).To(Equal(result.ProbeNoChange), boot.Probes[1].Why)
-			Expect(boot.Probes[1].Why).To(ContainSubstring("nothing shows that a driver has taken it"))
+			Expect(boot.Probes[1].Why).To(ContainSubstring("showed no sign of a driver binding to it"))
 		}, long)
 	})
 })

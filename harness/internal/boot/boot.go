@@ -259,7 +259,7 @@ func (w *watcher) Event(ctx context.Context, e qmp.Event) error {
 	switch got.Kind {
 	case qmp.Shutdown:
 		if !got.Guest {
-			return fmt.Errorf("QEMU was told to end: %s", got.Reason)
+			return fmt.Errorf("QEMU was told to quit: %s", got.Reason)
 		}
 		w.tracker.Shutdown(now, "the guest powered off ("+got.Reason+")")
 	case qmp.Reset:
@@ -285,7 +285,7 @@ func (w *watcher) stopped(ctx context.Context) error {
 	}
 	switch st.Status {
 	case "internal-error", "io-error":
-		return fmt.Errorf("QEMU stopped the guest because of an error of its own: %s", st.Status)
+		return fmt.Errorf("QEMU stopped the guest on an internal error: %s", st.Status)
 	}
 	return nil
 }

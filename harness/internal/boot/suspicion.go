@@ -123,7 +123,7 @@ func (w *watcher) lost(got stall.Finding) error {
 	if got.Lost == nil || w.ended {
 		return nil
 	}
-	return fmt.Errorf("QEMU's monitor was lost: %w", w.guest.OrDead(got.Lost))
+	return fmt.Errorf("QEMU's monitor stopped answering: %w", w.guest.OrDead(got.Lost))
 }
 
 // release gives the lines that were held back to the guest's own log, but for those
@@ -279,6 +279,6 @@ func (w *watcher) cured() bool {
 	if !fed(s.stall.Attempts) || s.then == nil && s.now.Cause != result.CauseEntropy {
 		return false
 	}
-	w.record.noteOnce("the boot went on after sysrq by keyboard: key presses feed the entropy pool, so looking cured it")
+	w.record.noteOnce("the boot went on after sysrq by keyboard: key presses feed the entropy pool, so the capture cured the hang")
 	return true
 }

@@ -132,7 +132,7 @@ func (l *Loop) take(ctx context.Context, tick <-chan time.Time, h Handler) error
 		}
 		return h.Event(ctx, e)
 	case <-l.guest.Done():
-		return fmt.Errorf("QEMU ended by itself: %w", l.guest.Ended())
+		return fmt.Errorf("QEMU exited unexpectedly: %w", l.guest.Ended())
 	case then := <-l.done:
 		l.finish(then)
 	case now := <-tick:

@@ -81,7 +81,7 @@ type experiments struct {
 // the guest's state. Its error is why no probe can be made.
 func (x *experiments) prepare(ctx context.Context, probes int) error {
 	if !x.Boot.Hangs {
-		return errors.New("the guest no longer hangs: looking at it made it go on")
+		return errors.New("the guest no longer hangs: the capture made it go on")
 	}
 	if err := x.Guest.QMP.Execute(ctx, "stop", nil, nil); err != nil {
 		return err
@@ -150,7 +150,7 @@ func (x *experiments) senseless(name result.ProbeName) string {
 	switch name {
 	case result.ProbeSyscall:
 		if d.Task == nil {
-			return "no task is known that the boot waits for"
+			return "the task that the boot waits for is not known"
 		}
 		if x.Image.Sleeper == nil {
 			return "this kernel's memory cannot be read"
@@ -165,11 +165,11 @@ func (x *experiments) senseless(name result.ProbeName) string {
 	case d.Cause == result.CauseEntropy:
 		return ""
 	case d.Confidence == result.Certain:
-		return fmt.Sprintf("the cause is certain, and it is %s: random numbers would change nothing", d.Cause)
+		return fmt.Sprintf("the cause is %s for certain: random numbers would change nothing", d.Cause)
 	case !x.Boot.Idle:
-		return "it does not wait: a vCPU is busy"
+		return "the guest does not wait: a vCPU is busy"
 	case x.Boot.Seeded:
-		return "the guest's generator of random numbers was ready before it hung"
+		return "the random number generator was ready before the guest hung"
 	}
 	return ""
 }

@@ -133,7 +133,7 @@ func (t *trial) Line(l console.Line, agent bool) {
 		// User space may speak by itself, as of a time-out; random numbers make
 		// nobody speak before they are there.
 		if t.tracker.Progress() != old && (t.p.Name == result.ProbeSyscall || t.seeded) {
-			t.wentOn("user space spoke")
+			t.wentOn("user space printed something")
 		}
 	}
 }
@@ -281,17 +281,17 @@ func scheduling(f model.Frame) bool {
 func (t *trial) unchanged() string {
 	switch {
 	case t.p.Boot == scenarios.Slow:
-		return "it printed on to the deadline, and nothing shows that it went further than before"
+		return "it printed until the deadline, but showed no sign of getting further than before"
 	case t.p.Name == result.ProbeSyscall:
 		return "it hangs as before"
 	case t.seeded:
-		return "the kernel's generator was seeded, and it hangs as before"
+		return "the random number generator was seeded, but the guest hangs as before"
 	case t.p.Name == result.ProbeVirtioRNG && !t.saw:
-		return "it hangs as before: nothing shows that the guest has seen the device"
+		return "it hangs as before: the guest showed no sign of having seen the device"
 	case t.p.Name == result.ProbeVirtioRNG:
-		return "it hangs as before: the guest has seen the device, and nothing shows that a driver has taken it"
+		return "it hangs as before: the guest saw the device, but showed no sign of a driver binding to it"
 	default:
-		return "it hangs as before, and nothing shows that the generator was seeded"
+		return "it hangs as before, and showed no sign of the random number generator being seeded"
 	}
 }
 

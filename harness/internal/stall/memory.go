@@ -59,7 +59,7 @@ func (a *Asker) read(ctx context.Context) (*guestmem.View, error) {
 	}
 	v, err := a.Image.Look(ctx, ram, registers)
 	if err == nil && v == nil {
-		err = errors.New("nothing was found in the guest's memory")
+		err = errors.New("found nothing in the guest's memory")
 	}
 	return v, err
 }

@@ -175,7 +175,7 @@ func (t *Tracker) Shutdown(at time.Time, why string) {
 // GuestPanicked takes QEMU's GUEST_PANICKED event.
 func (t *Tracker) GuestPanicked(at time.Time) {
 	if t.ending.outcome == "" {
-		t.ending = ending{outcome: scenarios.Panicked, why: "the guest told QEMU that it panicked", last: at}
+		t.ending = ending{outcome: scenarios.Panicked, why: "the guest reported a panic to QEMU", last: at}
 	}
 }
 
@@ -269,7 +269,7 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 		return t.over(scenarios.Slow, fmt.Sprintf("no progress for %s, but still working at the deadline of %s", round(quiet), round(t.limits.Deadline)))
 	case late:
 		d.Confidence = result.Possible
-		d.Why = fmt.Sprintf("no progress for %s, and the deadline of %s has come", round(quiet), round(t.limits.Deadline))
+		d.Why = fmt.Sprintf("no progress for %s at the deadline of %s", round(quiet), round(t.limits.Deadline))
 	case !t.spoke && quiet >= t.limits.Start:
 		d.Confidence = result.Possible
 		d.Why = fmt.Sprintf("nothing on the console for %s", round(quiet))
@@ -279,10 +279,10 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 		d.Why = fmt.Sprintf("no progress for %s with every vCPU idle", round(quiet))
 	case t.spoke && quiet >= t.limits.Busy:
 		d.Confidence = result.Possible
-		d.Why = fmt.Sprintf("no progress for %s although a vCPU is busy", round(quiet))
+		d.Why = fmt.Sprintf("no progress for %s while a vCPU is busy", round(quiet))
 	case !idle && t.busy.known() && quiet >= t.limits.Look && now.Sub(t.looked) >= t.limits.Look:
 		d.Early = true
-		d.Why = fmt.Sprintf("no progress for %s, and a busy vCPU computes nothing: its registers do not change", round(quiet))
+		d.Why = fmt.Sprintf("no progress for %s while a vCPU spins: its registers do not change", round(quiet))
 	default:
 		return Decision{State: Running, Since: t.progress, Idle: idle}
 	}
