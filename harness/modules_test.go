@@ -24,7 +24,7 @@ func TestTriedModules(t *testing.T) {
 	}{
 		"loaded":                      {loads, &agentproto.ModuleTried{Label: "a", Param: "w", Log: []string{"probe: w (4 ms)"}}, ""},
 		"loaded, and says nothing":    {loads, &agentproto.ModuleTried{Label: "a", Param: "w"}, `did not log "probe: w"`},
-		"loaded with another word":    {loads, &agentproto.ModuleTried{Label: "a", Param: "\x1b", Log: []string{"probe: w"}}, `its parameter is "␛" and not "w"`},
+		"loaded with another word":    {loads, &agentproto.ModuleTried{Label: "a", Param: "\x1b", Log: []string{"probe: w"}}, `its parameter is "␛", expected "w"`},
 		"refused, though it fits":     {loads, &agentproto.ModuleTried{Label: "a", Errno: "ENOEXEC"}, "predicted success, but finit_module returned ENOEXEC"},
 		"refused":                     {refused, &agentproto.ModuleTried{Label: "a", Errno: "EINVAL", Log: said}, ""},
 		"refused with another error":  {refused, &agentproto.ModuleTried{Label: "a", Errno: "ENOENT", Log: said}, "predicted EINVAL, but finit_module returned ENOENT"},
