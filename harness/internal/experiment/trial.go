@@ -66,6 +66,9 @@ func (t *trial) run(ctx context.Context, change func(context.Context, *result.Pr
 	did := *t.p
 	t.x.Loop.Go(func() func() {
 		err := change(acting, &did)
+		if errors.Is(err, qmp.ErrClosed) {
+			err = t.x.Guest.OrDead(err)
+		}
 		return func() {
 			t.acting, t.p.Did, t.acted = false, did.Did, time.Now()
 			if err != nil && (t.p.Outcome == "" || !t.over) {

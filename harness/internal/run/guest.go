@@ -246,12 +246,15 @@ func (g *Guest) create(req Options, name string) (*os.File, error) {
 	return f, nil
 }
 
+// dying is how long a QEMU that ends may take from closing its sockets to its exit.
+const dying = 5 * time.Second
+
 // OrDead prefers QEMU's last words to the error they caused.
 func (g *Guest) OrDead(err error) error {
 	select {
 	case <-g.proc.Done():
 		return g.Ended()
-	case <-time.After(time.Second): // a dying QEMU closes its sockets first
+	case <-time.After(dying):
 		return err
 	}
 }
