@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Ownership is a lock owner that the kernel named in a hung-task report
+// Owner is a lock owner that the kernel named in a hung-task report
 // (CONFIG_DETECT_HUNG_TASK_BLOCKER, 6.15).
 type Owner struct {
 	WaiterComm string `json:"waiter_comm"`
