@@ -229,8 +229,8 @@ func (g *Guest) openTree(p *plan.Planner, sc scenarios.Scenario) error {
 func runFacts(res *result.Result) *Run {
 	sc := res.Scenario
 	r := &Run{Agent: res.Reports, Scenario: &diagnose.Scenario{
-		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy.Device(), Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(),
-		Root: string(sc.Root), Cmdline: res.Host.Cmdline, Console: sc.Arch.Facts().Console,
+		HasVirtioRNG: sc.Entropy.Device(), FIPS: sc.Initramfs.FIPS(),
+		Cmdline: res.Host.Cmdline, Console: sc.Arch.Facts().Console,
 	}}
 	if n := len(res.Stalls); n > 0 {
 		r.Busy = !res.Stalls[n-1].Idle

@@ -35,7 +35,7 @@ func TestFacts(t *testing.T) {
 	hang := read(t, realHang)
 	idle := read(t, "testdata/idle-unknown.log")
 	early := []byte("[    0.000000] Linux version 6.1.0-arm64 (gcc) #1 SMP\n")
-	rng := &Scenario{Entropy: "virtio-rng", HasVirtioRNG: true}
+	rng := &Scenario{HasVirtioRNG: true}
 	for _, tc := range []struct {
 		name       string
 		in         Input
@@ -46,7 +46,7 @@ func TestFacts(t *testing.T) {
 		remedy     string // a part of it
 		note       string // a part of one of them
 	}{
-		{"no source", Input{Dump: parsed(hang), Scenario: &Scenario{Entropy: "none"}}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "-device virtio-rng-pci", ""},
+		{"no source", Input{Dump: parsed(hang), Scenario: &Scenario{}}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "-device virtio-rng-pci", ""},
 		{"device, driver not known", Input{Dump: parsed(hang), Scenario: rng}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "put virtio_rng (and virtio_pci) into the initramfs", "prints nothing when it binds"},
 		{"the command line and the agent's lines are no driver", Input{Dump: parsed(append([]byte("[    0.000000] Linux version 6.1.0 (gcc)\n[    0.000000] Kernel command line: rd.driver.pre=virtio_rng\n[    1.000000] unwedge-agent: {\"v\":1,\"stage\":\"init\",\"hwrng\":\"virtio_rng.0\"}\nmodprobe: FATAL: Module virtio_rng not found\n"), hang[strings.Index(string(hang), "[    6."):]...)), Scenario: rng}, result.KindHang, result.CauseEntropy, result.WhereKernel, result.Certain, "put virtio_rng (and virtio_pci) into the initramfs", "prints nothing when it binds"},
 		{"device without driver, says the agent", Input{Dump: parsed(hang), Scenario: rng, Agent: []agentproto.Report{{Stage: "init", HWRNG: "none"}}}, result.KindHang, result.CauseEntropy, result.WhereInitramfs, result.Certain, "put virtio_rng", ""},
@@ -182,7 +182,7 @@ func TestHostileText(t *testing.T) {
 		check(t, Diagnose(Input{Ending: EndingSilent, Memory: []model.Task{task},
 			VCPUs: []VCPU{{Symbol: evil, BusyFraction: 1}}, Agent: []agentproto.Report{{Stage: stage.Stage(evil), HWRNG: evil}},
 			Owners: []model.Owner{{WaiterPID: 10, Lock: evil, OwnerComm: evil, OwnerPID: 11}}, Attempts: []Attempt{{Key: "t", Route: evil, Detail: evil}},
-			Scenario: &Scenario{Entropy: evil, Cmdline: evil, Console: evil}}))
+			Scenario: &Scenario{Cmdline: evil, Console: evil}}))
 	}
 }
 

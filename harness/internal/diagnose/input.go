@@ -73,15 +73,11 @@ type VCPU struct {
 
 // Scenario is what the rules need to know of a scenario.
 type Scenario struct {
-	// Entropy is "virtio-rng" or "none".
-	Entropy string
 	// HasVirtioRNG says that the machine has a virtio-rng device.
 	HasVirtioRNG bool
-	// Initramfs is "tiny", "dracut" or "dracut-fips".
-	Initramfs string
-	FIPS      bool
-	Root      string
-	Cmdline   string
+	// FIPS says that the initramfs has dracut's fips module.
+	FIPS    bool
+	Cmdline string
 	// Console is the console device that the harness reads, "ttyS0".
 	Console string
 }

@@ -104,8 +104,7 @@ func attempts(made []result.Attempt) []diagnose.Attempt {
 func scenarioFacts(m machine.Spec) *diagnose.Scenario {
 	sc := m.Scenario
 	return &diagnose.Scenario{
-		Entropy: string(sc.Entropy), HasVirtioRNG: sc.Entropy.Device(),
-		Initramfs: string(sc.Initramfs), FIPS: sc.Initramfs.FIPS(), Root: string(sc.Root),
+		HasVirtioRNG: sc.Entropy.Device(), FIPS: sc.Initramfs.FIPS(),
 		Cmdline: m.Cmdline(), Console: sc.Arch.Facts().Console,
 	}
 }
