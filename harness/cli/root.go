@@ -68,7 +68,8 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
   unwedge matrix -j 2 ~/src/linux
   unwedge explain console.log`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: unknownCommand,
+		Version: a.version,
+		Args:    unknownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	cmd.SetOut(a.stdout)
@@ -76,7 +77,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage.Errorf("%w: see `%s --help`", err, c.CommandPath())
 	})
-	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.SetVersionTemplate("unwedge {{.Version}}\n")
 	cmd.SuggestionsMinimumDistance = 2 // letters
 	f := cmd.PersistentFlags()
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print no progress")

@@ -69,6 +69,8 @@ type Host struct {
 	Version  qemu.VersionInfo
 	Accel    result.Accel
 	AccelWhy string
+	// CPULacks are features that KVM cannot give here: guests do without.
+	CPULacks []string
 }
 
 // Host finds QEMU for an arch and proves its accelerator, once.
@@ -108,7 +110,7 @@ func (p *Planner) prove(ctx context.Context, a arch.Arch, h *Host) error {
 	if err != nil {
 		return err
 	}
-	h.Accel, h.AccelWhy = result.Accel(got.Name), got.Reason
+	h.Accel, h.AccelWhy, h.CPULacks = result.Accel(got.Name), got.Reason, got.Lacks
 	return nil
 }
 
@@ -159,7 +161,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	}
 	file, why := k.BootFile()
 	req := harness.Request{
-		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, OneThread: oneThread(sc, h.Version), Kernel: file},
+		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, CPULacks: h.CPULacks, OneThread: oneThread(sc, h.Version), Kernel: file},
 		Kernel: result.Kernel{
 			Origin: c.Origin, Path: k.Path, Format: string(k.Format), Release: k.Release, BuildID: k.BuildID,
 			SHA256: k.SHA256, Booted: file, BootedAs: why, Fault: seededFault(k.Path),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func TestHost(t *testing.T) {
 				t.Errorf("%+v, %v", h, err)
 			}
 			again, err := p.Host(t.Context(), arch.X86_64)
-			if err != nil || again != h {
+			if err != nil || !reflect.DeepEqual(again, h) {
 				t.Errorf("the second time %+v, %v", again, err)
 			}
 			if asked, err := os.ReadFile(h.QEMU + ".asked"); err != nil || string(asked) != "asked\n" {

@@ -62,7 +62,12 @@ type Packages struct{ APT, DNF, Pacman, Zypper string }
 
 // CPUs are QEMU's CPU models: those with all that the accelerator offers, and those
 // that give the guest no random numbers.
-type CPUs struct{ KVM, KVMSeedless, TCG, TCGSeedless string }
+type CPUs struct {
+	KVM, KVMSeedless, TCG, TCGSeedless string
+	// MSRs are the model-specific registers that some KVMs refuse, with the
+	// feature of -cpu that makes QEMU set them.
+	MSRs map[uint32]string
+}
 
 // TestGuest is a machine, its code, and what shows that the code ran.
 type TestGuest struct {

@@ -15,7 +15,15 @@ var x86_64 = Facts{
 	User:         "qemu-x86_64",
 	Machine:      "q35",
 	// qemu64 has neither RDRAND nor RDSEED.
-	CPU: CPUs{KVM: "host", KVMSeedless: "host,-rdrand,-rdseed", TCG: "max", TCGSeedless: "qemu64"},
+	CPU: CPUs{
+		KVM: "host", KVMSeedless: "host,-rdrand,-rdseed", TCG: "max", TCGSeedless: "qemu64",
+		// arch/x86/include/asm/msr-index.h; target/i386/kvm/kvm.c sets each where the
+		// feature is on.
+		MSRs: map[uint32]string{
+			0x48: "spec-ctrl", 0x10a: "arch-capabilities", 0x122: "tsx-ctrl", 0x345: "pdcm",
+			0xda0: "xsaves", 0xe1: "waitpkg", 0x1c4: "amx-tile", 0x6e0: "tsc-deadline", 0xc0000103: "rdtscp",
+		},
+	},
 	// Before 8.1 a vCPU may run code that another one has just patched as it was, and
 	// the kernel panics with "Oops: int3" while it patches itself (reported by
 	// R. W. M. Jones, qemu-devel and linux-kernel, July 2023; seen with 7.2).

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/unwedge/unwedge/harness/internal/qemu/accel"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
@@ -44,23 +45,24 @@ type cpu struct {
 	s         scenarios.Scenario
 	accel     result.Accel
 	oneThread bool
+	lacks     []string // under KVM
 }
 
 func (c cpu) qemu() []string {
-	accel := string(c.accel)
+	name := string(c.accel)
 	if c.oneThread && c.accel == result.TCG {
-		accel += ",thread=single"
+		name += ",thread=single"
 	}
-	return []string{"-accel", accel, "-cpu", c.model()}
+	return []string{"-accel", name, "-cpu", c.model()}
 }
 
 func (c cpu) model() string {
 	models, seeded := c.s.Arch.Facts().CPU, c.s.Entropy.Seeded()
 	switch {
 	case c.accel == result.KVM && seeded:
-		return models.KVM
+		return accel.Without(models.KVM, c.lacks)
 	case c.accel == result.KVM:
-		return models.KVMSeedless
+		return accel.Without(models.KVMSeedless, c.lacks)
 	case seeded:
 		return models.TCG
 	default:

@@ -18,6 +18,8 @@ type Spec struct {
 	Scenario scenarios.Scenario
 	// Accel is what the guest runs under.
 	Accel result.Accel
+	// CPULacks are features of the CPU model that KVM cannot give on this host.
+	CPULacks []string
 	// OneThread has TCG run all vCPUs in turn on one thread of the host.
 	OneThread bool
 	// Kernel is the file given to -kernel.
@@ -93,7 +95,7 @@ func (s Spec) Cmdline() string {
 func (s Spec) features() []feature {
 	fs := []feature{
 		base{s.Scenario, s.Sockets.RAM},
-		cpu{s.Scenario, s.Accel, s.OneThread},
+		cpu{s.Scenario, s.Accel, s.OneThread, s.CPULacks},
 		boot{s.Kernel, s.Initrd},
 		console{s.Scenario, s.Sockets},
 		sysrq{s.Scenario},

@@ -296,3 +296,13 @@ func TestWithout(t *testing.T) {
 		}
 	}
 }
+
+// What this host's KVM cannot give is switched off under KVM, and only there.
+func TestCPULacks(t *testing.T) {
+	for accel, want := range map[result.Accel]bool{result.KVM: true, result.TCG: false} {
+		s := machine.Spec{Accel: accel, Scenario: scenarios.Scenario{Arch: arch.X86_64, Entropy: scenarios.VirtioRNG}, CPULacks: []string{"arch-capabilities"}}
+		if got := strings.Contains(strings.Join(s.Args(), " "), "arch-capabilities=off"); got != want {
+			t.Errorf("%s: %v", accel, s.Args())
+		}
+	}
+}

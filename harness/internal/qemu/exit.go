@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -60,9 +62,20 @@ func (e Exit) String() string {
 	}
 }
 
-// ExitError is a child that failed. Its text is one line, with the last line
-// of stderr; "%+v" has all the lines there are. Both are safe for a terminal.
+// ExitError is a child that failed. Its text is one line, with the line of stderr
+// that says why; "%+v" has all the lines there are. Both are safe for a terminal.
 type ExitError struct{ Exit Exit }
+
+// reason is the line that says why: the last that is neither a warning nor an
+// assertion, which follows QEMU's own "error: ..." as it aborts. Else the last.
+func (e Exit) reason() string {
+	for _, line := range slices.Backward(e.Stderr) {
+		if !strings.Contains(line, ": warning: ") && !strings.Contains(line, ": Assertion `") && strings.TrimSpace(line) != "" {
+			return line
+		}
+	}
+	return e.Stderr[len(e.Stderr)-1]
+}
 
 func (e *ExitError) Error() string {
 	const width = 300
@@ -71,9 +84,12 @@ func (e *ExitError) Error() string {
 	if n == 0 {
 		return text + ", nothing on stderr"
 	}
-	text += ": " + console.SanitizeMax(e.Exit.Stderr[n-1], width)
-	if n > 1 {
-		text += fmt.Sprintf(" (%d lines before)", n-1)
+	text += ": " + console.SanitizeMax(e.Exit.reason(), width)
+	switch {
+	case n == 2:
+		text += " (1 more line)"
+	case n > 2:
+		text += fmt.Sprintf(" (%d more lines)", n-1)
 	}
 	return text
 }

@@ -67,7 +67,7 @@ func TestExit(t *testing.T) {
 		stderr []string
 	}{
 		{"succeeds", "exit status 0", "", []string{}},
-		{"fails", "exit status 1", `: exit status 1: qemu: ␛[31mCould not access KVM kernel module (1 lines before)`,
+		{"fails", "exit status 1", `: exit status 1: qemu: ␛[31mCould not access KVM kernel module (1 more line)`,
 			[]string{"qemu: first", "qemu: \x1b[31mCould not access KVM kernel module"}},
 		{"aborts", "signal SIGKILL", ": signal SIGKILL: Assertion failed", []string{"Assertion failed"}},
 	} {

@@ -11,7 +11,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/qemu"
@@ -25,8 +29,8 @@ const (
 )
 
 const (
-	// DefaultTimeout bounds the test guest's run. Under KVM it takes some
-	// 0.1 s, under TCG 0.2 s.
+	// DefaultTimeout is how long the test guest may make no progress. Under KVM
+	// its whole run takes some 0.1 s, under TCG 0.2 s.
 	DefaultTimeout = 5 * time.Second
 	// killWait is how long a killed QEMU is waited for. A vCPU that hangs in
 	// the host's kernel may take for ever; it is left to die by itself.
@@ -46,6 +50,9 @@ type Accel struct {
 	Proven bool
 	// Remembered says that the answer is from an earlier probe.
 	Remembered bool
+	// Lacks are features of the CPU model that KVM cannot give on this host, as
+	// -cpu names them: guests must do without.
+	Lacks []string
 }
 
 // Options of a Probe. The zero value works.
@@ -55,7 +62,8 @@ type Options struct {
 	Dir string
 	// Fresh runs the test guest although there is a remembered answer.
 	Fresh bool
-	// Timeout bounds the test guest's run. Zero means DefaultTimeout.
+	// Timeout is how long the test guest may make no progress. Zero means
+	// DefaultTimeout.
 	Timeout time.Duration
 	// CPU is QEMU's name of the CPU model to prove. "" means "host", which is
 	// what guests get under KVM.
@@ -85,8 +93,8 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // Probe says which accelerator a guest of architecture a gets from the QEMU
-// at qemuPath. It takes Options.Timeout at most, and hardly any time when the
-// answer is remembered. That KVM cannot be used is no error but an answer;
+// at qemuPath. A guest that makes no progress costs Options.Timeout, a remembered
+// answer hardly any time. That KVM cannot be used is no error but an answer;
 // errors are bad arguments, a QEMU that does not run at all, and the end of
 // ctx.
 func Probe(ctx context.Context, a arch.Arch, qemuPath string, o Options) (Accel, error) {
@@ -127,22 +135,66 @@ func Probe(ctx context.Context, a arch.Arch, qemuPath string, o Options) (Accel,
 	return answer, nil
 }
 
-// decide runs the test guest under KVM.
+// decide runs the test guest under KVM. Where QEMU says that it cannot set up a
+// feature of the CPU model, the model is tried without it.
 func decide(ctx context.Context, a arch.Arch, qemuPath string, o Options) (Accel, error) {
-	err := Prove(ctx, a, qemuPath, KVM, o.CPU, o.Timeout)
-	switch {
-	case err == nil:
-		return Accel{Name: KVM, Reason: "a test guest ran under KVM", Proven: true}, nil
-	case errors.Is(err, ErrNoRun):
-		return Accel{Name: TCG, Reason: err.Error()}, nil
-	default:
-		return Accel{}, fmt.Errorf("probe accelerator: %w", err)
+	var lacks []string
+	for {
+		err := Prove(ctx, a, qemuPath, KVM, Without(o.CPU, lacks), o.Timeout)
+		if err == nil {
+			return Accel{Name: KVM, Reason: ran(lacks), Proven: true, Lacks: lacks}, nil
+		}
+		if !errors.Is(err, ErrNoRun) {
+			return Accel{}, fmt.Errorf("probe accelerator: %w", err)
+		}
+		feature := refused(a, err)
+		if feature == "" || slices.Contains(lacks, feature) {
+			return Accel{Name: TCG, Reason: err.Error()}, nil
+		}
+		lacks = append(lacks, feature)
 	}
+}
+
+func ran(lacks []string) string {
+	if len(lacks) == 0 {
+		return "a test guest ran under KVM"
+	}
+	return "a test guest ran under KVM, without " + strings.Join(lacks, ", ") + ", which this host's KVM cannot give"
+}
+
+// Without is a CPU model of QEMU without some of its features.
+func Without(model string, features []string) string {
+	for _, f := range features {
+		model += "," + f + "=off"
+	}
+	return model
+}
+
+// failedMSR is what QEMU prints before it aborts because KVM refuses a register
+// (target/i386/kvm/kvm.c, kvm_buf_set_msrs).
+var failedMSR = regexp.MustCompile(`error: failed to set MSR 0x([0-9a-f]+) to `)
+
+// refused is the feature that QEMU could not set up, "" if it does not say.
+func refused(a arch.Arch, err error) string {
+	var exit *qemu.ExitError
+	if !errors.As(err, &exit) {
+		return ""
+	}
+	for _, line := range exit.Exit.Stderr {
+		if m := failedMSR.FindStringSubmatch(line); m != nil {
+			msr, err := strconv.ParseUint(m[1], 16, 32)
+			if err != nil {
+				return ""
+			}
+			return a.Facts().CPU.MSRs[uint32(msr)]
+		}
+	}
+	return ""
 }
 
 // Prove runs a test guest of architecture a to its end under the accelerator
 // called name, on the CPU model cpu ("" for the one guests get), and returns
-// nil when it did all it should. ErrNoRun is wrapped when it did not within
+// nil when it did all it should. ErrNoRun is wrapped when it made no progress for
 // limit (zero: DefaultTimeout), or when QEMU did not start it; nothing is left
 // running then, but for a QEMU that even SIGKILL does not end, which the error
 // names.
@@ -166,15 +218,27 @@ func Prove(ctx context.Context, a arch.Arch, qemuPath, name, cpu string, limit t
 	if err != nil {
 		return err
 	}
+	seat, err := newSeat(dir, &cmd)
+	if err != nil {
+		return err
+	}
+	watched, cancel := context.WithCancel(ctx)
+	go seat.connect(watched)
+	defer func() {
+		cancel()
+		err = errors.Join(err, seat.close())
+	}()
 	p, err := qemu.Start(ctx, cmd)
 	if err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	exit, err := p.Wait(bounded)
-	if err != nil {
+	look := func(ctx context.Context) string { return seat.look(ctx, p.Pid()) }
+	if err := await(ctx, p.Done(), look, limit); err != nil {
 		return abandon(ctx, p, name, limit)
+	}
+	exit, err := p.Wait(ctx)
+	if err != nil {
+		return err
 	}
 	serial, err := readSerial(dir)
 	if err != nil {
@@ -198,7 +262,7 @@ func abandon(ctx context.Context, p *qemu.Process, name string, limit time.Durat
 	if ctx.Err() != nil {
 		return fmt.Errorf("run test guest: %w%s", context.Cause(ctx), left)
 	}
-	return &noRun{fmt.Sprintf("a test guest under %s did not finish within %v%s", label(name), limit, left)}
+	return &noRun{fmt.Sprintf("a test guest under %s made no progress for %v%s", label(name), limit, left)}
 }
 
 // noRun is ErrNoRun in words of its own.

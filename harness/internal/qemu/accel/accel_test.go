@@ -1,16 +1,22 @@
 package accel
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -45,13 +51,47 @@ func fakeQEMU(mode []string) int {
 		return 2*0x2a + 1
 	case "exits":
 		return 0
-	case "spins":
-		for { //nolint:revive,staticcheck // as a vCPU does on a host with a broken KVM
+	case "stands": // as a vCPU that does not leave the host's kernel
+		return monitor("RIP=fff0")
+	case "lacks":
+		if !strings.Contains(args, "arch-capabilities=off") {
+			fmt.Fprintln(os.Stderr, "qemu: error: failed to set MSR 0x10a to 0x69")
+			fmt.Fprintln(os.Stderr, "qemu: ../target/i386/kvm/kvm.c:2701: kvm_buf_set_msrs: Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed.")
+			return 134
 		}
+		return 2*0x2a + 1
 	default:
 		fmt.Fprintln(os.Stderr, "qemu: failed to set MSR 0x10a")
 		return 1
 	}
+}
+
+// monitor is QEMU's side of QMP, for a guest whose registers never change.
+func monitor(registers string) int {
+	l, err := net.FileListener(os.NewFile(3, "qmp"))
+	if err != nil {
+		return 9
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		return 9
+	}
+	fmt.Fprintln(conn, `{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 8}, "package": ""}, "capabilities": []}}`)
+	for in := bufio.NewScanner(conn); in.Scan(); {
+		var cmd struct {
+			ID      string `json:"id"`
+			Execute string `json:"execute"`
+		}
+		if err := json.Unmarshal(in.Bytes(), &cmd); err != nil {
+			return 9
+		}
+		if cmd.Execute == "qmp_capabilities" {
+			fmt.Fprintf(conn, "{\"return\": {}, \"id\": %q}\n", cmd.ID)
+			continue
+		}
+		fmt.Fprintf(conn, "{\"return\": %q, \"id\": %q}\n", registers, cmd.ID)
+	}
+	return 9
 }
 
 // fake makes the test binary the QEMU, and returns its runs so far.
@@ -88,7 +128,7 @@ func TestProbe(t *testing.T) {
 		{"runs", KVM, "a test guest ran under KVM", patient},
 		{"fails", TCG, "test guest did not run under KVM: accel.test: exit status 1: qemu: failed to set MSR 0x10a", patient},
 		{"exits", TCG, "test guest did not run under KVM: QEMU ended before the test guest had answered", patient},
-		{"spins", TCG, "a test guest under KVM did not finish within 50ms", Options{Timeout: 50 * time.Millisecond}},
+		{"stands", TCG, "a test guest under KVM made no progress for 500ms", Options{Timeout: 500 * time.Millisecond}},
 	} {
 		t.Run(tt.mode, func(t *testing.T) {
 			runs := fake(t, tt.mode)
@@ -97,19 +137,65 @@ func TestProbe(t *testing.T) {
 				tt.o.Fresh = i == 2
 				got, err := Probe(t.Context(), arch.X86_64, os.Args[0], tt.o)
 				want := Accel{Name: tt.name, Reason: tt.reason, Proven: tt.name == KVM, Remembered: i == 1}
-				if err != nil || got != want {
-					t.Errorf("probe %d = %+v, %v, want %+v", i, got, err, want)
+				if diff := cmp.Diff(want, got); err != nil || diff != "" {
+					t.Errorf("probe %d: %v -want +got:\n%s", i, err, diff)
 				}
 			}
 			all := runs()
-			// A guest that did not run in time may not even have got to its log.
-			if tt.mode != "spins" && len(all) != 2 {
+			if len(all) != 2 {
 				t.Errorf("%d guest runs, want the first and the fresh one", len(all))
 			}
 			if len(all) > 0 && !strings.Contains(all[0], "-accel kvm -cpu host ") {
 				t.Errorf("run = %s", all[0])
 			}
 		})
+	}
+}
+
+// A slow host is no broken one: whoever gets on may take many times the limit.
+func TestSlowIsNotBroken(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		gets  time.Duration // how long it makes progress
+		ends  time.Duration // when it comes to its end
+		want  error
+		after time.Duration // at most
+	}{
+		{"slow", 60 * time.Second, 62 * time.Second, nil, 63 * time.Second},
+		{"broken", 0, time.Hour, errStood, 6 * time.Second},
+		{"broken in the middle", 20 * time.Second, time.Hour, errStood, 26 * time.Second},
+		{"gets nowhere for ever", time.Hour, time.Hour, errStood, longest + time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start, done := time.Now(), make(chan struct{})
+				end := time.AfterFunc(tt.ends, func() { close(done) })
+				defer end.Stop()
+				look := func(context.Context) string {
+					return min(time.Since(start), tt.gets).Truncate(3 * time.Second).String()
+				}
+				err := await(t.Context(), done, look, DefaultTimeout)
+				if took := time.Since(start); !errors.Is(err, tt.want) || took > tt.after {
+					t.Errorf("%v after %v, want %v within %v", err, took, tt.want, tt.after)
+				}
+			})
+		})
+	}
+}
+
+// A CPU model that fails for one register is tried without its feature, and the
+// answer is remembered with it.
+func TestModelWithoutAFeature(t *testing.T) {
+	runs := fake(t, "lacks")
+	o := Options{Device: device(t), HostArch: arch.X86_64, Timeout: patient.Timeout, Dir: t.TempDir()}
+	for i := range 2 {
+		got, err := Probe(t.Context(), arch.X86_64, os.Args[0], o)
+		if err != nil || got.Name != KVM || !slices.Equal(got.Lacks, []string{"arch-capabilities"}) || got.Remembered != (i == 1) {
+			t.Errorf("probe %d = %+v, %v", i, got, err)
+		}
+	}
+	if all := runs(); len(all) != 2 || !strings.Contains(all[1], "-cpu host,arch-capabilities=off ") {
+		t.Errorf("runs = %q", all)
 	}
 }
 
@@ -127,7 +213,7 @@ func TestProbeWithoutARun(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Probe(t.Context(), tt.arch, os.Args[0], tt.o)
-			if err != nil || got != (Accel{Name: TCG, Reason: tt.reason}) {
+			if diff := cmp.Diff(Accel{Name: TCG, Reason: tt.reason}, got); err != nil || diff != "" {
 				t.Errorf("probe = %+v, %v", got, err)
 			}
 		})
@@ -197,7 +283,7 @@ func TestRememberForgetsOtherBoots(t *testing.T) {
 		t.Error("the old boot's answer is still there")
 	}
 	answer.Remembered = true
-	if got, ok := recall(dir, now); !ok || got != answer {
+	if got, ok := recall(dir, now); !ok || !cmp.Equal(got, answer) {
 		t.Errorf("recall = %+v, %v", got, ok)
 	}
 	files, err := os.ReadDir(dir)

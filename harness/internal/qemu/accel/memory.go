@@ -34,8 +34,9 @@ type identity struct {
 // note is the file's content.
 type note struct {
 	identity
-	Name   string `json:"accel"`
-	Reason string `json:"reason"`
+	Name   string   `json:"accel"`
+	Reason string   `json:"reason"`
+	Lacks  []string `json:"lacks,omitempty"`
 }
 
 func identify(a arch.Arch, qemuPath string, v qemu.VersionInfo, o Options) (identity, error) {
@@ -84,7 +85,7 @@ func recall(dir string, id identity) (Accel, bool) {
 	if err != nil || n.identity != id || n.Name != KVM && n.Name != TCG || n.Reason == "" {
 		return Accel{}, false
 	}
-	return Accel{Name: n.Name, Reason: n.Reason, Proven: n.Name == KVM, Remembered: true}, true
+	return Accel{Name: n.Name, Reason: n.Reason, Proven: n.Name == KVM, Remembered: true, Lacks: n.Lacks}, true
 }
 
 func readNote(path string) (note, error) {
@@ -108,7 +109,7 @@ func remember(dir string, id identity, a Accel) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(note{id, a.Name, a.Reason}, "", "  ")
+	b, err := json.MarshalIndent(note{id, a.Name, a.Reason, a.Lacks}, "", "  ")
 	if err != nil {
 		return err
 	}
