@@ -31,7 +31,7 @@ blocked and why. No guest is needed. Exit code 0 if the cause is known, 1 if not
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.explain(args[0], asJSON) },
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the Diagnosis as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the Diagnosis and the findings as JSON")
 	return cmd
 }
 
@@ -45,8 +45,7 @@ func (a *app) explain(path string, asJSON bool) error {
 		err = report.JSON(a.stdout, d)
 	} else {
 		var b strings.Builder
-		fmt.Fprintf(&b, "%s\n", strings.ToUpper(string(d.Kind)))
-		report.Diagnosis(&b, d, a.style())
+		report.Explanation(&b, d, a.style())
 		_, err = io.WriteString(a.stdout, b.String())
 	}
 	if err == nil && d.Cause == result.CauseUnknown {

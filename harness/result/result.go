@@ -76,6 +76,8 @@ type Result struct {
 	Console Console `json:"console"`
 	// Diagnosis says where the boot is blocked and why; nil if it booted.
 	Diagnosis *Diagnosis `json:"diagnosis,omitempty"`
+	// Findings are the kernel's reports, of a good boot too, in order; at most 256.
+	Findings []Finding `json:"findings,omitempty"`
 	// Probes are the experiments made on a hung guest. Everything else, the
 	// diagnosis included, is from before them.
 	Probes []Probe `json:"probes,omitempty"`

@@ -103,6 +103,9 @@ func (b *Boot) Diagnose(o scenarios.Outcome) result.Diagnosis {
 	return c.Diagnose()
 }
 
+// Findings are the kernel's reports, up to the verdict.
+func (b *Boot) Findings() []result.Finding { return b.facts.Findings() }
+
 // View is what the guest's memory showed when it was captured last; nil: it was not read.
 func (b *Boot) View() *guestmem.View {
 	if b.facts.Finding == nil {

@@ -38,6 +38,19 @@ func SanitizeMax(s string, limit int) string {
 	return string(out[:limit-1]) + "…"
 }
 
+// SanitizeLine does what SanitizeMax does, and keeps tabs, where s is not longer than
+// limit bytes.
+func SanitizeLine(s string, limit int) string {
+	parts := strings.Split(s, "\t")
+	for i, p := range parts {
+		parts[i] = Sanitize(p)
+	}
+	if s = strings.Join(parts, "\t"); len(s) > limit {
+		s = SanitizeMax(s, limit)
+	}
+	return s
+}
+
 // visible writes one rune of the input; raw is what it was decoded from.
 func visible(b *strings.Builder, r rune, raw string) {
 	switch {

@@ -49,7 +49,7 @@ func clean(d *result.Diagnosis) {
 		e.What = cleanText(e.What, maxTitle)
 		lines := make([]string, len(e.Lines))
 		for j, l := range e.Lines {
-			lines[j] = cleanLine(l)
+			lines[j] = console.SanitizeLine(l, maxLine)
 		}
 		e.Lines = lines
 	}
@@ -57,16 +57,4 @@ func clean(d *result.Diagnosis) {
 
 func cleanText(s string, limit int) string {
 	return console.SanitizeMax(strings.Join(strings.Fields(s), " "), limit)
-}
-
-// cleanLine keeps blanks and tabs as they were printed.
-func cleanLine(s string) string {
-	parts := strings.Split(s, "\t")
-	for i, p := range parts {
-		parts[i] = console.Sanitize(p)
-	}
-	if s = strings.Join(parts, "\t"); len(s) > maxLine {
-		s = console.SanitizeMax(s, maxLine)
-	}
-	return s
 }

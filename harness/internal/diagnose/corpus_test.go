@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -17,6 +19,9 @@ import (
 //
 //	about:      what the case is, or where its shape was seen (always there)
 //	kind, cause, where, confidence, title, function: that field of the Diagnosis, exactly
+//	finding:    "SEVERITY TITLE" of a finding; where the word is there, the list is exactly
+//	            that, in order (repeatable)
+//	findings:   "none": there are none
 //	says:       words that the title, summary, remedy, task or notes must hold (repeatable)
 //	not:        words that none of them may hold (repeatable)
 func TestCorpus(t *testing.T) {
@@ -73,8 +78,9 @@ func readCase(t testing.TB, path string) corpusCase {
 }
 
 // wrong lists what a Diagnosis has otherwise than the header says.
-func (c corpusCase) wrong(d result.Diagnosis) []string {
-	var out []string
+func (c corpusCase) wrong(d result.Explanation) []string {
+	var out, findings []string
+	none := false
 	fields := map[string]string{
 		"kind": string(d.Kind), "cause": string(d.Cause), "where": string(d.Where),
 		"confidence": string(d.Confidence), "title": d.Title, "function": d.Function,
@@ -90,6 +96,10 @@ func (c corpusCase) wrong(d result.Diagnosis) []string {
 		case field && got != h.value:
 			out = append(out, fmt.Sprintf("%s is %q, want %q", h.word, got, h.value))
 		case field:
+		case h.word == "finding":
+			findings = append(findings, h.value)
+		case h.word == "findings" && h.value == "none":
+			none = true
 		case h.word == "says":
 			if !strings.Contains(said, h.value) {
 				out = append(out, fmt.Sprintf("does not say %q", h.value))
@@ -100,6 +110,15 @@ func (c corpusCase) wrong(d result.Diagnosis) []string {
 			}
 		default:
 			out = append(out, fmt.Sprintf("unknown header word %q", h.word))
+		}
+	}
+	if len(findings) > 0 || none {
+		var got []string
+		for _, f := range d.Findings {
+			got = append(got, string(f.Severity)+" "+f.Title)
+		}
+		if diff := cmp.Diff(findings, got); diff != "" {
+			out = append(out, "findings, -want +got:\n"+diff)
 		}
 	}
 	return out

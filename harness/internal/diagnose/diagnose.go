@@ -8,6 +8,7 @@ package diagnose
 
 import (
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/findings"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -20,9 +21,12 @@ func Diagnose(in Input) result.Diagnosis {
 	return *out
 }
 
-// Explain diagnoses a log alone: a serial console, dmesg or a journal. It reads
-// the reports of unwedge's own agent in it.
-func Explain(text []byte) result.Diagnosis { return Diagnose(fromLog(text)) }
+// Explain diagnoses a log alone: a serial console, dmesg or a journal, and lists the
+// kernel's reports in it. It reads the reports of unwedge's own agent in it.
+func Explain(text []byte) result.Explanation {
+	in := fromLog(text)
+	return result.Explanation{Diagnosis: Diagnose(in), Findings: findings.Of(in.Dump), Boots: findings.Boots(in.Dump)}
+}
 
 func fromLog(text []byte) Input {
 	d := dump.Parse(text)

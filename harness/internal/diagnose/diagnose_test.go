@@ -173,7 +173,7 @@ func TestHostileText(t *testing.T) {
 			"initcall": "[    1.000000] calling  " + evil + "+0x0/0x10 @ 1\n",
 		} {
 			t.Run(what+" in "+where, func(t *testing.T) {
-				check(t, Explain([]byte("[    0.000000] Linux version 6.1.0 (gcc)\n"+log)))
+				check(t, Explain([]byte("[    0.000000] Linux version 6.1.0 (gcc)\n"+log)).Diagnosis)
 				check(t, Diagnose(Input{Dump: parsed("[    0.000000] Linux version 6.1.0 (gcc)\n" + log), Ending: EndingSilent, Repeated: 1 << 20}))
 			})
 		}
@@ -314,7 +314,7 @@ func FuzzExplain(f *testing.F) {
 			f.Add(b[:min(len(b), 6000)])
 		}
 	}
-	f.Fuzz(func(t *testing.T, log []byte) { check(t, Explain(log)) })
+	f.Fuzz(func(t *testing.T, log []byte) { check(t, Explain(log).Diagnosis) })
 }
 
 // Logs of real guests of 6.1, cut to what counts.

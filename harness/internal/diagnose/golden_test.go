@@ -29,7 +29,7 @@ func TestExplainGolden(t *testing.T) {
 			enc := json.NewEncoder(&buf)
 			enc.SetEscapeHTML(false)
 			enc.SetIndent("", " ")
-			if err := enc.Encode(Explain(log)); err != nil {
+			if err := enc.Encode(Explain(log).Diagnosis); err != nil {
 				t.Fatal(err)
 			}
 			golden := filepath.Join("testdata", name+".json")

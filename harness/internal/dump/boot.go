@@ -81,6 +81,8 @@ const (
 	EventModuleBad     EventKind = "module-bad"       // a module was refused
 	EventStuckFirmware EventKind = "firmware-no-boot" // firmware: no bootable device
 	EventImitation     EventKind = "imitation"        // user space prints what looks like a fault or a task dump
+	EventLeak          EventKind = "memory-leak"      // kmemleak suspects leaks (SUBJECT)
+	EventFirmwareBug   EventKind = "firmware-bug"     // the kernel complains of the firmware (SUBJECT)
 )
 
 // Event is one thing that happened during a boot. Repetitions are merged.

@@ -24,6 +24,9 @@ const (
 	ReportRCU       ReportKind = "rcu-stall"
 	ReportWorkqueue ReportKind = "workqueue-lockup"
 	ReportOOM       ReportKind = "oom"
+	ReportPageAlloc ReportKind = "page-allocation" // it failed
+	ReportIRQ       ReportKind = "irq"             // nobody cared
+	ReportCFI       ReportKind = "cfi"             // an indirect call to a function of another type
 	ReportReboot    ReportKind = "reboot" // ordered: restart, power off, halt
 )
 
@@ -111,6 +114,7 @@ var reportStarts = []struct {
 	{"WARNING: ", ReportWarning},
 	{"Out of memory: Kill", ReportOOM},
 	{"Memory cgroup out of memory: Kill", ReportOOM},
+	{"CFI failure ", ReportCFI},
 	{"unregister_netdevice: waiting for ", ReportWarning},
 	{"reboot: Restarting system", ReportReboot},
 	{"reboot: Power down", ReportReboot},
@@ -190,6 +194,10 @@ func reportKind(t []byte) ReportKind {
 		return ReportHard
 	case bytes.Contains(t, []byte(" invoked oom-killer: ")):
 		return ReportOOM
+	case bytes.Contains(t, []byte(": page allocation failure")):
+		return ReportPageAlloc
+	case hasPrefix(t, "irq ") && bytes.Contains(t, []byte(": nobody cared")):
+		return ReportIRQ
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/findings"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
@@ -33,6 +34,9 @@ type Case struct {
 
 // Diagnose explains it.
 func (c Case) Diagnose() result.Diagnosis { return diagnose.Diagnose(c.input()) }
+
+// Findings are the kernel's reports.
+func (c Case) Findings() []result.Finding { return findings.Of(c.input().Dump) }
 
 func (c Case) input() diagnose.Input {
 	in := diagnose.Input{Agent: c.Agent, Ending: endings[c.Outcome], Scenario: scenarioFacts(c.Machine)}
