@@ -41,6 +41,9 @@ func lockup(f facts) *result.Diagnosis {
 		out.Cause = result.CauseRCUStall
 		out.Summary = cpu + " passes no quiescent state" + in + ", so RCU grace periods do not end"
 		out.Remedy = "look at what the stalled CPU does" + in + "; a host that does not schedule the vCPU causes the same report"
+		if r.Starved != "" && r.Comm != "" {
+			out.Summary = fmt.Sprintf("%s ran %s (PID %d)%s and did not let RCU's %s kthread run, so RCU grace periods do not end", cpu, r.Comm, r.PID, in, r.Starved)
+		}
 	}
 	out.Task = reportedTask(r)
 	if r.Func == "" {

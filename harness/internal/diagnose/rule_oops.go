@@ -13,9 +13,9 @@ func oops(f facts) *result.Diagnosis {
 	r := f.log.firstReport(func(r *dump.Report) bool {
 		switch r.Kind {
 		case dump.ReportBug:
-			return len(r.Frames) > 0 && (isCrash(r) || atomicSleep(r))
-		case dump.ReportKASAN:
-			return f.log.panicReport() != nil
+			return (len(r.Frames) > 0 || r.IP != "") && (isCrash(r) || atomicSleep(r))
+		case dump.ReportKASAN: // a panic for another reason has nothing to do with it
+			return f.log.panicReport("panic_on_warn", "kasan", "KASAN", "UBSAN") != nil
 		}
 		return r.Kind == dump.ReportOops
 	})

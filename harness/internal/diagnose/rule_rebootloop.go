@@ -46,6 +46,8 @@ func rebootLoop(f facts) *result.Diagnosis {
 		out.Summary = "the machine started " + times + " because user space restarted it cleanly each time"
 		out.Remedy = "find what requests the restart in user space's last lines before 'reboot: Restarting system'"
 		out.Evidence = append(out.Evidence, f.log.reportEvidence("the clean restart", ordered))
+	case f.log.lastCrash(f.log.Bytes) != nil: // the crash, not the reset, is what went wrong
+		return nil
 	default:
 		out.Cause, out.Where = result.CauseTripleFault, result.WhereKernel
 		out.Confidence = result.Likely

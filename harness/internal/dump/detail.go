@@ -7,6 +7,7 @@ type reportWords struct {
 	access string   // KASAN: "Read" or "Write"
 	at     []string // the functions that lockdep names
 	became bool     // at holds a trace that lockdep names
+	seen   bool     // RCU: all CPUs have passed a quiescent state
 }
 
 const maxAt = 24
@@ -23,6 +24,10 @@ func (p *parser) detail(bl *block, b []byte) {
 	rep := &p.d.Reports[bl.report]
 	said := &rep.said
 	bl.gather = false
+	if hasPrefix(b, "Preemption disabled at:") { // kernel/sched/core.c: one frame follows
+		bl.foreign = true
+		return
+	}
 	switch rep.Kind {
 	case ReportKASAN:
 		switch {
@@ -38,15 +43,18 @@ func (p *parser) detail(bl *block, b []byte) {
 		}
 	case ReportLockdep:
 		if bytes.Contains(b, []byte("which became ")) {
-			said.at, said.became, bl.gather = nil, true, true
+			if !said.became { // the first is the lock that must stay safe
+				said.at, said.became, bl.gather = nil, true, true
+			}
 		} else if i := bytes.Index(b, []byte(", at: ")); i >= 0 {
 			p.noteAt(said, ipSymbol(b[i+6:]))
 		}
 	case ReportRCU:
-		if n, ok := stalledCPU(b); ok && rep.CPU < 0 {
-			rep.CPU = n
-		}
+		rcuWords(rep, b)
 	case ReportBug:
+		if hasPrefix(b, "page last allocated") { // CONFIG_PAGE_OWNER: its trace follows
+			bl.gather, bl.done = true, true
+		}
 		const last = "last function: "
 		if i := bytes.Index(b, []byte(last)); i >= 0 {
 			name, _, _ := bytes.Cut(b[i+len(last):], []byte("+"))
@@ -74,6 +82,33 @@ func (p *parser) heldAt(fn string, r Record) {
 	if bl := p.block(r.Caller); bl != nil && bl.report >= 0 && fn != "" {
 		if said := &p.d.Reports[bl.report].said; p.d.Reports[bl.report].Kind == ReportLockdep && len(said.at) < maxAt && !said.became {
 			said.at = append(said.at, fn)
+		}
+	}
+}
+
+// rcuWords reads what RCU says of a stall (kernel/rcu/tree_stall.h):
+//
+//	1-...!: (745 ticks this GP) ...
+//	All QSes seen, last rcu_preempt kthread activity 2102 (...)
+//	rcu_preempt kthread starved for 2102 jiffies! g4117 f0x2 RCU_GP_WAIT_FQS(5) ->state=0x0 ->cpu=0
+func rcuWords(rep *Report, b []byte) {
+	if n, ok := stalledCPU(b); ok && rep.CPU < 0 {
+		rep.CPU = n
+	}
+	b = bytes.TrimPrefix(b, []byte("rcu: "))
+	if hasPrefix(b, "All QSes seen") {
+		rep.said.seen = true
+	}
+	const starved = " kthread starved for "
+	i := bytes.Index(b, []byte(starved))
+	if i <= 0 || i > 24 || !rep.said.seen {
+		return
+	}
+	rep.Starved = string(b[:i])
+	const cpu = "->cpu="
+	if j := bytes.Index(b, []byte(cpu)); j > 0 && rep.CPU < 0 {
+		if n, k := parseDec(b[j+len(cpu):]); k > 0 {
+			rep.CPU = n
 		}
 	}
 }

@@ -11,19 +11,23 @@
 // A kernel report has the title that syzbot gives it, so that one can look it
 // up: "general protection fault in X", "possible deadlock in X", "INFO: task hung
 // in X". X is the function to blame (see blame), not one that counts references,
-// copies, locks or prints for its caller. Report.Func may differ: it is the
+// copies, locks or prints for its caller (see helpers). Report.Func may differ: it is the
 // innermost function that means something. These titles differ on purpose:
 //
-//   - "BUG: soft lockup in X" and "INFO: rcu detected stall in X" name the
-//     function that loops. syzbot names the entry point of the system call, work
-//     item or thread, which during boot would always be kernel_init.
+//   - "BUG: soft lockup in X" and "INFO: rcu detected stall in X" name, as syzbot
+//     does, the system call or the operation that a task is in, but for PID 1, for
+//     initcalls, probes and threads of the kernel the function that loops: all work
+//     of a boot would have one name otherwise.
+//   - "INFO: rcu_preempt kthread starved: COMM ran in X" is a stall in which all CPUs
+//     have passed a quiescent state, and RCU's thread gets no CPU to notice.
+//   - "WARNING: CFI failure in X (target Y)" names both ends of the call.
 //   - "BUG: hard lockup in X" does not exist in syzbot.
 //   - "kernel panic: Attempted to kill init! exitcode=0x..." keeps the code: it
 //     tells a missing loader from a crash.
 //   - "INFO: task hung in X" also skips msleep and the like. No title names the
 //     code that starts initcalls, work items and threads.
-//   - "BUG: Bad page state" and "BUG: Bad page cache" name no function: without
-//     CONFIG_PAGE_OWNER the report does not show whom to blame.
+//   - "BUG: Bad page state" and "BUG: Bad page cache" name no function where
+//     CONFIG_PAGE_OWNER does not show who allocated the page.
 //   - "KCSAN: data-race in A / B" has no compiler suffixes (.isra.0).
 //   - "SError Interrupt in X", "Bad mode in X", "out of memory" and
 //     "reboot: ..." are not syzbot's. A second kernel banner ("unexpected kernel

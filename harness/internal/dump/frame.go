@@ -16,6 +16,7 @@ type rawFrame struct {
 	fn, mod   []byte
 	off, size uint64
 	guess     bool
+	inline    bool
 }
 
 // parseFrame reads one line of a stack trace. The forms:
@@ -138,6 +139,7 @@ func frameTail(b []byte, f *rawFrame) {
 // inside a trace:
 //
 //	[<c0..>] (fn) from [<c0..>] (gn+0x12/0x34)      arm32
+//	[<c0..>] (fn+0x0/0x12) from [<c0..>] (gn+0x12/0x34)   arm32 until 3.14
 //	 fn from gn+0x12/0x34                            arm32 >= 5.18
 //	<ffffffff80123456>{fn+12} <..>{gn+34}            x86_64 before 2.6.18
 //	 fn (file.c:12 file.c:34)                        decode_stacktrace.sh
@@ -146,7 +148,9 @@ func frameTail(b []byte, f *rawFrame) {
 func parseOddFrames(b []byte, out []rawFrame) []rawFrame {
 	if i := bytes.Index(b, []byte(" from ")); i > 0 {
 		if g, ok := parseFrame(stripParens(b[i+6:])); ok {
-			if fn := lastSymbol(b[:i]); len(fn) > 0 {
+			if f, ok := parseFrame(stripParens(b[:i])); ok { // 3.x: (fn+0x0/0xf8) from ...
+				out = append(out, f)
+			} else if fn := lastSymbol(b[:i]); len(fn) > 0 {
 				out = append(out, rawFrame{fn: fn})
 			}
 			return append(out, g)
@@ -156,9 +160,9 @@ func parseOddFrames(b []byte, out []rawFrame) []rawFrame {
 		return braceFrames(b, out)
 	}
 	s := bytes.TrimLeft(b, " \t")
-	guess := false
+	guess, inline := false, bytes.HasSuffix(s, []byte("[inline]"))
 	if hasPrefix(s, "[inline] ") {
-		s = s[len("[inline] "):]
+		s, inline = s[len("[inline] "):], true
 	}
 	if hasPrefix(s, "? ") {
 		s, guess = s[2:], true
@@ -175,7 +179,7 @@ func parseOddFrames(b []byte, out []rawFrame) []rawFrame {
 		rest = rest[1:]
 	}
 	if isSourceLine(rest) {
-		f := rawFrame{fn: s[:n], guess: guess}
+		f := rawFrame{fn: s[:n], guess: guess, inline: inline}
 		if e := bytes.LastIndexByte(rest, '['); e > 0 {
 			frameTail(append([]byte{' '}, rest[e:]...), &f)
 		}

@@ -1,88 +1,10 @@
 package dump
 
-import (
-	"strings"
+import "github.com/unwedge/unwedge/harness/internal/model"
 
-	"github.com/unwedge/unwedge/harness/internal/model"
-)
-
-// generic are functions that say nothing about why a task waits or crashed: the
-// scheduler, lock primitives, kernel entry code, and what prints the report.
-var generic = makeSet(`
-__switch_to __schedule schedule schedule_timeout schedule_timeout_uninterruptible schedule_timeout_interruptible
-schedule_timeout_killable schedule_timeout_idle schedule_hrtimeout_range schedule_hrtimeout_range_clock schedule_hrtimeout
-schedule_preempt_disabled io_schedule io_schedule_timeout preempt_schedule preempt_schedule_common preempt_schedule_irq
-__schedule_bug __might_sleep ___might_sleep __might_resched __might_fault
-preempt_schedule_notrace preempt_schedule_thunk __cond_resched _cond_resched context_switch rt_mutex_schedule
-dump_stack dump_stack_lvl __dump_stack dump_backtrace show_stack show_regs show_trace_log_lvl print_report kasan_report
-kasan_check_range __kasan_check_read __kasan_check_write kasan_bug_report print_address_description
-__asan_load1 __asan_load2 __asan_load4 __asan_load8 __asan_store1 __asan_store2 __asan_store4 __asan_store8 __asan_report_load8_noabort
-__asan_report_store8_noabort __asan_report_load4_noabort __kasan_report
-panic vpanic nmi_panic __warn report_bug handle_bug exc_invalid_op asm_exc_invalid_op __warn_printk warn_slowpath_fmt
-warn_slowpath_common warn_slowpath_null die __die __die_header die_kernel_fault __die_body oops_end no_context do_error_trap
-page_fault_oops kernelmode_fixup_or_oops __bad_area_nosemaphore bad_area_nosemaphore do_user_addr_fault exc_page_fault asm_exc_page_fault
-__do_kernel_fault do_page_fault do_translation_fault do_mem_abort el1_abort el1_da el1_sync el1h_64_sync el1h_64_sync_handler
-el1h_64_irq el1h_64_irq_handler el1_irq el1_interrupt el1_dbg bug_handler brk_handler call_break_hook do_debug_exception
-die_addr exc_general_protection asm_exc_general_protection exc_double_fault asm_exc_double_fault do_trap
-mutex_lock mutex_lock_nested __mutex_lock __mutex_lock_slowpath mutex_lock_interruptible mutex_lock_killable mutex_lock_io
-__mutex_lock_interruptible_slowpath __mutex_lock_killable_slowpath __mutex_lock_common ww_mutex_lock __ww_mutex_lock mutex_spin_on_owner
-_mutex_lock_nest_lock mutex_lock_interruptible_nested mutex_lock_killable_nested
-down_read down_write down_read_nested down_write_nested down_read_killable down_write_killable down down_interruptible
-down_killable down_timeout __down __down_common __down_interruptible __down_timeout ___down_common
-rwsem_down_read_failed rwsem_down_write_failed rwsem_down_read_slowpath rwsem_down_write_slowpath call_rwsem_down_read_failed
-call_rwsem_down_write_failed __down_read __down_write __down_read_common __down_write_common __rwsem_down_write_failed_common
-rwsem_optimistic_spin __rt_mutex_slowlock rt_mutex_slowlock rt_mutex_slowlock_block __rt_mutex_slowlock_locked rtlock_slowlock_locked
-rt_mutex_lock rt_spin_lock rt_spin_lock_slowlock percpu_rwsem_wait __percpu_down_read percpu_down_write
-_raw_spin_lock _raw_spin_lock_irq _raw_spin_lock_irqsave _raw_spin_lock_bh _raw_spin_lock_nested _raw_spin_trylock do_raw_spin_lock
-_raw_spin_unlock _raw_spin_unlock_irq _raw_spin_unlock_irqrestore _raw_spin_unlock_bh do_raw_spin_unlock __raw_spin_lock
-native_queued_spin_lock_slowpath queued_spin_lock_slowpath __pv_queued_spin_lock_slowpath pv_queued_spin_lock_slowpath
-_raw_read_lock _raw_write_lock _raw_read_lock_irqsave _raw_write_lock_irq queued_read_lock_slowpath queued_write_lock_slowpath
-arch_local_irq_enable arch_local_irq_restore __raw_spin_unlock_irqrestore
-wait_for_completion wait_for_completion_timeout wait_for_completion_interruptible wait_for_completion_killable wait_for_completion_io
-wait_for_completion_io_timeout wait_for_completion_state wait_for_completion_interruptible_timeout wait_for_completion_killable_timeout
-wait_for_common __wait_for_common do_wait_for_common wait_for_common_io __wait_for_completion
-bit_wait bit_wait_io bit_wait_timeout bit_wait_io_timeout __wait_on_bit __wait_on_bit_lock out_of_line_wait_on_bit out_of_line_wait_on_bit_lock
-wait_on_bit_io wait_on_bit folio_wait_bit_common folio_wait_bit wait_on_page_bit_common wait_on_page_bit __lock_page __lock_page_killable
-__folio_lock __folio_lock_killable __folio_lock_or_retry prepare_to_wait_event io_wait_event __lock_page_or_retry wait_on_page_read
-usleep_range usleep_range_state msleep msleep_interruptible ssleep __ww_mutex_lock_slowpath _synchronize_rcu_expedited
-lock_acquire lock_release __lock_acquire lock_contended lockdep_hardirqs_on trace_hardirqs_on trace_hardirqs_off lock_downgrade check_prev_add
-check_noncircular print_circular_bug spin_bug rwlock_bug spin_dump check_preemption_disabled validate_chain check_prevs_add __bfs reacquire_held_locks
-do_syscall_64 do_syscall_x64 __do_syscall_64 do_int80_syscall_32 do_fast_syscall_32 __do_fast_syscall_32 do_SYSENTER_32 do_syscall_32_irqs_on
-entry_SYSCALL_64_after_hwframe entry_SYSCALL_64_fastpath entry_SYSCALL_64_after_swapgs system_call_fastpath entry_SYSENTER_compat_after_hwframe
-entry_INT80_compat invoke_syscall el0_svc_common do_el0_svc el0_svc el0t_64_sync el0t_64_sync_handler el0_sync el0_sync_handler
-el0_svc_naked el0_svc_handler ret_from_fork ret_from_fork_asm kthread __invoke_syscall el0t_32_sync el0_svc_compat do_el0_svc_compat
-ret_fast_syscall ret_to_user syscall_exit_to_user_mode exit_to_user_mode_loop exit_to_user_mode_prepare x64_sys_call ia32_sys_call
-nmi_cpu_backtrace nmi_trigger_cpumask_backtrace nmi_handle default_do_nmi do_nmi exc_nmi end_repeat_nmi asm_exc_nmi nmi_cpu_backtrace_handler
-arch_trigger_cpumask_backtrace trigger_single_cpu_backtrace rcu_dump_cpu_stacks print_cpu_stall print_other_cpu_stall check_cpu_stall
-rcu_pending rcu_check_callbacks rcu_sched_clock_irq update_process_times tick_sched_handle tick_sched_timer tick_nohz_handler tick_nohz_highres_handler
-__hrtimer_run_queues hrtimer_interrupt __sysvec_apic_timer_interrupt sysvec_apic_timer_interrupt asm_sysvec_apic_timer_interrupt
-smp_apic_timer_interrupt apic_timer_interrupt local_apic_timer_interrupt asm_common_interrupt common_interrupt arch_timer_handler_virt handle_percpu_devid_irq
-generic_handle_domain_irq gic_handle_irq call_on_irq_stack do_interrupt_handler __handle_domain_irq handle_domain_irq arch_timer_handler_phys
-__sysvec_call_function sysvec_call_function asm_sysvec_call_function watchdog_timer_fn watchdog_overflow_callback __perf_event_overflow
-irq_exit irq_exit_rcu __irq_exit_rcu __do_softirq do_softirq handle_softirqs do_softirq_own_stack run_ksoftirqd smpboot_thread_fn
-asm_call_on_stack asm_call_irq_on_stack asm_call_sysvec_on_stack efi_header_end dump_cpu_task
-sched_show_task rcu_dump_cpu_stacks_cmp debug_show_all_locks watchdog check_hung_uninterruptible_tasks
-crash_kexec __crash_kexec machine_kexec oops_begin
-kernel_init kernel_init_freeable do_group_exit do_exit get_signal arch_do_signal_or_restart do_notify_resume make_task_dead
-x86_64_start_kernel x86_64_start_reservations start_kernel secondary_startup_64 secondary_startup_64_no_verify common_startup_64
-cpu_startup_entry do_idle rest_init arch_call_rest_init secondary_start_kernel start_secondary __primary_switched __secondary_switched
-refcount_warn_saturate __list_add_valid_or_report __list_del_entry_valid_or_report __list_add_valid __list_del_entry_valid
-memcpy memset memmove __memcpy memcpy_orig memcpy_erms __memset __pi_memcpy __pi_memset strlen strcmp strncmp
-`)
-
-func makeSet(s string) map[string]bool {
-	m := make(map[string]bool)
-	for f := range strings.FieldsSeq(s) {
-		m[f] = true
-	}
-	return m
-}
-
-// IsGeneric says whether a function (Base name) says nothing about the cause.
-func IsGeneric(fn string) bool {
-	return generic[fn] || strings.HasPrefix(fn, "__asan_") || strings.HasPrefix(fn, "__kasan_") || strings.HasPrefix(fn, "asm_exc_") ||
-		strings.HasPrefix(fn, "arch_stack_walk") || strings.HasPrefix(fn, "stack_trace_")
-}
+// IsGeneric says whether a function (Base name) says nothing about why a task waits
+// or crashed.
+func IsGeneric(fn string) bool { return generics.has(fn) }
 
 // Guilty names the function that a report is about: the instruction pointer's
 // unless it is generic, else the first of the chain that is not generic, else any.
@@ -98,11 +20,14 @@ func Guilty(ip string, frames []model.Frame) string {
 			return b
 		}
 	}
-	if ip != "" {
+	// Where all are generic, the one that is no part of the report itself.
+	if ip != "" && !innocents.has(ip) {
 		return ip
 	}
-	if len(chain) > 0 {
-		return chain[0].Base()
+	for _, f := range chain {
+		if b := f.Base(); !innocents.has(b) && !isAnchor(b) {
+			return b
+		}
 	}
 	return ""
 }

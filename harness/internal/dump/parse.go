@@ -38,6 +38,7 @@ type parser struct {
 	stamped bool           // the kernel's lines carry stamps
 	seen    int            // lines with a stamp, in a log without a banner
 	parked  int            // RCU report whose stack comes after that of RCU's kthread, -1 for none
+	stuck   int            // report of a stuck CPU that may lack its trace, -1 for none
 	section int            // index of the open section, -1 if none
 	locks   bool           // inside a list of held locks
 	events  map[string]int // event key -> index
@@ -61,6 +62,8 @@ type block struct {
 	want    int  // hung-task report that waits for its header, -1
 	done    bool // what follows are other traces of the same report
 	gather  bool // the frames that follow are the report's own words
+	foreign bool // the next frame is no part of the trace
+	also    int  // another report whose trace this is, -1 for none
 }
 
 // maxOpen bounds the open traces; maxIdle is how many foreign records a trace
@@ -78,6 +81,7 @@ func newParser() *parser {
 		names:   make(map[string]string, 1024),
 		open:    make(map[model.Caller]*block),
 		parked:  -1,
+		stuck:   -1,
 		section: -1,
 		events:  make(map[string]int),
 	}
@@ -279,6 +283,9 @@ func (p *parser) cpuBlock(cpu int, r Record) *block {
 	bl := p.newBlock()
 	bl.own = model.Task{CPU: cpu, State: "R", Running: true, Offset: r.Offset, End: r.End, Caller: r.Caller}
 	bl.task, bl.report = &bl.own, p.waiting(r.Caller, -1)
+	if bl.report < 0 {
+		bl.report = p.stuckOn(cpu)
+	}
 	if s := p.section; s >= 0 && p.d.Sections[s].Kind == SectionCPUs {
 		bl.dest = s
 	}
@@ -297,6 +304,26 @@ func (p *parser) waiting(c model.Caller, pid int) int {
 		return -1
 	}
 	return bl.want
+}
+
+// stuckOn returns the report of a stuck CPU that lacks its trace, -1 for none: the
+// CPU prints that itself, as another caller than the one that noticed.
+func (p *parser) stuckOn(cpu int) int {
+	if p.stuck < 0 || p.stuck >= len(p.d.Reports) {
+		return -1
+	}
+	at := p.stuck
+	if rep := &p.d.Reports[at]; len(rep.Frames) > 0 || rep.CPU >= 0 && rep.CPU != cpu {
+		return -1
+	}
+	for _, bl := range p.open {
+		if bl.report == at && len(bl.frames) > 0 {
+			return -1
+		}
+	}
+	p.work += len(p.open)
+	p.stuck = -1
+	return at
 }
 
 // close finishes the block of a caller.
@@ -337,6 +364,9 @@ func (p *parser) close(c model.Caller) {
 			rep.End = max(rep.End, bl.task.End)
 		}
 	}
+	if also := bl.also; also >= 0 && also < len(p.d.Reports) && len(p.d.Reports[also].Frames) == 0 {
+		p.d.Reports[also].Frames = frames
+	}
 	*bl = block{}
 	p.spare = append(p.spare, bl)
 }
@@ -354,10 +384,10 @@ func (p *parser) newBlock() *block {
 	if n := len(p.spare); n > 0 {
 		bl := p.spare[n-1]
 		p.spare = p.spare[:n-1]
-		bl.report, bl.dest, bl.want = -1, -1, -1
+		bl.report, bl.dest, bl.want, bl.also = -1, -1, -1, -1
 		return bl
 	}
-	return &block{report: -1, dest: -1, want: -1}
+	return &block{report: -1, dest: -1, want: -1, also: -1}
 }
 
 // stateNames spare an allocation for each task.

@@ -149,6 +149,9 @@ func (s *splitter) guess(r *Record, kind prefixKind) {
 		s.plain = s.plain || hasPrefix(r.Text, "Linux version ")
 		s.kernelSeen, s.restarted = true, true
 		r.Source = SourceKernel
+	case !s.kernelSeen && (isReportStart(r.Text)):
+		s.kernelSeen = true
+		r.Source = SourceKernel
 	case !s.kernelSeen:
 		r.Source = SourceFirmware
 	case isFirmwareStart(r.Text):
@@ -177,6 +180,20 @@ func isKernelStart(b []byte) bool {
 		hasPrefix(b, "early console in ") || hasPrefix(b, "Decompressing Linux") ||
 		hasPrefix(b, "Uncompressing Linux") || hasPrefix(b, "Booting Linux on physical CPU") ||
 		hasPrefix(b, "Probing EDD (edd=off")
+}
+
+// isReportStart recognises the first line of a report of the kernel, in an excerpt of
+// a log that begins there.
+func isReportStart(b []byte) bool {
+	t := unprefixed(b)
+	if len(t) < 5 || hasPrefix(t, "WARNING: ") && ipSymbol(t) == nil && !bytes.HasSuffix(t, []byte("detected")) {
+		return false // anybody may print "WARNING: "
+	}
+	switch kind := reportKind(t); kind {
+	case "", ReportReboot:
+		return hasPrefix(t, "INFO: rcu_") || hasPrefix(t, "INFO: task ") || hasPrefix(t, "INFO: possible ") || hasPrefix(t, "WARNING: possible ")
+	}
+	return true
 }
 
 // isFirmwareStart recognises the first lines of firmware.

@@ -46,6 +46,9 @@ type Report struct {
 	PID   int    `json:"pid,omitempty"`
 	CPU   int    `json:"cpu"`
 	State string `json:"state,omitempty"`
+	// Starved is RCU's grace-period kthread, of a stall that it caused by not getting
+	// a CPU; Comm and Func are then who ran there instead.
+	Starved string `json:"starved,omitempty"`
 	// Seconds is how long it has lasted, according to the kernel.
 	Seconds int           `json:"seconds,omitempty"`
 	Frames  []model.Frame `json:"frames,omitempty"`
@@ -79,6 +82,7 @@ var reportStarts = []struct {
 	{"Unable to handle kernel ", ReportOops},
 	{"Unhandled fault:", ReportOops},
 	{"general protection fault", ReportOops},
+	{"segment-related general protection fault", ReportOops},
 	{"Internal error: ", ReportOops},
 	{"Oops: ", ReportOops},
 	{"PANIC: double fault", ReportOops},
@@ -88,6 +92,7 @@ var reportStarts = []struct {
 	{"invalid opcode:", ReportOops},
 	{"stack segment:", ReportOops},
 	{"int3:", ReportOops},
+	{"Alignment trap: ", ReportOops},
 	{"Bad mode in ", ReportOops},
 	{"SError Interrupt on CPU", ReportOops},
 	{"kernel BUG at ", ReportBug},
@@ -116,6 +121,8 @@ var reportStarts = []struct {
 	{"Memory cgroup out of memory: Kill", ReportOOM},
 	{"CFI failure ", ReportCFI},
 	{"unregister_netdevice: waiting for ", ReportWarning},
+	{"VFS: Close: file count is 0", ReportBug},
+	{"VFS: Busy inodes after unmount", ReportBug},
 	{"reboot: Restarting system", ReportReboot},
 	{"reboot: Power down", ReportReboot},
 	{"reboot: System halted", ReportReboot},
@@ -128,17 +135,55 @@ var reportStarts = []struct {
 // 4.9, `watchdog: ` from 4.15, `rcu: ` from 4.19.
 var reportPrefixes = []string{"NMI watchdog: ", "watchdog: ", "rcu: ", "traps: "}
 
-// report opens a report if the line begins one.
-func (p *parser) report(b []byte, r Record) bool {
-	t := b
+// midLine are reports that are also recognised after other text: the kernel, or
+// another writer, did not end the line before it (arch/x86/mm/kasan_init_64.c until
+// 4.14), or a program had begun one.
+var midLine = []string{
+	"general protection fault", "BUG: KASAN: ", "BUG: unable to handle ", "BUG: kernel NULL pointer dereference",
+	"kernel BUG at ", "WARNING: CPU: ", "Kernel panic - not syncing: ", "Unable to handle kernel ", "INFO: task ", "INFO: rcu_",
+	"BUG: sleeping function called", "BUG: soft lockup", "WARNING: possible ",
+}
+
+// reportIn returns what follows other text on a line and begins a report, nil for
+// nothing. A quoted report, in a message about it, is none.
+func reportIn(t []byte) []byte {
+	if bytes.IndexByte(t, ':') < 0 || hasPrefix(t, "---[ end ") {
+		return nil
+	}
+	for _, s := range midLine {
+		i := bytes.Index(t, []byte(s))
+		if i <= 0 || t[i-1] == '"' || t[i-1] == '\'' || t[i-1] == '_' {
+			continue
+		}
+		if s == midLine[0] && bytes.Contains(t[i:], []byte(" ip:")) { // a program's, told by the kernel
+			continue
+		}
+		return t[i:]
+	}
+	return nil
+}
+
+// unprefixed takes off what stands before the first words of a report.
+func unprefixed(t []byte) []byte {
 	for _, x := range reportPrefixes {
 		if hasPrefix(t, x) {
 			t = t[len(x):]
 		}
 	}
+	if hasPrefix(t, "CPU") { // `watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 0`, 6.8
+		if _, n := parseDec(t[3:]); n > 0 && hasPrefix(t[3+n:], ": ") {
+			t = t[3+n+2:]
+		}
+	}
 	if hasPrefix(t, "[ ") && t[len(t)-1] == ']' { // lockdep's, all of them before 4.12
 		t = trim(t[2 : len(t)-1])
 	}
+	return t
+}
+
+// report opens a report if the line begins one.
+func (p *parser) report(b []byte, r Record) bool {
+	t := unprefixed(b)
 	if len(t) < 5 || r.Source == SourceUserspace && isUserTag(b) {
 		return false
 	}
@@ -147,9 +192,15 @@ func (p *parser) report(b []byte, r Record) bool {
 	}
 	kind := reportKind(t)
 	if kind == "" {
-		return false
+		if t = reportIn(t); t == nil || r.Source == SourceUserspace && p.stamped {
+			return false
+		}
+		if hasPrefix(t, "INFO: ") {
+			return p.info(t, r)
+		}
+		kind = reportKind(t)
 	}
-	if kind == ReportOops && p.mergeOops(t, r) || p.repeated(t) {
+	if p.merge(kind, t, r) || p.repeated(t) {
 		return true
 	}
 	rep := Report{Kind: kind, Text: clip(t)}
@@ -175,11 +226,24 @@ func (p *parser) report(b []byte, r Record) bool {
 		return true
 	}
 	bl := p.reportBlock(i, -1)
-	if kind == ReportSoft || kind == ReportHard || kind == ReportWorkqueue {
-		bl.want = i
+	switch kind {
+	case ReportSoft, ReportHard, ReportWorkqueue:
+		bl.want, p.stuck = i, i
+	case ReportPanic:
+		bl.also = p.panicsFor(t, r.Caller)
 	}
 	p.start(r.Caller, bl)
 	return true
+}
+
+// panicsFor returns the report that a panic carries out before its trace was printed
+// (panic_on_warn until 4.x), -1 for none: the panic's trace is that of both.
+func (p *parser) panicsFor(t []byte, c model.Caller) int {
+	bl := p.block(c)
+	if bl == nil || bl.report < 0 || len(bl.frames) > 0 || !bytes.Contains(t, []byte("panic_on_warn set")) {
+		return -1
+	}
+	return bl.report
 }
 
 // reportKind returns the kind of report that a line begins, "" for none.
@@ -202,18 +266,21 @@ func reportKind(t []byte) ReportKind {
 	return ""
 }
 
-// mergeOops says whether an `Oops:` or `Internal error:` line belongs to the
-// oops that is already open: x86 prints the cause first, arm64 the address.
-func (p *parser) mergeOops(t []byte, r Record) bool {
-	if !hasPrefix(t, "Oops: ") && !hasPrefix(t, "Internal error: ") && !hasPrefix(t, "invalid opcode:") {
-		return false
-	}
+// merge says whether a line belongs to the report that is already open: x86 prints
+// the cause first and then `Oops:`, arm64 the address and then `Internal error:`, and
+// a failed check of an indirect call is a warning or an exception.
+func (p *parser) merge(kind ReportKind, t []byte, r Record) bool {
+	follows := kind == ReportOops && (hasPrefix(t, "Oops: ") || hasPrefix(t, "Internal error: ") || hasPrefix(t, "invalid opcode:"))
 	bl := p.block(r.Caller)
 	if bl == nil || bl.report < 0 || len(bl.frames) > 0 {
 		return false
 	}
 	rep := &p.d.Reports[bl.report]
-	if rep.Kind != ReportOops && rep.Kind != ReportBug && rep.Kind != ReportKASAN {
+	switch {
+	case follows && (rep.Kind == ReportOops || rep.Kind == ReportBug || rep.Kind == ReportKASAN || rep.Kind == ReportCFI):
+	case kind == ReportWarning && rep.Kind == ReportCFI:
+		rep.IP = string(ipSymbol(t))
+	default:
 		return false
 	}
 	rep.End = r.End
@@ -232,6 +299,7 @@ func (p *parser) info(t []byte, r Record) bool {
 			rep.CPU = cpuFrom1(bytes.TrimLeft(s[i+8:], "{ ")) // 3.x: "on CPU { 1}"
 		}
 		if i := p.addReport(rep, r); i >= 0 {
+			p.stuck = i
 			p.start(r.Caller, p.reportBlock(i, i))
 		}
 		return true
@@ -391,6 +459,7 @@ func (p *parser) addReport(rep Report, r Record) int {
 		p.closeAll()
 		p.work += MaxReports / 2
 		p.d.Reports = append(p.d.Reports[:MaxReports/2], p.d.Reports[MaxReports/2+1:]...)
+		p.stuck = -1
 	}
 	rep.CPU--
 	rep.Time, rep.Offset, rep.End, rep.Caller = r.Time, r.Offset, r.End, r.Caller

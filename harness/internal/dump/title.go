@@ -19,7 +19,7 @@ func (p *parser) finishTitles() {
 			ip = "" // the trace of the detector: an RIP in it is what was interrupted
 		}
 		rep.Func = Guilty(ip, rep.Frames)
-		if b := model.BaseName(ip); b != "" && rep.crashed() && !harmless(b, nil) {
+		if b := model.BaseName(ip); b != "" && rep.crashed() && !innocents.has(b) {
 			rep.Func = b
 		}
 		rep.Title = printable(titleOf(rep, ip))
@@ -44,29 +44,38 @@ func printable(s string) string {
 // titleRule gives the title of the reports whose first line begins with (or,
 // for a text that begins with "*", holds) text. In the title %F is the function
 // to blame (see blame), %1 the first word after text, %A what KASAN says was
-// done ("Read" or "Write"), %L the function that lockdep names.
+// done ("Read" or "Write"), %L the function that lockdep names; fill has the others.
 type titleRule struct {
 	text  string
 	title string
-	// skip are parts of names of functions that are not to blame for this kind of
-	// report, in addition to those that never are.
-	skip []string
+	// skip are functions that are not to blame for this kind of report, in addition
+	// to the helpers.
+	skip *patterns
 }
 
-func words(s string) []string { return strings.Fields(s) }
+// Functions that several rules skip.
+var (
+	freeing     = namesLike("*slab_* kfree* vunmap* vfree*")
+	usercopy    = namesLike("*usercopy* __check_*")
+	socketLocks = namesLike("*lock_sock* release_sock*")
+	urbs        = namesLike("usb_submit_urb usb_start_wait_urb usb_bulk_msg usb_interrupt_msg usb_control_msg")
+	// hangs wait for what others do; only what asked for the wait has a name.
+	hangs = namesLike("*sched* *_lock* *_slowlock* down* *_down *_down_* *rwsem* *completion* *kthread* *wait* *synchronize* context_switch cancel_delayed_work* *rcu_barrier* *sleep*")
+)
 
 // titleRules are tried in order. The titles are those that syzbot gives, as far
 // as it knows the report; the package comment lists where they differ.
 var titleRules = []titleRule{
 	// What the sanitizers say; their names end at " in ".
-	{"BUG: KASAN: double-free", "KASAN: invalid-free in %F", words("slab_ kfree vunmap vfree")},
-	{"BUG: KASAN: invalid-free", "KASAN: invalid-free in %F", words("slab_ kfree vunmap vfree")},
-	{"BUG: KASAN: ", "KASAN: %1 %A in %F", words("kernel_fault tag_check mem_abort el1_ el1h_")},
-	{"BUG: KMSAN: ", "KMSAN: %1 in %F", words("alloc_skb netlink_ack netlink_rcv_skb _encrypt crypto_ cipher_ drbg_ rng_")},
+	{"BUG: KASAN: double-free", "KASAN: invalid-free in %F", freeing},
+	{"BUG: KASAN: invalid-free", "KASAN: invalid-free in %F", freeing},
+	{"BUG: KASAN: ", "KASAN: %1 %A in %F", nil},
+	{"BUG: KMSAN: kernel-usb-infoleak", "KMSAN: kernel-usb-infoleak in %F", urbs},
+	{"BUG: KMSAN: ", "KMSAN: %1 in %F", namesLike("*alloc_skb* netlink_ack netlink_rcv_skb *_encrypt crypto_* cipher_* drbg_* rng_*")},
 	{"BUG: KCSAN: ", "KCSAN: %R", nil},
 	{"BUG: KFENCE: ", "KFENCE: %I in %F", nil},
-	{"UBSAN: Undefined behaviour in", "UBSAN: undefined-behaviour in %F", words("ubsan overflow")},
-	{"UBSAN: ", "UBSAN: %I in %F", words("ubsan overflow")},
+	{"UBSAN: Undefined behaviour in", "UBSAN: undefined-behaviour in %F", nil},
+	{"UBSAN: ", "UBSAN: %I in %F", nil},
 	// Oopses: x86, then arm64 and others.
 	{"BUG: unable to handle kernel NULL pointer dereference", nullDeref, nil},
 	{"BUG: kernel NULL pointer dereference", nullDeref, nil}, // x86, 5.1
@@ -78,6 +87,7 @@ var titleRules = []titleRule{
 	{"Unable to handle kernel access to user memory", "BUG: unable to handle kernel access to user memory in %F", nil},
 	{"Unable to handle kernel ", "Internal error in %F", nil}, // arm64's rarer faults: the title of the line that follows
 	{"general protection fault", "general protection fault in %F", nil},
+	{"segment-related general protection fault", "general protection fault in %F", nil},
 	{"stack segment:", "stack segment fault in %F", nil},
 	{"PANIC: double fault", "PANIC: double fault in %F", nil},
 	{"double fault:", "PANIC: double fault in %F", nil},
@@ -86,62 +96,69 @@ var titleRules = []titleRule{
 	{"invalid opcode:", "invalid opcode in %F", nil},
 	{"Internal error: ", "Internal error in %F", nil},
 	{"Unhandled fault:", "Unhandled fault in %F", nil},
+	{"Alignment trap:", "Alignment trap in %F", nil},
 	{"SError Interrupt on CPU", "SError Interrupt in %F", nil},
 	{"Bad mode in ", "Bad mode in %F", nil},
 	// BUG and BUG().
-	{"kernel BUG at mm/usercopy.c", "BUG: bad usercopy in %F", words("usercopy __check")},
+	{"kernel BUG at mm/usercopy.c", "BUG: bad usercopy in %F", usercopy},
 	{"kernel BUG at lib/list_debug.c", "BUG: corrupted list in %F", nil},
-	{"kernel BUG at ", "kernel BUG in %F", words("skb_")},
-	{"Kernel BUG at ", "kernel BUG in %F", words("skb_")},
-	{"BUG: scheduling while atomic", "BUG: scheduling while atomic in %F", words("schedule")},
+	{"kernel BUG at ", "kernel BUG in %F", namesLike("skb_*")},
+	{"Kernel BUG at ", "kernel BUG in %F", namesLike("skb_*")},
+	{"BUG: scheduling while atomic", "BUG: scheduling while atomic in %F", namesLike("*schedule*")},
 	{"BUG: sleeping function called from invalid context", "BUG: sleeping function called from invalid context in %F", nil},
-	{"BUG: using ", "BUG: using %1 in preemptible code in %F", words("preemption preempt debug_ processor_id this_cpu")},
-	{"BUG: spinlock ", "BUG: spinlock %S in %F", words("spin_ _lock _unlock")},
-	{"BUG: rwlock ", "BUG: rwlock %S in %F", words("spin_ _lock _unlock")},
+	{"BUG: using ", "BUG: using %1 in preemptible code in %F", namesLike("*preempt* debug_* *processor_id* *this_cpu*")},
+	{"BUG: spinlock ", "BUG: spinlock %S in %F", namesLike("*spin_* *_lock *_lock_* *_unlock *_unlock_*")},
+	{"BUG: rwlock ", "BUG: rwlock %S in %F", namesLike("*spin_* *_lock *_lock_* *_unlock *_unlock_*")},
 	{"BUG: workqueue leaked lock or atomic", "BUG: workqueue leaked lock or atomic in %L", nil},
 	{"BUG: workqueue lockup", "BUG: workqueue lockup", nil},
 	{"BUG: lock held when returning to user space", "BUG: lock held when returning to user space in %L", nil},
 	{"BUG: bad unlock balance", "BUG: bad unlock balance in %F", nil},
 	{"BUG: held lock freed", "BUG: held lock freed in %L", nil},
-	{"BUG: Invalid wait context", "WARNING: locking bug in %F", words("lock_sock release_sock")},
-	{"BUG: memory leak", "memory leak in %F", words("kmemleak mmap kmem slab alloc create_object idr_get list_lru_init kasprintf kvasprintf pcpu_create strdup strndup memdup")},
+	{"BUG: Invalid wait context", "WARNING: locking bug in %F", socketLocks},
+	{"BUG: memory leak", "memory leak in %F", namesLike("*kmemleak* *mmap* *kmem* *slab* *alloc* *create_object* idr_get* list_lru_init* __list_lru_init* *asprintf* pcpu_create* *strdup* *strndup* *memdup*")},
 	{"BUG: Bad rss-counter state", "BUG: Bad rss-counter state", nil},
 	{"BUG: non-zero nr_ptes on freeing mm", "BUG: non-zero nr_ptes on freeing mm", nil},
 	{"BUG: non-zero nr_pmds on freeing mm", "BUG: non-zero nr_pmds on freeing mm", nil},
 	{"BUG: Dentry ", "BUG: Dentry still in use in unmount", nil},
-	{"BUG: Bad page ", "BUG: Bad page %1", nil},
-	{"*stack guard page was hit at", "BUG: stack guard page was hit in %F", nil},
+	{"BUG: Bad page map", "BUG: Bad page map", nil},
+	{"BUG: Bad page ", "BUG: Bad page %1 in %O", namesLike("*free_page *put_page *get_page *update_page *release_page free_unref_* *free_unref* folio* __folio* truncate_inode_pages* page_frag_free *alloc* *vmap* *page_owner*")},
+	{"*stack guard page was hit at", "BUG: stack guard page was hit in %E", nil},
 	{"*still has locks held!", "%K: still has locks held in %L", nil},
 	// lockdep and RCU's checks, also as INFO before 4.12.
-	{"*suspicious RCU usage", "%K: suspicious RCU usage in %F", words("rcu kmem slab")},
-	{"*possible circular locking dependency", "possible deadlock in %D", words("process_one_work flush_workqueue drain_workqueue destroy_workqueue")},
+	{"*suspicious RCU usage", "%K: suspicious RCU usage in %F", namesLike("rcu_* __rcu_* *_rcu *_rcu_* *srcu* *kmem* *slab*")},
+	{"*possible circular locking dependency", "possible deadlock in %D", namesLike("process_one_work *flush_workqueue drain_workqueue destroy_workqueue")},
 	{"*possible irq lock inversion", "possible deadlock in %L", nil},
 	{"*possible recursive locking", "possible deadlock in %L", nil},
 	{"*-unsafe lock order detected", "possible deadlock in %D", nil},
 	{"*inconsistent lock state", "inconsistent lock state in %F", nil},
-	{"*trying to register non-static key", "INFO: trying to register non-static key in %F", words("stack lock IRQ")},
+	{"*trying to register non-static key", "INFO: trying to register non-static key in %F", namesLike("*_stack *_stack_* *_lock *lock_* *_locked *IRQ*")},
 	{"WARNING: bad unlock balance", "WARNING: bad unlock balance in %F", nil},
 	{"WARNING: held lock freed", "WARNING: held lock freed in %L", nil},
 	{"WARNING: lock held when returning to user space", "WARNING: lock held when returning to user space in %L", nil},
 	{"WARNING: Nested lock was not taken", "WARNING: nested lock was not taken in %F", nil},
 	// WARN(), by the file that warns.
-	{"*lib/debugobjects.c:", "WARNING: ODEBUG bug in %F", words("debug_ rcu hrtimer_ timer_ work_ percpu_ vunmap vfree __free_ kobject_")},
-	{"*mm/usercopy.c:", "WARNING: bad usercopy in %F", words("usercopy __check")},
-	{"*lib/kobject.c:", "WARNING: kobject bug in %F", words("kobject_")},
-	{"*fs/proc/generic.c:", "WARNING: proc registration bug in %F", words("proc_")},
-	{"*lib/refcount.c:", "WARNING: refcount bug in %F", words("refcount kobject_")},
-	{"*kernel/locking/lockdep.c:", "WARNING: locking bug in %F", words("lock_sock release_sock")},
+	{"*lib/debugobjects.c:", "WARNING: ODEBUG bug in %F", namesLike("*debug_* rcu_* __rcu_* *_rcu *_rcu_* *srcu* hrtimer_* timer_* *_timer_* work_* *_work_* percpu_* *_percpu_* *vunmap* *vfree* *__free_* kobject_*")},
+	{"*mm/usercopy.c:", "WARNING: bad usercopy in %F", usercopy},
+	{"*lib/kobject.c:", "WARNING: kobject bug in %F", namesLike("kobject_*")},
+	{"*fs/proc/generic.c:", "WARNING: proc registration bug in %F", namesLike("proc_* __proc_* *_proc_*")},
+	{"*lib/refcount.c:", "WARNING: refcount bug in %F", namesLike("refcount_* kobject_*")},
+	{"*kernel/locking/lockdep.c:", "WARNING: locking bug in %F", socketLocks},
+	{"CFI failure", "WARNING: CFI failure in %C", nil},
+	{"Kernel panic - not syncing: CFI failure", "kernel panic: CFI failure in %C", nil},
+	{"*usb_submit_urb", "WARNING in %F/usb_submit_urb", urbs},
 	{"WARNING: kernel stack regs at ", "WARNING: kernel stack regs has bad value", nil},
 	{"WARNING: kernel stack frame pointer at ", "WARNING: kernel stack frame pointer has bad value", nil},
 	{"WARNING: CPU:", "WARNING in %F", nil},
 	// Panics.
-	{"Kernel panic - not syncing: stack-protector:", "kernel panic: stack is corrupted in %P", words("stack_chk")},
-	{"Kernel panic - not syncing: corrupted stack end", "kernel panic: corrupted stack end in %F", words("schedule retint_kernel")},
-	{"Kernel panic - not syncing: kernel stack overflow", "kernel stack overflow in %F", words("bad_stack")},
+	{"Kernel panic - not syncing: stack-protector:", "kernel panic: stack is corrupted in %P", nil},
+	{"Kernel panic - not syncing: corrupted stack end", "kernel panic: corrupted stack end in %E", namesLike("*schedule* retint_kernel")},
+	{"Kernel panic - not syncing: kernel stack overflow", "kernel stack overflow in %E", nil},
 	{"Kernel panic - not syncing: Couldn't open N_TTY ldisc", "kernel panic: Couldn't open N_TTY ldisc", nil},
 	{"Kernel panic - not syncing: Fatal exception", "kernel panic: Fatal exception", nil},
 	{"Kernel panic - not syncing: panic_on_warn set", "kernel panic: panic_on_warn set", nil},
 	{"Kernel panic - not syncing: Out of memory", "kernel panic: Out of memory", nil},
+	{"VFS: Close: file count is 0", "VFS: Close: file count is zero (use-after-free)", nil},
+	{"VFS: Busy inodes after unmount", "VFS: Busy inodes after unmount (use-after-free)", nil},
 	{"unregister_netdevice: waiting for ", "unregister_netdevice: waiting for DEV to become free", nil},
 }
 
@@ -155,14 +172,14 @@ const (
 func titleOf(r *Report, ip string) string {
 	switch r.Kind {
 	case ReportSoft:
-		return inFunc("BUG: soft lockup", r.Func)
+		return inFunc("BUG: soft lockup", stallFunc(r, ip))
 	case ReportHard:
 		return inFunc("BUG: hard lockup", r.Func)
 	case ReportRCU:
-		return inFunc("INFO: rcu detected stall", r.Func)
+		return stallTitle(r, ip)
 	case ReportHungTask:
 		if strings.Contains(r.Text, "can't die for more than") {
-			return inFunc("INFO: task can't die", blame(r, "", words("schedule")))
+			return inFunc("INFO: task can't die", blame(r, "", namesLike("*schedule*")))
 		}
 		return inFunc("INFO: task hung", hungFunc(r))
 	case ReportOOM:
@@ -229,7 +246,13 @@ func (rule *titleRule) fill(r *Report, text, ip string) string {
 		case 'D': // the locks' functions, then the trace
 			b.WriteString(orElse(rule.pick(said.at), blame(r, "", rule.skip)))
 		case 'L':
-			b.WriteString(orElse(rule.pick(said.at), r.Func))
+			b.WriteString(orElse(rule.pick(said.at), orElse(firstOf(said.at), r.Func)))
+		case 'O': // who allocated the page, if the kernel keeps that
+			b.WriteString(rule.pick(said.at))
+		case 'E':
+			b.WriteString(stallFunc(r, ip))
+		case 'C':
+			b.WriteString(cfiOf(r, text, ip))
 		case 'A':
 			b.WriteString(said.access)
 		case 'K':
@@ -257,10 +280,17 @@ func orElse(s, other string) string {
 	return s
 }
 
-// pick returns the first of the functions that may be to blame, else the first.
+func firstOf(fns []string) string {
+	if len(fns) == 0 {
+		return ""
+	}
+	return PlainName(fns[0])
+}
+
+// pick returns the first of the functions that may be to blame.
 func (rule *titleRule) pick(fns []string) string {
 	for _, fn := range fns {
-		if !harmless(fn, rule.skip) {
+		if b := model.BaseName(fn); !rule.skip.has(b) && !allHelpers.has(b) {
 			return PlainName(fn)
 		}
 	}
@@ -308,7 +338,7 @@ func hungFunc(r *Report) string {
 			return "synchronize_rcu"
 		}
 	}
-	return blame(r, "", words("sched _lock _slowlock down rwsem completion kthread wait synchronize context_switch __switch_to cancel_delayed_work rcu_barrier sleep"))
+	return blame(r, "", hangs)
 }
 
 // Normalise replaces what varies from boot to boot in a message: addresses

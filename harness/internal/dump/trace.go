@@ -33,11 +33,12 @@ func (p *parser) frame(b []byte, r Record) bool {
 	if bl == nil {
 		return false
 	}
-	if bl.closed && bl.task != nil || bl.done { // another trace, not part of this one
-		return true
-	}
 	if bl.gather {
 		p.noteFunc(bl, f.fn)
+	}
+	if bl.closed && bl.task != nil || bl.done || bl.foreign { // another trace, not part of this one
+		bl.foreign = false
+		return true
 	}
 	p.push(bl, f)
 	bl.touch(r)
@@ -73,7 +74,7 @@ func (p *parser) push(bl *block, f rawFrame) {
 			bl.frames = make([]model.Frame, 0, 32)
 		}
 	}
-	bl.frames = append(bl.frames, model.Frame{Func: p.intern(f.fn), Off: f.off, Size: f.size, Module: p.intern(f.mod), Reliable: !f.guess})
+	bl.frames = append(bl.frames, model.Frame{Func: p.intern(f.fn), Off: f.off, Size: f.size, Module: p.intern(f.mod), Reliable: !f.guess, Inline: f.inline})
 }
 
 // settle moves the frames of a closing block into the slab and keeps its scratch.

@@ -49,11 +49,12 @@ type Task struct {
 // them where the kernel marked every frame unreliable (some 4.9 builds).
 func (t *Task) Chain() []Frame { return Trusted(t.Frames) }
 
-// Trusted gives the reliable frames, or all of them if none is.
+// Trusted gives the reliable frames, or all of them if none is. Functions that the
+// compiler inlined are left out: only decoded traces show them.
 func Trusted(frames []Frame) []Frame {
 	n := 0
 	for i := range frames {
-		if frames[i].Reliable {
+		if frames[i].real() {
 			n++
 		}
 	}
@@ -62,7 +63,7 @@ func Trusted(frames []Frame) []Frame {
 	}
 	out := make([]Frame, 0, n)
 	for i := range frames {
-		if frames[i].Reliable {
+		if frames[i].real() {
 			out = append(out, frames[i])
 		}
 	}
@@ -103,7 +104,12 @@ type Frame struct {
 	// Reliable is false for the `? fn` lines: words on the stack that look
 	// like return addresses but are not known to be part of the call chain.
 	Reliable bool `json:"reliable"`
+	// Inline says that the line is no call: the compiler put the function into the
+	// next frame's, and a script that decodes traces added the line.
+	Inline bool `json:"inline,omitempty"`
 }
+
+func (f *Frame) real() bool { return f.Reliable && !f.Inline }
 
 // Base is the function without the suffixes that compilers add: .cold, .part.0,
 // .constprop.0, .isra.0, .llvm.123, and without arm64's and x86's __pfx_.
