@@ -27,7 +27,7 @@ const (
 	ReportPageAlloc ReportKind = "page-allocation" // it failed
 	ReportIRQ       ReportKind = "irq"             // nobody cared
 	ReportCFI       ReportKind = "cfi"             // an indirect call to a function of another type
-	ReportReboot    ReportKind = "reboot" // ordered: restart, power off, halt
+	ReportReboot    ReportKind = "reboot"          // ordered: restart, power off, halt
 )
 
 // Report is one report of the kernel.
