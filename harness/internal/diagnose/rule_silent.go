@@ -20,7 +20,11 @@ func silent(f facts) *result.Diagnosis {
 	}
 	ev := append(f.log.lastLine("the last line of the console"), f.cpus.evidence()...)
 	ev = append(ev, f.agent.evidence()...)
-	if alive(f) {
+	switch sign := alive(f); sign {
+	case dead:
+	case rests:
+		return silentIdle(f, ev)
+	default:
 		out := &result.Diagnosis{
 			Kind: result.KindHang, Cause: result.CauseWrongConsole, Where: result.WhereHarness, Confidence: result.Likely,
 			Title:    "the kernel runs, but not on this console",
@@ -28,7 +32,7 @@ func silent(f facts) *result.Diagnosis {
 			Remedy:   "set console= to the device that unwedge reads" + consoleArg(f),
 			Evidence: ev,
 		}
-		if len(f.agent) > 0 {
+		if sign == reports {
 			out.Confidence = result.Certain
 		}
 		return out
@@ -71,16 +75,40 @@ func silent(f facts) *result.Diagnosis {
 	return out
 }
 
-// alive says whether anything but the console shows that the kernel runs: an agent
-// report, or a virtual CPU that idles or is in user mode.
-func alive(f facts) bool {
-	if len(f.agent) > 0 {
-		return true
+// silentIdle: the kernel idles, prints nothing, and its memory says nothing either. It
+// may work well and print elsewhere, or wait for something that never happens.
+func silentIdle(f facts, ev []result.Evidence) *result.Diagnosis {
+	return &result.Diagnosis{
+		Kind: result.KindHang, Cause: result.CauseUnknown, Where: result.WhereUnknown, Confidence: result.Unknown,
+		Title:    "unknown: the kernel idles, and this console is silent",
+		Summary:  "the console is silent and every virtual CPU idles: the kernel waits for something, or it works and prints to another device",
+		Remedy:   "set console= to the device that unwedge reads" + consoleArg(f) + ", and let unwedge read the kernel's types: build it with CONFIG_DEBUG_INFO_BTF=y, or boot it from its build tree",
+		Evidence: ev,
 	}
+}
+
+// sign is what, beside the console, shows that the kernel runs.
+type sign int
+
+const (
+	dead     sign = iota
+	rests         // a virtual CPU idles: the kernel came up, and may be stuck
+	userMode      // a virtual CPU runs user space
+	reports       // the guest agent reported
+)
+
+func alive(f facts) sign {
+	if len(f.agent) > 0 {
+		return reports
+	}
+	out := dead
 	for _, c := range f.cpus {
-		if c.User || c.Idle && c.Symbol != "" {
-			return true
+		switch {
+		case c.User:
+			return userMode
+		case c.Idle && c.Symbol != "":
+			out = rests
 		}
 	}
-	return false
+	return out
 }

@@ -174,7 +174,9 @@ func withoutALog() map[string]Input {
 		"a flood":                  {Dump: parsed(toInit + "again\n"), Ending: EndingSilent, Repeated: 1 << 20},
 		"a vCPU spins":             silent(initcalling, busy("spin_here+0x5/0x10")),
 		"a delay loop":             silent("", busy("delay_tsc+0x5/0x10")),
-		"another console":          silent("SeaBIOS (version 1)\n", idle),
+		"an idle silence":          silent("SeaBIOS (version 1)\n", idle),
+		"another console":          silent("SeaBIOS (version 1)\n", VCPU{User: true}),
+		"init gives ENOMEM":        text("[    1.000000] Failed to execute /init (error -12)", panicked+"No working init found.  Try passing init= option to kernel."),
 		"start-up sleeps":          silent(initcalling, idle),
 	}
 	for what, fn := range map[string]string{"a mutex": "__mutex_lock", "an rwsem": "rwsem_down_read_slowpath", "a semaphore": "___down_common", "a disk": "io_schedule", "a grace period": "synchronize_rcu"} {

@@ -105,7 +105,7 @@ func table() []section {
 				"the guest prints the same lines over and over", consoleFlood},
 			{"spinning vCPU", famEnding, []result.Cause{result.CauseSpin, result.CauseSilent},
 				"a vCPU is busy in one kernel function every time, and no task dump shows whose it is", spinning},
-			{"silent", famEnding, []result.Cause{result.CauseSilent, result.CauseFirmware, result.CauseWrongConsole},
+			{"silent", famEnding, []result.Cause{result.CauseSilent, result.CauseFirmware, result.CauseWrongConsole, result.CauseUnknown},
 				"the kernel printed nothing, or only its first lines: it died early, the firmware did not start it, or it prints to another console", silent},
 			{"console handed over", famEnding, []result.Cause{result.CauseWrongConsole},
 				"the kernel turned its boot console off and prints to another one", handedOver},
