@@ -13,6 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/elfdump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
+	"github.com/unwedge/unwedge/harness/internal/kerneltypes"
 	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/internal/qemuram"
 	"github.com/unwedge/unwedge/harness/internal/qmp"
@@ -21,6 +22,7 @@ import (
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
+	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/rootfs"
 	"github.com/unwedge/unwedge/scenarios"
@@ -53,6 +55,7 @@ type Guest struct {
 	vcpus   []model.VCPU
 	files   user.Files // nil where there are none
 	symbols string
+	types   kerneltypes.Finder // where the image has none
 	closers []func() error
 }
 
@@ -171,16 +174,19 @@ func (g *Guest) openKernel(ctx context.Context, o Options, res *result.Result, w
 			return usage.Errorf("%s has changed since the run: its build ID is %s, the run's kernel had %s: name that with --kernel", k.Path, k.BuildID, res.Kernel.BuildID)
 		}
 		g.kernel, g.payload = k, payload
+		g.types.Candidate = &candidate.Candidate{Kernel: k, Origin: res.Kernel.Origin}
 	} else {
 		c, err := o.Planner.Candidate(ctx, o.Kernel, want)
 		if err != nil {
 			return err
 		}
-		g.kernel = c.Kernel
+		g.kernel, g.types.Candidate = c.Kernel, c
 		if g.payload, err = c.Kernel.Payload(ctx); err != nil {
 			return err
 		}
 	}
+	g.types.Symbols = o.Symbols
+	g.types.Options = candidate.Options{Mirror: o.Planner.Mirror, Cache: o.Planner.Store}
 	k := g.kernel
 	if k.Arch != want {
 		return usage.Errorf("%s is a kernel for %s, but the guest is %s", k.Path, k.Arch, want)

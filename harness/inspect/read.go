@@ -44,7 +44,7 @@ func (g *Guest) Read(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := guestmem.LoadKernel(g.payload, g.kernel.Arch, table)
+	k, err := guestmem.LoadKernel(g.payload, g.kernel.Arch, table, g.types.Find)
 	if errors.Is(err, kimage.ErrNoBTF) {
 		return nil, NothingError{Err: fmt.Errorf("%s: %w", g.kernel.Path, err)}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/calibrate"
+	"github.com/unwedge/unwedge/harness/internal/kerneltypes"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/qemu"
 	"github.com/unwedge/unwedge/harness/internal/qemu/accel"
@@ -173,7 +174,7 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err
 	}
-	req.Image = describe(lazily(k), k.Config.HZ(), p.tree(sc))
+	req.Image = describe(lazily(k), kerneltypes.Finder{Candidate: c, Options: candidate.Options{Mirror: p.Mirror, Cache: p.Store}}.Find, k.Config.HZ(), p.tree(sc))
 	if n := len(req.Machine.Cmdline()); n > maxCmdline {
 		return harness.Request{}, &UnsupportedError{sc.Name, k.Release, fmt.Sprintf("the kernel command line has %d bytes, and the kernel cuts it at %d", n, maxCmdline)}
 	}

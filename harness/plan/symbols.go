@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
 	"github.com/unwedge/unwedge/harness/internal/isa"
@@ -43,23 +44,25 @@ func lazily(k *kernel.Kernel) func() (*image, error) {
 	})
 }
 
-// memory reads what the image says of a guest's memory, once.
-func memory(image func() (*image, error)) func() (*guestmem.Kernel, error) {
+// memory reads what the image says of a guest's memory, once. types finds the types of
+// one that has none.
+func memory(image func() (*image, error), types func() (*kimage.Types, error)) func() (*guestmem.Kernel, error) {
 	return sync.OnceValues(func() (*guestmem.Kernel, error) {
 		i, err := image()
 		if err != nil {
 			return nil, err
 		}
-		return guestmem.LoadKernel(i.payload, i.arch, i.symbols)
+		return guestmem.LoadKernel(i.payload, i.arch, i.symbols, types)
 	})
 }
 
 // describe makes what a boot asks the image. tree is the root file system's, from which
 // come the parts of libraries that are not in memory; "" where there is none.
-func describe(i func() (*image, error), hz int, tree string) stall.Image {
-	load := memory(i)
+func describe(i func() (*image, error), types func() (*kimage.Types, error), hz int, tree string) stall.Image {
+	load := memory(i, types)
 	return stall.Image{
 		Symbol: symbols(i), HZ: hz,
+		Load: func() { load() }, // Look says what is wrong
 		Look: func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
 			k, err := load()
 			if err != nil {

@@ -255,6 +255,9 @@ func memory(m *result.Memory) string {
 	if m.Tasks == 0 {
 		s = "not read"
 	}
+	if m.Types != "" && m.Types != "btf" {
+		s += "; types: " + safe(m.Types)
+	}
 	if m.Ticks > 0 {
 		s += fmt.Sprintf("; jiffies advanced by %d", m.Ticks)
 	}

@@ -220,6 +220,10 @@ type Stall struct {
 type Memory struct {
 	// Tasks is how many tasks were found.
 	Tasks int `json:"tasks"`
+	// Types says where the layouts of the kernel's structures are from: btf (its own
+	// image), dwarf (debug information of the same build), compiled (against its
+	// headers), inferred (from the image and the memory alone), or none.
+	Types string `json:"types,omitempty"`
 	// Offset is how far KASLR moved the kernel from its link address, in bytes.
 	Offset uint64 `json:"kaslr_offset,omitempty"`
 	// PhysBase is the physical address of the kernel's first byte.

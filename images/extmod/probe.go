@@ -46,7 +46,7 @@ type ProbeOptions struct {
 // Probe builds the probe for a kernel and returns its bytes, and where make's log
 // is, "" where it is not kept. What is not installed is a *MissingToolError.
 func Probe(ctx context.Context, o ProbeOptions) (module []byte, log string, err error) {
-	files, err := probeFiles()
+	files, err := sourceFiles(probeSource, probeDir)
 	if err != nil {
 		return nil, "", err
 	}
@@ -84,15 +84,16 @@ func Probe(ctx context.Context, o ProbeOptions) (module []byte, log string, err 
 	return module, filepath.Join(dir, logName), err
 }
 
-func probeFiles() (map[string][]byte, error) {
+// sourceFiles reads the files of a directory that is part of the program.
+func sourceFiles(source embed.FS, dir string) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	entries, err := fs.ReadDir(probeSource, probeDir)
+	entries, err := fs.ReadDir(source, dir)
 	if err != nil {
-		return nil, fmt.Errorf("read the probe's source: %w", err)
+		return nil, fmt.Errorf("read the module's source: %w", err)
 	}
 	for _, e := range entries {
-		if files[e.Name()], err = probeSource.ReadFile(probeDir + "/" + e.Name()); err != nil {
-			return nil, fmt.Errorf("read the probe's source: %w", err)
+		if files[e.Name()], err = source.ReadFile(dir + "/" + e.Name()); err != nil {
+			return nil, fmt.Errorf("read the module's source: %w", err)
 		}
 	}
 	return files, nil

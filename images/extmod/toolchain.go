@@ -160,23 +160,31 @@ func (t *Toolchain) Build(ctx context.Context, s Spec) (module []byte, err error
 		return nil, fmt.Errorf("build module: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	for name, text := range s.Files {
-		if !filepath.IsLocal(name) || filepath.Base(name) != name {
-			return nil, fmt.Errorf("build module %s: %q is not a file name", s.Name, name)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
-			return nil, fmt.Errorf("build module %s: %w", s.Name, err)
-		}
+	if err := writeFiles(dir, s); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, buildTime, fmt.Errorf("make took longer than %s", buildTime))
 	defer cancel()
 	task := progress.From(ctx).Task("build module "+s.Name, 0)
-	err = t.make(ctx, s, dir)
+	err = t.make(ctx, s, dir, "modules")
 	task.Done(err)
 	if err != nil {
 		return nil, err
 	}
 	return readModule(filepath.Join(dir, s.Name+".ko"))
+}
+
+// writeFiles writes a module's source.
+func writeFiles(dir string, s Spec) error {
+	for name, text := range s.Files {
+		if !filepath.IsLocal(name) || filepath.Base(name) != name {
+			return fmt.Errorf("build module %s: %q is not a file name", s.Name, name)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return fmt.Errorf("build module %s: %w", s.Name, err)
+		}
+	}
+	return nil
 }
 
 func readModule(path string) ([]byte, error) {
@@ -195,7 +203,7 @@ func readModule(path string) ([]byte, error) {
 	return b, nil
 }
 
-func (t *Toolchain) make(ctx context.Context, s Spec, dir string) error {
+func (t *Toolchain) make(ctx context.Context, s Spec, dir string, targets ...string) error {
 	// BTF would need pahole and vmlinux, and nothing reads it here.
 	args := []string{"-C", s.Headers, "M=" + dir, "ARCH=" + t.karch}
 	if t.llvm {
@@ -203,7 +211,7 @@ func (t *Toolchain) make(ctx context.Context, s Spec, dir string) error {
 	} else {
 		args = append(args, "CROSS_COMPILE="+t.cross, "CC="+t.cc)
 	}
-	cmd := exec.CommandContext(ctx, "make", append(args, "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")...)
+	cmd := exec.CommandContext(ctx, "make", append(append(args, "CONFIG_DEBUG_INFO_BTF_MODULES="), targets...)...)
 	cmd.Env = environ(os.Environ())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // make's children end with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -57,17 +57,20 @@ type Kernel struct {
 	timers *timers.Layout // nil: what will wake a task cannot be read
 	user   *user.Layout   // nil: user space cannot be read
 	noUser error
-	start  *startup.Finder // the image has no types, and only this can be found
+	// start finds the stack of PID 1 where the image has no types; noTypes is why.
+	start   *startup.Finder
+	noTypes error
 }
 
 // LoadKernel reads the image: payload is what kernel.Kernel.Payload gives, table
-// its symbols. Both are kept and must not change. A kernel without BTF gives an
+// its symbols. Both are kept and must not change. more finds the types of an image
+// that has none itself; nil: they are nowhere else. A kernel without types gives an
 // error that is kimage.ErrNoBTF, but for one of aarch64 with all its symbols: of
 // that the stack of PID 1 can be found while it starts the kernel up.
-func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, error) {
-	img, err := kimage.Load(payload, a, table)
+func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table, more func() (*kimage.Types, error)) (*Kernel, error) {
+	img, err := kimage.Load(payload, a, table, more)
 	if errors.Is(err, kimage.ErrNoBTF) {
-		return loadUntyped(payload, a, table)
+		return loadUntyped(payload, a, table, err)
 	}
 	if err != nil {
 		return nil, err
@@ -76,8 +79,17 @@ func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, er
 	if k.finder, err = locate.New(img); err != nil {
 		return nil, err
 	}
-	if k.tasks, err = tasks.NewLayout(img); err != nil {
+	if err := k.layouts(); err != nil {
 		return nil, err
+	}
+	return k, nil
+}
+
+// layouts makes the layouts of what is read.
+func (k *Kernel) layouts() (err error) {
+	img := k.img
+	if k.tasks, err = tasks.NewLayout(img); err != nil {
+		return err
 	}
 	k.locks, k.waits = locks.NewLayout(img), objects.NewLayout(img)
 	k.log, k.noLog = printk.NewLayout(img)
@@ -86,7 +98,7 @@ func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, er
 	}
 	k.user, k.noUser = user.NewLayout(img)
 	k.timers, _ = timers.NewLayout(img.Types) // a kernel without such timers has none to tell
-	return k, nil
+	return nil
 }
 
 // Start is the address that the image's first byte is linked at.
@@ -121,6 +133,8 @@ type View struct {
 	Offset, PhysBase uint64
 	// Modules are the names of the loaded modules, the newest first.
 	Modules []string
+	// Types says where the layouts of structures are from, kimage.None for nowhere.
+	Types kimage.Source
 	// Unwinder says how the stacks were unwound.
 	Unwinder string
 	// Problems say what could not be read, and why.
@@ -156,7 +170,7 @@ func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []model.VCP
 	if k.start != nil {
 		return k.lookUntyped(ctx, found, m, vcpus)
 	}
-	v := &View{Offset: found.Offset, PhysBase: found.Phys}
+	v := &View{Offset: found.Offset, PhysBase: found.Phys, Types: k.img.Types.Source}
 	if !found.Tables {
 		v.problem("the kernel has not set up its page tables: only its image can be read")
 	}

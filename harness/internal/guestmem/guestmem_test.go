@@ -201,10 +201,10 @@ func TestLoadKernelErrors(t *testing.T) {
 		kerneltest.Section{Name: ".text", Type: 1, Flags: 6, Addr: fake.Link, Data: make([]byte, fake.RodataAt)},
 		kerneltest.Section{Name: ".rodata", Type: 1, Flags: 2, Addr: fake.Link + fake.RodataAt, Data: fake.RodataSection()},
 	)
-	if k, err := guestmem.LoadKernel(bare, arch.X86_64, table); !errors.Is(err, kimage.ErrNoBTF) || k != nil {
+	if k, err := guestmem.LoadKernel(bare, arch.X86_64, table, nil); !errors.Is(err, kimage.ErrNoBTF) || k != nil {
 		t.Errorf("without BTF: %v", err)
 	}
-	if k, err := guestmem.LoadKernel(payload, "sparc", table); err == nil || k != nil {
+	if k, err := guestmem.LoadKernel(payload, "sparc", table, nil); err == nil || k != nil {
 		t.Errorf("for a sparc: %v", err)
 	}
 }

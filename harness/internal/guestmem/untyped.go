@@ -15,12 +15,12 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-func loadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, error) {
+func loadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table, why error) (*Kernel, error) {
 	img, err := kimage.LoadUntyped(payload, a, table)
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{img: img}
+	k := &Kernel{img: img, noTypes: why}
 	if k.start, err = startup.New(img); err != nil {
 		return nil, err
 	}
@@ -34,8 +34,8 @@ func loadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table) (*Kernel, e
 // starts the kernel up and sleeps. Its state is not known but that it does not run:
 // every vCPU must be in the idle loop.
 func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physmem.Reader, vcpus []model.VCPU) (*View, error) {
-	v := &View{Offset: found.Offset, PhysBase: found.Phys}
-	v.problem("only the stack of PID 1 can be read: %v", kimage.ErrNoBTF)
+	v := &View{Offset: found.Offset, PhysBase: found.Phys, Types: kimage.None}
+	v.problem("only the stack of PID 1 can be read: %v", k.noTypes)
 	k.readJiffies(found, v)
 	u, err := unwind.New(unwind.Config{
 		Arch: k.img.ISA.Arch, Memory: found.Space, Symbols: unwind.Shift(k.img.Symbols, found.Offset), Image: imageMemory{k.img, found.Offset},

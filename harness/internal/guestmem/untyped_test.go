@@ -75,7 +75,7 @@ func bareKernel(t *testing.T, save ...uint32) (*guestmem.Kernel, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return guestmem.LoadKernel(b, arch.AArch64, table)
+	return guestmem.LoadKernel(b, arch.AArch64, table, nil)
 }
 
 // bareGuest is a guest that runs it.

@@ -155,7 +155,7 @@ func load(ctx context.Context, k kernel.Kernel) (*guestmem.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return guestmem.LoadKernel(payload, k.Arch, table)
+	return guestmem.LoadKernel(payload, k.Arch, table, nil)
 }
 
 // Debug is the debug information of a kernel.

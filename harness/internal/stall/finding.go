@@ -21,6 +21,9 @@ type Image struct {
 	// HZ is how many jiffies the kernel counts in a second, 0 where not known: then
 	// none of its timers is waited for.
 	HZ int
+	// Load reads the image, which Look does otherwise: a kernel without types can take
+	// a while, once, and no time that a guest is given is to go by meanwhile.
+	Load func()
 	// Look reads the guest's memory. What could not be read is in View.Problems; an
 	// error means that nothing could.
 	Look func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error)

@@ -11,8 +11,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 )
 
-// LookTime bounds one reading of the guest's memory, that of the kernel's symbols and
-// types included.
+// LookTime bounds one reading of the guest's memory.
 const LookTime = 15 * time.Second
 
 // userStacksTime bounds the reading of all user-space stacks. A distribution's
@@ -25,6 +24,9 @@ func (a *Asker) Look(ctx context.Context, said *result.Memory) *guestmem.View {
 	if a.Image.Look == nil {
 		return nil
 	}
+	if a.Image.Load != nil {
+		a.Image.Load()
+	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, LookTime, fmt.Errorf("not done within %s", LookTime))
 	defer cancel()
@@ -35,6 +37,7 @@ func (a *Asker) Look(ctx context.Context, said *result.Memory) *guestmem.View {
 		return nil
 	}
 	said.Problems = append(said.Problems, v.Problems...)
+	said.Types = string(v.Types)
 	said.Tasks, said.Offset, said.PhysBase = len(v.Tasks), v.Offset, v.PhysBase
 	return v
 }

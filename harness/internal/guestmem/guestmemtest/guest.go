@@ -239,7 +239,7 @@ func Kernel() *guestmem.Kernel {
 	if err != nil {
 		panic(err)
 	}
-	k, err := guestmem.LoadKernel(payload, arch.X86_64, table)
+	k, err := guestmem.LoadKernel(payload, arch.X86_64, table, nil)
 	if err != nil {
 		panic(err)
 	}

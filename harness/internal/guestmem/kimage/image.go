@@ -16,7 +16,7 @@ import (
 )
 
 // ErrNoBTF says that the image has no types.
-var ErrNoBTF = errors.New("the kernel has no BTF: build it with CONFIG_DEBUG_INFO_BTF=y")
+var ErrNoBTF = errors.New("the kernel has no BTF: build it with CONFIG_DEBUG_INFO_BTF=y, or boot it from its build tree")
 
 // Image is an unpacked kernel, as it was linked. Its Types are not safe for
 // concurrent use, the rest is.
@@ -32,21 +32,36 @@ type Image struct {
 	exports   map[string]uint64
 }
 
-// Load reads the image's types. payload is what kernel.Kernel.Payload gives,
-// table its symbols; both are kept and must not change.
-func Load(payload []byte, a arch.Arch, table *kallsyms.Table) (*Image, error) {
+// Load reads the image and its types. payload is what kernel.Kernel.Payload gives,
+// table its symbols; both are kept and must not change. An image without types gives
+// an error that is ErrNoBTF, unless more has them: it is asked then, and may be nil.
+func Load(payload []byte, a arch.Arch, table *kallsyms.Table, more func() (*Types, error)) (*Image, error) {
 	img, err := LoadUntyped(payload, a, table)
 	if err != nil {
 		return nil, err
 	}
-	raw, ok := img.btf()
-	if !ok {
+	if raw, ok := img.btf(); ok {
+		if img.Types, err = newTypes(raw); err != nil {
+			return nil, err
+		}
+		return img, nil
+	}
+	if more != nil {
+		if img.Types, err = more(); err != nil {
+			return nil, fmt.Errorf("%w (%w)", ErrNoBTF, err)
+		}
+	}
+	if img.Types == nil {
 		return nil, fmt.Errorf("read kernel image: %w", ErrNoBTF)
 	}
-	if img.Types, err = newTypes(raw); err != nil {
-		return nil, err
-	}
 	return img, nil
+}
+
+// WithTypes is the image with other types.
+func (img *Image) WithTypes(t *Types) *Image {
+	c := *img
+	c.Types = t
+	return &c
 }
 
 // LoadUntyped is Load for a kernel without types: Types is nil.

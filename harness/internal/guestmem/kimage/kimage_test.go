@@ -110,7 +110,7 @@ func load(t *testing.T, payload []byte) (*kimage.Image, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kimage.Load(payload, arch.AArch64, table)
+	return kimage.Load(payload, arch.AArch64, table, nil)
 }
 
 func TestImageWithoutDataSymbols(t *testing.T) {

@@ -59,7 +59,7 @@ func openGuest(t testing.TB, dir string) *guest {
 	check(t, err)
 	table, err := kallsyms.Parse(payload, meta.Arch)
 	check(t, err)
-	img, err := kimage.Load(payload, meta.Arch, table)
+	img, err := kimage.Load(payload, meta.Arch, table, nil)
 	check(t, err)
 	f, err := os.Open(filepath.Join(dir, "ram"))
 	check(t, err)
