@@ -62,7 +62,7 @@ Each probe starts from the guest as it hung and leaves the diagnosis as it was: 
 	fs := cmd.Flags()
 	f.cellFlags(cmd)
 	fs.StringVar(&f.modulesDir, "modules-dir", "", "the kernel's lib/modules/RELEASE directory, if KERNEL is a bare file")
-	fs.StringVar(&f.headers, "headers", "", "build tree or headers to build modules with, for the scenario module (default: found with KERNEL)")
+	fs.StringVar(&f.headers, "headers", "", "build tree or headers of the kernel: for its types if it has no BTF, and for the scenario module (default: found with KERNEL)")
 	fs.StringVarP(&f.out, "out", "o", "", "directory for the artifacts (default: a new one below $XDG_STATE_HOME/unwedge)")
 	fs.BoolVar(&f.keep, "keep", false, "leave a hung guest paused and print how to continue by hand")
 	addProbeFlag(cmd, &f.probe)
