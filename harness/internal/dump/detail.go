@@ -1,6 +1,9 @@
 package dump
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // reportWords is what a title needs from the lines below the first.
 type reportWords struct {
@@ -79,10 +82,14 @@ func (p *parser) noteFunc(bl *block, fn []byte) {
 
 // heldAt keeps the function that took a held lock, for the reports about it.
 func (p *parser) heldAt(fn string, r Record) {
-	if bl := p.block(r.Caller); bl != nil && bl.report >= 0 && fn != "" {
-		if said := &p.d.Reports[bl.report].said; p.d.Reports[bl.report].Kind == ReportLockdep && len(said.at) < maxAt && !said.became {
-			said.at = append(said.at, fn)
-		}
+	bl := p.block(r.Caller)
+	if bl == nil || bl.report < 0 || fn == "" {
+		return
+	}
+	rep := &p.d.Reports[bl.report]
+	said := &rep.said
+	if about := rep.Kind == ReportLockdep || strings.HasSuffix(rep.Text, "still has locks held!"); about && len(said.at) < maxAt && !said.became {
+		said.at = append(said.at, fn)
 	}
 }
 

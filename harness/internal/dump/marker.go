@@ -42,19 +42,29 @@ func (p *parser) marker(b []byte, r Record) bool {
 			return true
 		}
 	}
-	if b[0] == 'p' || b[0] == 'P' || b[0] == 'E' {
-		if hasPrefix(b, "pc : ") || hasPrefix(b, "PC is at ") || hasPrefix(b, "EIP: ") || hasPrefix(b, "EIP is at ") {
-			if bl := p.block(r.Caller); bl != nil && bl.kernel == nil {
-				bl.kernel = ipSymbol(b)
-				bl.touch(r)
-				return true
-			}
+	if isIPLine(b) {
+		if bl := p.block(r.Caller); bl != nil && bl.kernel == nil {
+			bl.kernel = ipSymbol(b)
+			bl.touch(r)
+			return true
 		}
 	}
 	if p.rcuTrace(b, r) || p.sectionEnd(b, r) || p.heldBy(b, r) {
 		return true
 	}
 	return p.report(b, r)
+}
+
+// ipLines begin the line of an instruction pointer of arm64, arm, i386, riscv, powerpc
+// and old x86_64.
+var ipLines = []string{"pc : ", "PC is at ", "EIP: ", "EIP is at ", "epc : ", "NIP [", "IP: "}
+
+func isIPLine(b []byte) bool {
+	switch b[0] {
+	case 'p', 'P', 'E', 'e', 'N', 'I':
+		return slices.ContainsFunc(ipLines, func(s string) bool { return hasPrefix(b, s) })
+	}
+	return false
 }
 
 // sectionEnds are the lines that follow the tasks of a sysrq-t

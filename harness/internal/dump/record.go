@@ -186,12 +186,19 @@ func isKernelStart(b []byte) bool {
 // a log that begins there.
 func isReportStart(b []byte) bool {
 	t := unprefixed(b)
-	if len(t) < 5 || hasPrefix(t, "WARNING: ") && ipSymbol(t) == nil && !bytes.HasSuffix(t, []byte("detected")) {
-		return false // anybody may print "WARNING: "
+	if len(t) < 5 {
+		return false
 	}
-	switch kind := reportKind(t); kind {
-	case "", ReportReboot:
-		return hasPrefix(t, "INFO: rcu_") || hasPrefix(t, "INFO: task ") || hasPrefix(t, "INFO: possible ") || hasPrefix(t, "WARNING: possible ")
+	if rest, ok := bytes.CutPrefix(t, []byte("INFO: ")); ok {
+		return lockdepInfo(rest) || hasPrefix(rest, "rcu_") || hasPrefix(rest, "task ")
+	}
+	switch reportKind(t) {
+	case "":
+		return reportIn(t) != nil
+	case ReportReboot:
+		return false
+	case ReportWarning: // anybody may print "WARNING: "
+		return !hasPrefix(t, "WARNING: ") || ipSymbol(t) != nil || hasPrefix(t, "WARNING: kernel stack ")
 	}
 	return true
 }

@@ -270,7 +270,7 @@ func reportKind(t []byte) ReportKind {
 // the cause first and then `Oops:`, arm64 the address and then `Internal error:`, and
 // a failed check of an indirect call is a warning or an exception.
 func (p *parser) merge(kind ReportKind, t []byte, r Record) bool {
-	follows := kind == ReportOops && (hasPrefix(t, "Oops: ") || hasPrefix(t, "Internal error: ") || hasPrefix(t, "invalid opcode:"))
+	follows := kind == ReportOops && (hasPrefix(t, "Oops: ") || hasPrefix(t, "Internal error: ") || hasPrefix(t, "Unhandled fault: ") || hasPrefix(t, "invalid opcode:"))
 	bl := p.block(r.Caller)
 	if bl == nil || bl.report < 0 || len(bl.frames) > 0 {
 		return false
@@ -280,6 +280,8 @@ func (p *parser) merge(kind ReportKind, t []byte, r Record) bool {
 	case follows && (rep.Kind == ReportOops || rep.Kind == ReportBug || rep.Kind == ReportKASAN || rep.Kind == ReportCFI):
 	case kind == ReportWarning && rep.Kind == ReportCFI:
 		rep.IP = string(ipSymbol(t))
+	case kind == ReportKASAN && rep.Kind == ReportKASAN && strings.HasSuffix(rep.Text, "[inline]"):
+		rep.Text, rep.IP = clip(t), string(ipSymbol(t)) // decoded: one line for each inlined function
 	default:
 		return false
 	}

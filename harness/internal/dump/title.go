@@ -51,6 +51,8 @@ type titleRule struct {
 	// skip are functions that are not to blame for this kind of report, in addition
 	// to the helpers.
 	skip *patterns
+	// at limits the rule to warnings in these functions, where it is set.
+	at *patterns
 }
 
 // Functions that several rules skip.
@@ -67,99 +69,101 @@ var (
 // as it knows the report; the package comment lists where they differ.
 var titleRules = []titleRule{
 	// What the sanitizers say; their names end at " in ".
-	{"BUG: KASAN: double-free", "KASAN: invalid-free in %F", freeing},
-	{"BUG: KASAN: invalid-free", "KASAN: invalid-free in %F", freeing},
-	{"BUG: KASAN: ", "KASAN: %1 %A in %F", nil},
-	{"BUG: KMSAN: kernel-usb-infoleak", "KMSAN: kernel-usb-infoleak in %F", urbs},
-	{"BUG: KMSAN: ", "KMSAN: %1 in %F", namesLike("*alloc_skb* netlink_ack netlink_rcv_skb *_encrypt crypto_* cipher_* drbg_* rng_*")},
-	{"BUG: KCSAN: ", "KCSAN: %R", nil},
-	{"BUG: KFENCE: ", "KFENCE: %I in %F", nil},
-	{"UBSAN: Undefined behaviour in", "UBSAN: undefined-behaviour in %F", nil},
-	{"UBSAN: ", "UBSAN: %I in %F", nil},
+	{text: "BUG: KASAN: double-free", title: "KASAN: invalid-free in %F", skip: freeing},
+	{text: "BUG: KASAN: invalid-free", title: "KASAN: invalid-free in %F", skip: freeing},
+	{text: "BUG: KASAN: ", title: "KASAN: %1 %A in %F"},
+	{text: "BUG: KMSAN: kernel-usb-infoleak", title: "KMSAN: kernel-usb-infoleak in %F", skip: urbs},
+	{text: "BUG: KMSAN: ", title: "KMSAN: %1 in %F", skip: namesLike("*alloc_skb* netlink_ack netlink_rcv_skb *_encrypt crypto_* cipher_* drbg_* rng_*")},
+	{text: "BUG: KCSAN: ", title: "KCSAN: %R"},
+	{text: "BUG: KFENCE: ", title: "KFENCE: %I in %F"},
+	{text: "UBSAN: Undefined behaviour in", title: "UBSAN: undefined-behaviour in %F"},
+	{text: "UBSAN: ", title: "UBSAN: %I in %F"},
 	// Oopses: x86, then arm64 and others.
-	{"BUG: unable to handle kernel NULL pointer dereference", nullDeref, nil},
-	{"BUG: kernel NULL pointer dereference", nullDeref, nil}, // x86, 5.1
-	{"BUG: Kernel NULL pointer dereference", nullDeref, nil}, // powerpc
-	{"BUG: unable to handle ", badPaging, nil},               // "kernel paging request", "page fault for address" (5.1)
-	{"BUG: Unable to handle kernel ", badPaging, nil},        // powerpc
-	{"Unable to handle kernel NULL pointer dereference", nullDeref, nil},
-	{"Unable to handle kernel paging request", badPaging, nil},
-	{"Unable to handle kernel access to user memory", "BUG: unable to handle kernel access to user memory in %F", nil},
-	{"Unable to handle kernel ", "Internal error in %F", nil}, // arm64's rarer faults: the title of the line that follows
-	{"general protection fault", "general protection fault in %F", nil},
-	{"segment-related general protection fault", "general protection fault in %F", nil},
-	{"stack segment:", "stack segment fault in %F", nil},
-	{"PANIC: double fault", "PANIC: double fault in %F", nil},
-	{"double fault:", "PANIC: double fault in %F", nil},
-	{"divide error:", "divide error in %F", nil},
-	{"divide_error:", "divide error in %F", nil}, // so spelt from 5.8 on
-	{"invalid opcode:", "invalid opcode in %F", nil},
-	{"Internal error: ", "Internal error in %F", nil},
-	{"Unhandled fault:", "Unhandled fault in %F", nil},
-	{"Alignment trap:", "Alignment trap in %F", nil},
-	{"SError Interrupt on CPU", "SError Interrupt in %F", nil},
-	{"Bad mode in ", "Bad mode in %F", nil},
+	{text: "BUG: unable to handle kernel NULL pointer dereference", title: nullDeref},
+	{text: "BUG: kernel NULL pointer dereference", title: nullDeref}, // x86, 5.1
+	{text: "BUG: Kernel NULL pointer dereference", title: nullDeref}, // powerpc
+	{text: "BUG: unable to handle ", title: badPaging},               // "kernel paging request", "page fault for address" (5.1)
+	{text: "BUG: Unable to handle kernel ", title: badPaging},        // powerpc
+	{text: "Unable to handle kernel NULL pointer dereference", title: nullDeref},
+	{text: "Unable to handle kernel paging request", title: badPaging},
+	{text: "Unable to handle kernel access to user memory", title: "BUG: unable to handle kernel access to user memory in %F"},
+	{text: "Unable to handle kernel ", title: "Internal error in %F"}, // arm64's rarer faults: the title of the line that follows
+	{text: "general protection fault", title: "general protection fault in %F"},
+	{text: "segment-related general protection fault", title: "general protection fault in %F"},
+	{text: "stack segment:", title: "stack segment fault in %F"},
+	{text: "PANIC: double fault", title: "PANIC: double fault in %F"},
+	{text: "double fault:", title: "PANIC: double fault in %F"},
+	{text: "divide error:", title: "divide error in %F"},
+	{text: "divide_error:", title: "divide error in %F"}, // so spelt from 5.8 on
+	{text: "invalid opcode:", title: "invalid opcode in %F"},
+	{text: "Internal error: ", title: "Internal error in %F"},
+	{text: "Unhandled fault:", title: "Unhandled fault in %F"},
+	{text: "Alignment trap:", title: "Alignment trap in %F"},
+	{text: "SError Interrupt on CPU", title: "SError Interrupt in %F"},
+	{text: "Bad mode in ", title: "Bad mode in %F"},
 	// BUG and BUG().
-	{"kernel BUG at mm/usercopy.c", "BUG: bad usercopy in %F", usercopy},
-	{"kernel BUG at lib/list_debug.c", "BUG: corrupted list in %F", nil},
-	{"kernel BUG at ", "kernel BUG in %F", namesLike("skb_*")},
-	{"Kernel BUG at ", "kernel BUG in %F", namesLike("skb_*")},
-	{"BUG: scheduling while atomic", "BUG: scheduling while atomic in %F", namesLike("*schedule*")},
-	{"BUG: sleeping function called from invalid context", "BUG: sleeping function called from invalid context in %F", nil},
-	{"BUG: using ", "BUG: using %1 in preemptible code in %F", namesLike("*preempt* debug_* *processor_id* *this_cpu*")},
-	{"BUG: spinlock ", "BUG: spinlock %S in %F", namesLike("*spin_* *_lock *_lock_* *_unlock *_unlock_*")},
-	{"BUG: rwlock ", "BUG: rwlock %S in %F", namesLike("*spin_* *_lock *_lock_* *_unlock *_unlock_*")},
-	{"BUG: workqueue leaked lock or atomic", "BUG: workqueue leaked lock or atomic in %L", nil},
-	{"BUG: workqueue lockup", "BUG: workqueue lockup", nil},
-	{"BUG: lock held when returning to user space", "BUG: lock held when returning to user space in %L", nil},
-	{"BUG: bad unlock balance", "BUG: bad unlock balance in %F", nil},
-	{"BUG: held lock freed", "BUG: held lock freed in %L", nil},
-	{"BUG: Invalid wait context", "WARNING: locking bug in %F", socketLocks},
-	{"BUG: memory leak", "memory leak in %F", namesLike("*kmemleak* *mmap* *kmem* *slab* *alloc* *create_object* idr_get* list_lru_init* __list_lru_init* *asprintf* pcpu_create* *strdup* *strndup* *memdup*")},
-	{"BUG: Bad rss-counter state", "BUG: Bad rss-counter state", nil},
-	{"BUG: non-zero nr_ptes on freeing mm", "BUG: non-zero nr_ptes on freeing mm", nil},
-	{"BUG: non-zero nr_pmds on freeing mm", "BUG: non-zero nr_pmds on freeing mm", nil},
-	{"BUG: Dentry ", "BUG: Dentry still in use in unmount", nil},
-	{"BUG: Bad page map", "BUG: Bad page map", nil},
-	{"BUG: Bad page ", "BUG: Bad page %1 in %O", namesLike("*free_page *put_page *get_page *update_page *release_page free_unref_* *free_unref* folio* __folio* truncate_inode_pages* page_frag_free *alloc* *vmap* *page_owner*")},
-	{"*stack guard page was hit at", "BUG: stack guard page was hit in %E", nil},
-	{"*still has locks held!", "%K: still has locks held in %L", nil},
+	{text: "kernel BUG at mm/usercopy.c", title: "BUG: bad usercopy in %F", skip: usercopy},
+	{text: "kernel BUG at lib/list_debug.c", title: "BUG: corrupted list in %F"},
+	{text: "kernel BUG at ", title: "kernel BUG in %F", skip: namesLike("skb_*")},
+	{text: "Kernel BUG at ", title: "kernel BUG in %F", skip: namesLike("skb_*")},
+	{text: "BUG: scheduling while atomic", title: "BUG: scheduling while atomic in %F", skip: namesLike("*schedule*")},
+	{text: "BUG: sleeping function called from invalid context", title: "BUG: sleeping function called from invalid context in %F"},
+	{text: "BUG: using ", title: "BUG: using %1 in preemptible code in %F", skip: namesLike("*preempt* debug_* *processor_id* *this_cpu*")},
+	{text: "BUG: spinlock ", title: "BUG: spinlock %S in %F", skip: namesLike("*spin_* *_lock *_lock_* *_unlock *_unlock_*")},
+	{text: "BUG: rwlock ", title: "BUG: rwlock %S in %F", skip: namesLike("*spin_* *_lock *_lock_* *_unlock *_unlock_*")},
+	{text: "BUG: workqueue leaked lock or atomic", title: "BUG: workqueue leaked lock or atomic in %L"},
+	{text: "BUG: workqueue lockup", title: "BUG: workqueue lockup"},
+	{text: "BUG: lock held when returning to user space", title: "BUG: lock held when returning to user space in %L"},
+	{text: "BUG: bad unlock balance", title: "BUG: bad unlock balance in %F"},
+	{text: "BUG: held lock freed", title: "BUG: held lock freed in %L"},
+	{text: "BUG: Invalid wait context", title: "WARNING: locking bug in %F", skip: socketLocks},
+	{text: "BUG: memory leak", title: "memory leak in %F", skip: namesLike("*kmemleak* *mmap* *kmem* *slab* *alloc* *create_object* idr_get* list_lru_init* __list_lru_init* *asprintf* pcpu_create* *strdup* *strndup* *memdup*")},
+	{text: "BUG: Bad rss-counter state", title: "BUG: Bad rss-counter state"},
+	{text: "BUG: non-zero nr_ptes on freeing mm", title: "BUG: non-zero nr_ptes on freeing mm"},
+	{text: "BUG: non-zero nr_pmds on freeing mm", title: "BUG: non-zero nr_pmds on freeing mm"},
+	{text: "BUG: Dentry ", title: "BUG: Dentry still in use in unmount"},
+	{text: "BUG: Bad page map", title: "BUG: Bad page map"},
+	{text: "BUG: Bad page ", title: "BUG: Bad page %1 in %O", skip: namesLike("*free_page *put_page *get_page *update_page *release_page free_unref_* *free_unref* folio* __folio* truncate_inode_pages* page_frag_free *alloc* *vmap* *page_owner*")},
+	{text: "*stack guard page was hit at", title: "BUG: stack guard page was hit in %E"},
+	{text: "*still has locks held!", title: "%K: still has locks held in %L"},
 	// lockdep and RCU's checks, also as INFO before 4.12.
-	{"*suspicious RCU usage", "%K: suspicious RCU usage in %F", namesLike("rcu_* __rcu_* *_rcu *_rcu_* *srcu* *kmem* *slab*")},
-	{"*possible circular locking dependency", "possible deadlock in %D", namesLike("process_one_work *flush_workqueue drain_workqueue destroy_workqueue")},
-	{"*possible irq lock inversion", "possible deadlock in %L", nil},
-	{"*possible recursive locking", "possible deadlock in %L", nil},
-	{"*-unsafe lock order detected", "possible deadlock in %D", nil},
-	{"*inconsistent lock state", "inconsistent lock state in %F", nil},
-	{"*trying to register non-static key", "INFO: trying to register non-static key in %F", namesLike("*_stack *_stack_* *_lock *lock_* *_locked *IRQ*")},
-	{"WARNING: bad unlock balance", "WARNING: bad unlock balance in %F", nil},
-	{"WARNING: held lock freed", "WARNING: held lock freed in %L", nil},
-	{"WARNING: lock held when returning to user space", "WARNING: lock held when returning to user space in %L", nil},
-	{"WARNING: Nested lock was not taken", "WARNING: nested lock was not taken in %F", nil},
+	{text: "*suspicious RCU usage", title: "%K: suspicious RCU usage in %F", skip: namesLike("rcu_* __rcu_* *_rcu *_rcu_* *srcu* *kmem* *slab*")},
+	{text: "*possible circular locking dependency", title: "possible deadlock in %D", skip: namesLike("process_one_work *flush_workqueue drain_workqueue destroy_workqueue")},
+	{text: "*possible irq lock inversion", title: "possible deadlock in %L"},
+	{text: "*possible recursive locking", title: "possible deadlock in %L"},
+	{text: "*-unsafe lock order detected", title: "possible deadlock in %D"},
+	{text: "*inconsistent lock state", title: "inconsistent lock state in %F"},
+	{text: "*trying to register non-static key", title: "INFO: trying to register non-static key in %F", skip: namesLike("*_stack *_stack_* *_lock *lock_* *_locked *IRQ*")},
+	{text: "WARNING: bad unlock balance", title: "WARNING: bad unlock balance in %F"},
+	{text: "WARNING: held lock freed", title: "WARNING: held lock freed in %L"},
+	{text: "WARNING: lock held when returning to user space", title: "WARNING: lock held when returning to user space in %L"},
+	{text: "WARNING: Nested lock was not taken", title: "WARNING: nested lock was not taken in %F"},
 	// WARN(), by the file that warns.
-	{"*lib/debugobjects.c:", "WARNING: ODEBUG bug in %F", namesLike("*debug_* rcu_* __rcu_* *_rcu *_rcu_* *srcu* hrtimer_* timer_* *_timer_* work_* *_work_* percpu_* *_percpu_* *vunmap* *vfree* *__free_* kobject_*")},
-	{"*mm/usercopy.c:", "WARNING: bad usercopy in %F", usercopy},
-	{"*lib/kobject.c:", "WARNING: kobject bug in %F", namesLike("kobject_*")},
-	{"*fs/proc/generic.c:", "WARNING: proc registration bug in %F", namesLike("proc_* __proc_* *_proc_*")},
-	{"*lib/refcount.c:", "WARNING: refcount bug in %F", namesLike("refcount_* kobject_*")},
-	{"*kernel/locking/lockdep.c:", "WARNING: locking bug in %F", socketLocks},
-	{"CFI failure", "WARNING: CFI failure in %C", nil},
-	{"Kernel panic - not syncing: CFI failure", "kernel panic: CFI failure in %C", nil},
-	{"*usb_submit_urb", "WARNING in %F/usb_submit_urb", urbs},
-	{"WARNING: kernel stack regs at ", "WARNING: kernel stack regs has bad value", nil},
-	{"WARNING: kernel stack frame pointer at ", "WARNING: kernel stack frame pointer has bad value", nil},
-	{"WARNING: CPU:", "WARNING in %F", nil},
+	{text: "*lib/debugobjects.c:", title: "WARNING: ODEBUG bug in %F", skip: namesLike("*debug_* rcu_* __rcu_* *_rcu *_rcu_* *srcu* hrtimer_* timer_* *_timer_* work_* *_work_* percpu_* *_percpu_* *vunmap* *vfree* *__free_* kobject_*")},
+	{text: "*mm/usercopy.c:", title: "WARNING: bad usercopy in %F", skip: usercopy},
+	{text: "*lib/kobject.c:", title: "WARNING: kobject bug in %F", skip: namesLike("kobject_*")},
+	{text: "*fs/proc/generic.c:", title: "WARNING: proc registration bug in %F", skip: namesLike("proc_* __proc_* *_proc_*")},
+	{text: "*lib/refcount.c:", title: "WARNING: refcount bug in %F", skip: namesLike("refcount_* kobject_*")},
+	{text: "*kernel/locking/lockdep.c:", title: "WARNING: locking bug in %F", skip: socketLocks},
+	{text: "CFI failure", title: "WARNING: CFI failure in %C"},
+	{text: "Kernel panic - not syncing: CFI failure", title: "kernel panic: CFI failure in %C"},
+	{text: "WARNING: ", title: "WARNING in %F/usb_submit_urb", skip: urbs, at: namesLike("usb_submit_urb")},
+	{text: "*mm/", title: "WARNING: kmalloc bug in %F", skip: namesLike("*kmalloc* krealloc* *slab* *kmem*"), at: namesLike("kmalloc* kvmalloc* vmalloc*")},
+	{text: "*mm/vmalloc.c", title: "WARNING: zero-size vmalloc in %F", at: namesLike("__vmalloc_node*")},
+	{text: "WARNING: kernel stack regs at ", title: "WARNING: kernel stack regs has bad %Q value"},
+	{text: "WARNING: kernel stack frame pointer at ", title: "WARNING: kernel stack frame pointer has bad value"},
+	{text: "WARNING: CPU:", title: "WARNING in %F"},
 	// Panics.
-	{"Kernel panic - not syncing: stack-protector:", "kernel panic: stack is corrupted in %P", nil},
-	{"Kernel panic - not syncing: corrupted stack end", "kernel panic: corrupted stack end in %E", namesLike("*schedule* retint_kernel")},
-	{"Kernel panic - not syncing: kernel stack overflow", "kernel stack overflow in %E", nil},
-	{"Kernel panic - not syncing: Couldn't open N_TTY ldisc", "kernel panic: Couldn't open N_TTY ldisc", nil},
-	{"Kernel panic - not syncing: Fatal exception", "kernel panic: Fatal exception", nil},
-	{"Kernel panic - not syncing: panic_on_warn set", "kernel panic: panic_on_warn set", nil},
-	{"Kernel panic - not syncing: Out of memory", "kernel panic: Out of memory", nil},
-	{"VFS: Close: file count is 0", "VFS: Close: file count is zero (use-after-free)", nil},
-	{"VFS: Busy inodes after unmount", "VFS: Busy inodes after unmount (use-after-free)", nil},
-	{"unregister_netdevice: waiting for ", "unregister_netdevice: waiting for DEV to become free", nil},
+	{text: "Kernel panic - not syncing: stack-protector:", title: "kernel panic: stack is corrupted in %P"},
+	{text: "Kernel panic - not syncing: corrupted stack end", title: "kernel panic: corrupted stack end in %E", skip: namesLike("*schedule* retint_kernel")},
+	{text: "Kernel panic - not syncing: kernel stack overflow", title: "kernel stack overflow in %E"},
+	{text: "Kernel panic - not syncing: Couldn't open N_TTY ldisc", title: "kernel panic: Couldn't open N_TTY ldisc"},
+	{text: "Kernel panic - not syncing: Fatal exception", title: "kernel panic: Fatal exception"},
+	{text: "Kernel panic - not syncing: panic_on_warn set", title: "kernel panic: panic_on_warn set"},
+	{text: "Kernel panic - not syncing: Out of memory", title: "kernel panic: Out of memory"},
+	{text: "VFS: Close: file count is 0", title: "VFS: Close: file count is zero (use-after-free)"},
+	{text: "VFS: Busy inodes after unmount", title: "VFS: Busy inodes after unmount (use-after-free)"},
+	{text: "unregister_netdevice: waiting for ", title: "unregister_netdevice: waiting for DEV to become free"},
 }
 
 const (
@@ -190,6 +194,9 @@ func titleOf(r *Report, ip string) string {
 	text := strings.TrimPrefix(r.Text, "Oops: ") // x86 from 6.11 on
 	for i := range titleRules {
 		rule := &titleRules[i]
+		if rule.at != nil && (r.Kind != ReportWarning || !rule.at.has(model.BaseName(ip))) {
+			continue
+		}
 		if part, ok := strings.CutPrefix(rule.text, "*"); ok && strings.Contains(text, part) || strings.HasPrefix(text, rule.text) {
 			return rule.fill(r, text, ip)
 		}
@@ -247,6 +254,8 @@ func (rule *titleRule) fill(r *Report, text, ip string) string {
 			b.WriteString(orElse(rule.pick(said.at), blame(r, "", rule.skip)))
 		case 'L':
 			b.WriteString(orElse(rule.pick(said.at), orElse(firstOf(said.at), r.Func)))
+		case 'Q': // a word in quotes, with them
+			b.WriteString(quoted(text))
 		case 'O': // who allocated the page, if the kernel keeps that
 			b.WriteString(rule.pick(said.at))
 		case 'E':
@@ -295,6 +304,16 @@ func (rule *titleRule) pick(fns []string) string {
 		}
 	}
 	return ""
+}
+
+// quoted returns the first word in single quotes, with them.
+func quoted(text string) string {
+	_, rest, ok := strings.Cut(text, "'")
+	word, _, closed := strings.Cut(rest, "'")
+	if !ok || !closed {
+		return ""
+	}
+	return "'" + word + "'"
 }
 
 // raceOf reads `data-race in a / b` and takes the compilers' suffixes off.
