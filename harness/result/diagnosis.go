@@ -108,9 +108,12 @@ const (
 	CauseUserLock       Cause = "user-lock"               // a file lock (flock or fcntl) is not released
 	CauseUserService    Cause = "user-service"            // a service, job or program of user space waits
 	CauseEmergency      Cause = "emergency-shell"         // the initramfs or systemd dropped to a shell
+	CausePassphrase     Cause = "passphrase"              // the boot waits for the passphrase of an encrypted disk
+	CauseFsck           Cause = "fs-check-failed"         // fsck found damage and wants a person
 	CauseFIPS           Cause = "fips-check-failed"       // the FIPS integrity check of the kernel failed
 	CauseSelfTest       Cause = "crypto-self-test-failed" // a self-test of the kernel's crypto code failed
 	CauseNoInit         Cause = "init-missing"            // the kernel found no init to run
+	CauseInitBad        Cause = "init-not-executable"     // init was found, but the kernel could not execute it
 	CauseInitDied       Cause = "init-died"               // PID 1 exited or was killed
 	CauseInitramfs      Cause = "initramfs-bad"           // the initramfs could not be unpacked or is not usable
 	CausePanic          Cause = "panic"                   // the kernel panicked for another reason
@@ -126,7 +129,7 @@ const (
 	CauseTripleFault    Cause = "triple-fault"            // the CPU reset, as after a triple fault on x86
 	CauseShutdown       Cause = "ordered-shutdown"        // user space powered off or rebooted
 	CauseSilent         Cause = "silent-early-death"      // the kernel died before it could print
-	CauseFirmware       Cause = "firmware-stopped"        // the firmware did not start the kernel
+	CauseFirmware       Cause = "firmware-stopped"        // firmware or a boot loader did not start the kernel
 	CauseFlood          Cause = "console-flood"           // the same messages are printed over and over
 	CauseWrongConsole   Cause = "console-elsewhere"       // the kernel prints to another console
 	CauseSystemdFreezes Cause = "pid1-crashed"            // systemd crashed and froze

@@ -46,4 +46,6 @@ func (c cmdline) rootPath() string {
 }
 
 // isRoot says whether a device is the one that root= names.
-func (c cmdline) isRoot(dev string) bool { return dev != "" && dev == c.rootPath() }
+func (c cmdline) isRoot(dev string) bool {
+	return dev != "" && (dev == c.rootPath() || dev == c.value("root"))
+}

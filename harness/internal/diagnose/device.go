@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
@@ -12,27 +13,32 @@ import (
 func missingDevice(f facts) (dev string, ev []result.Evidence, conf result.Confidence) {
 	b := &f.log.Boot
 	conf = result.Likely
-	timeout, gaveUp := b.Event(dump.EventDracutTimeout)
-	gaveUp = gaveUp && f.log.lasts(timeout)
-	if e, ok := b.Event(dump.EventEmergency); ok && f.log.lasts(e) {
-		gaveUp = true
-	}
+	gaveUp := f.log.gaveUp()
 	for _, k := range []dump.EventKind{dump.EventNoDevice, dump.EventTimedOut} {
 		what := "the device is not there"
 		if k == dump.EventTimedOut {
 			what = "systemd gave up waiting for the device"
 		}
 		for _, e := range b.All(k) {
-			name := strings.TrimPrefix(e.Subject, "device ")
-			if !gaveUp && (!f.log.lasts(e) || !f.cmdline.isRoot(name) && !strings.Contains(e.Text, "ALERT!")) {
+			name := deviceName(e.Subject)
+			if !f.log.lasts(e) || !gaveUp && !f.cmdline.isRoot(name) && !strings.Contains(e.Text, "ALERT!") {
 				continue
 			}
-			dev, conf = name, result.Certain
+			if !f.cmdline.isRoot(dev) {
+				dev = name
+			}
+			conf = result.Certain
 			ev = append(ev, f.log.eventEvidence(what, e))
 		}
 	}
-	if timeout.Count > 0 && f.log.lasts(timeout) {
+	if timeout, ok := b.Event(dump.EventDracutTimeout); ok && f.log.lasts(timeout) {
 		conf = result.Certain
+		for _, h := range f.log.hooks() {
+			if name := hookDevice(h.Subject); dev == "" || !f.cmdline.isRoot(dev) && f.cmdline.isRoot(name) {
+				dev = name
+			}
+			ev = append(ev, f.log.eventEvidence("what the initramfs still waits for", h))
+		}
 		ev = append(ev, f.log.eventEvidence("the initramfs gave up waiting", timeout))
 	}
 	for _, e := range b.All(dump.EventStartJob) {
@@ -42,6 +48,38 @@ func missingDevice(f facts) (dev string, ev []result.Evidence, conf result.Confi
 		}
 	}
 	return dev, ev, conf
+}
+
+// hooks are the hooks that dracut still waited for when it last listed them.
+func (l log) hooks() []dump.Event {
+	list, _ := l.Boot.Event(dump.EventHooks)
+	return slices.DeleteFunc(l.Boot.All(dump.EventHook), func(e dump.Event) bool { return e.Offset < list.Offset })
+}
+
+// otherHook stands before the name of a hook that waits for no device.
+const otherHook = "hook:"
+
+// hookDevice names what a hook of dracut waits for: the device whose path is in the
+// hook's name (wait_for_dev in dracut-lib.sh), or else the hook.
+func hookDevice(hook string) string {
+	path, ok := strings.CutPrefix(hook, "devexists-")
+	if !ok {
+		return otherHook + hook
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(path, `\x2f`, "/"), `\x2d`, "-")
+}
+
+// deviceName is a device as people name it, where systemd names its unit:
+// "dev-vda1.device - /dev/vda1".
+func deviceName(subject string) string {
+	name := strings.TrimPrefix(subject, "device ")
+	if _, path, ok := strings.Cut(name, ".device - "); ok && strings.HasPrefix(path, "/dev/") {
+		return path
+	}
+	if path, ok := deviceJob(name); ok {
+		return path
+	}
+	return name
 }
 
 // deviceJob recognises the start job of a device unit: `dev-vda1.device`,

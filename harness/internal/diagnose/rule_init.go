@@ -43,8 +43,7 @@ func initDied(f facts) *result.Diagnosis {
 	return out
 }
 
-// noInit: the kernel found no program that it could run as init, or failed to run one
-// that is there.
+// noInit: the kernel ran none of the programs that may be init.
 func noInit(f facts, p *dump.Report) *result.Diagnosis {
 	out := &result.Diagnosis{
 		Kind: result.KindPanic, Cause: result.CauseNoInit, Where: result.WhereInitramfs, Confidence: result.Certain,
@@ -53,49 +52,14 @@ func noInit(f facts, p *dump.Report) *result.Diagnosis {
 		Remedy:   "check that init= (or rdinit=, or /init in the initramfs) names an executable for this architecture, that its interpreter exists, and that the initramfs was loaded",
 		Evidence: []result.Evidence{f.log.reportEvidence("the panic", p)},
 	}
-	texts := []string{p.Text}
-	for _, e := range f.log.Boot.All(dump.EventNoInit) {
+	failed := f.log.Boot.All(dump.EventNoInit)
+	for _, e := range failed {
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("why init did not run", e))
-		texts = append(texts, e.Text)
 	}
-	for _, text := range texts {
-		n, ok := execError(text)
-		if !ok || imageErrors[n] {
-			continue
-		}
-		// Such an error comes from the kernel's own work, but a broken image can
-		// cause it, too (a program too large for the memory, a damaged file system).
-		out.Where, out.Confidence = result.WhereUnknown, result.Possible
-		out.Title = fmt.Sprintf("kernel panic: init could not be executed: error %d", -n)
-		out.Summary = fmt.Sprintf("the kernel failed to execute init, with error %d%s: that is not how a missing or unsuitable program fails", -n, errorName(n))
-		out.Remedy = "boot the same initramfs with a kernel that is known to be good: if that boots, this kernel's execve is at fault"
-		return out
+	if x := notExecuted(append(failed, dump.Event{Text: p.Text})); x != nil {
+		x.explain(f, out)
 	}
 	return out
-}
-
-// imageErrors are the errors with which execve refuses what is in the image (execve(2)):
-// EPERM, ENOENT, ENOEXEC, EACCES, ENOTDIR, EISDIR, ENAMETOOLONG, ELOOP, ELIBBAD.
-var imageErrors = map[int]bool{1: true, 2: true, 8: true, 13: true, 20: true, 21: true, 36: true, 40: true, 80: true}
-
-// errorName names the errors that memory and devices give.
-func errorName(n int) string {
-	names := map[int]string{4: "EINTR", 5: "EIO", 7: "E2BIG", 11: "EAGAIN", 12: "ENOMEM", 14: "EFAULT", 22: "EINVAL", 23: "ENFILE", 38: "ENOSYS", 117: "EUCLEAN"}
-	if name, ok := names[n]; ok {
-		return " (" + name + ")"
-	}
-	return ""
-}
-
-// execError reads the N of "(error -N)".
-func execError(s string) (int, bool) {
-	_, rest, ok := strings.Cut(s, "(error -")
-	if !ok {
-		return 0, false
-	}
-	n, _, _ := strings.Cut(rest, ")")
-	v, err := strconv.Atoi(n)
-	return v, err == nil && v > 0
 }
 
 // exitCode reads the exitcode=0x... of a panic.

@@ -13,7 +13,7 @@ func pid1Crashed(f facts) *result.Diagnosis {
 	if t := f.tasks.byPID[1]; !ok || t != nil && t.Has("ep_poll", "do_epoll_wait") {
 		return nil
 	}
-	return &result.Diagnosis{
+	out := &result.Diagnosis{
 		Kind: result.KindHalted, Cause: result.CauseSystemdFreezes, Where: result.WhereUserspace, Confidence: result.Certain,
 		Title:    "systemd gave up: freezing execution",
 		Summary:  "systemd (PID 1) hit a fatal error and froze",
@@ -21,4 +21,10 @@ func pid1Crashed(f facts) *result.Diagnosis {
 		Task:     &result.Blocked{Comm: "systemd", PID: 1, State: "S"},
 		Evidence: []result.Evidence{f.log.eventEvidence("systemd's last words", e)},
 	}
+	if why, ok := f.log.Boot.Event("systemd-freezes"); ok {
+		out.Title = "systemd gave up: " + dump.Normalise(why.Subject)
+		out.Summary = "systemd (PID 1) hit a fatal error and froze: " + why.Subject
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("what it gave up for", why))
+	}
+	return out
 }

@@ -32,23 +32,38 @@ func rootDevice(f facts) *result.Diagnosis {
 	if b.Stage.Rank() >= dump.StageSystem.Rank() {
 		out.Where = result.WhereUserspace
 	}
-	name := dev
-	if r := f.cmdline.rootPath(); strings.HasSuffix(dev, "…") && strings.HasPrefix(r, strings.TrimSuffix(dev, "…")) {
-		name = r
-	}
-	if name == "" {
-		name = "it needs"
-		if r := f.cmdline.value("root"); r != "" {
-			name = r
-		}
-	}
-	out.Title = "hang: the device " + name + " never appears"
-	out.Summary = "user space waits for the device " + name + ", which never appears"
-	out.Remedy = "check that the machine has the device, that its driver and the file system's module are in the initramfs (virtio_blk, virtio_scsi, nvme, ext4, ...), and that root= or fstab is right"
+	sayDevice(f, out, dev)
 	if f.end != nil {
 		out.Evidence = append(out.Evidence, f.tasks.evidence(f.end))
 	}
 	return out
+}
+
+// sayDevice writes the texts about the device, "" where its name is not known.
+func sayDevice(f facts, out *result.Diagnosis, dev string) {
+	root := f.cmdline.value("root")
+	if r := f.cmdline.rootPath(); strings.HasSuffix(dev, "…") && strings.HasPrefix(r, strings.TrimSuffix(dev, "…")) {
+		dev = r
+	}
+	hook, isHook := strings.CutPrefix(dev, otherHook)
+	switch {
+	case isHook:
+		out.Title = "hang: dracut waits for its hook " + hook
+		out.Summary = "dracut's hook " + hook + " never succeeds: what it waits for does not come"
+		out.Remedy = "look at the hook in the initramfs (lsinitrd, /lib/dracut/hooks/initqueue/finished) and at what it tests: a network link, a login to iSCSI or NFS, an assembled array"
+		return
+	case dev == "" && root == "":
+		dev = "it needs"
+	case dev == "":
+		dev = root
+	}
+	out.Title = "hang: the device " + dev + " never appears"
+	out.Summary = "user space waits for the device " + dev + ", which never appears"
+	out.Remedy = "check that the machine has the device, that its driver and the file system's module are in the initramfs (virtio_blk, virtio_scsi, nvme, ext4, ...), and that root= or fstab is right"
+	if len(f.log.hooks()) > 0 && root != "" && !f.cmdline.isRoot(dev) {
+		out.Summary = "dracut still waits for the device " + dev + ", which never appears; it is not the root device"
+		out.Remedy = "check what asks for it on the kernel command line (resume=, rd.lvm.lv=, rd.luks.uuid=, rd.md.uuid=) and in the initramfs (dracut --hostonly keeps what the host had): the device was removed, renamed or resized"
+	}
 }
 
 // blockedElsewhere says that the boot is known to wait for something other than a

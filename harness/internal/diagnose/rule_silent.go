@@ -38,13 +38,6 @@ func silent(f facts) *result.Diagnosis {
 		return out
 	}
 	out := &result.Diagnosis{Kind: result.KindEarlyDeath, Cause: result.CauseSilent, Where: result.WhereKernel, Confidence: result.Likely, Evidence: ev}
-	if e, ok := b.Event(dump.EventStuckFirmware); ok {
-		out.Cause, out.Where, out.Confidence = result.CauseFirmware, result.WhereFirmware, result.Certain
-		out.Title = "firmware found nothing to boot"
-		out.Summary = "the firmware found no bootable device: " + e.Text
-		out.Remedy = "check the boot disk and its boot entries, or boot the kernel directly"
-		return out
-	}
 	if e, ok := b.Event(dump.EventLoaderError); ok {
 		out.Where, out.Confidence = result.WhereFirmware, result.Certain
 		out.Title = "the EFI stub failed"

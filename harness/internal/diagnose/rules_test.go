@@ -100,6 +100,13 @@ func TestEveryRuleFires(t *testing.T) {
 	for _, path := range allLogs(t) {
 		inputs[filepath.Base(path)] = fromLog(read(t, path))
 	}
+	cases, err := filepath.Glob("testdata/corpus/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range cases {
+		inputs[filepath.Base(path)] = fromLog(readCase(t, path).log)
+	}
 	maps.Copy(inputs, withoutALog())
 	gave := map[string]map[result.Cause]bool{}
 	for name, in := range inputs {

@@ -1,12 +1,19 @@
 package diagnose
 
-import "github.com/unwedge/unwedge/harness/result"
+import (
+	"slices"
+
+	"github.com/unwedge/unwedge/harness/internal/notice"
+	"github.com/unwedge/unwedge/harness/result"
+)
 
 // table is tried from top to bottom, and the first rule that fires is the
 // answer: a rule stands before those whose facts are a consequence of its own.
 func table() []section {
 	return []section{
 		{"The boot is over", "The kernel or PID 1 gave up and said so. Nothing that was seen before outweighs it, and nothing comes after it.", []rule{
+			{"before the kernel", famFatal, noticed(notice.BeforeKernel),
+				"QEMU, the firmware or a boot loader says why it starts no kernel: an exception, a prompt, nothing to boot, Secure Boot", beforeKernel},
 			// dracut halts the machine by itself, so the kernel's panic that
 			// may follow is a consequence.
 			{"fips check", famFatal, []result.Cause{result.CauseFIPS},
@@ -14,8 +21,8 @@ func table() []section {
 			// Panics whose reason names the cause.
 			{"crypto self-test", famFatal, []result.Cause{result.CauseSelfTest},
 				"the kernel panics because a crypto self-test failed in FIPS mode", selfTest},
-			{"init missing or dead", famFatal, []result.Cause{result.CauseNoInit, result.CauseInitDied},
-				"the kernel panics because it found no init, or because init ended", initDied},
+			{"init missing or dead", famFatal, []result.Cause{result.CauseNoInit, result.CauseInitBad, result.CauseInitDied},
+				"the kernel panics because it found no init, could not execute it, or because init ended", initDied},
 			{"root file system", famFatal, []result.Cause{result.CauseRootMount, result.CauseInitramfs, result.CauseNoInit},
 				"the kernel panics because it cannot mount the root file system: no device, no driver, a broken initramfs, or one without init", rootMount},
 			{"out of memory", famFatal, []result.Cause{result.CauseOOM},
@@ -70,6 +77,9 @@ func table() []section {
 				"a module's init or a driver's probe does not return", moduleLoad},
 			{"mount", famHang, []result.Cause{result.CauseMount},
 				"a mount does not return", mountStuck},
+			// What the guest says in words comes before what it waits for.
+			{"said why", famHang, noticed(notice.EarlyUser),
+				"the initramfs, systemd or the kernel says why the boot stops: a passphrase, fsck, a ZFS pool, the NFS root, no init on the root file system", saidWhy},
 			{"root device", famHang, []result.Cause{result.CauseRootDevice},
 				"the kernel, the initramfs or systemd waits for a device that never appears", rootDevice},
 			{"initcall", famHang, []result.Cause{result.CauseInitcall},
@@ -80,6 +90,8 @@ func table() []section {
 		{"User space", "The kernel has done its part.", []rule{
 			// An emergency shell waits as any program does, so what it says
 			// comes before how it waits.
+			{"root file system, last words", famHang, []result.Cause{result.CauseRootDevice, result.CauseRootMount, result.CauseFsck},
+				"the initramfs could not mount the root file system", saidLast},
 			{"emergency", famConsole, []result.Cause{result.CauseEmergency},
 				"user space gave up and offers an emergency shell", emergency},
 			{"shell for init", famHang, []result.Cause{result.CauseNoInit},
@@ -105,16 +117,28 @@ func table() []section {
 				"the guest prints the same lines over and over", consoleFlood},
 			{"spinning vCPU", famEnding, []result.Cause{result.CauseSpin, result.CauseSilent},
 				"a vCPU is busy in one kernel function every time, and no task dump shows whose it is", spinning},
-			{"silent", famEnding, []result.Cause{result.CauseSilent, result.CauseFirmware, result.CauseWrongConsole, result.CauseUnknown},
+			{"silent", famEnding, []result.Cause{result.CauseSilent, result.CauseWrongConsole, result.CauseUnknown},
 				"the kernel printed nothing, or only its first lines: it died early, the firmware did not start it, or it prints to another console", silent},
 			{"console handed over", famEnding, []result.Cause{result.CauseWrongConsole},
 				"the kernel turned its boot console off and prints to another one", handedOver},
 			{"start-up sleeps", famEnding, []result.Cause{result.CauseKernelWait},
 				"every vCPU idles before /init was started", startUpSleeps},
+			{"failed unit", famNone, []result.Cause{result.CauseUserService},
+				"the log ends before the boot does, and a unit of systemd had failed", failedUnit},
 			{"booted", famNone, []result.Cause{result.CauseNone},
 				"the boot completed, and nothing shows a fault", booted},
 			{"unknown", famNone, []result.Cause{result.CauseUnknown},
 				"the facts do not say why", unknown},
 		}},
 	}
+}
+
+// noticed are the causes that the notices of a phase can give by themselves.
+func noticed(phase notice.Phase) (out []result.Cause) {
+	for _, n := range notice.All() {
+		if n.Phase == phase && n.Cause != "" && n.Role != notice.Consequence && !slices.Contains(out, n.Cause) {
+			out = append(out, n.Cause)
+		}
+	}
+	return out
 }

@@ -45,44 +45,47 @@ func (s Stage) Rank() int {
 // EventKind is what a line of the boot says.
 type EventKind string
 
-// The kinds of events.
+// The kinds of events. A line that package notice knows gives one whose kind is
+// the notice's name.
 const (
-	EventStartJob      EventKind = "start-job"        // systemd: A start job is running for SUBJECT
-	EventTimedOut      EventKind = "timed-out"        // systemd: Timed out waiting for device SUBJECT
-	EventUnitFailed    EventKind = "unit-failed"      // systemd: Failed to start SUBJECT
-	EventDependency    EventKind = "dependency"       // systemd: Dependency failed for SUBJECT
-	EventTarget        EventKind = "target"           // systemd: Reached target SUBJECT
-	EventEmergency     EventKind = "emergency"        // emergency mode or shell
-	EventFreezing      EventKind = "freezing"         // systemd: Freezing execution
-	EventDracutTimeout EventKind = "dracut-timeout"   // dracut-initqueue gave up waiting
-	EventNoDevice      EventKind = "no-device"        // dracut or initramfs-tools: device SUBJECT does not exist
-	EventRootWait      EventKind = "root-wait"        // kernel: Waiting for root device SUBJECT
-	EventRootOpen      EventKind = "root-open"        // kernel: cannot open root device SUBJECT
-	EventFIPS          EventKind = "fips"             // FIPS integrity test failed
-	EventFatal         EventKind = "dracut-fatal"     // dracut: FATAL: SUBJECT
-	EventRefusing      EventKind = "refusing"         // dracut: Refusing to continue
-	EventHMAC          EventKind = "hmac"             // the kernel's HMAC file is missing or wrong
-	EventSelfTest      EventKind = "self-test"        // alg: self-test failed for SUBJECT
-	EventCRNG          EventKind = "crng-done"        // random: crng init done
-	EventURandom       EventKind = "urandom-read"     // random: uninitialized urandom read
-	EventHWRNG         EventKind = "hwrng"            // a hardware random number generator was found
-	EventNoInit        EventKind = "no-init"          // init is missing or cannot be run
-	EventInitramfs     EventKind = "initramfs"        // the initramfs was unpacked (init/initramfs.c)
-	EventInitramfsBad  EventKind = "initramfs-bad"    // the initramfs cannot be unpacked
-	EventSwitchFailed  EventKind = "switch-failed"    // switch_root failed
-	EventInitcall      EventKind = "initcall"         // initcall_debug: a call that did not return
-	EventIOError       EventKind = "io-error"         // block or file system errors
-	EventLoaderError   EventKind = "loader-error"     // EFI stub: ERROR
-	EventShutdown      EventKind = "shutdown"         // user space shuts the machine down
-	EventFIPSUnknown   EventKind = "fips-unknown"     // the kernel does not know fips=1
-	EventFIPSStep      EventKind = "fips-step"        // what dracut's FIPS check does next (SUBJECT)
-	EventTcrypt        EventKind = "tcrypt"           // modprobe reports that tcrypt did not load
-	EventFIPSMode      EventKind = "fips-mode"        // the kernel runs in FIPS mode
-	EventModuleBad     EventKind = "module-bad"       // a module was refused
-	EventStuckFirmware EventKind = "firmware-no-boot" // firmware: no bootable device
-	EventImitation     EventKind = "imitation"        // user space prints what looks like a fault or a task dump
-	EventLeak          EventKind = "memory-leak"      // kmemleak suspects leaks (SUBJECT)
-	EventFirmwareBug   EventKind = "firmware-bug"     // the kernel complains of the firmware (SUBJECT)
+	EventStartJob      EventKind = "start-job"      // systemd: A start job is running for SUBJECT
+	EventTimedOut      EventKind = "timed-out"      // systemd: Timed out waiting for device SUBJECT
+	EventUnitFailed    EventKind = "unit-failed"    // systemd: Failed to start SUBJECT
+	EventDependency    EventKind = "dependency"     // systemd: Dependency failed for SUBJECT
+	EventTarget        EventKind = "target"         // systemd: Reached target SUBJECT
+	EventEmergency     EventKind = "emergency"      // emergency mode or shell
+	EventFreezing      EventKind = "freezing"       // systemd: Freezing execution
+	EventDracutTimeout EventKind = "dracut-timeout" // dracut-initqueue gave up waiting
+	EventHooks         EventKind = "dracut-hooks"   // dracut: the list of hooks that it still waits for begins
+	EventHook          EventKind = "dracut-hook"    // dracut still waits for its hook SUBJECT
+	EventNoDevice      EventKind = "no-device"      // dracut or initramfs-tools: device SUBJECT does not exist
+	EventRootWait      EventKind = "root-wait"      // kernel: Waiting for root device SUBJECT
+	EventRootOpen      EventKind = "root-open"      // kernel: cannot open root device SUBJECT
+	EventFIPS          EventKind = "fips"           // FIPS integrity test failed
+	EventFatal         EventKind = "dracut-fatal"   // dracut: FATAL: SUBJECT
+	EventRefusing      EventKind = "refusing"       // dracut: Refusing to continue
+	EventHMAC          EventKind = "hmac"           // the kernel's HMAC file is missing or wrong
+	EventSelfTest      EventKind = "self-test"      // alg: self-test failed for SUBJECT
+	EventCRNG          EventKind = "crng-done"      // random: crng init done
+	EventURandom       EventKind = "urandom-read"   // random: uninitialized urandom read
+	EventHWRNG         EventKind = "hwrng"          // a hardware random number generator was found
+	EventNoInit        EventKind = "no-init"        // init is missing or cannot be run
+	EventBinfmt        EventKind = "binfmt"         // kernel: no handler for a program's format, and modprobe binfmt-SUBJECT does not end
+	EventInitramfs     EventKind = "initramfs"      // the initramfs was unpacked (init/initramfs.c)
+	EventInitramfsBad  EventKind = "initramfs-bad"  // the initramfs cannot be unpacked
+	EventSwitchFailed  EventKind = "switch-failed"  // switch_root failed
+	EventInitcall      EventKind = "initcall"       // initcall_debug: a call that did not return
+	EventIOError       EventKind = "io-error"       // block or file system errors
+	EventLoaderError   EventKind = "loader-error"   // EFI stub: ERROR
+	EventShutdown      EventKind = "shutdown"       // user space shuts the machine down
+	EventFIPSUnknown   EventKind = "fips-unknown"   // the kernel does not know fips=1
+	EventFIPSStep      EventKind = "fips-step"      // what dracut's FIPS check does next (SUBJECT)
+	EventTcrypt        EventKind = "tcrypt"         // modprobe reports that tcrypt did not load
+	EventFIPSMode      EventKind = "fips-mode"      // the kernel runs in FIPS mode
+	EventModuleBad     EventKind = "module-bad"     // a module was refused
+	EventImitation     EventKind = "imitation"      // user space prints what looks like a fault or a task dump
+	EventLeak          EventKind = "memory-leak"    // kmemleak suspects leaks (SUBJECT)
+	EventFirmwareBug   EventKind = "firmware-bug"   // the kernel complains of the firmware (SUBJECT)
 )
 
 // Event is one thing that happened during a boot. Repetitions are merged.
@@ -122,9 +125,12 @@ type Boot struct {
 	Kernels     []Banner `json:"kernels,omitempty"`
 	KernelCount int      `json:"kernel_count"`
 	// FirmwareCount counts the firmware banners (SeaBIOS, U-Boot, UEFI).
-	FirmwareCount int     `json:"firmware_count,omitempty"`
-	Cmdline       string  `json:"cmdline,omitempty"`
-	Events        []Event `json:"events,omitempty"`
+	FirmwareCount int `json:"firmware_count,omitempty"`
+	// KernelRuns says that a kernel or what it started has spoken since firmware
+	// or a boot loader began last.
+	KernelRuns bool    `json:"kernel_runs,omitempty"`
+	Cmdline    string  `json:"cmdline,omitempty"`
+	Events     []Event `json:"events,omitempty"`
 	// LastText, LastOffset and LastTime belong to the last record of the log;
 	// LastSource is a guess at who wrote it.
 	LastText   string  `json:"last_text,omitempty"`
@@ -235,8 +241,6 @@ func (p *parser) firmwareLine(b []byte, r Record) {
 		bo.FirmwareCount++
 	case hasPrefix(b, "Starting kernel ..."):
 		bo.reach(StageLoader, b, r)
-	case hasPrefix(b, "No bootable device"), bytes.Contains(b, []byte("BdsDxe: No bootable option")), hasPrefix(b, "Boot failed: not a bootable disk"):
-		p.event(Event{Kind: EventStuckFirmware}, b, r)
 	case hasPrefix(b, "early console in"), hasPrefix(b, "Decompressing Linux"):
 		bo.reach(StageDecompress, b, r)
 	}

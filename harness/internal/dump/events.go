@@ -1,6 +1,11 @@
 package dump
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/unwedge/unwedge/harness/internal/notice"
+	"github.com/unwedge/unwedge/harness/internal/phrase"
+)
 
 // eventRule finds one kind of line. It sees the lines of the kernel and of user
 // space, because systemd and dracut write to /dev/kmsg too.
@@ -15,17 +20,41 @@ type eventRule struct {
 }
 
 var eventRules = []eventRule{
+	{kind: EventNoDevice, need: []string{"Timed out waiting for device ", ", trying to mount anyway"}, after: "for device ", until: ", trying"}, // NixOS, stage-1-init.sh
 	{kind: EventTimedOut, need: []string{"Timed out waiting for device"}, after: "waiting for device "},
 	{kind: EventDependency, need: []string{"Dependency failed for "}, after: "Dependency failed for "},
 	{kind: EventUnitFailed, need: []string{"Failed to start "}, after: "Failed to start "},
 	{kind: EventUnitFailed, need: []string{"Failed to mount "}, after: "Failed to mount "},
 	{kind: EventNoDevice, need: []string{"/dev/", " does not exist"}, after: "", until: " does not exist"},
 	{kind: EventNoDevice, need: []string{"ALERT!", " does not exist"}, after: "ALERT!", until: " does not exist"},
+	{kind: EventNoDevice, need: []string{"ALERT!", " does not exist, can't unlock"}, after: "device ", until: " does not exist"}, // cryptsetup-initramfs
+	{kind: EventNoDevice, need: []string{"ERROR: device '", "' not found"}, after: "device ", until: "' not found"},              // mkinitcpio
+	{kind: EventNoDevice, need: []string{"Root device '", "' doesn't exist"}, after: "device ", until: "' doesn't"},
+	{kind: EventNoDevice, need: []string{"Unable to find root device '"}, after: "device "},
+	{kind: EventNoDevice, need: []string{"mount: mounting ", " failed: No such file or directory"}, after: "mounting ", until: " on "}, // busybox
+	{kind: EventNoDevice, need: []string{": can't find UUID="}, after: "can't find "},                                                  // util-linux
+	{kind: EventNoDevice, need: []string{": can't find LABEL="}, after: "can't find "},
+	{kind: EventNoDevice, need: []string{"device did not show up after "}, after: "ERROR: ", until: " device did"}, // archiso
+	{kind: EventHook, need: []string{"initqueue/finished/", ".sh"}, after: "initqueue/finished/", until: ".sh"},    // dracut, dracut-initqueue.sh
 	{kind: EventEmergency, need: []string{"You are in emergency mode"}},
 	{kind: EventEmergency, need: []string{"Entering emergency mode"}},
 	{kind: EventEmergency, need: []string{"Dropping to a shell"}},
 	{kind: EventEmergency, need: []string{"Press Enter for maintenance"}},
 	{kind: EventEmergency, need: []string{"Cannot open access to console, the root account is locked"}},
+	{kind: EventEmergency, need: []string{"Give root password for maintenance"}},
+	{kind: EventEmergency, need: []string{"Press Enter for emergency shell"}}, // Fedora CoreOS
+	{kind: EventEmergency, need: []string{"Spawning shell within the initramfs"}},
+	{kind: EventEmergency, need: []string{"Rebooting automatically due to panic= boot argument"}}, // initramfs-tools
+	{kind: EventEmergency, need: []string{"Halting automatically due to panic= boot argument"}},
+	{kind: EventEmergency, need: []string{"being dropped into an emergency shell"}}, // mkinitcpio
+	{kind: EventEmergency, need: []string{"being dropped to a recovery shell"}},
+	{kind: EventEmergency, need: []string{"Bailing out, you are on your own"}},
+	{kind: EventEmergency, need: []string{"Falling back to interactive prompt"}},
+	{kind: EventEmergency, need: []string{"emergency recovery shell launched"}}, // mkinitfs
+	{kind: EventEmergency, need: []string{"Launching emergency recovery shell"}},
+	{kind: EventEmergency, need: []string{"An error occurred in stage 1 of the boot process"}}, // NixOS
+	{kind: EventEmergency, need: []string{"Manually import the "}},                             // OpenZFS
+	{kind: EventEmergency, need: []string{"Boot has failed. To debug this issue"}},             // dracut with rd.shell=0
 	{kind: EventFreezing, need: []string{"Freezing execution", "systemd[1]"}},
 	{kind: EventDracutTimeout, need: []string{"dracut-initqueue", "timeout"}},
 	{kind: EventDracutTimeout, need: []string{"Gave up waiting for root"}},
@@ -63,8 +92,11 @@ var eventRules = []eventRule{
 	{kind: EventNoInit, need: []string{"No /sbin/init, trying fallback"}}, // systemd, src/core/main.c
 	{kind: EventNoInit, need: []string{"doesn't have requested"}},
 	{kind: EventNoInit, need: []string{"check access for rdinit="}},
+	{kind: EventBinfmt, need: []string{"modprobe binfmt-"}, after: "binfmt-", until: " "}, // kernel/module/kmod.c
 	{kind: EventInitramfs, need: []string{"Freeing initrd memory: "}},
 	{kind: EventInitramfsBad, need: []string{"Initramfs unpacking failed"}},
+	{kind: EventInitramfsBad, need: []string{"RAMDISK: incomplete write"}}, // init/do_mounts_rd.c
+	{kind: EventInitramfsBad, need: []string{"RAMDISK: image too big"}},
 	{kind: EventInitramfsBad, need: []string{"rootfs image is not initramfs"}},
 	{kind: EventSwitchFailed, need: []string{"Failed to switch root"}},
 	{kind: EventSwitchFailed, need: []string{"switch_root: failed"}},
@@ -81,18 +113,19 @@ var eventRules = []eventRule{
 	{kind: EventModuleBad, need: []string{"Unknown symbol"}},
 }
 
-// ruleBytes are the first of need as bytes, to keep conversions out of the loop.
-var ruleBytes = func() [][]byte {
-	out := make([][]byte, len(eventRules))
+// eventIndex finds the rules whose first words may be in a line.
+var eventIndex = func() *phrase.Index {
+	anchors := make([]phrase.Anchor, len(eventRules))
 	for i, r := range eventRules {
-		out[i] = []byte(r.need[0])
+		anchors[i].Text = []byte(r.need[0])
 	}
-	return out
+	return phrase.NewIndex(anchors)
 }()
 
-// ruleLine matches the table against a line. A line gives at most one event.
+// ruleLine matches the tables against a line. A line gives at most one event of
+// each.
 func (p *parser) ruleLine(b []byte, r Record) {
-	if len(b) < 8 || len(b) > 1200 || r.Source == SourceFirmware {
+	if len(b) < 2 || len(b) > 1200 {
 		return
 	}
 	p.work += len(b)
@@ -102,26 +135,68 @@ func (p *parser) ruleLine(b []byte, r Record) {
 		}
 		return
 	}
-next:
-	for i := range eventRules {
-		if !bytes.Contains(b, ruleBytes[i]) {
-			continue
-		}
-		rule := &eventRules[i]
-		for _, n := range rule.need[1:] {
-			if !bytes.Contains(b, []byte(n)) {
-				continue next
-			}
-		}
-		if rule.unless(b) {
-			continue
-		}
+	p.noticeLine(b, r)
+	if r.Source == SourceFirmware {
+		return
+	}
+	if rule := findRule(b); rule != nil {
 		p.event(Event{Kind: rule.kind, Subject: rule.subject(b)}, b, r)
+		if rule.kind == EventDracutTimeout && bytes.Contains(b, []byte("still waiting for following")) {
+			p.event(Event{Kind: EventHooks}, b, r)
+		}
 		if rule.kind == EventDracutTimeout || rule.kind == EventFIPS || rule.kind == EventRefusing {
 			p.d.Boot.reach(StageInitramfs, b, r)
 		}
-		return
 	}
+}
+
+// findRule is the first rule that fits a line, nil if there is none.
+func findRule(b []byte) *eventRule {
+	best := len(eventRules)
+	eventIndex.Each(b, func(i int) {
+		if i < best && eventRules[i].fits(b) {
+			best = i
+		}
+	})
+	if best == len(eventRules) {
+		return nil
+	}
+	return &eventRules[best]
+}
+
+func (rule *eventRule) fits(b []byte) bool {
+	for _, n := range rule.need {
+		if !bytes.Contains(b, []byte(n)) {
+			return false
+		}
+	}
+	return !rule.unless(b)
+}
+
+// noticeLine matches the table of package notice against a line.
+func (p *parser) noticeLine(b []byte, r Record) {
+	bo := &p.d.Boot
+	switch {
+	case bootsAgain(b):
+		bo.KernelRuns = false
+	case r.Source == SourceKernel && !isKernelStart(b), bo.Stage.Rank() >= StageInit.Rank() && bo.StageOffset == r.Offset:
+		bo.KernelRuns = true
+	}
+	if n, what := notice.Match(b, bo.KernelRuns); n != nil {
+		kind := EventKind(n.Name)
+		if n.Role == notice.Go {
+			kind = GoesOn(n.Name)
+		}
+		p.event(Event{Kind: kind, Subject: clip(what)}, b, r)
+	}
+}
+
+// GoesOn is the kind of the event that ends a notice (notice.Go).
+func GoesOn(name string) EventKind { return EventKind(name + ", over") }
+
+// bootsAgain recognises the lines by which firmware or a boot loader begins.
+func bootsAgain(b []byte) bool {
+	return isFirmwareStart(b) || hasPrefix(b, "BdsDxe: ") || hasPrefix(b, "GRUB loading") || hasPrefix(b, "Welcome to GRUB!") || hasPrefix(b, "iPXE initialising devices")
 }
 
 // isQuote says that a line only repeats the words: the kernel command line, and

@@ -9,7 +9,7 @@ import (
 func (p *parser) userLine(b []byte, r Record) {
 	bo := &p.d.Boot
 	switch {
-	case bytes.Contains(b, []byte("witching root")) || bytes.Contains(b, []byte("Switch Root")) && !bytes.Contains(b, []byte("Starting")):
+	case bytes.Contains(b, []byte("witching root")) || bytes.Contains(b, []byte("Switch Root")) && !bytes.Contains(b, []byte("Starting")) && !bytes.Contains(b, []byte("Failed")):
 		if bytes.Contains(b, []byte("Reached target")) {
 			bo.reach(StageInitramfs, b, r)
 		} else {
@@ -23,12 +23,18 @@ func (p *parser) userLine(b []byte, r Record) {
 			bo.reach(StageInit, b, r)
 		}
 	case bytes.Contains(b, []byte("Running in initrd")), bytes.Contains(b, []byte("Running in initial RAM disk")),
-		bytes.Contains(b, []byte("dracut")), hasPrefix(b, "Loading, please wait"), hasPrefix(b, "Begin: "):
+		bytes.Contains(b, []byte("dracut")), hasPrefix(b, "Loading, please wait"), hasPrefix(b, "Begin: "),
+		hasPrefix(b, "<<< NixOS Stage 1"), hasPrefix(b, ":: running "), hasPrefix(b, "Alpine Init "), hasPrefix(b, "Mounting boot media"), isInitramfsPrompt(b):
 		bo.reach(StageInitramfs, b, r)
+	case hasPrefix(b, "<<< NixOS Stage 2"), hasPrefix(b, "OpenRC ") && bytes.Contains(b, []byte("is starting up")), hasPrefix(b, "INIT: version ") && bytes.Contains(b, []byte("booting")):
+		bo.reach(StageSystem, b, r)
 	case bytes.HasSuffix(b, []byte(" login:")):
 		bo.reach(StageLogin, b, r)
 	case bo.Stage == StageSwitchRoot && (bytes.Contains(b, []byte("Welcome to ")) || bytes.Contains(b, []byte("[  OK  ]"))):
 		bo.reach(StageSystem, b, r)
+	}
+	if isInitramfsPrompt(b) {
+		p.event(Event{Kind: EventEmergency}, b, r)
 	}
 	if i := bytes.Index(b, []byte("Reached target ")); i >= 0 {
 		t := bytes.TrimRight(b[i+len("Reached target "):], ". ")
@@ -62,4 +68,10 @@ func (p *parser) startJob(s, b []byte, r Record) {
 	}
 	e.Subject = clip(s)
 	p.event(e, b, r)
+}
+
+// isInitramfsPrompt recognises the prompts of emergency shells: initramfs-tools and
+// live-boot, mkinitcpio (old and new), dracut.
+func isInitramfsPrompt(b []byte) bool {
+	return hasPrefix(b, "(initramfs)") || hasPrefix(b, "[rootfs ") || hasPrefix(b, "[ramfs ") || hasPrefix(b, "dracut:/#")
 }
