@@ -20,20 +20,28 @@ import (
 
 // inspectFlags are what `unwedge inspect` was asked.
 type inspectFlags struct {
-	kernel, dump, symbols                       string
+	kernel, dump, qmp, symbols                  string
+	live                                        bool
 	tasks, stacks, dmesg, modules, maps, asJSON bool
 }
 
 func (a *app) inspectCmd() *cobra.Command {
 	var f inspectFlags
 	cmd := &cobra.Command{
-		Use:   "inspect {RUN | --dump FILE --kernel KERNEL} [PID...]",
+		Use:   "inspect {RUN | --qmp SOCKET | --dump FILE} [PID...]",
 		Short: "Read a guest's tasks, stacks and log from its memory",
 		Long: `Read the memory of a hung guest with nothing but the kernel image: no agent, no debug
 package, no cooperation of the guest. RUN is the directory of a run whose guest was
 kept (` + "`unwedge boot --keep`" + `); the guest stays paused and unchanged. --dump reads the
 output of QEMU's dump-guest-memory instead, from any guest; with RUN as well, the
 kernel is that run's.
+
+--qmp reads a guest that somebody else started, through its QEMU's QMP monitor and the
+memory of that process (root, or whoever may trace it; else QEMU dumps it). One that
+runs is stopped while it is read, for a second or less, and runs on afterwards, whatever
+happens meanwhile; one that is paused stays paused. Nothing else is done to it. The
+kernel is found by its build ID: QEMU's -kernel, /boot, /lib/modules, /usr/lib/debug,
+unwedge's cache; else name it.
 
 The kernel needs BTF (CONFIG_DEBUG_INFO_BTF) and kallsyms, as distribution kernels
 have. By default a summary is printed, with the diagnosis and command lines for gdb,
@@ -46,6 +54,8 @@ memory yet), 2 usage or bad input, 3 the harness failed.`,
   unwedge inspect run 1                       # stacks of PID 1
   unwedge inspect run --maps 1
   unwedge inspect run --stacks > stacks.txt; unwedge explain stacks.txt
+  unwedge inspect --qmp /run/vm/qmp.sock      # a guest that somebody else started
+  unwedge inspect --qmp /run/vm/qmp.sock --live --tasks
   unwedge inspect --dump memory.elf --kernel ./vmlinux --dmesg
   unwedge inspect --dump memory.elf --kernel deb:linux-image-cloud-amd64@bookworm --json`,
 		RunE: func(c *cobra.Command, args []string) error { return a.inspect(c.Context(), args, f) },
@@ -53,6 +63,8 @@ memory yet), 2 usage or bad input, 3 the harness failed.`,
 	fs := cmd.Flags()
 	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's `KERNEL`, as boot takes it (default: the run's)")
 	fs.StringVar(&f.dump, "dump", "", "read `FILE`, written by QEMU's dump-guest-memory, instead of a kept guest")
+	fs.StringVar(&f.qmp, "qmp", "", "read the guest whose QEMU has its QMP monitor at `SOCKET`, whoever started it")
+	fs.BoolVar(&f.live, "live", false, "do not stop a guest that runs while it is read")
 	fs.StringVar(&f.symbols, "symbols", "", "the kernel's System.map or unstripped vmlinux, in `FILE`, if its kallsyms is missing or has only functions")
 	fs.BoolVar(&f.tasks, "tasks", false, "print one line per task")
 	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks; kernel stacks as sysrq-t prints them, for unwedge explain")
@@ -97,7 +109,7 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 	}
 	d := display.New(a.stderr, a.quiet)
 	defer d.Close()
-	src, err := inspect.Open(progress.With(ctx, d), inspect.Options{Run: run, Dump: f.dump, Kernel: f.kernel, Symbols: f.symbols, Planner: p})
+	src, err := inspect.Open(progress.With(ctx, d), inspect.Options{Run: run, Dump: f.dump, QMP: f.qmp, Live: f.live, Kernel: f.kernel, Symbols: f.symbols, Planner: p})
 	if err != nil {
 		return err
 	}
@@ -131,10 +143,12 @@ func inspectArgs(args []string, f *inspectFlags) (run string, pids []int, err er
 		pids = append(pids, p)
 	}
 	switch {
-	case run == "" && f.dump == "":
-		return "", nil, errors.New("name the directory of a run whose guest was kept, or a dump with --dump FILE: see `unwedge inspect --help`")
-	case run == "" && f.kernel == "":
-		return "", nil, fmt.Errorf("%s: a dump does not identify its kernel: name its kernel with --kernel", f.dump)
+	case run == "" && f.dump == "" && f.qmp == "":
+		return "", nil, errors.New("name the directory of a run whose guest was kept, a QEMU's monitor with --qmp SOCKET, or a dump with --dump FILE: see `unwedge inspect --help`")
+	case f.qmp != "" && (run != "" || f.dump != ""):
+		return "", nil, errors.New("--qmp reads one guest: no run and no --dump goes with it")
+	case f.live && f.qmp == "":
+		return "", nil, errors.New("--live goes with --qmp")
 	}
 	slices.Sort(pids)
 	return run, slices.Compact(pids), nil

@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/foreign"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/elfdump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
+	"github.com/unwedge/unwedge/harness/internal/identity"
 	"github.com/unwedge/unwedge/harness/internal/kerneltypes"
 	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/internal/qemuram"
@@ -29,10 +31,13 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Options say what to read. Run or Dump must be set, and Kernel where Run is not.
+// Options say what to read: Run, Dump, or a guest that somebody else started. Without
+// Kernel, it is the run's, or looked for by what the memory says of it.
 type Options struct {
 	Run     string // the directory of a run whose guest was kept
 	Dump    string // a file of QEMU's dump-guest-memory, instead of the kept guest's memory
+	QMP     string // the socket of a QEMU's monitor
+	Live    bool   // a guest that runs is not stopped while it is read
 	Kernel  string // as `unwedge boot` takes it; "" for the run's
 	Symbols string // a System.map or a vmlinux with symbols
 	Planner *plan.Planner
@@ -57,6 +62,10 @@ type Guest struct {
 	symbols string
 	types   kerneltypes.Finder // where the image has none
 	closers []func() error
+
+	foreign *foreign.Guest // somebody else's; nil for others
+	live    bool           // it is not stopped
+	first   []string       // files that may be the kernel's
 }
 
 // Close closes the memory and the files. The guest stays as it is.
@@ -90,16 +99,23 @@ func Open(ctx context.Context, o Options) (g *Guest, err error) {
 			return g, err
 		}
 	}
-	var want arch.Arch
-	if o.Dump != "" {
-		want, err = g.openDump(o.Dump)
-	} else {
-		want, err = res.Scenario.Arch, g.openKept(ctx, res)
-	}
+	want, err := g.openMemory(ctx, o, res)
 	if err != nil {
 		return g, err
 	}
 	return g, g.openKernel(ctx, o, res, want)
+}
+
+// openMemory opens the memory and says whose architecture it is.
+func (g *Guest) openMemory(ctx context.Context, o Options, res *result.Result) (arch.Arch, error) {
+	switch {
+	case o.Dump != "":
+		return g.openDump(o.Dump)
+	case res != nil:
+		return res.Scenario.Arch, g.openKept(ctx, res)
+	default:
+		return g.openForeign(ctx, o)
+	}
 }
 
 func (g *Guest) openDump(path string) (arch.Arch, error) {
@@ -165,7 +181,8 @@ func keptRegisters(ctx context.Context, socket string, g *Guest) (string, error)
 // openKernel reads the kernel's image: the user's, or the one that the run
 // booted.
 func (g *Guest) openKernel(ctx context.Context, o Options, res *result.Result, want arch.Arch) error {
-	if o.Kernel == "" {
+	switch {
+	case o.Kernel == "" && res != nil:
 		k, payload, err := kernel.IdentifyPayload(ctx, res.Kernel.Booted)
 		if err != nil {
 			return fmt.Errorf("the run's kernel: %w: name it with --kernel", err)
@@ -175,8 +192,8 @@ func (g *Guest) openKernel(ctx context.Context, o Options, res *result.Result, w
 		}
 		g.kernel, g.payload = k, payload
 		g.types.Candidate = &candidate.Candidate{Kernel: k, Origin: res.Kernel.Origin}
-	} else {
-		c, err := o.Planner.Candidate(ctx, o.Kernel, want)
+	default:
+		c, err := g.candidate(ctx, o, want)
 		if err != nil {
 			return err
 		}
@@ -195,6 +212,21 @@ func (g *Guest) openKernel(ctx context.Context, o Options, res *result.Result, w
 	g.facts.HZ = k.Config.HZ()
 	g.facts.Hand.Vmlinux = withSymbols(k.Path)
 	return nil
+}
+
+// candidate is the user's kernel, or the one that the memory says that it runs.
+func (g *Guest) candidate(ctx context.Context, o Options, want arch.Arch) (*candidate.Candidate, error) {
+	if o.Kernel != "" {
+		return o.Planner.Candidate(ctx, o.Kernel, want)
+	}
+	running := identity.Find(ctx, g.ram)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if running.String() == "" {
+		return nil, NothingError{Err: errors.New("no Linux kernel is in the guest's memory: it is not unpacked yet, or the guest runs another system")}
+	}
+	return o.Planner.Running(ctx, running, want, g.first)
 }
 
 // withSymbols is path where that is an ELF file with a symbol table, else "".

@@ -107,6 +107,15 @@ type Source struct {
 	PID int `json:"qemu_pid,omitempty"`
 	// Dump is the dump's file.
 	Dump string `json:"dump,omitempty"`
+	// QMP is the socket of the monitor of a guest that somebody else started.
+	QMP string `json:"qmp,omitempty"`
+	// Domain is libvirt's name of such a guest.
+	Domain string `json:"domain,omitempty"`
+	// Status is what QEMU said that such a guest did before it was read: running,
+	// paused, prelaunch and others.
+	Status string `json:"status,omitempty"`
+	// Stopped is for how many seconds such a guest was stopped while it was read.
+	Stopped float64 `json:"stopped_seconds,omitempty"`
 }
 
 // Kernel is the image that says what the memory means.

@@ -52,7 +52,13 @@ func (g *Guest) Read(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	g.facts.Hand.Link = k.Start()
-	v, err := k.LookAt(ctx, g.ram, g.vcpus)
+	var v *guestmem.View
+	err = g.still(ctx, func(ctx context.Context) (err error) {
+		if v, err = k.LookAt(ctx, g.ram, g.vcpus); err == nil {
+			g.users(ctx, k)
+		}
+		return err
+	})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -72,7 +78,6 @@ func (g *Guest) Read(ctx context.Context) (*Report, error) {
 		return nil, usage.Wrap(err)
 	}
 	g.facts.View = v
-	g.users(ctx, k)
 	return New(g.facts), nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/foreign"
 	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/report"
 )
@@ -15,6 +16,9 @@ import (
 func (r *Report) Summary(w io.Writer, s report.Style) error {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "%s  %s  %s%d tasks\n", r.Kernel.Release, r.Kernel.Arch, r.uptime(), len(r.Tasks))
+	if w := r.Source.words(); w != "" {
+		field(b, "guest", w)
+	}
 	field(b, "memory", fmt.Sprintf("kernel at physical %#x, moved by %#x (KASLR)", r.PhysBase, r.Offset))
 	if r.Unwinder != "" {
 		field(b, "stacks", "by "+r.Unwinder)
@@ -32,6 +36,20 @@ func (r *Report) Summary(w io.Writer, s report.Style) error {
 	r.byHand(b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// words say what became of a guest that somebody else started.
+func (s Source) words() string {
+	switch {
+	case s.Status == "":
+		return ""
+	case s.Stopped > 0:
+		return fmt.Sprintf("QEMU (pid %d) was stopped for %.2f s, and runs again", s.PID, s.Stopped)
+	case s.Status == foreign.Running:
+		return fmt.Sprintf("QEMU (pid %d) ran while it was read", s.PID)
+	default:
+		return fmt.Sprintf("QEMU (pid %d) is left as it was: %s", s.PID, s.Status)
+	}
 }
 
 func (r *Report) uptime() string {

@@ -8,14 +8,17 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/calibrate"
+	"github.com/unwedge/unwedge/harness/internal/identity"
 	"github.com/unwedge/unwedge/harness/internal/kerneltypes"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/qemu"
 	"github.com/unwedge/unwedge/harness/internal/qemu/accel"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/cache"
@@ -118,6 +121,21 @@ func (p *Planner) prove(ctx context.Context, a arch.Arch, h *Host) error {
 // Candidate resolves a user's kernel argument.
 func (p *Planner) Candidate(ctx context.Context, arg string, a arch.Arch) (*candidate.Candidate, error) {
 	return candidate.Resolve(ctx, arg, candidate.Options{Arch: a, Mirror: p.Mirror, Cache: p.Store})
+}
+
+// Running finds the kernel that a guest runs among the files on this machine, by what
+// its memory says of it; first are files to look at first. A kernel that is not found
+// gives an error that says where it was looked for.
+func (p *Planner) Running(ctx context.Context, r identity.Running, a arch.Arch, first []string) (*candidate.Candidate, error) {
+	c, looked, err := candidate.Find(ctx, candidate.Search{Is: r.Is, Releases: r.Releases(), BuildID: r.BuildID, First: first},
+		candidate.Options{Arch: a, Mirror: p.Mirror, Cache: p.Store})
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, usage.Errorf("the guest runs %s: no such kernel in %s: name its kernel with --kernel", r, strings.Join(looked, ", "))
+	}
+	return c, nil
 }
 
 // UnsupportedError says that a scenario makes no sense for a kernel: booting it

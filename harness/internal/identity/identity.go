@@ -27,42 +27,35 @@ const (
 // Other returns the banner, made short, of a kernel in memory that has not this
 // banner; "" where there is none. The context bounds
 // the search.
-func Other(ctx context.Context, ram physmem.Reader, banner string) string {
+func Other(ctx context.Context, ram physmem.Reader, banner string) (found string) {
+	pieces(ctx, ram, func(b []byte) bool {
+		for _, line := range banners(b) {
+			if line != banner {
+				found = Short(line)
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// pieces hands f all memory, piece by piece, each with the beginning of the next, until
+// f has enough.
+func pieces(ctx context.Context, ram physmem.Reader, f func(b []byte) (enough bool)) {
 	buf := make([]byte, chunk+maxBanner)
 	left := uint64(maxSearch)
 	for _, r := range ram.Ranges() {
 		for off := uint64(0); off < r.Size && left > 0; off += chunk {
 			if ctx.Err() != nil {
-				return ""
+				return
 			}
 			b := buf[:min(uint64(len(buf)), r.Size-off)]
 			left -= min(left, chunk)
-			if ram.ReadPhys(r.Phys+off, b) != nil {
-				continue
-			}
-			if found := first(b, banner); found != "" {
-				return found
+			if ram.ReadPhys(r.Phys+off, b) == nil && f(b) {
+				return
 			}
 		}
-	}
-	return ""
-}
-
-// first finds a banner in b that is not banner: "Linux version 6.1.0 (who) (what)
-// #1 SMP ..." (init/version-timestamp.c).
-func first(b []byte, banner string) string {
-	prefix := []byte("Linux version ")
-	for {
-		i := bytes.Index(b, prefix)
-		if i < 0 {
-			return ""
-		}
-		b = b[i:]
-		line, _, ok := bytes.Cut(b[:min(len(b), maxBanner)], []byte("\n"))
-		if ok && form.Match(line) && string(line) != banner {
-			return Short(string(line))
-		}
-		b = b[len(prefix):]
 	}
 }
 

@@ -41,6 +41,8 @@ type Options struct {
 	// Timeout bounds each command, the greeting and the negotiation when the
 	// caller's context has no earlier deadline. Zero means DefaultTimeout.
 	Timeout time.Duration
+	// Greeting bounds the wait for the greeting alone. Zero means Timeout.
+	Greeting time.Duration
 	// Backlog is how many of the newest events are kept for subscriptions
 	// made later, 1 to 65536. Zero means 1024.
 	Backlog int
@@ -61,6 +63,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
+	}
+	if o.Greeting <= 0 {
+		o.Greeting = o.Timeout
 	}
 	if o.Backlog < 0 || o.Backlog > 1<<16 {
 		return o, fmt.Errorf("QMP event backlog %d is not between 1 and 65536", o.Backlog)
@@ -159,14 +164,14 @@ func Dial(ctx context.Context, path string, o Options) (*Conn, error) {
 }
 
 func (c *Conn) negotiate(ctx context.Context) error {
-	wait, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	wait, cancel := context.WithTimeout(ctx, c.opts.Greeting)
 	defer cancel()
 	select {
 	case c.version = <-c.greeting:
 	case <-c.done:
 		return fmt.Errorf("wait for QMP greeting: %w", c.Err())
 	case <-wait.Done():
-		return fmt.Errorf("wait for QMP greeting: %w", c.gaveUp(ctx, c.opts.Timeout))
+		return fmt.Errorf("wait for QMP greeting: %w", c.gaveUp(ctx, c.opts.Greeting))
 	}
 	return c.Execute(ctx, "qmp_capabilities", nil, nil)
 }
