@@ -86,6 +86,7 @@ func watchBoot(ctx context.Context, g *run.Guest, req Request, limits result.Lim
 	if o.boot, err = boot.Watch(ctx, loop, g, opts); err != nil {
 		return o, err
 	}
+	o.identify(ctx, g)
 	o.verify(req)
 	if o.outcome != scenarios.Booted {
 		o.diagnose()

@@ -3,7 +3,9 @@ package harness
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/calibrate"
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/experiment"
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/run"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
@@ -24,6 +27,7 @@ type outcome struct {
 	boot      *boot.Boot
 	outcome   scenarios.Outcome // the boot's, unless the guest is not as it should be
 	why       string
+	running   *result.Running
 	modules   []result.Module
 	diagnosis *result.Diagnosis // nil of a good boot
 	diagnosed time.Time
@@ -36,16 +40,49 @@ func (o *outcome) verify(req Request) {
 	b := o.boot
 	o.outcome, o.why = b.Outcome, b.Why
 	o.modules = triedModules(req.Modules, b.Reports)
-	if b.Outcome != scenarios.Booted || len(b.Reports) == 0 {
+	if b.Outcome != scenarios.Booted {
+		return
+	}
+	if len(b.Reports) == 0 {
+		if why := wrongKernel(o.running, req.Kernel); why != "" {
+			o.outcome, o.why = scenarios.WrongState, why
+		}
 		return
 	}
 	last := b.Reports[len(b.Reports)-1]
-	if why := cmp.Or(wrongState(last, req), wrongModule(o.modules)); why != "" {
+	if why := cmp.Or(wrongKernel(o.running, req.Kernel), wrongState(last, req), wrongModule(o.modules)); why != "" {
 		o.outcome, o.why = scenarios.WrongState, why
 	} else if last.BuildID == "" && req.Kernel.BuildID != "" {
 		o.notes = append(o.notes, "no build ID reported; kernel identified by release only")
 	}
 }
+
+// identify finds out which kernel ran: by the agent's last report, else by memory.
+func (o *outcome) identify(ctx context.Context, g *run.Guest) {
+	if n := len(o.boot.Reports); n > 0 {
+		last := o.boot.Reports[n-1]
+		o.running = &result.Running{
+			Release: console.SanitizeMax(last.Release, 64), BuildID: console.SanitizeMax(last.BuildID, 64), From: result.FromAgent,
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, identifyTime)
+	defer cancel()
+	ram, _, err := g.Memory(ctx)
+	var k guestmem.Running
+	if err == nil {
+		k, err = guestmem.RunningKernel(ctx, ram)
+	}
+	switch {
+	case err == nil:
+		o.running = &result.Running{Release: k.Release, BuildID: k.BuildID, From: result.FromMemory}
+	case !errors.Is(err, guestmem.ErrNoKernel):
+		o.notes = append(o.notes, "which kernel ran is not known: "+console.SanitizeMax(err.Error(), 200))
+	}
+}
+
+// identifyTime bounds the search of the guest's memory: a GiB takes half a second.
+const identifyTime = 10 * time.Second
 
 // diagnose explains a boot that did not end well.
 func (o *outcome) diagnose() {
@@ -71,6 +108,7 @@ func (o *outcome) fill(res *result.Result, req Request, g *run.Guest) {
 	if o.diagnosis != nil {
 		res.Times.Diagnosed = o.diagnosed.Sub(b.Start)
 	}
+	res.Kernel.Running = o.running
 	want := req.Machine.Scenario
 	res.Expected = res.Outcome == want.ExpectedOutcome() &&
 		(want.Expect.Cause == "" || res.Diagnosis != nil && string(res.Diagnosis.Cause) == want.Expect.Cause)
@@ -129,7 +167,7 @@ func (o *outcome) learn(res *result.Result, req Request) {
 	err := req.Calibration.Learn(
 		calibrate.Class{Arch: string(m.Scenario.Arch), Accel: string(m.Accel), QEMU: req.QEMUVersion},
 		calibrate.Boot{
-			Kind: string(m.Scenario.Initramfs), Unit: res.Times.FirstReport,
+			Kind: cmp.Or(req.Kind, string(m.Scenario.Initramfs)), Unit: res.Times.FirstReport,
 			IdleGap: res.Times.IdleGap, BusyGap: res.Times.BusyGap,
 		})
 	if err != nil {

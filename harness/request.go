@@ -32,6 +32,8 @@ type Request struct {
 	QEMUVersion, AccelWhy string
 	// Calibration remembers good boots; nil remembers nothing.
 	Calibration *calibrate.Store
+	// Kind names what is booted, for Calibration.
+	Kind string
 	// Reference makes the limits; Calibrated says that it was measured.
 	Reference  result.Reference
 	Calibrated bool

@@ -71,15 +71,17 @@ const (
 	Dracut     Initramfs = "dracut"      // the distribution's dracut, with systemd
 	DracutFIPS Initramfs = "dracut-fips" // the same with the fips module, booted with fips=1
 	NoInitrd   Initramfs = "none"        // no initramfs at all
+	OwnInitrd  Initramfs = "own"         // a file of the user's, Scenario.Initrd
 )
 
-type archive struct{ present, systemd, fips, loadsNamed bool }
+type archive struct{ present, systemd, fips, loadsNamed, agent bool }
 
 var archives = table[Initramfs, archive]{
-	{Tiny, archive{present: true, loadsNamed: true}},
-	{Dracut, archive{present: true, systemd: true}},
-	{DracutFIPS, archive{present: true, systemd: true, fips: true}},
+	{Tiny, archive{present: true, loadsNamed: true, agent: true}},
+	{Dracut, archive{present: true, systemd: true, agent: true}},
+	{DracutFIPS, archive{present: true, systemd: true, fips: true, agent: true}},
 	{NoInitrd, archive{}},
+	{OwnInitrd, archive{present: true}},
 }
 
 // Initramfses lists the kinds of initramfs.
@@ -96,6 +98,9 @@ func (i Initramfs) Systemd() bool { return archives.of(i).systemd }
 
 // NeedsRoot says that it cannot do without a root file system.
 func (i Initramfs) NeedsRoot() bool { return i.Systemd() }
+
+// HasAgent says that it is made with the guest agent in it.
+func (i Initramfs) HasAgent() bool { return archives.of(i).agent }
 
 // LoadsNamed says that it loads the modules that a scenario names; dracut chooses
 // its own.
@@ -120,6 +125,7 @@ const (
 	NoRoot  Root = "none"    // the initramfs is all there is
 	Ext4    Root = "ext4"    // a small ext4 disk with systemd
 	Missing Root = "missing" // the command line names the ext4 disk, the machine lacks it
+	DirRoot Root = "own"     // a directory of the user's, Scenario.RootDir
 )
 
 type disk struct{ wanted, attached bool }
@@ -128,6 +134,7 @@ var disks = table[Root, disk]{
 	{NoRoot, disk{}},
 	{Ext4, disk{wanted: true, attached: true}},
 	{Missing, disk{wanted: true}},
+	{DirRoot, disk{}},
 }
 
 // Roots lists the kinds of root file system.
@@ -138,3 +145,28 @@ func (r Root) Wanted() bool { return disks.of(r).wanted }
 
 // Attached says that the machine has the disk.
 func (r Root) Attached() bool { return disks.of(r).attached }
+
+// Firmware says what a machine starts with.
+type Firmware string
+
+// The kinds of firmware.
+const (
+	// DefaultFirmware is none where QEMU loads the kernel itself, but for the ROM that
+	// starts it, and else what machines of the architecture usually have.
+	DefaultFirmware Firmware = "default"
+	// UEFI is EDK II, from the distribution's packages.
+	UEFI Firmware = "uefi"
+)
+
+type firmware struct{ uefi bool }
+
+var firmwares = table[Firmware, firmware]{
+	{DefaultFirmware, firmware{}},
+	{UEFI, firmware{uefi: true}},
+}
+
+// Firmwares lists the kinds of firmware.
+func Firmwares() []Firmware { return firmwares.kinds() }
+
+// UEFI says that it is asked for by name.
+func (f Firmware) UEFI() bool { return firmwares.of(f).uefi }

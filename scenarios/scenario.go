@@ -37,6 +37,18 @@ type Expect struct {
 	// Stage is the agent's stage that counts as booted. Empty means
 	// multi-user with a root file system and userspace without.
 	Stage stage.Stage `yaml:"stage,omitempty" json:"stage,omitempty"`
+	// Init: the kernel says that it runs init, and does not panic at once.
+	Init bool `yaml:"init,omitempty" json:"init,omitempty"`
+	// Console is a regular expression (RE2) that a line of the console matches.
+	Console string `yaml:"console,omitempty" json:"console,omitempty"`
+	// Login: the console shows a login prompt.
+	Login bool `yaml:"login,omitempty" json:"login,omitempty"`
+	// Systemd is a unit that systemd says to have reached.
+	Systemd string `yaml:"systemd,omitempty" json:"systemd,omitempty"`
+	// TCP is a port on which the guest takes connections.
+	TCP int `yaml:"tcp,omitempty" json:"tcp,omitempty"`
+	// Task is the name of a task that runs, as the guest's memory shows.
+	Task string `yaml:"task,omitempty" json:"task,omitempty"`
 	// Cause must be the diagnosis's cause where it is not empty.
 	Cause string `yaml:"cause,omitempty" json:"cause,omitempty"`
 }
@@ -54,8 +66,30 @@ type Scenario struct {
 	Entropy Entropy `json:"entropy"`
 	// Initramfs is what the kernel unpacks and runs first.
 	Initramfs Initramfs `json:"initramfs"`
+	// Initrd is the file of an initramfs of the user's own.
+	Initrd string `json:"initrd,omitempty"`
+	// WithAgent puts the agent behind Initrd as one more archive.
+	WithAgent bool `json:"with_agent,omitempty"`
 	// Root is the root file system.
 	Root Root `json:"root"`
+	// RootDir is the directory that the guest sees as its root file system, read-only
+	// and below an overlay.
+	RootDir string `json:"root_dir,omitempty"`
+	// Disk is the image of a disk, raw or qcow2, that is never written.
+	Disk string `json:"disk,omitempty"`
+	// BootDisk has the machine's firmware boot the disk, which brings its own boot
+	// loader and kernel.
+	BootDisk bool `json:"boot_disk,omitempty"`
+	// Firmware is what the machine starts with.
+	Firmware Firmware `json:"firmware,omitempty"`
+	// Machine is the machine type, see arch.Facts.Machines; "" is the first.
+	Machine string `json:"machine,omitempty"`
+	// CPUModel is QEMU's name of the CPU model; "" is what suits the accelerator.
+	CPUModel string `json:"cpu_model,omitempty"`
+	// Devices are given to QEMU's -device as they are.
+	Devices []string `json:"devices,omitempty"`
+	// QEMUArgs are given to QEMU as they are, after all others.
+	QEMUArgs []string `json:"qemu_args,omitempty"`
 	// Modules are loaded by the tiny initramfs, with what they depend on,
 	// beside those that its entropy source and its agent need.
 	Modules []string `json:"modules,omitempty"`
@@ -97,18 +131,6 @@ const (
 // Lacks says that the command line leaves a facility out.
 func (s Scenario) Lacks(f Facility) bool { return slices.Contains(s.Without, f) }
 
-// BootedStage is the agent's stage at which the cell counts as booted.
-func (s Scenario) BootedStage() stage.Stage {
-	switch {
-	case s.Expect.Stage != "":
-		return s.Expect.Stage
-	case s.Root.Wanted():
-		return stage.MultiUser
-	default:
-		return stage.Userspace
-	}
-}
-
 // ExpectedOutcome is Expect.Outcome with its default.
 func (s Scenario) ExpectedOutcome() Outcome {
 	if s.Expect.Outcome == "" {
@@ -125,6 +147,9 @@ func (s Scenario) TinyModules() []string {
 	}
 	if s.Entropy.Device() {
 		out = append(out, "virtio_rng")
+	}
+	if s.RootDir != "" {
+		out = append(out, "virtio_pci", "9pnet_virtio", "9p", "overlay")
 	}
 	if s.Lacks(Console) { // the agent's reports need another way
 		out = append(out, "virtio_console")
@@ -169,6 +194,8 @@ func (s Scenario) Validate() error {
 	oneOf(&errs, "entropy", s.Entropy, Entropies())
 	oneOf(&errs, "initramfs", s.Initramfs, Initramfses())
 	oneOf(&errs, "root", s.Root, Roots())
+	s.validateGuest(bad)
+	s.validateExpect(bad)
 	if s.Expect.Outcome != "" {
 		oneOf(&errs, "expected outcome", s.Expect.Outcome, []Outcome{Booted, Hung, Panicked, Rebooting, Stopped})
 	}
@@ -181,7 +208,7 @@ func (s Scenario) Validate() error {
 	if s.Deadline < 0 {
 		bad("deadline %s: use a positive time, or 0 for the calibrated one", s.Deadline)
 	}
-	if s.Initramfs.NeedsRoot() && !s.Root.Wanted() {
+	if s.Initramfs.NeedsRoot() && !s.Root.Wanted() && s.Disk == "" {
 		bad("initramfs %s needs a root file system", s.Initramfs)
 	}
 	for _, need := range []struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,23 +17,33 @@ import (
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-// Template is a scenario with axes: each combination of its Arch, Entropy and
-// Initramfs values is one Scenario. It is what the YAML files hold.
+// Template is a scenario with axes: each combination of the values of those fields that
+// are an Axis is one Scenario, but for those that Exclude leaves out. It is what the
+// YAML files hold.
 type Template struct {
-	Name        string        `yaml:"name"`
-	Description string        `yaml:"description"`
-	Arch        []arch.Arch   `yaml:"arch"`      // default: all
-	Entropy     []Entropy     `yaml:"entropy"`   // default: virtio-rng
-	Initramfs   []Initramfs   `yaml:"initramfs"` // default: tiny
-	Root        Root          `yaml:"root"`      // default: none
-	Modules     []string      `yaml:"modules"`
-	Cmdline     []string      `yaml:"cmdline"`
-	MemoryMiB   int           `yaml:"memory_mib"` // default: 512
-	CPUs        int           `yaml:"cpus"`       // default: 1
-	Network     bool          `yaml:"network"`
-	WrongHMAC   bool          `yaml:"wrong_hmac"`
-	SeedLibrary bool          `yaml:"seed_library"`
-	Deadline    time.Duration `yaml:"deadline"`
+	Name        string          `yaml:"name"`
+	Description string          `yaml:"description"`
+	Arch        Axis[arch.Arch] `yaml:"arch"`      // default: all
+	Entropy     Axis[Entropy]   `yaml:"entropy"`   // default: virtio-rng
+	Initramfs   Axis[Initramfs] `yaml:"initramfs"` // default: tiny; with a slash it is a file
+	Root        Axis[Root]      `yaml:"root"`      // default: none; with a slash it is a directory
+	Disk        Axis[string]    `yaml:"disk"`
+	Firmware    Axis[Firmware]  `yaml:"firmware"`
+	Machine     Axis[string]    `yaml:"machine"`
+	CPUModel    Axis[string]    `yaml:"cpu_model"`
+	CPUs        Axis[int]       `yaml:"cpus"`       // default: 1
+	MemoryMiB   Axis[int]       `yaml:"memory_mib"` // default: 512
+	Cmdline     Cmdlines        `yaml:"cmdline"`
+	Exclude     []Exclude       `yaml:"exclude"`
+	Modules     []string        `yaml:"modules"`
+	Network     bool            `yaml:"network"`
+	WithAgent   bool            `yaml:"with_agent"`
+	BootDisk    bool            `yaml:"boot_disk"`
+	Devices     []string        `yaml:"devices"`
+	QEMUArgs    []string        `yaml:"qemu_args"`
+	WrongHMAC   bool            `yaml:"wrong_hmac"`
+	SeedLibrary bool            `yaml:"seed_library"`
+	Deadline    time.Duration   `yaml:"deadline"`
 	// Without is Scenario's.
 	Without []Facility `yaml:"without"`
 	// ExternalModule is Scenario's.
@@ -55,7 +66,7 @@ func Builtin() Catalogue {
 	return c
 }
 
-// Load reads a catalogue from a user's file.
+// Load reads a catalogue from a user's file. Paths in it are relative to its directory.
 func Load(path string) (Catalogue, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -65,6 +76,13 @@ func Load(path string) (Catalogue, error) {
 	c, err := Read(io.LimitReader(f, 1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("read scenarios %s: %w", path, err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("read scenarios %s: %w", path, err)
+	}
+	for i := range c {
+		c[i].paths(dir)
 	}
 	return c, nil
 }
@@ -95,6 +113,9 @@ func Read(r io.Reader) (Catalogue, error) {
 			return nil, fmt.Errorf("scenario %s appears twice", t.Name)
 		}
 		seen[t.Name] = true
+		if err := t.check(); err != nil {
+			return nil, err
+		}
 		for _, s := range t.Cells() {
 			if err := s.Validate(); err != nil {
 				return nil, err
@@ -126,28 +147,13 @@ func (c Catalogue) Names() []string {
 	return names
 }
 
-// Cells expands the axes, arch slowest, in the order the template gives.
-func (t Template) Cells() []Scenario {
-	var out []Scenario
-	for _, a := range or(t.Arch, arch.All()...) {
-		for _, e := range or(t.Entropy, VirtioRNG) {
-			for _, i := range or(t.Initramfs, Tiny) {
-				out = append(out, t.cell(a, e, i))
-			}
-		}
-	}
-	return out
-}
-
-func (t Template) cell(a arch.Arch, e Entropy, i Initramfs) Scenario {
+// base is a cell before the axes give it their values.
+func (t Template) base() Scenario {
 	return Scenario{
-		Name:        strings.Join([]string{t.Name, string(a), string(e), string(i)}, "/"),
-		Description: t.Description,
-		Arch:        a, Entropy: e, Initramfs: i,
-		Root:    first(t.Root, NoRoot),
-		Modules: t.Modules, Cmdline: t.Cmdline,
-		MemoryMiB: first(t.MemoryMiB, 512), CPUs: first(t.CPUs, 1),
-		Network: t.Network, WrongHMAC: t.WrongHMAC, SeedLibrary: t.SeedLibrary, ExternalModule: t.ExternalModule, Without: t.Without, Deadline: t.Deadline, Expect: t.Expect,
+		Name: t.Name, Description: t.Description, Modules: t.Modules, Network: t.Network,
+		WithAgent: t.WithAgent, BootDisk: t.BootDisk, Devices: t.Devices, QEMUArgs: t.QEMUArgs,
+		WrongHMAC: t.WrongHMAC, SeedLibrary: t.SeedLibrary, ExternalModule: t.ExternalModule,
+		Without: t.Without, Deadline: t.Deadline, Expect: t.Expect,
 	}
 }
 
@@ -156,14 +162,6 @@ func or[T any](vs []T, def ...T) []T {
 		return def
 	}
 	return vs
-}
-
-func first[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // With returns the catalogue with another's templates; one of the same name

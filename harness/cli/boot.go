@@ -26,6 +26,7 @@ type bootFlags struct {
 	deadline                           time.Duration
 	out, modulesDir, headers           string
 	keep, console, printQEMU, json     bool
+	own                                ownFlags
 	probe                              []string
 }
 

@@ -19,12 +19,13 @@ func (f *bootFlags) cellFlags(cmd *cobra.Command) {
 	fs.StringVarP(&f.scenario, "scenario", "s", "tiny", "scenario: a `NAME` from unwedge scenarios")
 	fs.StringVar(&f.arch, "arch", "", "architecture (default: the kernel's, or the host's)")
 	fs.StringVar(&f.entropy, "entropy", "", "entropy source: virtio-rng, none, host (default: the scenario's first)")
-	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none (default: the scenario's first)")
+	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none, or a file (default: the scenario's first)")
 	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "append to the kernel command line")
 	fs.StringSliceVar(&f.modules, "modules", nil, "extra modules for the tiny initramfs to load")
 	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
 	fs.IntVar(&f.cpus, "cpus", 0, "number of vCPUs (default: the scenario's)")
 	fs.StringSliceVar(&f.without, "without", nil, "do not enable on the kernel command line: console, sysrq")
+	f.own.add(fs)
 	fs.DurationVar(&f.deadline, "deadline", 0, "hard limit for the boot (default: scaled to the speed of this host)")
 }
 
@@ -41,6 +42,14 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 	t, err := cat.Find(f.scenario)
 	if err != nil {
 		return nil, scenarios.Scenario{}, usage.Wrap(err)
+	}
+	f.own.alone = len(args) == 0
+	if f.own.bootsDisk() && len(args) == 0 {
+		if want, err = archOrHost(f.arch); err != nil {
+			return nil, scenarios.Scenario{}, err
+		}
+		sc, err := f.cell(t, want)
+		return nil, sc, err
 	}
 	arg := ""
 	if len(args) > 0 {
@@ -112,10 +121,16 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 	if f.initramfs != "" {
 		t.Initramfs = []scenarios.Initramfs{scenarios.Initramfs(f.initramfs)}
 	}
-	if t.Root == "" && scenarios.Initramfs(f.initramfs).NeedsRoot() {
-		t.Root = scenarios.Ext4
+	if err := f.own.template(&t); err != nil {
+		return scenarios.Scenario{}, err
+	}
+	if len(t.Root) == 0 && len(t.Disk) == 0 && scenarios.Initramfs(f.initramfs).NeedsRoot() {
+		t.Root = scenarios.Axis[scenarios.Root]{scenarios.Ext4}
 	}
 	sc := t.Cells()[0]
+	if err := f.own.cell(&sc); err != nil {
+		return sc, err
+	}
 	if len(f.modules) > 0 {
 		sc.Modules = f.modules
 	}

@@ -147,7 +147,7 @@ func (g *Guest) openKept(ctx context.Context, res *result.Result) error {
 		return err
 	}
 	g.closers = append(g.closers, f.Close)
-	g.ram = physmem.New(f, physmem.Ranges(res.Scenario.Arch, size))
+	g.ram = physmem.New(f, physmem.RangesOn(res.Scenario.Arch, res.Scenario.MachineType(), size))
 	g.facts.Source.PID, g.facts.Hand.QMP, g.facts.Hand.GDB = k.PID, k.QMP, k.GDB
 	registers, err := keptRegisters(ctx, k.QMP, g)
 	if err != nil {

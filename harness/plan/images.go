@@ -35,6 +35,7 @@ var imagesOf = map[scenarios.Initramfs]func(*Planner, context.Context, *harness.
 	scenarios.Tiny:       (*Planner).addTiny,
 	scenarios.Dracut:     (*Planner).addDistro,
 	scenarios.DracutFIPS: (*Planner).addDistro,
+	scenarios.OwnInitrd:  (*Planner).addOwnInitrd,
 }
 
 // addImages adds the initramfs, the disks and their kernel arguments.

@@ -156,16 +156,26 @@ func Supported(sc scenarios.Scenario, k *kernel.Kernel) error {
 	if sc.Initramfs.FIPS() && k.Config != nil && k.Config.Get("CONFIG_CRYPTO_FIPS") != "y" {
 		return &UnsupportedError{sc.Name, k.Release, "it was built without CONFIG_CRYPTO_FIPS, so it does not know fips=1"}
 	}
+	if why := lacks(sc, k.Config); why != "" {
+		return &UnsupportedError{sc.Name, k.Release, why}
+	}
 	if sc.ExternalModule && k.Config != nil && k.Config.Get("CONFIG_MODULES") != "y" {
 		return &UnsupportedError{sc.Name, k.Release, "it was built without CONFIG_MODULES, so it loads none"}
 	}
 	return nil
 }
 
-// Request plans one boot; the caller adds Dir, Keep and Observer.
+// Request plans one boot; the caller adds Dir, Keep and Observer. Where the scenario
+// boots a disk, the candidate is the kernel that it should bring, or nil.
 func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candidate.Candidate) (harness.Request, error) {
 	if err := sc.Validate(); err != nil {
 		return harness.Request{}, err
+	}
+	if c == nil {
+		if !sc.BootDisk {
+			return harness.Request{}, fmt.Errorf("scenario %s needs a kernel", sc.Name)
+		}
+		c = &candidate.Candidate{Origin: sc.Disk, Kernel: &kernel.Kernel{Path: sc.Disk, Arch: sc.Arch, Format: "disk"}}
 	}
 	k := c.Kernel
 	if k.Arch != sc.Arch {
@@ -178,7 +188,10 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	if err != nil {
 		return harness.Request{}, err
 	}
-	file, why := k.BootFile()
+	file, why, err := bootFile(sc, k)
+	if err != nil {
+		return harness.Request{}, err
+	}
 	req := harness.Request{
 		Machine: machine.Spec{QEMU: h.QEMU, Scenario: sc, Accel: h.Accel, CPULacks: h.CPULacks, OneThread: oneThread(sc, h.Version), Kernel: file},
 		Kernel: result.Kernel{
@@ -186,18 +199,26 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 			SHA256: k.SHA256, Booted: file, BootedAs: why, Fault: seededFault(k.Path),
 		},
 		Version: p.Version, QEMUVersion: h.Version.String(), AccelWhy: h.AccelWhy,
-		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")),
+		Calibration: calibrate.Open(filepath.Join(p.State, "calibration")), Kind: kind(sc),
 	}
 	p.addProbes(&req)
 	if err := p.addImages(ctx, &req, c); err != nil {
 		return harness.Request{}, err
 	}
-	req.Image = describe(lazily(k), kerneltypes.Finder{Candidate: c, Options: candidate.Options{Mirror: p.Mirror, Cache: p.Store}}.Find, k.Config.HZ(), p.tree(sc))
+	if err := addOwn(&req); err != nil {
+		return harness.Request{}, err
+	}
+	if k.SHA256 != "" {
+		req.Image = describe(lazily(k), kerneltypes.Finder{Candidate: c, Options: candidate.Options{Mirror: p.Mirror, Cache: p.Store}}.Find, k.Config.HZ(), p.tree(sc))
+	}
+	if err := seesTasks(sc, req.Image); err != nil {
+		return harness.Request{}, err
+	}
 	if n := len(req.Machine.Cmdline()); n > maxCmdline {
 		return harness.Request{}, &UnsupportedError{sc.Name, k.Release, fmt.Sprintf("the kernel command line has %d bytes, and the kernel cuts it at %d", n, maxCmdline)}
 	}
 	class := calibrate.Class{Arch: string(sc.Arch), Accel: string(h.Accel), QEMU: req.QEMUVersion}
-	req.Reference, req.Calibrated, err = req.Calibration.Reference(class, string(sc.Initramfs))
+	req.Reference, req.Calibrated, err = req.Calibration.Reference(class, kind(sc))
 	if err != nil {
 		req.Notes = append(req.Notes, err.Error())
 	}

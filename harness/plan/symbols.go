@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
 	"github.com/unwedge/unwedge/harness/internal/isa"
 	"github.com/unwedge/unwedge/harness/internal/stall"
+	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/images/kernel"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
@@ -63,6 +65,13 @@ func describe(i func() (*image, error), types func() (*kimage.Types, error), hz 
 	return stall.Image{
 		Symbol: symbols(i), HZ: hz,
 		Load: func() { load() }, // Look says what is wrong
+		Tasks: func() error {
+			k, err := load()
+			if err == nil && !k.SeesTasks() {
+				err = errors.New("the image has no types (CONFIG_DEBUG_INFO_BTF)")
+			}
+			return err
+		},
 		Look: func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
 			k, err := load()
 			if err != nil {
@@ -98,6 +107,9 @@ func describe(i func() (*image, error), types func() (*kimage.Types, error), hz 
 
 // tree is the directory that the root file system of a scenario was made from.
 func (p *Planner) tree(sc scenarios.Scenario) string {
+	if sc.RootDir != "" {
+		return sc.RootDir
+	}
 	if !sc.Root.Attached() {
 		return ""
 	}
@@ -158,4 +170,19 @@ func seededFault(path string) string {
 		return ""
 	}
 	return string(b)
+}
+
+// seesTasks checks before a boot that counts as booted by a task that tasks can be seen.
+func seesTasks(sc scenarios.Scenario, i stall.Image) error {
+	sign := sc.Booted()
+	if sign.Kind != scenarios.ByTask {
+		return nil
+	}
+	if i.Tasks == nil {
+		return usage.Errorf("expect %s: tasks are read from memory by the kernel's image: name the kernel that the disk brings", sign)
+	}
+	if err := i.Tasks(); err != nil {
+		return usage.Errorf("expect %s: tasks cannot be read from this kernel's memory: %w", sign, err)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -52,7 +53,7 @@ func why(r *result.Result) string {
 // Text writes the report on one boot.
 func Text(w io.Writer, r *result.Result, s Style) error {
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "%s  %s  %s  after %s", s.Verdict(r), safe(r.Kernel.Release), safe(r.Scenario.Name), seconds(r.Times.Verdict))
+	fmt.Fprintf(b, "%s  %s  %s  after %s", s.Verdict(r), safe(release(r)), safe(r.Scenario.Name), seconds(r.Times.Verdict))
 	if r.Outcome != r.Scenario.ExpectedOutcome() || r.Scenario.ExpectedOutcome() != scenarios.Booted {
 		fmt.Fprintf(b, " (expected: %s)", safe(string(r.Scenario.ExpectedOutcome())))
 	}
@@ -76,8 +77,26 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	return err
 }
 
+// release is the kernel's; of a disk's own kernel that which the guest told.
+func release(r *result.Result) string {
+	if k := r.Kernel.Running; r.Kernel.Release == "" && k != nil {
+		return k.Release
+	}
+	return cmp.Or(r.Kernel.Release, "the disk's kernel")
+}
+
 func guestFacts(b *strings.Builder, r *result.Result) {
 	if len(r.Reports) == 0 {
+		words := []string{}
+		if r.Stage != "" && !r.Scenario.HasAgent() {
+			words = append(words, fmt.Sprintf("stage %s, by the console", safe(string(r.Stage))))
+		}
+		if k := r.Kernel.Running; k != nil {
+			words = append(words, fmt.Sprintf("kernel %s, build ID %s, by its memory", safe(k.Release), safe(cmp.Or(k.BuildID, "none"))))
+		}
+		if len(words) > 0 {
+			field(b, "guest", strings.Join(words, "; "))
+		}
 		return
 	}
 	last := r.Reports[len(r.Reports)-1]

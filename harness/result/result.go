@@ -57,7 +57,8 @@ type Result struct {
 	Confidence Confidence `json:"confidence,omitempty"`
 	// Modules are the external modules that were tried, in order.
 	Modules []Module `json:"modules,omitempty"`
-	// Stage is the last stage that the agent reported.
+	// Stage is the last stage that the agent reported; where no agent did, the last that
+	// the console showed.
 	Stage stage.Stage `json:"stage,omitempty"`
 	// Reports are the agent's reports, oldest first, at most 256.
 	Reports []agentproto.Report `json:"reports,omitempty"`
@@ -109,10 +110,32 @@ type Kernel struct {
 	Booted string `json:"booted"`
 	// BootedAs is why it was that file.
 	BootedAs string `json:"booted_as"`
+	// Running is the kernel that ran in the guest, by the agent or by the guest's memory;
+	// nil where neither told.
+	Running *Running `json:"running,omitempty"`
 	// Fault is what was changed in the kernel on purpose, as JSON in a string;
 	// empty for an unchanged kernel.
 	Fault string `json:"seeded_fault,omitempty"`
 }
+
+// Running is the kernel that ran in a guest.
+type Running struct {
+	// Release is what `uname -r` prints there.
+	Release string `json:"release"`
+	// BuildID is its GNU build ID in lower-case hex; empty where it has none.
+	BuildID string `json:"build_id,omitempty"`
+	// From is who told: agent or memory.
+	From RunningFrom `json:"from"`
+}
+
+// RunningFrom is who told which kernel ran.
+type RunningFrom string
+
+// The sources.
+const (
+	FromAgent  RunningFrom = "agent"  // the agent's last report
+	FromMemory RunningFrom = "memory" // what the kernel says of itself in the guest's memory
+)
 
 // Module is an external module that was tried.
 type Module struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,9 @@ func runInit() {
 	tell(stage.Init)
 	tryModules(agentproto.ModuleTrials)
 	args := kernelArgs(word("/proc/cmdline"))
+	if slices.Contains(strings.Fields(word("/proc/cmdline")), agentproto.RootArg) {
+		enter()
+	}
 	for _, name := range args["unwedge.fault"] {
 		runFault(name)
 	}
@@ -41,6 +45,13 @@ func runInit() {
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	}
 	reap()
+}
+
+// fail reports what the agent cannot do.
+func fail(err error) {
+	r := gather(stage.Failed)
+	r.Error = err.Error()
+	_ = send(r)
 }
 
 // tell reports and, if even that fails, says so on the console.
@@ -75,9 +86,7 @@ func loadModules(list string) {
 			continue
 		}
 		if err := loadModule(path); err != nil {
-			r := gather(stage.Failed)
-			r.Error = err.Error()
-			_ = send(r)
+			fail(err)
 		}
 	}
 }
@@ -113,7 +122,11 @@ func shell() {
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 		Env:   []string{"PATH=/bin", "HOME=/", "TERM=vt100"},
 	}
-	p, err := os.StartProcess("/bin/busybox", []string{"sh"}, attr)
+	program := "/bin/busybox"
+	if _, err := os.Stat(program); err != nil {
+		program = "/bin/sh" // of the root file system
+	}
+	p, err := os.StartProcess(program, []string{"sh"}, attr)
 	if err != nil {
 		fmt.Println("unwedge agent: start a shell:", err)
 		return

@@ -23,6 +23,8 @@ func init() { runtime.LockOSThread() }
 
 func main() {
 	switch {
+	case os.Getpid() == 1 && os.Args[0] != "/init":
+		runFirst()
 	case os.Getpid() == 1:
 		runInit()
 	case len(os.Args) == 3 && os.Args[1] == "report":

@@ -17,6 +17,13 @@ import (
 // Port is the virtio-serial port name the agent writes to.
 const Port = "org.unwedge.agent.0"
 
+// RootTag is the 9p tag of the directory that is the guest's root file system, and
+// RootArg on the kernel command line asks for it.
+const (
+	RootTag = "unwedge-root"
+	RootArg = "unwedge.root=9p"
+)
+
 // Prefix starts a report on the console; the JSON object follows it on the
 // same line.
 const Prefix = "unwedge-agent: "

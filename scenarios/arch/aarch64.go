@@ -13,7 +13,20 @@ var aarch64 = Facts{
 	QEMU:         "qemu-system-aarch64",
 	QEMUPackages: Packages{APT: "qemu-system-arm", DNF: "qemu-system-aarch64-core", Pacman: "qemu-system-aarch64", Zypper: "qemu-arm"},
 	User:         "qemu-aarch64",
-	Machine:      "virt",
+	Machines: []MachineType{ // docs/system/arm/virt.rst
+		{Name: "virt", QEMU: "virt", Slots: true, UEFI: true},
+		{Name: "virt-gic2", QEMU: "virt,gic-version=2", Slots: true, UEFI: true},
+		{Name: "virt-gic3", QEMU: "virt,gic-version=3", Slots: true, UEFI: true},
+		{Name: "virt-gic4", QEMU: "virt,gic-version=4,virtualization=on", Slots: true, UEFI: true},
+	},
+	UEFI: []FirmwareFiles{
+		{"/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"},                                // Debian, Fedora
+		{"/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"}, // Fedora
+		{"/usr/share/edk2/aarch64/QEMU_CODE.fd", "/usr/share/edk2/aarch64/QEMU_VARS.fd"},                    // Arch
+		{"/usr/share/qemu/aavmf-aarch64-code.bin", "/usr/share/qemu/aavmf-aarch64-vars.bin"},                // openSUSE
+	},
+	UEFIPackages:  Packages{APT: "qemu-efi-aarch64", DNF: "edk2-aarch64", Pacman: "edk2-aarch64", Zypper: "qemu-uefi-aarch64"},
+	DisksNeedUEFI: true,
 	// rng-seed and kaslr-seed; QEMU 7.2 and later (docs/system/arm/virt.rst).
 	WithholdSeeds: "dtb-randomness=off",
 	// cortex-a57 has no RNDR, and no pointer authentication to emulate: the architected

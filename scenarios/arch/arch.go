@@ -35,11 +35,20 @@ type Facts struct {
 	QEMU         string
 	QEMUPackages Packages
 	User         string
-	// Machine is QEMU's machine type; WithholdSeeds is the option of it that keeps
-	// QEMU from handing seeds to the guest, "" where it needs none.
-	Machine, WithholdSeeds string
-	// CPU is QEMU's CPU model by accelerator.
-	CPU CPUs
+	// Machines are the machine types, the default first; WithholdSeeds is the option
+	// that keeps QEMU from handing seeds to the guest, "" where none is needed.
+	Machines      []MachineType
+	WithholdSeeds string
+	// CPU is QEMU's CPU model by accelerator; Seedless is added to a model of the
+	// user's that must not give the guest random numbers.
+	CPU      CPUs
+	Seedless string
+	// UEFI are the files that hold UEFI firmware, by where distributions put them, and
+	// UEFIPackages hold them. DisksNeedUEFI says that the machines start a disk by no
+	// other firmware.
+	UEFI          []FirmwareFiles
+	UEFIPackages  Packages
+	DisksNeedUEFI bool
 	// Threads is the first QEMU version, as major and minor, whose TCG runs
 	// several vCPUs of the guest at once without faults.
 	Threads [2]int
@@ -48,14 +57,52 @@ type Facts struct {
 	Console, EarlyConsole string
 	// KernelArgs are on every command line.
 	KernelArgs []string
-	// HasKeyboard says that the machine has a keyboard that a stock kernel
-	// drives without modules, so that `send-key` can reach sysrq.
-	HasKeyboard bool
 	// HasNMI says that QMP `inject-nmi` is documented to work.
 	HasNMI bool
 	// Test is a guest of some instructions that proves an accelerator.
 	Test TestGuest
 }
+
+// MachineType is one of QEMU's machine types as unwedge uses it.
+type MachineType struct {
+	// Name is what a scenario calls it, QEMU its -machine option.
+	Name, QEMU string
+	// HasKeyboard says that it has a keyboard that a stock kernel drives without
+	// modules, so that `send-key` can reach sysrq.
+	HasKeyboard bool
+	// Slots says that PCI Express devices can be plugged in while it runs.
+	Slots bool
+	// UEFI says that the UEFI firmware starts on it.
+	UEFI bool
+	// Serial is the option that has the firmware of a disk print to the first UART, ""
+	// where it does so anyway.
+	Serial string
+	// Limit and Low say how its memory is cut: of Limit bytes or more, what lies above
+	// Low begins at 4 GiB. Zero: it is not cut.
+	Limit, Low uint64
+}
+
+// MachineType returns the machine type of a name, the default for "".
+func (f Facts) MachineType(name string) (MachineType, bool) {
+	for _, m := range f.Machines {
+		if name == "" || m.Name == name {
+			return m, true
+		}
+	}
+	return MachineType{}, false
+}
+
+// MachineNames lists the machine types.
+func (f Facts) MachineNames() []string {
+	var names []string
+	for _, m := range f.Machines {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// FirmwareFiles are the code and the template of the variables of a UEFI firmware.
+type FirmwareFiles struct{ Code, Vars string }
 
 // Packages are the names of the packages that hold one thing, by package manager.
 type Packages struct{ APT, DNF, Pacman, Zypper string }

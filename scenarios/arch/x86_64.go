@@ -13,7 +13,22 @@ var x86_64 = Facts{
 	QEMU:         "qemu-system-x86_64",
 	QEMUPackages: Packages{APT: "qemu-system-x86", DNF: "qemu-system-x86-core", Pacman: "qemu-system-x86", Zypper: "qemu-x86"},
 	User:         "qemu-x86_64",
-	Machine:      "q35",
+	Machines: []MachineType{
+		// Where the hole below 4 GiB may begin, and where RAM is cut once there is more
+		// than that: hw/i386/pc_q35.c pc_q35_init, pc_piix.c pc_init1, microvm.c
+		// microvm_memory_init. graphics=off has SeaBIOS print to the UART (sercon).
+		{Name: "q35", QEMU: "q35", HasKeyboard: true, Slots: true, UEFI: true, Serial: "graphics=off", Limit: 0xb0000000, Low: 2 << 30},
+		{Name: "pc", QEMU: "pc", HasKeyboard: true, UEFI: true, Serial: "graphics=off", Limit: 0xe0000000, Low: 3 << 30},
+		{Name: "microvm", QEMU: "microvm,pcie=on,rtc=on,acpi=on", Limit: 3 << 30, Low: 3 << 30},
+	},
+	Seedless: ",-rdrand,-rdseed",
+	UEFI: []FirmwareFiles{
+		{"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},                 // Debian
+		{"/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"},             // Fedora
+		{"/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"},         // Arch
+		{"/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"}, // openSUSE
+	},
+	UEFIPackages: Packages{APT: "ovmf", DNF: "edk2-ovmf", Pacman: "edk2-ovmf", Zypper: "qemu-ovmf-x86_64"},
 	// qemu64 has neither RDRAND nor RDSEED.
 	CPU: CPUs{
 		KVM: "host", KVMSeedless: "host,-rdrand,-rdseed", TCG: "max", TCGSeedless: "qemu64",
@@ -33,8 +48,8 @@ var x86_64 = Facts{
 	// milliseconds and panics ("IO-APIC + timer doesn't work!") where the host was too
 	// busy to run the guest. On KVM it skips the test by itself (arch/x86/kernel/kvm.c,
 	// arch/x86/kernel/apic/io_apic.c).
-	KernelArgs:  []string{"no_timer_check"},
-	HasKeyboard: true, HasNMI: true,
+	KernelArgs: []string{"no_timer_check"},
+	HasNMI:     true,
 	Test: TestGuest{
 		Machine: []string{"-machine", "q35", "-m", "16", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"},
 		Load:    "-bios", Code: x86ROM,

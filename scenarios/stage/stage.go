@@ -1,12 +1,20 @@
-// Package stage names how far a guest's user space has come: what the agent in the
-// guest reports, and what a scenario expects. It imports nothing.
+// Package stage names how far a guest has come: what the agent in the guest reports,
+// or the console shows, and what a scenario expects. It imports nothing.
 package stage
 
-// Stage is how far user space has come.
+// Stage is how far a guest has come.
 type Stage string
 
-// The stages, in the order a boot passes them. A boot with the tiny initramfs
-// passes Init and Userspace only.
+// The stages before user space, and Login, which only the console shows.
+const (
+	Firmware Stage = "firmware" // the machine's firmware runs
+	Loader   Stage = "loader"   // a boot loader runs
+	Kernel   Stage = "kernel"   // the kernel has control
+	Login    Stage = "login"    // somebody may log in
+)
+
+// The stages that the agent reports, in the order a boot passes them. A boot with the
+// tiny initramfs passes Init and Userspace only.
 const (
 	Init       Stage = "init"        // /init of the initramfs has control
 	Module     Stage = "module"      // an external module was tried, see agentproto.ModuleTried

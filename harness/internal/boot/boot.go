@@ -130,11 +130,12 @@ func Watch(ctx context.Context, loop *events.Loop, g *run.Guest, o Options) (*Bo
 		return nil, g.OrDead(err)
 	}
 	w.meter = vcpu.NewMeter(g.PID(), cpus, time.Now)
-	w.tracker = watch.New(o.Limits, o.Machine.Scenario.BootedStage(), w.start)
+	w.tracker = watch.New(o.Limits, watch.Toward(o.Machine.Scenario.Booted()), w.start)
 	w.asker = stall.Asker{
-		Guest: g, Image: o.Image, Arch: o.Machine.Scenario.Arch, Meter: w.meter,
+		Guest: g, Image: o.Image, Arch: o.Machine.Scenario.Arch, Machine: o.Machine.Scenario.MachineType(), Meter: w.meter,
 		Files: stall.Files{Dir: o.Dir, Start: w.start}, Unit: o.Unit, Hold: o.Limits.Hold,
 	}
+	w.goal = seek(o.Machine.Scenario.Booted())
 	o.Observer.Phase(Booting, "")
 	err = loop.Run(ctx, w)
 	w.callOff()
@@ -164,6 +165,7 @@ type watcher struct {
 	held        []console.Line // printed during a capture: some of it is the keys' doing
 	progressEnd int64          // the console's length at the last line that was progress
 
+	goal      goal       // what shows that the guest has booted, where it must be looked for
 	suspicion *suspicion // the one under way
 	last      *suspicion // the last one that was captured
 	verdict   Verdict
@@ -230,6 +232,7 @@ func (w *watcher) Line(l console.Line, agent bool) {
 	if !w.tracker.Progress().Before(l.At) {
 		w.progressEnd = l.End
 	}
+	w.record.told(l.Text, w.Machine.Scenario.HasAgent())
 	if t, ok := dump.GuestTime(l.Text); ok {
 		w.record.GuestTime = t
 	}
@@ -299,6 +302,10 @@ func (w *watcher) Tick(now time.Time) {
 	if w.guest.Console.Stats().Bytes > 0 {
 		w.tracker.Bytes()
 	}
+	if l, ok := w.guest.Console.Partial(); ok && !w.suspicion.asks(l) {
+		w.tracker.Partial(now, l.Raw)
+		w.record.told(l.Raw, w.Machine.Scenario.HasAgent())
+	}
 }
 
 // Over asks the watch, and carries a suspicion through capture and confirmation.
@@ -306,6 +313,7 @@ func (w *watcher) Over(ctx context.Context, now time.Time) bool {
 	if w.err != nil {
 		return true
 	}
+	w.goal.look(ctx, w, now)
 	d := w.tracker.Decide(now)
 	v := Verdict{Outcome: d.Outcome, Why: d.Why, Confidence: d.Confidence, At: now, Since: d.Since}
 	s := w.suspicion
@@ -321,6 +329,7 @@ func (w *watcher) Over(ctx context.Context, now time.Time) bool {
 	case w.tracker.Progress().After(s.since) && !w.cured():
 		w.wentOn()
 		w.withdraw("it went on")
+	case w.goal.looking: // it is bounded, and may show that it has booted
 	case now.Sub(s.finished) >= s.patience:
 		return w.hung(v)
 	}

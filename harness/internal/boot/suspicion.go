@@ -240,6 +240,7 @@ func (w *watcher) callOff() {
 	if w.suspicion != nil {
 		w.suspicion.cancel()
 	}
+	w.goal.callOff()
 	w.loop.Wait()
 }
 

@@ -247,7 +247,7 @@ func (x *experiments) feed(ctx context.Context, p *result.Probe) error {
 	defer cancel()
 	var n int
 	var err error
-	if x.Machine.Scenario.Arch.Facts().HasKeyboard {
+	if x.Machine.Scenario.MachineType().HasKeyboard {
 		n, err = probe.Press(ctx, x.Guest.QMP)
 		p.Did = fmt.Sprintf("press and release the shift key at irregular times, %d changes", n)
 	} else {

@@ -51,7 +51,7 @@ const (
 
 func (x *experiments) newTrial(ctx context.Context, p *result.Probe) *trial {
 	t := &trial{x: x, p: p, from: x.still(ctx).Bytes}
-	t.tracker = watch.New(x.Limits, x.Machine.Scenario.BootedStage(), time.Now())
+	t.tracker = watch.New(x.Limits, watch.Toward(x.Machine.Scenario.Booted()), time.Now())
 	x.Loop.Skip() // what was said before
 	return t
 }

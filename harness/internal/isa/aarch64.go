@@ -51,7 +51,7 @@ var arm64 = ISA{
 		return virt - number("NUMBER(kimage_voffset)")
 	},
 
-	RAM: RAM{Base: 1 << 30}, // virt's (hw/arm/virt.c, base_memmap)
+	RAMBase: 1 << 30, // virt's (hw/arm/virt.c, base_memmap)
 	// Where QEMU's virt puts an Image whose text_offset is 0 (since 5.10;
 	// hw/arm/boot.c, load_aarch64_image).
 	Linked: func(start, phys uint64) uint64 { return phys + start - 0x40200000 },

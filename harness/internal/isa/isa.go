@@ -143,8 +143,8 @@ type ISA struct {
 	// given its virtual one and the numbers of the kernel's VMCOREINFO note.
 	TopTable func(virt uint64, number func(key string) uint64) uint64
 
-	// RAM is where QEMU's machine has its memory.
-	RAM RAM
+	// RAMBase is where the memory of QEMU's machines begins.
+	RAMBase uint64
 	// Linked returns the link-time address of a physical one, for a kernel that
 	// QEMU loaded itself; start is the link-time address of _text.
 	Linked func(start, phys uint64) uint64
@@ -223,10 +223,6 @@ type Switch struct {
 	// Returns are the addresses behind the calls of a function in code.
 	Returns func(addr uint64, code []byte, callee uint64) []uint64
 }
-
-// RAM is where guest memory begins, and how much of it lies there: from Limit
-// bytes on only the first Low, and the rest at High. A Limit of 0 is none.
-type RAM struct{ Base, Limit, Low, High uint64 }
 
 // ErrNotMapped says that the page tables have no page at a virtual address.
 var ErrNotMapped = errors.New("not mapped")

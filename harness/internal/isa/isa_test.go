@@ -11,7 +11,7 @@ import (
 // optional are the fields that an architecture may leave empty.
 var optional = map[string]bool{
 	"TraceArgs": true, "FirstLine": true, "Current": true, "LinkLive": true, "Voffset": true, "Raw": true,
-	"Relative": true, "Refs": true, "Switch": true,
+	"Relative": true, "Refs": true, "Switch": true, "RAMBase": true,
 }
 
 func TestEveryArchitectureIsWhole(t *testing.T) {

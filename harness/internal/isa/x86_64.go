@@ -44,9 +44,6 @@ var x86 = ISA{
 		return virt - startKernelMap + number("NUMBER(phys_base)")
 	},
 
-	// Where q35's hole below 4 GiB may begin, and where RAM is cut once there is
-	// more than that (hw/i386/pc_q35.c, pc_q35_init).
-	RAM:    RAM{Limit: 0xb0000000, Low: 2 << 30, High: 4 << 30},
 	Linked: func(_, phys uint64) uint64 { return phys + startKernelMap },
 	Crash: func(_, offset, _ uint64) string {
 		if offset == 0 {

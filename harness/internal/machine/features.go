@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // base is the bare machine: nothing that was not asked for, and a QEMU that may
@@ -21,7 +23,10 @@ type base struct {
 
 func (b base) qemu() []string {
 	f := b.s.Arch.Facts()
-	machine := f.Machine
+	machine := b.s.MachineType().QEMU
+	if option := b.s.MachineType().Serial; option != "" && b.s.BootDisk {
+		machine += "," + option
+	}
 	if f.WithholdSeeds != "" && !b.s.Entropy.Seeded() {
 		machine += "," + f.WithholdSeeds
 	}
@@ -57,8 +62,13 @@ func (c cpu) qemu() []string {
 }
 
 func (c cpu) model() string {
-	models, seeded := c.s.Arch.Facts().CPU, c.s.Entropy.Seeded()
+	f, seeded := c.s.Arch.Facts(), c.s.Entropy.Seeded()
+	models := f.CPU
 	switch {
+	case c.s.CPUModel != "" && seeded:
+		return c.s.CPUModel
+	case c.s.CPUModel != "":
+		return c.s.CPUModel + f.Seedless
 	case c.accel == result.KVM && seeded:
 		return accel.Without(models.KVM, c.lacks)
 	case c.accel == result.KVM:
@@ -72,10 +82,13 @@ func (c cpu) model() string {
 
 func (c cpu) kernel() []string { return c.s.Arch.Facts().KernelArgs }
 
-// boot is direct kernel boot.
+// boot is direct kernel boot; without a kernel the firmware boots a disk.
 type boot struct{ kernelFile, initrd string }
 
 func (b boot) qemu() []string {
+	if b.kernelFile == "" {
+		return nil
+	}
 	args := []string{"-kernel", b.kernelFile}
 	if b.initrd != "" {
 		args = append(args, "-initrd", b.initrd)
@@ -152,7 +165,10 @@ func (d disk) qemu() []string {
 	if d.d.Serial != "" {
 		device += ",serial=" + escape(d.d.Serial)
 	}
-	drive := "if=none,format=raw,snapshot=on,id=" + id + ",file=" + escape(d.d.Path)
+	if d.d.Boot {
+		device += ",bootindex=0"
+	}
+	drive := "if=none,format=" + cmp.Or(d.d.Format, "raw") + ",snapshot=on,id=" + id + ",file=" + escape(d.d.Path)
 	if d.d.BPS > 0 {
 		drive += fmt.Sprintf(",throttling.bps-total=%d", d.d.BPS)
 	}
@@ -164,11 +180,50 @@ func (d disk) qemu() []string {
 
 func (disk) kernel() []string { return nil }
 
+// uefi is UEFI firmware: its code, which nobody writes, and a copy of its variables
+// that vanishes with the guest.
+type uefi struct{ files arch.FirmwareFiles }
+
+func (u uefi) qemu() []string {
+	return []string{
+		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + escape(u.files.Code),
+		"-drive", "if=pflash,format=raw,unit=1,snapshot=on,file=" + escape(u.files.Vars),
+	}
+}
+func (uefi) kernel() []string { return nil }
+
+// rootDir is a directory of the host's that the guest may read (9p). QEMU itself
+// refuses all writes; ids of files on several devices are kept apart.
+type rootDir struct{ path string }
+
+func (r rootDir) qemu() []string {
+	return []string{
+		"-fsdev", "local,id=root,security_model=none,readonly=on,multidevs=remap,path=" + escape(r.path),
+		"-device", "virtio-9p-pci,fsdev=root,mount_tag=" + agentproto.RootTag,
+	}
+}
+func (rootDir) kernel() []string { return nil }
+
+// own is what the user has QEMU do besides.
+type own struct{ s scenarios.Scenario }
+
+func (o own) qemu() []string {
+	var args []string
+	for _, d := range o.s.Devices {
+		args = append(args, "-device", d)
+	}
+	return append(args, o.s.QEMUArgs...)
+}
+func (own) kernel() []string { return nil }
+
 // network is QEMU's user-mode network, without its boot ROM.
 type network struct{}
 
+// NetID is QEMU's name of that network.
+const NetID = "net0"
+
 func (network) qemu() []string {
-	return []string{"-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="}
+	return []string{"-netdev", "user,id=" + NetID, "-device", "virtio-net-pci,netdev=" + NetID + ",romfile="}
 }
 func (network) kernel() []string { return nil }
 

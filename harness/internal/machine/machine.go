@@ -8,6 +8,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
 // Spec is everything the command line depends on.
@@ -22,8 +23,10 @@ type Spec struct {
 	CPULacks []string
 	// OneThread has TCG run all vCPUs in turn on one thread of the host.
 	OneThread bool
-	// Kernel is the file given to -kernel.
+	// Kernel is the file given to -kernel; "" where the firmware boots a disk.
 	Kernel string
+	// Firmware are the files of the UEFI firmware, zero without.
+	Firmware arch.FirmwareFiles
 	// Initrd is the file given to -initrd, "" for none.
 	Initrd string
 	// Disks are attached as virtio-blk, in order.
@@ -39,10 +42,14 @@ type Spec struct {
 	Sockets Sockets
 }
 
-// Disk is a raw image, never written: the guest's writes go to a temporary
+// Disk is an image, never written: the guest's writes go to a temporary
 // overlay of QEMU's that vanishes with it.
 type Disk struct {
 	Path string
+	// Format is QEMU's name of the format, raw where it is empty.
+	Format string
+	// Boot has the firmware boot this disk.
+	Boot bool
 	// Serial is the virtio-blk serial, which udev turns into
 	// /dev/disk/by-id/virtio-SERIAL; 20 bytes at most (virtio spec, 5.2.6).
 	Serial string
@@ -77,12 +84,19 @@ func (s Spec) Args() []string {
 	for _, f := range s.features() {
 		args = append(args, f.qemu()...)
 	}
+	if s.Scenario.BootDisk {
+		return args
+	}
 	return append(args, "-append", s.Cmdline())
 }
 
 // Cmdline returns the kernel command line. What the scenario adds comes last,
-// because the kernel takes the last of two equal options.
+// because the kernel takes the last of two equal options. A kernel from a disk has
+// its boot loader's, which is not known.
 func (s Spec) Cmdline() string {
+	if s.Scenario.BootDisk {
+		return ""
+	}
 	var words []string
 	for _, f := range s.features() {
 		words = append(words, f.kernel()...)
@@ -104,13 +118,19 @@ func (s Spec) features() []feature {
 	for i, d := range s.Disks {
 		fs = append(fs, disk{d, i})
 	}
-	if s.Scenario.Network {
+	if s.Firmware.Code != "" {
+		fs = append(fs, uefi{s.Firmware})
+	}
+	if s.Scenario.RootDir != "" {
+		fs = append(fs, rootDir{s.Scenario.RootDir})
+	}
+	if s.Scenario.NeedsNetwork() {
 		fs = append(fs, network{})
 	}
 	if s.Slot {
 		fs = append(fs, slot{})
 	}
-	return append(fs, monitors{s.Sockets})
+	return append(fs, monitors{s.Sockets}, own{s.Scenario})
 }
 
 // CommandLine returns what a person pastes into a shell to boot the same guest

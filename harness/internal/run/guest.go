@@ -90,6 +90,8 @@ type Guest struct {
 	ram     *os.File // the guest's memory
 	files   []io.Closer
 	left    bool // disconnect was called
+
+	forwarded int // the host's port that leads to the guest's, see Answers
 }
 
 // Start runs QEMU with a paused guest and connects to it. What was started is

@@ -39,7 +39,7 @@ func (g *Guest) Memory(ctx context.Context) (ram physmem.Reader, registers strin
 		return nil, "", err
 	}
 	sc := g.machine.Scenario
-	return physmem.New(g.ram, physmem.Ranges(sc.Arch, uint64(sc.MemoryMiB)<<20)), registers, nil
+	return physmem.New(g.ram, physmem.RangesOn(sc.Arch, sc.MachineType(), uint64(sc.MemoryMiB)<<20)), registers, nil
 }
 
 // Stopped runs f while the guest stands still.

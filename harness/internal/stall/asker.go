@@ -23,8 +23,9 @@ import (
 type Asker struct {
 	Guest *run.Guest
 	Image Image
-	// Arch says by which routes a guest hears sysrq.
-	Arch arch.Arch
+	// Arch and Machine say by which routes a guest hears sysrq.
+	Arch    arch.Arch
+	Machine arch.MachineType
 	// Meter has the vCPUs' threads; Ask makes one of its own from it.
 	Meter *vcpu.Meter
 	// Files keeps what was captured in the run's directory.
@@ -112,7 +113,7 @@ func (a *Asker) Question(ctx context.Context, got Finding) Finding {
 // nothing else says where it is.
 func (a *Asker) keys(ctx context.Context, got *Finding, seen bool) {
 	times := sysrq.Scaled(a.Unit)
-	normal, lastResort := sysrq.Routes(a.Arch.Facts())
+	normal, lastResort := sysrq.Routes(a.Arch.Facts(), a.Machine)
 	g := sysrq.Guest{Monitor: a.Guest.QMP, Console: uart{a.Guest.Console}, Chardev: "console", Routes: normal}
 	if !got.Idle && deaf(got.Registers) {
 		g.Routes = nil

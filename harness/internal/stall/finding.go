@@ -27,6 +27,8 @@ type Image struct {
 	// Look reads the guest's memory. What could not be read is in View.Problems; an
 	// error means that nothing could.
 	Look func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error)
+	// Tasks says why Look cannot find tasks, nil where it can.
+	Tasks func() error
 	// UserStacks unwinds the user-space stacks of the guest's tasks. What could be
 	// read comes with what could not; an error means that nothing could.
 	UserStacks func(ctx context.Context, ram physmem.Reader, registers string) (stacks []guestmem.UserStack, problems []string, err error)

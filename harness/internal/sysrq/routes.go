@@ -23,7 +23,7 @@ type Disturbance struct {
 type route struct {
 	name     result.Route
 	disturbs Disturbance
-	on       func(arch.Facts) bool // the machines that have it
+	on       func(arch.Facts, arch.MachineType) bool // the machines that have it
 	send     func(ctx context.Context, g Guest, key byte, t Times) error
 	// answer is in what the kernel prints on a route that carries no key; ""
 	// for one that does.
@@ -34,19 +34,19 @@ type route struct {
 var routes = []route{
 	{
 		name: result.Break,
-		on:   func(arch.Facts) bool { return true },
+		on:   func(arch.Facts, arch.MachineType) bool { return true },
 		send: sendBreak,
 	},
 	{
 		name:     result.Keyboard,
 		disturbs: Disturbance{FeedsEntropy: true}, // drivers/char/random.c, add_input_randomness
-		on:       func(f arch.Facts) bool { return f.HasKeyboard },
+		on:       func(_ arch.Facts, m arch.MachineType) bool { return m.HasKeyboard },
 		send:     pressKey,
 	},
 	{
 		name:     result.NMI,
 		disturbs: Disturbance{MayReset: true}, // a triple fault, before the kernel has loaded its IDT
-		on:       func(f arch.Facts) bool { return f.HasNMI },
+		on:       func(f arch.Facts, _ arch.MachineType) bool { return f.HasNMI },
 		send:     injectNMI,
 		// Both the complaint about an unknown NMI and a backtrace or panic on
 		// it have the word (arch/x86/kernel/nmi.c).
@@ -56,10 +56,10 @@ var routes = []route{
 
 // Routes are those of a machine, the least disturbing first, and apart from them
 // the last resort: those that may reset the guest.
-func Routes(f arch.Facts) (normal, lastResort []result.Route) {
+func Routes(f arch.Facts, m arch.MachineType) (normal, lastResort []result.Route) {
 	for _, r := range routes {
 		switch {
-		case !r.on(f):
+		case !r.on(f, m):
 		case r.disturbs.MayReset:
 			lastResort = append(lastResort, r.name)
 		default:

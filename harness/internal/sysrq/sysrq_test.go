@@ -212,7 +212,7 @@ func TestRoutes(t *testing.T) {
 		arch.X86_64:  {{result.Break, result.Keyboard}, {result.NMI}},
 		arch.AArch64: {{result.Break}, nil},
 	} {
-		if normal, last := sysrq.Routes(a.Facts()); !slices.Equal(normal, want[0]) || !slices.Equal(last, want[1]) {
+		if normal, last := sysrq.Routes(a.Facts(), a.Facts().Machines[0]); !slices.Equal(normal, want[0]) || !slices.Equal(last, want[1]) {
 			t.Errorf("%s: %v, at last %v", a, normal, last)
 		}
 	}

@@ -2,7 +2,7 @@
 // runs the guest tells a Tracker what happened and when, and asks it for its
 // Decision. The rule in one place:
 //
-//   - The agent's expected stage: booted.
+//   - The expected stage of the agent's, or another sign that was asked for: booted.
 //   - The kernel's own last words (panic, halt, power-off), or QEMU's event for
 //     them: over, after the text has settled.
 //   - The second reset: a reboot loop. (The first may be meant.)
@@ -36,7 +36,6 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
-	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // idleShare is how much of a quiet period a vCPU may run and still count as
@@ -84,7 +83,7 @@ type Decision struct {
 // Tracker keeps what was told. It is not safe for use by several goroutines.
 type Tracker struct {
 	limits result.Limits
-	target stage.Stage
+	goal   Goal
 	start  time.Time
 
 	progress   time.Time // the last one
@@ -93,7 +92,7 @@ type Tracker struct {
 	seen       shapes
 	rising     rising
 	job        job
-	reached    bool
+	reached    arrival
 	ending     ending
 	resets     int
 	reset      time.Time // the last one that counted
@@ -114,9 +113,9 @@ type ending struct {
 	now     bool      // no need to let it settle
 }
 
-// New starts watching a boot that should reach the target stage.
-func New(l result.Limits, target stage.Stage, start time.Time) *Tracker {
-	return &Tracker{limits: l, target: target, start: start, progress: start, rising: rising{}, busy: meter{from: start}}
+// New starts watching a boot that should reach the goal.
+func New(l result.Limits, goal Goal, start time.Time) *Tracker {
+	return &Tracker{limits: l, goal: goal, start: start, progress: start, rising: rising{}, busy: meter{from: start}}
 }
 
 // Line takes a console line. Partial lines need not be told.
@@ -127,6 +126,9 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 		t.ending.last = at
 	}
 	t.stamps.line(text)
+	if !t.capturing {
+		t.look(at, text)
+	}
 	if o, why := lastWords(text, t.stamps.certain); o != "" && t.ending.outcome == "" {
 		t.ending = ending{outcome: o, why: why, last: at}
 	}
@@ -159,7 +161,9 @@ func (t *Tracker) Bytes() { t.spoke = true }
 
 // Report takes a report of the agent.
 func (t *Tracker) Report(at time.Time, r agentproto.Report) {
-	t.reached = t.reached || r.Stage == t.target
+	if t.goal.stage != "" && r.Stage == t.goal.stage {
+		t.Reach(at, fmt.Sprintf("the agent reports %s", r.Stage))
+	}
 	if t.seen.add(shape([]byte("agent: " + string(r.Stage)))) {
 		t.moved(at)
 	}
@@ -187,7 +191,7 @@ func (t *Tracker) Reset(at time.Time) {
 	if t.resets == 0 || at.Sub(t.reset) >= oneReset {
 		t.resets, t.reset = t.resets+1, at
 	}
-	t.spoke, t.stamps = false, stamps{}
+	t.spoke, t.stamps, t.reached = false, stamps{}, arrival{}
 	t.seen, t.rising, t.job = shapes{}, rising{}, job{}
 	t.moved(at)
 }
@@ -245,14 +249,20 @@ func (t *Tracker) moved(at time.Time) {
 
 // Decide says what is known at this moment.
 func (t *Tracker) Decide(now time.Time) Decision {
-	if t.reached {
-		return t.over(scenarios.Booted, fmt.Sprintf("the agent reports %s", t.target))
+	if t.goal.stage != "" && t.reached.there() {
+		return t.over(scenarios.Booted, t.reached.why)
 	}
 	if t.resets >= 2 {
 		return t.over(scenarios.Rebooting, "the guest has reset itself twice")
 	}
 	if e := t.ending; e.outcome != "" && (e.now || now.Sub(e.last) >= t.limits.Settle) {
 		return t.over(e.outcome, e.why)
+	}
+	if a := t.reached; a.there() && t.ending.outcome == "" {
+		if now.Sub(a.at) < t.limits.Settle {
+			return Decision{State: Running, Since: t.progress}
+		}
+		return t.over(scenarios.Booted, a.why)
 	}
 	return t.decideStall(now)
 }

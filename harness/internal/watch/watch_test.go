@@ -20,7 +20,7 @@ type boot struct {
 
 func newBoot() *boot {
 	start := time.Unix(1000, 0)
-	return &boot{watch.New(watch.Scale(result.Reference{Unit: time.Second}), stage.Userspace, start), start}
+	return &boot{watch.New(watch.Scale(result.Reference{Unit: time.Second}), watch.Toward(scenarios.Sign{Kind: scenarios.ByStage, Value: string(stage.Userspace)}), start), start}
 }
 
 // pass lets time go by with the vCPUs at the given share, until the decision is

@@ -30,17 +30,24 @@ type Range struct {
 	Size   uint64 // bytes
 }
 
-// Ranges returns where QEMU's machine for the architecture has size bytes of RAM, in
-// the order of the backing file; nil for an unknown architecture.
+// Ranges returns where QEMU's default machine for the architecture has size bytes of
+// RAM, in the order of the backing file; nil for an unknown architecture.
 func Ranges(a arch.Arch, size uint64) []Range {
+	m, _ := a.Facts().MachineType("")
+	return RangesOn(a, m, size)
+}
+
+// RangesOn is Ranges for another machine type.
+func RangesOn(a arch.Arch, m arch.MachineType, size uint64) []Range {
+	const high = 4 << 30
 	i := isa.Of(a)
 	switch {
 	case i == nil:
 		return nil
-	case i.RAM.Limit == 0 || size < i.RAM.Limit:
-		return []Range{{Phys: i.RAM.Base, Size: size}}
+	case m.Limit == 0 || size < m.Limit:
+		return []Range{{Phys: i.RAMBase, Size: size}}
 	default:
-		return []Range{{Phys: i.RAM.Base, Size: i.RAM.Low}, {Phys: i.RAM.High, Offset: i.RAM.Low, Size: size - i.RAM.Low}}
+		return []Range{{Phys: i.RAMBase, Size: m.Low}, {Phys: high, Offset: m.Low, Size: size - m.Low}}
 	}
 }
 

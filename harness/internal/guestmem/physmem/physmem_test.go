@@ -29,6 +29,10 @@ func TestRanges(t *testing.T) {
 			t.Errorf("%s with %d bytes (-want +got):\n%s", tc.a, tc.size, d)
 		}
 	}
+	pc, _ := arch.X86_64.Facts().MachineType("pc")
+	if d := cmp.Diff([]physmem.Range{{Size: 3 * gib}}, physmem.RangesOn(arch.X86_64, pc, 3*gib)); d != "" {
+		t.Errorf("the older PC cuts its memory later (-want +got):\n%s", d)
+	}
 }
 
 func TestRead(t *testing.T) {
