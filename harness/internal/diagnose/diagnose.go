@@ -9,6 +9,7 @@ package diagnose
 import (
 	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/findings"
+	"github.com/unwedge/unwedge/harness/internal/shape"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -21,9 +22,12 @@ func Diagnose(in Input) result.Diagnosis {
 	return *out
 }
 
-// Explain diagnoses a log alone: a serial console, dmesg or a journal, and lists the
-// kernel's reports in it. It reads the reports of unwedge's own agent in it.
-func Explain(text []byte) result.Explanation {
+// Explain diagnoses a log alone: a serial console, dmesg or a journal, also one that
+// is wrapped in something (see package shape), and lists the kernel's reports in it.
+// It reads the reports of unwedge's own agent in it. Offsets in the evidence are those
+// of the text inside.
+func Explain(log []byte) result.Explanation {
+	text, _ := shape.Unwrap(log)
 	in := fromLog(text)
 	return result.Explanation{Diagnosis: Diagnose(in), Findings: findings.Of(in.Dump), Boots: findings.Boots(in.Dump)}
 }

@@ -97,6 +97,9 @@ func parseNewHeader(b []byte) (header, bool) {
 		}
 		rest = rest[min(n, len(rest)):]
 	}
+	if seen == 1 && bytes.HasSuffix(b, []byte("…")) { // cut, see package shape
+		h.ppid, seen = -1, 3
+	}
 	return h, seen == 3
 }
 

@@ -7,22 +7,39 @@ import (
 
 var levelNames = []string{"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"}
 
-// parseLogPrefix reads the prefixes that begin with a letter or a digit.
-func parseLogPrefix(b []byte, r *Record) (int, prefixKind) {
-	if isDigit(b[0]) {
-		if n, kind := parseKmsg(b, r); n > 0 {
-			return n, kind
+// logPrefixes are the prefixes that begin with a letter or a digit.
+var logPrefixes = []struct {
+	digit bool // it begins with one
+	parse func([]byte, *Record) (int, prefixKind)
+}{
+	{true, parseKmsg},
+	{true, tagged(parseISODate)},   // syslog, journalctl -o short-iso
+	{true, tagged(parseEpoch)},     // journalctl -o short-unix
+	{false, parseDecoded},          // dmesg -x
+	{false, tagged(parseSyslog)},   // syslog, journalctl
+	{false, tagged(parseFullDate)}, // journalctl -o short-full
+}
+
+// tagged makes a parser of a prefix of one of its date.
+func tagged(date func([]byte, *Record) int) func([]byte, *Record) (int, prefixKind) {
+	return func(b []byte, r *Record) (int, prefixKind) {
+		n := date(b, r)
+		if n == 0 {
+			return 0, prefixNone
 		}
-		if n := parseISODate(b, r); n > 0 {
-			return parseHostTag(b, n, r)
-		}
-		return 0, prefixNone
-	}
-	if n, kind := parseDecoded(b, r); n > 0 {
-		return n, kind
-	}
-	if n := parseSyslogDate(b, r); n > 0 {
 		return parseHostTag(b, n, r)
+	}
+}
+
+// parseLogPrefix reads the first of logPrefixes that fits.
+func parseLogPrefix(b []byte, r *Record) (int, prefixKind) {
+	digit := isDigit(b[0])
+	for i := range logPrefixes {
+		if p := &logPrefixes[i]; p.digit == digit {
+			if n, kind := p.parse(b, r); n > 0 {
+				return n, kind
+			}
+		}
 	}
 	return 0, prefixNone
 }
@@ -100,10 +117,10 @@ func parseDecoded(b []byte, r *Record) (int, prefixKind) {
 	return 0, prefixNone
 }
 
-// parseSyslogDate reads `Jun  3 19:59:56` with optional decimals.
-func parseSyslogDate(b []byte, r *Record) int {
+// parseSyslog reads `Jun  3 19:59:56` with optional decimals.
+func parseSyslog(b []byte, r *Record) int {
 	const layout = "Jan _2 15:04:05"
-	if len(b) < len(layout)+2 || b[3] != ' ' || b[6] != ' ' || b[9] != ':' || b[12] != ':' {
+	if len(b) < len(layout)+2 || b[0] < 'A' || b[0] > 'S' || b[3] != ' ' || b[6] != ' ' || b[9] != ':' || b[12] != ':' {
 		return 0
 	}
 	t, err := time.Parse(layout, string(b[:len(layout)]))
@@ -134,6 +151,34 @@ func parseISODate(b []byte, r *Record) int {
 	return n
 }
 
+// parseFullDate reads `Mon 2024-06-03 19:59:56 UTC`.
+func parseFullDate(b []byte, r *Record) int {
+	if len(b) < 28 || b[3] != ' ' || b[8] != '-' || b[0] < 'F' || b[0] > 'W' {
+		return 0
+	}
+	n := parseISODate(b[4:], r)
+	if n == 0 {
+		return 0
+	}
+	n += 4
+	for k := n + 1; n < len(b) && b[n] == ' ' && k < len(b) && k < n+8; k++ { // the zone
+		if b[k] == ' ' {
+			return k
+		}
+	}
+	return n
+}
+
+// parseEpoch reads `1717444796.123456`.
+func parseEpoch(b []byte, r *Record) int {
+	sec, n := parseDec(b)
+	if n != 10 || n == len(b) || b[n] != '.' {
+		return 0
+	}
+	r.Time, r.HasTime, r.Wall = float64(sec), true, true
+	return skipDecimals(b, n)
+}
+
 func skipDecimals(b []byte, n int) int {
 	if n < len(b) && b[n] == '.' {
 		n++
@@ -144,26 +189,50 @@ func skipDecimals(b []byte, n int) int {
 	return n
 }
 
-// parseHostTag reads ` host kernel: ` or ` host name[pid]: ` after a date.
+// parseHostTag reads ` host kernel: ` or ` host name[pid]: ` after a date. A date
+// without it says nothing about who wrote the line, and only its blank is skipped.
 func parseHostTag(b []byte, n int, r *Record) (int, prefixKind) {
-	if n >= len(b) || b[n] != ' ' {
-		r.Time, r.HasTime, r.Wall = 0, false, false
-		return 0, prefixNone
+	if n < len(b) && b[n] == ' ' {
+		n++
+		if k, user := hostTag(b[n:]); user {
+			return n + k, prefixUser
+		} else if k > 0 {
+			return n + k, prefixKernel
+		}
 	}
-	n++
-	sp := bytes.IndexByte(b[n:min(len(b), n+80)], ' ')
-	if sp <= 0 {
-		return n, prefixNone
+	r.Time, r.HasTime, r.Wall = 0, false, false
+	return n, prefixNone
+}
+
+// hostTag reads `host kernel: ` or `host name[pid]: ` or `host name: `. Of a
+// program's tag (user) it skips the host only.
+func hostTag(b []byte) (n int, user bool) {
+	host := 0
+	for host < len(b) && host < 65 && (isWord(b[host]) || b[host] == '-' || b[host] == '.') {
+		host++
 	}
-	tag := b[n+sp+1:]
+	if host == 0 || host+1 >= len(b) || b[host] != ' ' {
+		return 0, false
+	}
+	tag := b[host+1:]
 	if hasPrefix(tag, "kernel:") {
-		n += sp + 1 + len("kernel:")
+		n = host + 1 + len("kernel:")
 		if n < len(b) && b[n] == ' ' {
 			n++
 		}
-		return n, prefixKernel
+		return n, false
 	}
-	return n + sp + 1, prefixUser
+	if userTagLength(tag) > 0 {
+		return host + 1, true
+	}
+	name := 0
+	for name < len(tag) && name < 65 && (isWord(tag[name]) || bytes.IndexByte([]byte("-.@/()"), tag[name]) >= 0) {
+		name++
+	}
+	if name > 0 && name+1 < len(tag) && tag[name] == ':' && tag[name+1] == ' ' {
+		return host + 1, true
+	}
+	return 0, false
 }
 
 // monotonicTag reads the `host kernel: ` or `host name[pid]: ` that

@@ -164,8 +164,9 @@ func (p *parser) add(r Record) {
 		p.other(b, r)
 		return
 	}
-	// Most lines of a dump are frames, and they begin with a blank.
-	if b[0] == ' ' || b[0] == '[' || b[0] == '\t' {
+	// Most lines of a dump are frames, and they begin with a blank; pasted text may
+	// have lost it.
+	if b[0] == ' ' || b[0] == '[' || b[0] == '\t' || p.bareFrame(b, r) {
 		if p.locks && p.lockLine(b, r) {
 			return
 		}
@@ -185,6 +186,27 @@ func (p *parser) add(r Record) {
 	}
 	p.other(b, r)
 }
+
+// bareFrame says that a line may belong to a trace although no blank begins it.
+func (p *parser) bareFrame(b []byte, r Record) bool {
+	switch {
+	case b[0] == '<' || b[0] == '?':
+		return p.block(r.Caller) != nil
+	case b[0] == '#':
+		return p.locks
+	case !isSymbol(b[0]) || p.block(r.Caller) == nil:
+		return false
+	}
+	n := 1
+	for n < len(b) && isSymbol(b[n]) {
+		n++
+	}
+	return n+3 < len(b) && (string(b[n:n+3]) == "+0x" || b[n] == ' ' && p.block(r.Caller).started && oddFrame(b[n+1:]))
+}
+
+// oddFrame says that the words behind a symbol are those of a frame in one of the
+// rarer forms.
+func oddFrame(b []byte) bool { return b[0] == '(' && isSourceLine(b[1:]) || hasPrefix(b, "from ") }
 
 // enoughStamps is how many stamped lines show that the kernel stamps its lines, in
 // a log without a banner: a program may print something similar.

@@ -22,11 +22,14 @@ const (
 //	<6>                            pstore, /proc/kmsg, netconsole
 //	[    1.234567]                 printk.time, also unpadded and dmesg -d
 //	[    1.234567][    T1]         caller ID, 5.1
+//	[    1.234567] [      T1]      the same as dmesg prints it, util-linux 2.41
 //	[    1.234567] 003:            PREEMPT_RT 5.4
 //	[Mon Jun  3 19:59:56 2024]     dmesg -T
+//	[Jun 3 19:56], [  +0.000234]   dmesg -H
 //	kern  :alert :                 dmesg -x
 //	4,4955,12879198184,-;          /dev/kmsg
-//	Jun  3 19:59:56 host kernel:   syslog and journalctl, also with ISO dates
+//	Jun  3 19:59:56 host kernel:   syslog and journalctl, also with other dates
+//	May 01 10:00:01                a date of somebody else, before any of these
 func parsePrefix(b []byte, r *Record) (int, prefixKind) {
 	n, kind := 0, prefixNone
 	if len(b) == 0 {
@@ -50,7 +53,13 @@ func parsePrefix(b []byte, r *Record) (int, prefixKind) {
 	}
 	n += k
 	kind = prefixKernel
-	n += parseCaller(b[n:], r)
+	if k := parseCaller(b[n:], r); k > 0 {
+		n += k
+	} else if n < len(b) && b[n] == ' ' {
+		if k := parseCaller(b[n+1:], r); k > 0 {
+			n += 1 + k
+		}
+	}
 	if n < len(b) && b[n] == ' ' {
 		n++
 	}
@@ -90,6 +99,10 @@ func parseStamp(b []byte, r *Record) int {
 	for i < len(b) && i < 16 && b[i] == ' ' {
 		i++
 	}
+	since := i < len(b) && b[i] == '+' // dmesg -H: since the line before
+	if since {
+		i++
+	}
 	sec, j := uint64(0), i
 	for j < len(b) && j-i < 12 && isDigit(b[j]) {
 		sec = sec*10 + uint64(b[j]-'0')
@@ -119,12 +132,20 @@ func parseStamp(b []byte, r *Record) int {
 		return 0
 	}
 	r.Time, r.HasTime, r.Wall = float64(sec)+float64(frac)/scale, true, false
+	if since {
+		r.Time, r.Wall = 0, true
+	}
 	return k + 1
 }
 
-// parseDateStamp reads the `[Mon Jun  3 19:59:56 2024]` of dmesg -T.
+// parseDateStamp reads the `[Mon Jun  3 19:59:56 2024]` of dmesg -T and the
+// `[Jun 3 19:56]` of dmesg -H.
 func parseDateStamp(b []byte, r *Record) int {
 	const layout = "Mon Jan _2 15:04:05 2006"
+	if n := minuteStamp(b); n > 0 {
+		r.Time, r.HasTime, r.Wall = 0, true, true
+		return n
+	}
 	n := len(layout) + 2
 	if len(b) < n || b[n-1] != ']' || b[4] != ' ' {
 		return 0
@@ -135,6 +156,19 @@ func parseDateStamp(b []byte, r *Record) int {
 	}
 	r.Time, r.HasTime, r.Wall = float64(t.Unix()), true, true
 	return n
+}
+
+// minuteStamp is the length of `[Jun 3 19:56]` or `[Jun13 19:56]`, 0 for another text.
+func minuteStamp(b []byte) int {
+	e := bytes.IndexByte(b[:min(len(b), 16)], ']')
+	if e < 11 || b[e-3] != ':' || b[e-6] != ' ' {
+		return 0
+	}
+	day := string(bytes.TrimLeft(b[4:e-6], " "))
+	if _, err := time.Parse("Jan 2 15:04", string(b[1:4])+" "+day+" "+string(b[e-5:e])); err != nil {
+		return 0
+	}
+	return e + 1
 }
 
 // parseCaller reads `[    T1]` or `[   C0]`. Later kernels may add to it
@@ -218,4 +252,15 @@ func isStampAt(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// PrefixLength is the length of what the kernel, syslog or journald put before the
+// message of a line: 0 for a line without a stamp.
+func PrefixLength(line []byte) int {
+	var r Record
+	n, kind := parsePrefix(line, &r)
+	if kind == prefixNone {
+		return 0
+	}
+	return n
 }

@@ -76,6 +76,7 @@ type splitter struct {
 	userSeen   bool // user space runs
 	plain      bool // a kernel banner had no stamp
 	restarted  bool // firmware or a loader has printed since the kernel's last stamp
+	excerpt    bool // a kernel or user space has printed before any banner
 	work       int  // bytes looked at
 }
 
@@ -146,14 +147,22 @@ func (s *splitter) guess(r *Record, kind prefixKind) {
 			r.Source = SourceUserspace
 		}
 	case isKernelStart(r.Text) && !s.quoted(r.Text):
+		if s.excerpt { // what was before belongs to another boot
+			s.userSeen, s.excerpt = false, false
+		}
 		s.plain = s.plain || hasPrefix(r.Text, "Linux version ")
 		s.kernelSeen, s.restarted = true, true
 		r.Source = SourceKernel
-	case !s.kernelSeen && (isReportStart(r.Text)):
-		s.kernelSeen = true
-		r.Source = SourceKernel
 	case !s.kernelSeen:
-		r.Source = SourceFirmware
+		r.Source = writer(r.Text)
+		s.excerpt = r.Source != SourceFirmware
+		s.kernelSeen, s.userSeen = s.excerpt, r.Source == SourceUserspace
+	case s.excerpt && !s.stamped:
+		r.Source = SourceUserspace
+		if w := writer(r.Text); w == SourceKernel || w == SourceFirmware && !s.userSeen {
+			r.Source = SourceKernel
+		}
+		s.userSeen = s.userSeen || r.Source == SourceUserspace
 	case isFirmwareStart(r.Text):
 		s.restarted = true
 		r.Source = SourceUserspace
