@@ -9,7 +9,7 @@ import (
 
 // htmlTag is one of the tags that web pages put around lines. The kernel's own <TASK>
 // is none of them.
-var htmlTag = regexp.MustCompile(`(?i)</?(?:span|br|pre|div|p|a|b|i|u|em|strong|font|code|samp|tt|html|head|body|table|tbody|tr|td|th|li|ol|ul|mark|button|section|h[1-6])(?:\s[^<>]{0,500})?/?>`)
+var htmlTag = regexp.MustCompile(`(?i)</?(?:span|br|pre|div|p|a|b|i|u|em|strong|font|code|samp|tt|html|head|body|table|tbody|tr|td|th|li|ol|ul|mark|button|section|h[1-6])(?:\s[^<>]*)?/?>`)
 
 var (
 	entity   = regexp.MustCompile(`&(?:lt|gt|amp|quot|apos|nbsp|#[0-9]{1,5}|#x[0-9a-fA-F]{1,5});`)
@@ -18,8 +18,8 @@ var (
 
 // isHTML: tags that web pages have, or entities, and no other text between < and >.
 func isHTML(s sample) bool {
-	entities := s.count(func(l []byte) bool { return entity.Match(l) })
-	tags := s.count(func(l []byte) bool { return htmlTag.Match(l) })
+	entities := s.count(func(l []byte) bool { return bytes.IndexByte(l, '&') >= 0 && entity.Match(l) })
+	tags := s.count(func(l []byte) bool { return bytes.IndexByte(l, '<') >= 0 && htmlTag.Match(l) })
 	if tags < 3 && entities < 1 {
 		return false
 	}
@@ -134,7 +134,7 @@ func fromOctals(log []byte) []byte {
 // sgr is a terminal's escape sequence for colours (ECMA-48).
 var (
 	sgr     = regexp.MustCompile(`\x1b\[[0-9;]{0,16}[mK]`)
-	bareSGR = regexp.MustCompile(`\[(?:0|1|[0-9]{1,2}(?:;[0-9]{1,3}){1,4}|3[0-7]|9[0-7])?m`)
+	bareSGR = regexp.MustCompile(`\[(?:0|1|[0-9]{1,2}(?:;[0-9]{1,3}){1,4}|3[0-7]|9[0-7])m`)
 	// colouredStamp is the start of a line of `dmesg --color`.
 	colouredStamp = regexp.MustCompile(`^(?:\x1b\[[0-9;]{0,16}m)+\[`)
 )

@@ -47,7 +47,7 @@ func stampLen(line []byte) int {
 
 // hostTag is what syslog and journalctl print behind the date. Package dump reads
 // such lines with the date.
-var hostTag = regexp.MustCompile(`^[\w.-]{1,64} (?:kernel|[\w@.()/-]{1,64}(?:\[\d{1,10}\])?): `)
+var hostTag = regexp.MustCompile(`^[\w.-]+ (?:kernel|[\w@.()/-]+(?:\[\d+\])?): `)
 
 // isStamped: most lines begin with a stamp, and they are no syslog.
 func isStamped(s sample) bool {
@@ -77,7 +77,7 @@ func quoteLen(line []byte) int {
 func isQuoted(s sample) bool { return s.most(func(l []byte) bool { return l[0] == '>' }) }
 
 // gitlabSection is the marker of a foldable part of a job's log.
-var gitlabSection = regexp.MustCompile(`section_(?:start|end):\d{1,12}:[\w.-]{1,100}(?:\[[^\]]{0,80}\])?\r?(?:\x1b\[0K)?`)
+var gitlabSection = regexp.MustCompile(`section_(?:start|end):\d+:[\w.-]+(?:\[[^\]]*\])?\r?(?:\x1b\[0K)?`)
 
 func hasSections(s sample) bool {
 	return s.count(func(l []byte) bool { return bytes.HasPrefix(l, []byte("section_")) && gitlabSection.Match(l) }) >= 1

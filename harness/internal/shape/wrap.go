@@ -117,8 +117,12 @@ const cutMark = "…"
 // minCut is how many lines of exactly the greatest width show that lines were cut.
 const minCut = 3
 
-// markCuts marks the lines of a log that was cut at a column, as a terminal without
-// line wrap or a photograph of one does.
+// cutWidth is the width of a terminal; one without line wrap may leave its last
+// column blank.
+func cutWidth(n int) bool { return n == 80 || n == 79 }
+
+// markCuts marks the lines of a log that was cut at a column, as by a terminal without
+// line wrap, so that no word at the end is trusted.
 func markCuts(log []byte) []byte {
 	s := look(log)
 	if s.count(func(l []byte) bool { return len(l) > widest }) > 0 {
@@ -133,11 +137,11 @@ func markCuts(log []byte) []byte {
 			n++
 		}
 	})
-	if n < minCut || width < narrowest || width > widest {
+	if n < minCut || !cutWidth(width) {
 		return log
 	}
 	return perLine(func(out, line []byte, end string) []byte {
-		if l := trimmed(line); len(l) == width {
+		if l := bytes.TrimRight(line, "\r"); len(l) == width {
 			return append(append(append(out, l...), cutMark...), end...)
 		}
 		return append(append(out, line...), end...)
