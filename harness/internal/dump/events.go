@@ -205,16 +205,6 @@ func isQuote(b []byte) bool {
 	return bytes.Contains(b, []byte("ommand line")) || bytes.Contains(b, []byte("unwedge-agent: "))
 }
 
-// fits says that a line with the first of need is one of the rule's.
-func (rule *eventRule) fits(b []byte) bool {
-	for _, n := range rule.need[1:] {
-		if !bytes.Contains(b, []byte(n)) {
-			return false
-		}
-	}
-	return !rule.unless(b)
-}
-
 // unless says that the line reverses the rule's meaning.
 func (rule *eventRule) unless(b []byte) bool {
 	if rule.kind != EventHWRNG {
