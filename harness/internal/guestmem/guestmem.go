@@ -15,7 +15,8 @@
 //	objects  what else a task waits for, and who could end that
 //	printk   the kernel's log
 //	user     user-space stacks
-//	startup  the stack of PID 1 in a kernel whose image has no types
+//	infer    types where neither the image nor anything else has them
+//	startup  the stack of PID 1 where they cannot be inferred
 //
 // The guest is hostile, and it may run while it is read: every loop and
 // allocation is bounded, and what cannot be read is reported in View.Problems.
@@ -26,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/unwedge/unwedge/harness/internal/guestmem/infer"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locks"
@@ -57,16 +59,18 @@ type Kernel struct {
 	timers *timers.Layout // nil: what will wake a task cannot be read
 	user   *user.Layout   // nil: user space cannot be read
 	noUser error
-	// start finds the stack of PID 1 where the image has no types; noTypes is why.
-	start   *startup.Finder
+	// noTypes says why the image has no types, nil where it has. infers says that
+	// they can be inferred; start, which may be nil, finds PID 1 where they cannot.
 	noTypes error
+	infers  bool
+	start   *startup.Finder
 }
 
 // LoadKernel reads the image: payload is what kernel.Kernel.Payload gives, table
 // its symbols. Both are kept and must not change. more finds the types of an image
-// that has none itself; nil: they are nowhere else. A kernel without types gives an
-// error that is kimage.ErrNoBTF, but for one of aarch64 with all its symbols: of
-// that the stack of PID 1 can be found while it starts the kernel up.
+// that has none itself; nil: they are nowhere else. Then they are inferred in each
+// guest's memory, as far as they can be verified there. A kernel of which nothing can be
+// said gives an error that is kimage.ErrNoBTF.
 func LoadKernel(payload []byte, a arch.Arch, table *kallsyms.Table, more func() (*kimage.Types, error)) (*Kernel, error) {
 	img, err := kimage.Load(payload, a, table, more)
 	if errors.Is(err, kimage.ErrNoBTF) {
@@ -167,9 +171,14 @@ func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []model.VCP
 	if err != nil {
 		return nil, err
 	}
-	if k.start != nil {
-		return k.lookUntyped(ctx, found, m, vcpus)
+	typed, err := k.in(ctx, found, len(vcpus))
+	if err != nil {
+		return k.lookUntyped(ctx, found, m, vcpus, err)
 	}
+	return typed.look(ctx, found, m, vcpus)
+}
+
+func (k *Kernel) look(ctx context.Context, found *locate.Kernel, m physmem.Reader, vcpus []model.VCPU) (*View, error) {
 	v := &View{Offset: found.Offset, PhysBase: found.Phys, Types: k.img.Types.Source}
 	if !found.Tables {
 		v.problem("the kernel has not set up its page tables: only its image can be read")
@@ -207,9 +216,17 @@ func (k *Kernel) readJiffies(found *locate.Kernel, v *View) {
 }
 
 func (k *Kernel) readLog(ctx context.Context, found *locate.Kernel, v *View) {
-	err := k.noLog
-	if k.log != nil {
-		v.Log, err = k.log.Read(ctx, found)
+	log, err := k.log, k.noLog
+	for _, types := range infer.Rings() {
+		if log != nil {
+			break
+		}
+		if l, bad := printk.NewLayout(k.img.WithTypes(types)); bad == nil && l.Fits(ctx, found) {
+			log = l
+		}
+	}
+	if log != nil {
+		v.Log, err = log.Read(ctx, found)
 	}
 	if err != nil {
 		v.problem("the kernel's log: %v", err)

@@ -35,11 +35,11 @@ type Sleeper struct {
 // Sleeper finds the task with that PID. A task that is not asleep in a system
 // call of user space is an error that is ErrNotInSyscall; other errors are Look's.
 func (k *Kernel) Sleeper(ctx context.Context, m physmem.Reader, vcpus []model.VCPU, pid int, functions []string) (*Sleeper, error) {
-	if err := k.needsTypes("find a task"); err != nil {
-		return nil, err
-	}
 	found, err := k.finder.Find(ctx, m)
 	if err != nil {
+		return nil, err
+	}
+	if k, err = k.in(ctx, found, len(vcpus)); err != nil {
 		return nil, err
 	}
 	w := &walker{k: k, found: found, list: k.tasks.Read(ctx, found, max(1, len(vcpus))), view: &View{}}

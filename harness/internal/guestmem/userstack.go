@@ -49,11 +49,11 @@ const maxUserStacks = 256
 // is as for LookAt, files may be nil. The error is as Look's; problems are those
 // of single tasks.
 func (k *Kernel) UserStacks(ctx context.Context, m physmem.Reader, vcpus []model.VCPU, files user.Files, pids []int) (stacks []UserStack, problems []string, err error) {
-	if err := k.needsTypes("read user space"); err != nil {
-		return nil, nil, err
-	}
 	found, err := k.finder.Find(ctx, m)
 	if err != nil {
+		return nil, nil, err
+	}
+	if k, err = k.in(ctx, found, len(vcpus)); err != nil {
 		return nil, nil, err
 	}
 	if k.user == nil {

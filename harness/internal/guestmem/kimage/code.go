@@ -53,3 +53,30 @@ func (img *Image) Pointer(addr uint64) (uint64, bool) {
 	}
 	return 0, false
 }
+
+// Pointers returns the words of a piece of the image that point into the image, by their
+// link-time addresses; see Pointer.
+func (img *Image) Pointers(addr, size uint64) map[uint64]uint64 {
+	out := map[uint64]uint64{}
+	add := func(at, v uint64) {
+		if v >= img.Start && v < img.End {
+			out[at] = v
+		}
+	}
+	le := binary.LittleEndian
+	if b, ok := img.Bytes(addr, size&^7); ok {
+		for i := 0; i < len(b); i += 8 {
+			add(addr+uint64(i), le.Uint64(b[i:]))
+		}
+	}
+	if img.ISA.Relative == 0 {
+		return out
+	}
+	b := img.payload
+	for i := 0; i+24 <= len(b); i += 8 {
+		if at := le.Uint64(b[i:]); at-addr < size && le.Uint64(b[i+8:]) == img.ISA.Relative {
+			add(at, le.Uint64(b[i+16:]))
+		}
+	}
+	return out
+}

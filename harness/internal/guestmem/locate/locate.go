@@ -46,8 +46,8 @@ type Finder struct {
 	at     uint64 // of the banner, from the image's first byte
 	task   uint64 // of init_task
 	comm   uint64 // of init_task.comm
-	stack  uint64 // of init_task.stack
-	link   uint64 // what init_task.stack holds in the image
+	anchor uint64 // of init_task.stack, or real_parent: a pointer into the image that never changes
+	link   uint64 // what it holds in the image
 	root   uint64 // of the kernel's top page table, 0 where not known
 	pgd    uint64 // of init_mm.pgd, 0 where not known
 	mapped uint64 // what the page tables must have where it was found
@@ -72,16 +72,18 @@ func New(img *kimage.Image) (*Finder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the kernel: %w", err)
 	}
-	stack, err := img.Types.Field("task_struct", "stack")
-	if err != nil {
-		return nil, fmt.Errorf("find the kernel: %w", err)
+	anchor, err := img.Types.Field("task_struct", "stack")
+	if err != nil { // where types are inferred, that comes later
+		if anchor, err = img.Types.Field("task_struct", "real_parent"); err != nil {
+			return nil, fmt.Errorf("find the kernel: %w", err)
+		}
 	}
-	link, ok := img.Pointer(task + stack.Off)
+	link, ok := img.Pointer(task + anchor.Off)
 	if !ok {
 		return nil, errors.New("find the kernel: the image does not hold init_task's stack")
 	}
 	f := &Finder{img: img, banner: text, at: addr - img.Start, task: task - img.Start, link: link}
-	f.comm, f.stack, f.mapped = f.task+comm.Off, f.task+stack.Off, f.task
+	f.comm, f.anchor, f.mapped = f.task+comm.Off, f.task+anchor.Off, f.task
 	f.findRoot(task)
 	return f, nil
 }
@@ -154,7 +156,7 @@ func (p *Finder) swapper(m physmem.Reader, base uint64) bool {
 	return m.ReadPhys(base+p.comm, comm[:]) == nil && string(comm[:]) == "swapper"
 }
 
-// offset finds how far the kernel was moved: init_task.stack points into the
+// offset finds how far the kernel was moved: a pointer of init_task's points into the
 // image, never changes, and is relocated with the rest.
 func (p *Finder) offset(m physmem.Reader, phys uint64) (uint64, error) {
 	img := p.img
@@ -165,7 +167,7 @@ func (p *Finder) offset(m physmem.Reader, phys uint64) (uint64, error) {
 		}
 		return moved(img, phys+voffset-img.Start)
 	}
-	now, err := word(m, phys+p.stack)
+	now, err := word(m, phys+p.anchor)
 	if err != nil {
 		return 0, err
 	}
@@ -200,7 +202,7 @@ func (p *Finder) tables(m physmem.Reader, k *Kernel) isa.Tables {
 	if p.root != 0 {
 		roots = append(roots, k.Phys+p.root)
 	}
-	if len(roots) == 0 && p.voffset != 0 {
+	if len(roots) == 0 {
 		return p.search(m, k)
 	}
 	for _, root := range roots {

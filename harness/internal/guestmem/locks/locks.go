@@ -37,6 +37,9 @@ type Lock struct {
 // used by many goroutines.
 type Layout struct {
 	kinds map[Kind]kind
+	// infers says that nothing is known of locks: where their lists of waiters are must
+	// be seen in memory.
+	infers bool
 	// blocker is task_struct.blocker (CONFIG_DETECT_HUNG_TASK_BLOCKER, since
 	// 6.15), blockedOn is task_struct.blocked_on, a mutex (since 6.17).
 	blocker, blockedOn field
@@ -67,6 +70,9 @@ func NewLayout(img *kimage.Image) *Layout {
 			waiterList: get(waiter, "list"), waiterOf: get(waiter, "task"), flags: flags, readers: readers,
 		}
 	}
+	if img.Types.Source == kimage.Inferred {
+		return &Layout{infers: true, kinds: inferred}
+	}
 	return &Layout{
 		kinds: map[Kind]kind{
 			Mutex:       of("mutex", "owner", "mutex_waiter", 7, 0), // MUTEX_FLAGS
@@ -89,11 +95,15 @@ func (l *Layout) Find(k *locate.Kernel, list *tasks.List, t *tasks.Task, want Ki
 	if v, ok := l.note(k, t, l.blockedOn); ok && want == Mutex {
 		return l.lock(k, want, v), true
 	}
-	addr, ok := l.search(k, list, t, l.kinds[want])
+	head, ok := l.search(k, list, t, l.kinds[want])
 	if !ok {
 		return Lock{}, false
 	}
-	return l.lock(k, want, addr), true
+	if l.infers {
+		addr, ok := behind(k, list, want, head)
+		return l.lock(k, want, addr), ok
+	}
+	return l.lock(k, want, head-l.kinds[want].waitList.Off), true
 }
 
 // note reads a word of a task_struct.
@@ -124,7 +134,7 @@ const (
 	maxTries   = 64
 )
 
-// search finds the waiter on the task's stack: a word that points to the task,
+// search finds the head of a lock's list of waiters, by the waiter on the task's stack: a word that points to the task,
 // in a struct whose list node has neighbours that point back to it. From there
 // the list is followed to its head, which is the one node that lies on no
 // task's stack.
@@ -144,7 +154,7 @@ func (l *Layout) search(k *locate.Kernel, list *tasks.List, t *tasks.Task, kind 
 		tries++
 		node := t.SP + uint64(i) - kind.waiterOf.Off + kind.waiterList.Off
 		if head, ok := listHead(k, list, node); ok {
-			return head - kind.waitList.Off, true
+			return head, true
 		}
 	}
 	return 0, false

@@ -59,6 +59,47 @@ func (l *Layout) Read(ctx context.Context, k *locate.Kernel) ([]byte, error) {
 	return nil, err
 }
 
+// Fits says that the log has this layout, for one that was not read from types: every
+// record that is whole has its number, one more than that of the record before it, and a
+// text that is no longer than its place.
+func (l *Layout) Fits(ctx context.Context, k *locate.Kernel) bool {
+	for _, c := range l.candidates {
+		if ctx.Err() != nil {
+			return false
+		}
+		if r, err := l.read(k, k.Run(c)); err == nil && r.fits() {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *ring) fits() bool {
+	n := min((r.head-r.tail)&idMask+1, r.count)
+	whole, first := 0, uint64(0)
+	for i := range n {
+		id := (r.head - (n - 1) + i) & idMask
+		at := id & (r.count - 1)
+		desc, info := r.descs[at*r.l.descSize:][:r.l.descSize], r.infos[at*r.l.infoSize:][:r.l.infoSize]
+		sv := get(desc, r.l.stateVar)
+		if sv&idMask != id || sv>>stateShift != committed && sv>>stateShift != finalized {
+			continue
+		}
+		text, ok := r.block(get(desc, r.l.begin), get(desc, r.l.next), id)
+		if !ok {
+			continue
+		}
+		if whole == 0 {
+			first = get(info, r.l.seq) - i
+		}
+		if get(info, r.l.seq) != first+i || text != nil && get(info, r.l.textLen) > uint64(len(text)) {
+			return false
+		}
+		whole++
+	}
+	return whole > 1
+}
+
 // read reads the ring that the pointer at an address points to.
 func (l *Layout) read(k *locate.Kernel, pointer uint64) (*ring, error) {
 	prb, err := k.Space.Uint64(pointer)

@@ -45,8 +45,8 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 	}{
 		{&l.tasks, []string{"tasks"}}, {&l.threadNode, []string{"thread_node"}},
 		{&l.pid, []string{"pid"}}, {&l.tgid, []string{"tgid"}}, {&l.comm, []string{"comm"}},
-		{&l.flags, []string{"flags"}}, {&l.stack, []string{"stack"}}, {&l.mm, []string{"mm"}},
-		{&l.parent, []string{"real_parent"}}, {&l.signal, []string{"signal"}}, {&l.exitState, []string{"exit_state"}},
+		{&l.flags, []string{"flags"}}, {&l.stack, []string{"stack"}},
+		{&l.parent, []string{"real_parent"}}, {&l.signal, []string{"signal"}},
 	} {
 		var err error
 		if *w.dst, err = t.Field("task_struct", w.path...); err != nil {
@@ -108,6 +108,8 @@ func (l *Layout) optional(img *kimage.Image) {
 		}
 		return field{}
 	}
+	l.mm = first([]string{"task_struct", "mm"})
+	l.exitState = first([]string{"task_struct", "exit_state"})
 	l.onCPU = first([]string{"task_struct", "on_cpu"})
 	l.cpu = first([]string{"task_struct", "thread_info", "cpu"}, []string{"task_struct", "cpu"})
 	l.tiFlags = first([]string{"task_struct", "thread_info", "flags"})
@@ -124,7 +126,7 @@ func (l *Layout) optional(img *kimage.Image) {
 	l.idle = first([]string{"rq", "idle"})
 	l.curr = first([]string{"rq", "curr"})
 	l.stackSize = stackSize(img)
-	l.runqueues = runqueues(img)
+	l.runqueues = Runqueues(img)
 	l.current = current(img)
 }
 
@@ -145,9 +147,9 @@ func stackSize(img *kimage.Image) uint64 {
 
 func plausibleStack(n uint64) bool { return n >= 8<<10 && n <= 128<<10 && n&(n-1) == 0 }
 
-// runqueues finds the per-CPU struct rq: by name, or as what idle_task uses
-// beside __per_cpu_offset (kernel/sched/core.c).
-func runqueues(img *kimage.Image) uint64 {
+// Runqueues finds the per-CPU struct rq, a link-time address, 0 for none: by name, or as
+// what idle_task uses beside __per_cpu_offset (kernel/sched/core.c).
+func Runqueues(img *kimage.Image) uint64 {
 	if a, ok := img.Lookup("runqueues"); ok {
 		return a
 	}

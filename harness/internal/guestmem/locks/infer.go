@@ -1,0 +1,60 @@
+package locks
+
+import (
+	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
+)
+
+// inferred is what has been the same in all kernels up to 7.0, which have a list of waiters
+// in each lock (kernel/locking/mutex.c, rwsem.c): where the owner is and what a waiter
+// looks like. How far the list is from the owner depends on the configuration.
+var inferred = map[Kind]kind{
+	Mutex: {
+		owner: field{Off: 0, Size: 8}, waitList: field{Size: 16},
+		waiterList: field{Off: 0, Size: 16}, waiterOf: field{Off: 16, Size: 8}, flags: 7,
+	},
+	RWSemaphore: {
+		owner: field{Off: 8, Size: 8}, waitList: field{Size: 16},
+		waiterList: field{Off: 0, Size: 16}, waiterOf: field{Off: 16, Size: 8}, flags: 7, readers: 1,
+	},
+}
+
+// maxLock is how far a lock's list of waiters is from its beginning at most, with all that
+// debugging adds.
+const maxLock = 256
+
+// behind finds the lock whose list of waiters has its head at an address: the only place
+// before it that looks like one that a task holds and others wait for. ok is false for
+// none, as for a lock that readers hold.
+func behind(k *locate.Kernel, list *tasks.List, want Kind, head uint64) (lock uint64, ok bool) {
+	for off := uint64(16); off < maxLock; off += 8 {
+		if !held(k, list, want, head-off) {
+			continue
+		}
+		if ok {
+			return 0, false
+		}
+		lock, ok = head-off, true
+	}
+	return lock, ok
+}
+
+// What the words of a lock say that a task holds and others wait for.
+const (
+	mutexWaiters = 1 // of the owner: MUTEX_FLAG_WAITERS
+	rwsemWriter  = 1 // of the count: RWSEM_WRITER_LOCKED
+	rwsemWaiters = 2 // of the count: RWSEM_FLAG_WAITERS
+)
+
+func held(k *locate.Kernel, list *tasks.List, want Kind, at uint64) bool {
+	owner := inferred[want].owner.Off
+	first, err1 := k.Space.Uint64(at)
+	v, err2 := k.Space.Uint64(at + owner)
+	if err1 != nil || err2 != nil || list.Find(v&^inferred[want].flags) == nil {
+		return false
+	}
+	if want == Mutex {
+		return v&mutexWaiters != 0
+	}
+	return first&(rwsemWriter|rwsemWaiters) == rwsemWriter|rwsemWaiters && v&inferred[want].readers == 0
+}
