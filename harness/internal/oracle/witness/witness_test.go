@@ -18,12 +18,16 @@ import (
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
+	"github.com/unwedge/unwedge/harness/internal/kerneltypes"
 	"github.com/unwedge/unwedge/harness/internal/oracle"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 
@@ -47,11 +51,14 @@ type version struct {
 	may bool
 	// moved boots it a second time, with KASLR.
 	moved bool
+	// headers says that its headers can be compiled with on this host: the programs
+	// of a later release need a later libc.
+	headers bool
 }
 
 var versions = []version{
 	{name: "5.10", arg: "linux-image-cloud-%s@bullseye", may: true},
-	{name: "6.1", arg: "linux-image-cloud-%s@bookworm", moved: true},
+	{name: "6.1", arg: "linux-image-cloud-%s@bookworm", moved: true, headers: true},
 	{name: "6.12", arg: "linux-image-cloud-%s@trixie", may: true},
 	{name: "6.18", arg: "linux-image-6.18.15+deb13-cloud-%s@trixie-backports", file: "boot/vmlinuz-6.18.15+deb13-cloud-%s", may: true},
 	{name: "7.x", arg: "linux-image-cloud-%s@trixie-backports", moved: true},
@@ -60,8 +67,8 @@ var versions = []version{
 var _ = Describe("memory agrees with what the guest itself reports", Label("oracle", "tiny"), func() {
 	if os.Getenv("UNWEDGE_KERNEL") != "" {
 		EachKernel(func(k Kernel) {
-			agree(k.Arch, k.Get, false)
-			agree(k.Arch, k.Get, true)
+			agree(k.Arch, k.Get, false, false)
+			agree(k.Arch, k.Get, true, false)
 		})
 		return
 	}
@@ -69,9 +76,9 @@ var _ = Describe("memory agrees with what the guest itself reports", Label("orac
 		for _, a := range arch.All() {
 			Context(fmt.Sprintf("%s, %s", a, v.name), Label(string(a)), func() {
 				get := func(ctx context.Context) *candidate.Candidate { return v.get(ctx, a) }
-				agree(a, get, false)
+				agree(a, get, false, v.headers)
 				if v.moved {
-					agree(a, get, true)
+					agree(a, get, true, false)
 				}
 			})
 		}
@@ -98,14 +105,15 @@ func (v version) get(ctx context.Context, a arch.Arch) *candidate.Candidate {
 	return c
 }
 
-func agree(a arch.Arch, get func(context.Context) *candidate.Candidate, moved bool) {
+func agree(a arch.Arch, get func(context.Context) *candidate.Candidate, moved, headers bool) {
 	how := "where it was linked"
 	if moved {
 		how = "moved by KASLR"
 	}
 	It(how, func(ctx SpecContext) {
 		c := get(ctx)
-		at := boot(ctx, c, a, moved)
+		readers := untyped(ctx, c, headers)
+		at := boot(ctx, c, a, moved, readers)
 		view := at.Seen
 		Expect(view.Complete).To(BeTrue())
 		Expect(view.Offset != 0).To(Equal(moved), "the kernel is moved by %#x", view.Offset)
@@ -128,6 +136,17 @@ func agree(a arch.Arch, get func(context.Context) *candidate.Candidate, moved bo
 		Expect(got.Still).To(BeNumerically(">", 30), "%q", got.Differences)
 		Expect(got.Frames.All).To(BeNumerically(">", 150))
 		Expect(got.Printed.All).To(BeNumerically(">", 150))
+		for _, r := range readers {
+			Expect(r.view).NotTo(BeNil(), "types %s: nothing was read", r.source)
+			got := oracle.CompareViews(at.Again, r.view)
+			AddReportEntry("no BTF", fmt.Sprintf("%s, types %s: %v", c.Kernel.Release, r.view.Types, got))
+			Expect(r.view.Types).To(Equal(r.source))
+			Expect(r.view.Complete).To(BeTrue(), "%q", r.view.Problems)
+			Expect(got.Tasks.Percent()).To(BeNumerically(">=", 99), "types %s\n%q", r.source, got.Differences)
+			Expect(got.Frames.Percent()).To(BeNumerically(">=", 98), "types %s\n%q", r.source, got.Differences)
+			Expect(got.Owners.Equal).To(Equal(got.Owners.All), "types %s\n%q", r.source, got.Differences)
+			Expect(got.Log).To(BeTrue(), "types %s: another log", r.source)
+		}
 		// On x86 before 5.16 it is 0: get_wchan followed frame pointers that a kernel
 		// with ORC has not (bc9bbb81730e, "x86: Fix get_wchan() to support the ORC
 		// unwinder").
@@ -138,9 +157,40 @@ func agree(a arch.Arch, get func(context.Context) *candidate.Candidate, moved bo
 	}, SpecTimeout(15*time.Minute))
 }
 
+// reader reads the memory of a kernel whose image has its BTF wiped.
+type reader struct {
+	kernel *guestmem.Kernel
+	source kimage.Source
+	view   *guestmem.View // the last
+}
+
+// untyped makes the readers.
+func untyped(ctx context.Context, c *candidate.Candidate, headers bool) []*reader {
+	GinkgoHelper()
+	payload, err := c.Kernel.Payload(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	wiped, ok := kerneltest.WithoutBTF(payload)
+	Expect(ok).To(BeTrue(), "the kernel has no BTF itself")
+	sources := map[kimage.Source]func() (*kimage.Types, error){kimage.Inferred: nil}
+	if headers {
+		store, err := cache.Default()
+		Expect(err).NotTo(HaveOccurred())
+		sources[kimage.Compiled] = kerneltypes.Finder{Candidate: c, Options: candidate.Options{Cache: store}}.Find
+	}
+	var out []*reader
+	for source, types := range sources {
+		table, err := kallsyms.Parse(wiped, c.Kernel.Arch)
+		Expect(err).NotTo(HaveOccurred())
+		k, err := guestmem.LoadKernel(wiped, c.Kernel.Arch, table, types)
+		Expect(err).NotTo(HaveOccurred())
+		out = append(out, &reader{kernel: k, source: source})
+	}
+	return out
+}
+
 // boot boots a guest that reports on itself and then hangs. The harness looks at its
 // memory before and after it sends sysrq-t.
-func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool) oracle.Moments {
+func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool, readers []*reader) oracle.Moments {
 	GinkgoHelper()
 	sc := Pick(Cells("tiny", a), scenarios.None, scenarios.Tiny)
 	sc.Cmdline = []string{"unwedge.fault=witness"}
@@ -155,10 +205,17 @@ func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool) orac
 		look := r.Image.Look
 		r.Image.Look = func(ctx context.Context, ram physmem.Reader, registers string) (*guestmem.View, error) {
 			v, err := look(ctx, ram, registers)
-			if err == nil {
-				looks = append(looks, v)
+			if err != nil {
+				return v, err
 			}
-			return v, err
+			looks = append(looks, v)
+			for _, r := range readers {
+				// While the guest runs its memory changes under the reader.
+				if r.view, err = r.kernel.Look(ctx, ram, registers); err != nil {
+					GinkgoWriter.Printf("types %s: %v\n", r.source, err)
+				}
+			}
+			return v, nil
 		}
 	})
 	Expect(res).To(HaveHung())
