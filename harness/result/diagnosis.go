@@ -77,13 +77,14 @@ const (
 	KindEarlyDeath Kind = "early-death" // the kernel never printed anything
 	KindShutdown   Kind = "shutdown"    // user space powered the machine off
 	KindHalted     Kind = "halted"      // user space stopped the boot on purpose
-	KindBooted     Kind = "booted"      // nothing in the log points to a failure
+	KindBooted     Kind = "booted"      // the boot came to its end
+	KindReport     Kind = "report"      // the kernel reported a fault; how the boot ended is not known
 	KindUnknown    Kind = "unknown"     // not known
 )
 
 // Kinds are all kinds.
 var Kinds = []Kind{
-	KindHang, KindPanic, KindOops, KindLockup, KindRebootLoop, KindReset, KindEarlyDeath, KindShutdown, KindHalted, KindBooted, KindUnknown,
+	KindHang, KindPanic, KindOops, KindLockup, KindRebootLoop, KindReset, KindEarlyDeath, KindShutdown, KindHalted, KindBooted, KindReport, KindUnknown,
 }
 
 // Cause is why the boot ended as it did.
@@ -133,6 +134,7 @@ const (
 	CauseFlood          Cause = "console-flood"           // the same messages are printed over and over
 	CauseWrongConsole   Cause = "console-elsewhere"       // the kernel prints to another console
 	CauseSystemdFreezes Cause = "pid1-crashed"            // systemd crashed and froze
+	CauseReport         Cause = "kernel-report"           // the kernel reported a fault: a warning, a sanitizer's find
 	CauseNone           Cause = "none"                    // nothing points to a failure
 	CauseUnknown        Cause = "unknown"                 // not known
 )

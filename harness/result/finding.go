@@ -10,7 +10,7 @@ const (
 	Fatal   Severity = "fatal"   // it ended the boot
 	Error   Severity = "error"   // memory may be damaged, or a part of the machine has stopped
 	Warning Severity = "warning" // the kernel found what should not be, and went on
-	Note    Severity = "note"    // not the kernel's fault: a bug of the firmware
+	Note    Severity = "note"    // not the kernel's fault: a bug of the firmware or the hardware
 )
 
 // severities are in order, the mildest first.
@@ -49,6 +49,7 @@ const (
 	FindingList      FindingKind = "list-corruption"         // a linked list is corrupted
 	FindingLeak      FindingKind = "memory-leak"             // kmemleak suspects leaks
 	FindingFirmware  FindingKind = "firmware-bug"            // the kernel complains of the firmware
+	FindingHardware  FindingKind = "hardware-error"          // the hardware reported an error
 )
 
 // Finding is one report of the kernel, in a good boot or a bad one. Repetitions of

@@ -54,6 +54,7 @@ func collect(l log, in Input) *taskSet {
 			s.use(sec, sourceBlocked)
 		}
 	}
+	from = max(from, l.end()) // a task that khungtaskd showed before has gone on
 	for i := range l.Loose {
 		t := &l.Loose[i]
 		if t.PID > 0 && t.Offset >= from && s.byPID[t.PID] == nil {

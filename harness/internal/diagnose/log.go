@@ -32,6 +32,23 @@ func (l log) start() int64 {
 	return 0
 }
 
+// end is where the console first shows that the boot came to its end, -1 if it does
+// not.
+func (l log) end() int64 {
+	at := int64(-1)
+	if l.Boot.Stage == dump.StageLogin {
+		at = l.Boot.StageOffset
+	}
+	for _, e := range l.Boot.All(dump.EventTarget) {
+		for _, last := range []string{"multi-user.target", "Multi-User", "graphical.target"} {
+			if strings.HasPrefix(e.Subject, last) && (at < 0 || e.Offset < at) {
+				at = e.Offset
+			}
+		}
+	}
+	return at
+}
+
 // ours says whether a report belongs to the last boot.
 func (l log) ours(r *dump.Report) bool { return r.Boot == max(0, l.Boot.KernelCount-1) }
 

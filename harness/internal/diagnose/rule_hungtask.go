@@ -10,7 +10,7 @@ import (
 
 // hungTask: there is no task dump, but khungtaskd reported.
 func hungTask(f facts) *result.Diagnosis {
-	r := f.log.report(dump.ReportHungTask)
+	r := f.log.firstReport(func(r *dump.Report) bool { return r.Kind == dump.ReportHungTask && !survived(f, r) })
 	if r == nil {
 		return nil
 	}

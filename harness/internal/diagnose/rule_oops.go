@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/findings"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -11,17 +12,21 @@ import (
 // held stays locked.
 func oops(f facts) *result.Diagnosis {
 	r := f.log.firstReport(func(r *dump.Report) bool {
-		switch r.Kind {
-		case dump.ReportBug:
-			return (len(r.Frames) > 0 || r.IP != "") && (isCrash(r) || atomicSleep(r))
-		case dump.ReportKASAN: // a panic for another reason has nothing to do with it
-			return f.log.panicReport("panic_on_warn", "kasan", "KASAN", "UBSAN") != nil
-		}
-		return r.Kind == dump.ReportOops
+		return crashed(r) && !survived(f, r)
 	})
 	if r == nil {
 		return nil
 	}
+	return crash(f, r)
+}
+
+// crashed says whether a task crashed, or slept where it must not.
+func crashed(r *dump.Report) bool {
+	return r.Kind == dump.ReportOops || r.Kind == dump.ReportBug && (len(r.Frames) > 0 || r.IP != "") && (isCrash(r) || atomicSleep(r))
+}
+
+// crash is the Diagnosis of a report of a crash.
+func crash(f facts, r *dump.Report) *result.Diagnosis {
 	at := crashedIn(f.log, r)
 	out := &result.Diagnosis{
 		Kind: result.KindOops, Cause: result.CauseOops, Where: result.WhereKernel, Confidence: result.Certain,
@@ -46,17 +51,25 @@ func oops(f facts) *result.Diagnosis {
 	return out
 }
 
-// oopsPanic: an oops that the kernel did not survive.
-func oopsPanic(f facts) *result.Diagnosis {
-	p := f.log.panicReport("Fatal exception", "Fatal hardware error", "Oops", "kernel BUG", "panic_on_warn", "Attempted to kill")
+// reportPanic: the panic only carries out what a setting makes of a report.
+func reportPanic(f facts) *result.Diagnosis {
+	p := f.log.panicReport()
 	if p == nil {
 		return nil
 	}
-	out := oops(f)
-	if out == nil {
+	r := findings.CarriedOut(f.log.Dump, p)
+	if r == nil {
 		return nil
 	}
-	out.Kind = result.KindPanic
+	var out *result.Diagnosis
+	switch r.Kind {
+	case dump.ReportOops, dump.ReportBug, dump.ReportKASAN:
+		out = crash(f, r)
+	default:
+		out = reported(f, r)
+		out.Summary = "the kernel was told to panic on such a report: " + r.Text
+	}
+	out.Kind, out.Confidence = result.KindPanic, result.Certain
 	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
 	if r := f.log.lastCrash(p.Offset); r != nil && out.Task != nil && r.Comm != "" && (r.PID != out.Task.PID || r.Comm != out.Task.Comm) {
 		out.Confidence = result.Likely // the first crash may have nothing to do with the later one

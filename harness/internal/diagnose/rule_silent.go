@@ -18,6 +18,9 @@ func silent(f facts) *result.Diagnosis {
 	if b.Stage == dump.StageNone && f.log.Records > 0 {
 		return nil // a piece of a log
 	}
+	if f.in.Ending == "" && worst(f) != nil {
+		return nil // the kernel had something to say
+	}
 	ev := append(f.log.lastLine("the last line of the console"), f.cpus.evidence()...)
 	ev = append(ev, f.agent.evidence()...)
 	switch sign := alive(f); sign {

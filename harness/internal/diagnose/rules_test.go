@@ -161,6 +161,7 @@ func withoutALog() map[string]Input {
 
 	in := map[string]Input{
 		"a broken initramfs":       text("[    1.000000] Initramfs unpacking failed: junk within compressed archive", panicked+"VFS: Unable to mount root fs on unknown-block(0,0)"),
+		"a warning panics":         text("[   39.000000] WARNING: CPU: 0 PID: 1 at drivers/demo.c:3 demo_init+0x1/0x2", panicked+"panic_on_warn set ..."),
 		"a hard lockup panics":     text(panicked + "Hard LOCKUP"),
 		"an RCU stall panics":      text(panicked + "RCU Stall"),
 		"dracut":                   text("dracut: FATAL: No or empty root= argument", "dracut: Refusing to continue"),

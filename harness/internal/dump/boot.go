@@ -86,6 +86,7 @@ const (
 	EventImitation     EventKind = "imitation"      // user space prints what looks like a fault or a task dump
 	EventLeak          EventKind = "memory-leak"    // kmemleak suspects leaks (SUBJECT)
 	EventFirmwareBug   EventKind = "firmware-bug"   // the kernel complains of the firmware (SUBJECT)
+	EventHardware      EventKind = "hardware-error" // the kernel was told of an error of the hardware (SUBJECT)
 )
 
 // Event is one thing that happened during a boot. Repetitions are merged.

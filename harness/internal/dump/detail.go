@@ -54,6 +54,10 @@ func (p *parser) detail(bl *block, b []byte) {
 		}
 	case ReportRCU:
 		rcuWords(rep, b)
+	case ReportIRQ: // kernel/irq/spurious.c prints the handlers below the trace
+		if hasPrefix(b, "handlers:") {
+			said.at, bl.gather = nil, true
+		}
 	case ReportBug:
 		if hasPrefix(b, "page last allocated") { // CONFIG_PAGE_OWNER: its trace follows
 			bl.gather, bl.done = true, true

@@ -104,8 +104,9 @@ var eventRules = []eventRule{
 	{kind: EventIOError, need: []string{"EXT4-fs error"}},
 	{kind: EventShutdown, need: []string{"systemd-shutdown"}},
 	{kind: EventLeak, need: []string{"kmemleak: ", " new suspected memory leak"}, after: " new ", until: " (see"},
-	{kind: EventFirmwareBug, need: []string{"[Firmware Bug]: "}, after: "[Firmware Bug]: "}, // include/linux/printk.h, FW_BUG
-	{kind: EventFirmwareBug, need: []string{"ACPI BIOS Error (bug): "}, after: "(bug): "},   // drivers/acpi/acpica/utxferror.c
+	{kind: EventFirmwareBug, need: []string{"[Firmware Bug]: "}, after: "[Firmware Bug]: "},  // include/linux/printk.h, FW_BUG
+	{kind: EventFirmwareBug, need: []string{"ACPI BIOS Error (bug): "}, after: "(bug): "},    // drivers/acpi/acpica/utxferror.c
+	{kind: EventHardware, need: []string{"[Hardware Error]: "}, after: "[Hardware Error]: "}, // HW_ERR
 	{kind: EventFirmwareBug, need: []string{"ACPI BIOS Warning (bug): "}, after: "(bug): "},
 	{kind: EventFIPSMode, need: []string{"fips mode: enabled"}},
 	{kind: EventModuleBad, need: []string{"disagrees about version of symbol"}},

@@ -203,6 +203,9 @@ func (p *parser) report(b []byte, r Record) bool {
 	if p.merge(kind, t, r) || p.repeated(t) {
 		return true
 	}
+	if kind == ReportWarning && !r.HasTime && !bytes.Contains(t, []byte(" at ")) {
+		return false // programs print such lines
+	}
 	rep := Report{Kind: kind, Text: clip(t)}
 	switch kind {
 	case ReportSoft:
@@ -258,7 +261,9 @@ func reportKind(t []byte) ReportKind {
 		return ReportHard
 	case bytes.Contains(t, []byte(" invoked oom-killer: ")):
 		return ReportOOM
-	case bytes.Contains(t, []byte(": page allocation failure")):
+	case hasPrefix(t, "BUG ") && bytes.Contains(t, []byte("ainted): ")): // mm/slub.c, slab_bug
+		return ReportBug
+	case bytes.Contains(t, []byte(": page allocation failure")), bytes.Contains(t, []byte(": vmalloc error: size ")):
 		return ReportPageAlloc
 	case hasPrefix(t, "irq ") && bytes.Contains(t, []byte(": nobody cared")):
 		return ReportIRQ
@@ -277,7 +282,9 @@ func (p *parser) merge(kind ReportKind, t []byte, r Record) bool {
 	}
 	rep := &p.d.Reports[bl.report]
 	switch {
-	case follows && (rep.Kind == ReportOops || rep.Kind == ReportBug || rep.Kind == ReportKASAN || rep.Kind == ReportCFI):
+	case follows && (rep.Kind == ReportOops || rep.Kind == ReportBug || rep.Kind == ReportKASAN):
+	case follows && rep.Kind == ReportCFI: // no warning, then
+		rep.Kind = ReportOops
 	case kind == ReportWarning && rep.Kind == ReportCFI:
 		rep.IP = string(ipSymbol(t))
 	case kind == ReportKASAN && rep.Kind == ReportKASAN && strings.HasSuffix(rep.Text, "[inline]"):

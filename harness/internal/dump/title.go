@@ -13,6 +13,9 @@ import (
 func (p *parser) finishTitles() {
 	for i := range p.d.Reports {
 		rep := &p.d.Reports[i]
+		if i+1 < len(p.d.Reports) {
+			rep.takeTrace(&p.d.Reports[i+1])
+		}
 		p.work += len(rep.Frames) + len(rep.Text)
 		ip := rep.IP
 		if rep.Kind == ReportBug && !isBugAt(rep.Text) && len(rep.Frames) > 0 {
@@ -22,8 +25,26 @@ func (p *parser) finishTitles() {
 		if b := model.BaseName(ip); b != "" && rep.crashed() && !innocents.has(b) {
 			rep.Func = b
 		}
+		switch rep.Kind {
+		case ReportIRQ: // the trace is that of whoever was interrupted
+			rep.Func = (&titleRule{}).pick(rep.said.at)
+		case ReportPageAlloc:
+			rep.Func = blame(rep, ip, allocators)
+		}
 		rep.Title = printable(titleOf(rep, ip))
 		rep.said = reportWords{}
+	}
+}
+
+// takeTrace gives a report the trace of the panic that came before its own could be
+// printed: with panic_on_warn, until 6.1, __warn panics after its first line.
+func (r *Report) takeTrace(next *Report) {
+	const near = 512 // bytes
+	if r.Kind != ReportPanic && len(r.Frames) == 0 && next.Kind == ReportPanic && next.Boot == r.Boot && next.Offset-r.End < near {
+		r.Frames = next.Frames
+		if r.Comm == "" {
+			r.Comm, r.PID = next.Comm, next.PID
+		}
 	}
 }
 
@@ -60,6 +81,7 @@ var (
 	freeing     = namesLike("*slab_* kfree* vunmap* vfree*")
 	usercopy    = namesLike("*usercopy* __check_*")
 	socketLocks = namesLike("*lock_sock* release_sock*")
+	allocators  = namesLike("*alloc_pages* *get_free_pages* get_zeroed_page new_slab *kmalloc*")
 	urbs        = namesLike("usb_submit_urb usb_start_wait_urb usb_bulk_msg usb_interrupt_msg usb_control_msg")
 	// hangs wait for what others do; only what asked for the wait has a name.
 	hangs = namesLike("*sched* *_lock* *_slowlock* down* *_down *_down_* *rwsem* *completion* *kthread* *wait* *synchronize* context_switch cancel_delayed_work* *rcu_barrier* *sleep*")
@@ -188,6 +210,11 @@ func titleOf(r *Report, ip string) string {
 		return inFunc("INFO: task hung", hungFunc(r))
 	case ReportOOM:
 		return "out of memory"
+	case ReportPageAlloc:
+		return inFunc("page allocation failure", r.Func)
+	case ReportIRQ: // irq 16: nobody cared (try booting with the "irqpoll" option)
+		s, _, _ := strings.Cut(r.Text, " (")
+		return s
 	case ReportReboot:
 		return "reboot: " + strings.TrimSuffix(strings.TrimPrefix(r.Text, "reboot: "), ".")
 	}

@@ -28,6 +28,9 @@ func Of(d *dump.Dump) []result.Finding {
 	l := list{dump: d, seen: map[key]int{}}
 	ended := carriedOut(d)
 	for i := range d.Reports {
+		if i > 0 && sameKill(&d.Reports[i-1], &d.Reports[i]) {
+			continue
+		}
 		l.report(&d.Reports[i], ended[i])
 	}
 	for i := range d.Boot.Events {
@@ -52,6 +55,12 @@ type list struct {
 	dump *dump.Dump
 	out  []result.Finding
 	seen map[key]int // index in out
+}
+
+// sameKill says that r names the process that the OOM killer of before has killed.
+func sameKill(before, r *dump.Report) bool {
+	return r.Kind == dump.ReportOOM && before.Kind == dump.ReportOOM && r.Boot == before.Boot &&
+		strings.Contains(before.Text, " invoked oom-killer") && !strings.Contains(r.Text, " invoked oom-killer")
 }
 
 func (l *list) report(r *dump.Report, ended bool) {

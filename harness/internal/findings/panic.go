@@ -21,7 +21,7 @@ var carriers = []carrier{
 	{"panic_on_warn set", false, []dump.ReportKind{
 		dump.ReportWarning, dump.ReportKASAN, dump.ReportCFI, dump.ReportLockdep, dump.ReportBug, dump.ReportPageAlloc,
 	}},
-	{"kasan.fault=", false, []dump.ReportKind{dump.ReportKASAN}},  // mm/kasan/report.c, end_report
+	{"kasan.fault=", false, []dump.ReportKind{dump.ReportKASAN}},    // mm/kasan/report.c, end_report
 	{"kmsan.panic set", false, []dump.ReportKind{dump.ReportKASAN}}, // mm/kmsan/report.c
 	{"kfence.fault=", false, []dump.ReportKind{dump.ReportKASAN}},
 	// die and oops_end of the architectures. A crash that is survived may cause the
@@ -30,8 +30,8 @@ var carriers = []carrier{
 	{"Oops", true, crashes},
 	{"panic_on_oops", true, crashes},
 	{"Aiee, killing interrupt handler", true, crashes}, // kernel/exit.c
-	{"Attempted to kill the idle task", true, crashes},
-	{"Attempted to kill init", true, crashes}, // with a crash of PID 1 only
+	{killedIdle, true, crashes},
+	{killedInit, true, crashes},
 	{"Asynchronous SError Interrupt", false, crashes}, // arch/arm64/kernel/traps.c
 	{"kernel BUG", true, crashes},
 	{"hung_task: blocked tasks", true, []dump.ReportKind{dump.ReportHungTask}}, // kernel/hung_task.c
@@ -74,10 +74,23 @@ func carriedBy(d *dump.Dump, p *dump.Report) int {
 	return found
 }
 
-// may says whether a panic of PID 1 or of the idle task can come from a crash.
+// may says whether a panic of PID 1 or of the idle task can come from a crash: the
+// task that crashed is the one that must not end. A panic after a crash prints no task.
 func (c *carrier) may(p, r *dump.Report) bool {
-	return !strings.HasPrefix(c.reason, "Attempted to kill") || r.PID == p.PID && r.PID >= 0
+	switch c.reason {
+	case killedInit:
+		return r.PID == 1 || p.Comm != "" && r.PID == p.PID && r.Comm == p.Comm
+	case killedIdle:
+		return r.PID == 0
+	}
+	return true
 }
+
+// kernel/exit.c, do_exit
+const (
+	killedInit = "Attempted to kill init"
+	killedIdle = "Attempted to kill the idle task"
+)
 
 func carrierOf(p *dump.Report) *carrier {
 	for i := range carriers {

@@ -25,6 +25,7 @@ var rows = []row{
 	{dump.ReportBug, "BUG: Bad page ", result.FindingBadPage, result.Error},
 	{dump.ReportBug, "BUG: scheduling while atomic", result.FindingAtomic, result.Error},
 	{dump.ReportBug, "BUG: sleeping function called from invalid context", result.FindingAtomic, result.Error},
+	{dump.ReportBug, "BUG: MAX_LOCK", result.FindingLockdep, result.Warning}, // lockdep's tables are full
 	{dump.ReportBug, "BUG: memory leak", result.FindingLeak, result.Warning}, // as syzkaller prints kmemleak's
 	{dump.ReportBug, "", result.FindingBug, result.Error},
 
@@ -70,6 +71,12 @@ func rowOf(r *dump.Report) (row, bool) {
 	return row{}, false
 }
 
+// Severity is how bad a report is by itself, "" for one that is no finding.
+func Severity(r *dump.Report) result.Severity {
+	row, _ := rowOf(r)
+	return row.severity
+}
+
 // eventRow is a finding that is one line.
 type eventRow struct {
 	kind     result.FindingKind
@@ -79,6 +86,7 @@ type eventRow struct {
 
 var eventRows = map[dump.EventKind]eventRow{
 	dump.EventLeak:        {result.FindingLeak, result.Warning, "kmemleak: "},
+	dump.EventHardware:    {result.FindingHardware, result.Note, "hardware error: "},
 	dump.EventFirmwareBug: {result.FindingFirmware, result.Note, "firmware bug: "},
 }
 
