@@ -15,7 +15,10 @@ var shells = []string{"sh", "bash", "dash", "ash", "busybox"}
 // waits for input.
 func shellInstead(f facts) *result.Diagnosis {
 	failed := f.log.Boot.All(dump.EventNoInit)
-	if len(failed) == 0 || f.end == nil || f.end.PID != 1 || !slices.Contains(shells, f.end.Comm) {
+	if f.end == nil {
+		return shellByLog(f, failed)
+	}
+	if len(failed) == 0 || f.end.PID != 1 || !slices.Contains(shells, f.end.Comm) {
 		return nil
 	}
 	switch f.wait.mech {
@@ -30,5 +33,23 @@ func shellInstead(f facts) *result.Diagnosis {
 	for _, e := range failed {
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("why init did not run", e))
 	}
+	return out
+}
+
+// shellByLog: the same by the log alone. The kernel says what it runs as init since
+// 4.19, and tries /bin/sh last.
+func shellByLog(f facts, failed []dump.Event) *result.Diagnosis {
+	x := notExecuted(failed)
+	run, ok := f.log.Boot.Event(dump.EventShellRun)
+	if x == nil || !ok || run.Offset < failed[0].Offset || f.log.Boot.Stage.Rank() > dump.StageInitramfs.Rank() {
+		return nil
+	}
+	out := &result.Diagnosis{
+		Kind: result.KindHalted, Cause: result.CauseNoInit, Where: f.log.userWhere(), Confidence: result.Likely,
+		Evidence: []result.Evidence{f.log.eventEvidence("the shell of last resort", run)},
+	}
+	x.explain(f, out)
+	out.Title = "no working init: a shell was started in its place"
+	out.Summary += "; /bin/sh was started in its place and waits for input"
 	return out
 }

@@ -21,6 +21,8 @@ func table() []section {
 			// Panics whose reason names the cause.
 			{"crypto self-test", famFatal, []result.Cause{result.CauseSelfTest},
 				"the kernel panics because a crypto self-test failed in FIPS mode", selfTest},
+			{"init gave up", famFatal, []result.Cause{result.CauseRootDevice},
+				"PID 1 of an initramfs said why it goes no further, and ended; the cause is what it said", initGaveUp},
 			{"init missing or dead", famFatal, []result.Cause{result.CauseNoInit, result.CauseInitBad, result.CauseInitDied},
 				"the kernel panics because it found no init, could not execute it, or because init ended", initDied},
 			{"root file system", famFatal, []result.Cause{result.CauseRootMount, result.CauseInitramfs, result.CauseNoInit},
@@ -94,7 +96,7 @@ func table() []section {
 				"the initramfs could not mount the root file system", saidLast},
 			{"emergency", famConsole, []result.Cause{result.CauseEmergency},
 				"user space gave up and offers an emergency shell", emergency},
-			{"shell for init", famHang, []result.Cause{result.CauseNoInit},
+			{"shell for init", famHang, []result.Cause{result.CauseNoInit, result.CauseInitBad},
 				"init could not be run, and a shell waits in its place", shellInstead},
 			{"user space", famHang, []result.Cause{result.CauseUserService, result.CauseUserLock, result.CauseSpin},
 				"a program or service waits for something in user space (a file lock, a pipe, a socket, a child, a timer), or spins", userWait},

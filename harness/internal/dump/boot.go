@@ -70,6 +70,7 @@ const (
 	EventURandom       EventKind = "urandom-read"   // random: uninitialized urandom read
 	EventHWRNG         EventKind = "hwrng"          // a hardware random number generator was found
 	EventNoInit        EventKind = "no-init"        // init is missing or cannot be run
+	EventShellRun      EventKind = "shell-run"      // kernel: it runs /bin/sh as init
 	EventBinfmt        EventKind = "binfmt"         // kernel: no handler for a program's format, and modprobe binfmt-SUBJECT does not end
 	EventInitramfs     EventKind = "initramfs"      // the initramfs was unpacked (init/initramfs.c)
 	EventInitramfsBad  EventKind = "initramfs-bad"  // the initramfs cannot be unpacked

@@ -92,6 +92,7 @@ var eventRules = []eventRule{
 	{kind: EventNoInit, need: []string{"No /sbin/init, trying fallback"}}, // systemd, src/core/main.c
 	{kind: EventNoInit, need: []string{"doesn't have requested"}},
 	{kind: EventNoInit, need: []string{"check access for rdinit="}},
+	{kind: EventShellRun, need: []string{"Run /bin/sh as init process"}},
 	{kind: EventBinfmt, need: []string{"modprobe binfmt-"}, after: "binfmt-", until: " "}, // kernel/module/kmod.c
 	{kind: EventInitramfs, need: []string{"Freeing initrd memory: "}},
 	{kind: EventInitramfsBad, need: []string{"Initramfs unpacking failed"}},
