@@ -20,7 +20,7 @@ import (
 
 // inspectFlags are what `unwedge inspect` was asked.
 type inspectFlags struct {
-	kernel, dump, qmp, symbols                  string
+	kernel, dump, qmp, libvirt, symbols         string
 	live                                        bool
 	tasks, stacks, dmesg, modules, maps, asJSON bool
 }
@@ -28,7 +28,7 @@ type inspectFlags struct {
 func (a *app) inspectCmd() *cobra.Command {
 	var f inspectFlags
 	cmd := &cobra.Command{
-		Use:   "inspect {RUN | --qmp SOCKET | --dump FILE} [PID...]",
+		Use:   "inspect {RUN | --qmp SOCKET | --libvirt DOMAIN | --dump FILE} [PID...]",
 		Short: "Read a guest's tasks, stacks and log from its memory",
 		Long: `Read the memory of a hung guest with nothing but the kernel image: no agent, no debug
 package, no cooperation of the guest. RUN is the directory of a run whose guest was
@@ -36,8 +36,8 @@ kept (` + "`unwedge boot --keep`" + `); the guest stays paused and unchanged. --
 output of QEMU's dump-guest-memory instead, from any guest; with RUN as well, the
 kernel is that run's.
 
---qmp reads a guest that somebody else started, through its QEMU's QMP monitor and the
-memory of that process (root, or whoever may trace it; else QEMU dumps it). One that
+--qmp and --libvirt read a guest that somebody else started, through its QEMU's monitor
+and the memory of that process (root, or whoever may trace it; else QEMU dumps it). One that
 runs is stopped while it is read, for a second or less, and runs on afterwards, whatever
 happens meanwhile; one that is paused stays paused. Nothing else is done to it. The
 kernel is found by its build ID: QEMU's -kernel, /boot, /lib/modules, /usr/lib/debug,
@@ -56,6 +56,8 @@ memory yet), 2 usage or bad input, 3 the harness failed.`,
   unwedge inspect run --stacks > stacks.txt; unwedge explain stacks.txt
   unwedge inspect --qmp /run/vm/qmp.sock      # a guest that somebody else started
   unwedge inspect --qmp /run/vm/qmp.sock --live --tasks
+  unwedge inspect --libvirt compose-x86 1
+  unwedge inspect --libvirt qemu:///session/test --kernel ./vmlinux
   unwedge inspect --dump memory.elf --kernel ./vmlinux --dmesg
   unwedge inspect --dump memory.elf --kernel deb:linux-image-cloud-amd64@bookworm --json`,
 		RunE: func(c *cobra.Command, args []string) error { return a.inspect(c.Context(), args, f) },
@@ -64,6 +66,7 @@ memory yet), 2 usage or bad input, 3 the harness failed.`,
 	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's `KERNEL`, as boot takes it (default: the run's)")
 	fs.StringVar(&f.dump, "dump", "", "read `FILE`, written by QEMU's dump-guest-memory, instead of a kept guest")
 	fs.StringVar(&f.qmp, "qmp", "", "read the guest whose QEMU has its QMP monitor at `SOCKET`, whoever started it")
+	fs.StringVar(&f.libvirt, "libvirt", "", "read the guest of libvirt's domain `[URI/]DOMAIN`: its name, ID or UUID; URI is qemu:///system or qemu:///session")
 	fs.BoolVar(&f.live, "live", false, "do not stop a guest that runs while it is read")
 	fs.StringVar(&f.symbols, "symbols", "", "the kernel's System.map or unstripped vmlinux, in `FILE`, if its kallsyms is missing or has only functions")
 	fs.BoolVar(&f.tasks, "tasks", false, "print one line per task")
@@ -109,7 +112,7 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 	}
 	d := display.New(a.stderr, a.quiet)
 	defer d.Close()
-	src, err := inspect.Open(progress.With(ctx, d), inspect.Options{Run: run, Dump: f.dump, QMP: f.qmp, Live: f.live, Kernel: f.kernel, Symbols: f.symbols, Planner: p})
+	src, err := inspect.Open(progress.With(ctx, d), inspect.Options{Run: run, Dump: f.dump, QMP: f.qmp, Libvirt: f.libvirt, Live: f.live, Kernel: f.kernel, Symbols: f.symbols, Planner: p})
 	if err != nil {
 		return err
 	}
@@ -142,13 +145,23 @@ func inspectArgs(args []string, f *inspectFlags) (run string, pids []int, err er
 		}
 		pids = append(pids, p)
 	}
+	var sources []string
+	for name, value := range map[string]string{"--qmp": f.qmp, "--libvirt": f.libvirt} {
+		if value != "" {
+			sources = append(sources, name)
+		}
+	}
+	slices.Sort(sources)
+	foreign := len(sources) > 0
 	switch {
-	case run == "" && f.dump == "" && f.qmp == "":
-		return "", nil, errors.New("name the directory of a run whose guest was kept, a QEMU's monitor with --qmp SOCKET, or a dump with --dump FILE: see `unwedge inspect --help`")
-	case f.qmp != "" && (run != "" || f.dump != ""):
-		return "", nil, errors.New("--qmp reads one guest: no run and no --dump goes with it")
-	case f.live && f.qmp == "":
-		return "", nil, errors.New("--live goes with --qmp")
+	case len(sources) > 1:
+		return "", nil, fmt.Errorf("%s: one guest at a time", strings.Join(sources, " and "))
+	case foreign && (run != "" || f.dump != ""):
+		return "", nil, fmt.Errorf("%s reads a guest that runs: no run and no --dump goes with it", sources[0])
+	case f.live && !foreign:
+		return "", nil, errors.New("--live goes with --qmp and --libvirt")
+	case run == "" && f.dump == "" && !foreign:
+		return "", nil, errors.New("name the directory of a run whose guest was kept, a QEMU's monitor with --qmp SOCKET, a domain with --libvirt, or a dump with --dump FILE: see `unwedge inspect --help`")
 	}
 	slices.Sort(pids)
 	return run, slices.Compact(pids), nil

@@ -19,7 +19,13 @@ const stillTime = 10 * time.Second
 
 // openForeign opens a guest that somebody else started.
 func (g *Guest) openForeign(ctx context.Context, o Options) (arch.Arch, error) {
-	f, err := foreign.Open(ctx, o.QMP, foreign.Options{})
+	var f *foreign.Guest
+	var err error
+	if o.Libvirt != "" {
+		f, err = foreign.OpenLibvirt(ctx, o.Libvirt, foreign.Options{})
+	} else {
+		f, err = foreign.Open(ctx, o.QMP, foreign.Options{})
+	}
 	if errors.Is(err, foreign.ErrGone) {
 		return "", NothingError{Err: err}
 	}
@@ -30,7 +36,7 @@ func (g *Guest) openForeign(ctx context.Context, o Options) (arch.Arch, error) {
 	g.foreign, g.live, g.first = f, o.Live, f.Kernels()
 	src := &g.facts.Source
 	src.PID, src.QMP, src.Domain = f.PID, f.Socket, f.Domain
-	g.facts.Hand.QMP = f.Socket
+	g.facts.Hand.QMP, g.facts.Hand.Domain, g.facts.Hand.URI = f.Socket, f.Domain, f.URI
 	if src.Status, err = f.Status(ctx); err != nil {
 		return "", err
 	}

@@ -37,6 +37,7 @@ type Options struct {
 	Run     string // the directory of a run whose guest was kept
 	Dump    string // a file of QEMU's dump-guest-memory, instead of the kept guest's memory
 	QMP     string // the socket of a QEMU's monitor
+	Libvirt string // a domain of libvirt's: [URI/]DOMAIN
 	Live    bool   // a guest that runs is not stopped while it is read
 	Kernel  string // as `unwedge boot` takes it; "" for the run's
 	Symbols string // a System.map or a vmlinux with symbols

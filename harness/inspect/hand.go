@@ -14,6 +14,8 @@ import (
 type Hand struct {
 	// QMP and GDB are the sockets of a kept guest, "" for a dump.
 	QMP, GDB string
+	// Domain is that of a guest of libvirt's, and URI its connection.
+	Domain, URI string
 	// Host is this machine's arch.
 	Host arch.Arch
 	// Vmlinux is a file with the kernel's symbols, "" where none is known.
@@ -49,8 +51,14 @@ func (h Hand) commands(r *Report) []Command {
 		out = append(out, h.gdb(r))
 	}
 	file := r.Source.Dump
+	if h.Domain != "" {
+		file = "memory.elf"
+		out = append(out, Command{Tool: "dump", Line: fmt.Sprintf("virsh -c %s dump --memory-only --live %s %s", machine.Quote(h.URI), machine.Quote(h.Domain), file)})
+	}
 	if h.QMP != "" && file == "" {
-		file = filepath.Join(r.Source.Run, "memory.elf")
+		if file = filepath.Join(r.Source.Run, "memory.elf"); r.Source.Run == "" {
+			file = "/tmp/memory.elf" // QEMU writes it, in a directory of its own
+		}
 		qmp := fmt.Sprintf(`{"execute":"dump-guest-memory","arguments":{"paging":false,"protocol":%q}}`, "file:"+file)
 		out = append(out, Command{
 			Tool: "dump",
