@@ -12,9 +12,6 @@ import (
 // runaway: a virtual CPU is at full load in the kernel, and memory shows the task
 // that runs there. Everything else waits for that task or for its CPU.
 func runaway(f facts) *result.Diagnosis {
-	if consoleFlood(f) != nil {
-		return nil
-	}
 	for i := range f.cpus {
 		c := &f.cpus[i]
 		if c.Idle || c.User || c.BusyFraction < 0.9 {

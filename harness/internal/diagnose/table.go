@@ -62,7 +62,11 @@ func table() []section {
 				"the kernel crashes in a task and goes on without it", oops},
 			{"lockup", famLockup, []result.Cause{result.CauseHardLockup, result.CauseSoftLockup, result.CauseRCUStall},
 				"a lockup detector reports a CPU, and the boot goes no further", lockup},
-			// The same, before any detector has fired.
+			// A flood keeps a CPU busy, so it comes before the busy CPU, and a task
+			// that waits for it or for the console.
+			{"console flood", famLockup, []result.Cause{result.CauseFlood},
+				"the guest prints the same lines over and over", consoleFlood},
+			// A lockup, before any detector has fired.
 			{"running task", famLockup, []result.Cause{result.CauseSpin, result.CauseOops},
 				"a vCPU is busy in the kernel, and memory shows the task that runs there", runaway},
 		}},
@@ -114,9 +118,6 @@ func table() []section {
 				"the machine reset, and the console shows no reason", tripleFault},
 		}},
 		{"Last resorts", "Only the console's last lines and the registers are left. The more they say, the earlier the rule.", []rule{
-			// A flood keeps a CPU busy, so it comes before the busy CPU.
-			{"console flood", famEnding, []result.Cause{result.CauseFlood},
-				"the guest prints the same lines over and over", consoleFlood},
 			{"spinning vCPU", famEnding, []result.Cause{result.CauseSpin, result.CauseSilent},
 				"a vCPU is busy in one kernel function every time, and no task dump shows whose it is", spinning},
 			{"silent", famEnding, []result.Cause{result.CauseSilent, result.CauseWrongConsole, result.CauseUnknown},

@@ -130,32 +130,6 @@ func clip(b []byte) string {
 	return string(out)
 }
 
-// shape is a hash of a line without what counts or moves in it: digits, hex
-// numbers, stars of a progress display, white space.
-func shape(line []byte) uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
-	h := uint64(offset)
-	number := false
-	for i := range min(len(line), 1024) {
-		c := line[i]
-		switch {
-		case c <= ' ' || c == '*':
-			continue
-		case c >= '0' && c <= '9' || number && isHex(c):
-			if number {
-				continue
-			}
-			number, c = true, '#'
-		default:
-			number = false
-		}
-		h = (h ^ uint64(c)) * prime
-	}
-	return h
-}
-
-func isHex(c byte) bool { return c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' || c == 'x' || c == '.' }
-
 // shapes remembers the shapes of lines in bounded memory: when a generation is
 // full the one before it is forgotten.
 type shapes struct{ young, old map[uint64]struct{} }

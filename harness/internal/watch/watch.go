@@ -14,6 +14,8 @@
 //     time instead. One whose vCPUs change no register for some seconds
 //     computes nothing, and need not be waited for longer than an idle one: it
 //     is looked at after Limits.Look, and each Limits.Look anew.
+//   - The same few lines over and over for some seconds, and nothing else: suspect,
+//     as if it were silent.
 //   - Limits.Deadline: slow if it still makes progress or works, suspect if not.
 //
 // Each decision states its Confidence: what the guest or QEMU says in as many
@@ -98,6 +100,7 @@ type Tracker struct {
 	reset      time.Time // the last one that counted
 	detector   string    // the kernel's own word on a stall, since the last progress
 	complained time.Time // when it was said, or the OOM killer spoke
+	flood      flood
 	busy       meter
 	gaps       result.Reference
 	capturing  bool
@@ -149,9 +152,12 @@ func (t *Tracker) Line(at time.Time, text []byte) {
 	if t.capturing { // what we asked for is no progress either
 		return
 	}
-	h := shape(text)
+	h := console.Shape(text)
 	up := t.rising.rises(h, text)
-	if fresh := t.seen.add(h); (fresh || up) && at.Sub(t.complained) >= complaint {
+	switch fresh := t.seen.add(h); {
+	case !fresh && !up:
+		t.flood.add(at, h, text)
+	case at.Sub(t.complained) >= complaint:
 		t.moved(at)
 	}
 }
@@ -164,7 +170,7 @@ func (t *Tracker) Report(at time.Time, r agentproto.Report) {
 	if t.goal.stage != "" && r.Stage == t.goal.stage {
 		t.Reach(at, fmt.Sprintf("the agent reports %s", r.Stage))
 	}
-	if t.seen.add(shape([]byte("agent: " + string(r.Stage)))) {
+	if t.seen.add(console.Shape([]byte("agent: " + string(r.Stage)))) {
 		t.moved(at)
 	}
 }
@@ -243,7 +249,7 @@ func (t *Tracker) moved(at time.Time) {
 	} else {
 		t.gaps.BusyGap = max(t.gaps.BusyGap, gap)
 	}
-	t.progress, t.detector = at, ""
+	t.progress, t.detector, t.flood = at, "", flood{}
 	t.busy = meter{from: at}
 }
 
@@ -285,6 +291,8 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 		d.Why = fmt.Sprintf("nothing on the console for %s", round(quiet))
 	case t.detector != "" && quiet >= t.limits.Idle/2:
 		d.Why = fmt.Sprintf("no progress for %s, and the kernel says: %s", round(quiet), t.detector)
+	case t.flood.lasts(now):
+		d.Why = fmt.Sprintf("the same lines over and over for %s: %s", round(now.Sub(t.flood.from)), t.flood.text)
 	case idle && t.spoke && quiet >= t.limits.Idle:
 		d.Why = fmt.Sprintf("no progress for %s with every vCPU idle", round(quiet))
 	case t.spoke && quiet >= t.limits.Busy:

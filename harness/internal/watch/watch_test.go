@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,6 +169,44 @@ func TestCountingLinesAreNoProgress(t *testing.T) {
 		}
 	}
 	t.Error("a counting status line was taken for progress for 1000 s")
+}
+
+// A kernel that repeats a complaint with its trace is noticed within ten seconds of
+// the first repetition; a list of some seconds is none.
+func TestFloodIsNoticed(t *testing.T) {
+	b := newBoot()
+	for i := range 40 {
+		b.line("[    1.%06d] bad: scheduling from the idle thread!", i)
+		for _, f := range []string{"dump_backtrace", "schedule", "msleep", "do_idle"} {
+			b.line("[    1.%06d]  %s+0x%x/0x%x", i, f, i, i)
+		}
+		if d := b.pass(250*time.Millisecond, 1); d.Early {
+			b.Looked(b.at) // its registers change
+		} else if d.State == watch.Suspect {
+			if !strings.Contains(d.Why, "bad: scheduling") || d.Confidence != result.Likely {
+				t.Errorf("%+v", d)
+			}
+			return
+		}
+	}
+	t.Error("not noticed in 10 s")
+}
+
+func TestListIsNoFlood(t *testing.T) {
+	b := newBoot()
+	for i := range 40 {
+		if i == 16 {
+			b.line("[    5.000000] the next thing")
+		}
+		for k := range 50 {
+			b.line("[    1.%06d] pci 0000:00:%02x.0: BAR %d: assigned", i, k, k)
+		}
+		if d := b.pass(250*time.Millisecond, 1); d.Early {
+			b.Looked(b.at) // its registers change
+		} else if d.State == watch.Suspect && i < 34 {
+			t.Fatalf("suspected after %d rounds: %+v", i, d)
+		}
+	}
 }
 
 // systemd colours and shortens what it waits for, so each line looks new.
