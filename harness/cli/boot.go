@@ -40,7 +40,13 @@ scenario expects, report where it is blocked and why.
 
 KERNEL is a bzImage, Image, Image.gz, vmlinux, a kernel build tree, a .deb or
 .rpm, or deb:PACKAGE[=VERSION][@SUITE] from the Debian archive. Without KERNEL
-a Debian kernel is booted.
+the kernel of the current directory is booted, if that is a build tree with a kernel in
+it, and else one of Debian's.
+
+--initrd, --disk and --root boot your own user space, --firmware uefi starts the kernel
+or the disk by UEFI, and --expect says what counts as booted; none of them needs unwedge's
+agent in the guest. A disk is never written. With --disk and no KERNEL the disk's own boot
+loader and kernel are booted.
 
 --probe experiments on a guest that hangs, after it has been captured and diagnosed,
 to confirm the cause:
@@ -54,6 +60,9 @@ Each probe starts from the guest as it hung and leaves the diagnosis as it was: 
   unwedge boot --arch aarch64
   unwedge boot deb:linux-image-cloud-amd64@trixie-backports --scenario random --entropy none
   unwedge boot --scenario distro --initramfs dracut-fips --console ~/src/linux
+  unwedge boot --initrd my.cpio.zst --expect 'console=^all tests passed' ./bzImage
+  unwedge boot --disk image.qcow2 --firmware uefi --expect login
+  unwedge boot --root / ./bzImage        # the host's own root, read-only below an overlay
   unwedge boot --keep ./bzImage          # leave a hung guest paused, for inspection
   unwedge boot --probe ./bzImage         # experiment on a hung guest: give it entropy, fail the system call it waits in
   unwedge boot --print-qemu ./bzImage    # boot the same guest by hand`,

@@ -54,11 +54,8 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 	arg := ""
 	if len(args) > 0 {
 		arg = args[0]
-	} else {
-		if want, err = archOrHost(f.arch); err != nil {
-			return nil, scenarios.Scenario{}, err
-		}
-		arg = plan.DefaultKernel(want)
+	} else if arg, err = kernelHere(f.arch); err != nil {
+		return nil, scenarios.Scenario{}, err
 	}
 	c, err := p.Candidate(ctx, arg, want)
 	if err != nil {
@@ -76,6 +73,19 @@ func (a *app) choose(ctx context.Context, p *plan.Planner, args []string, f boot
 	}
 	sc, err := f.cell(t, c.Kernel.Arch)
 	return c, sc, err
+}
+
+// kernelHere is the kernel where none is named: that of the built tree that is the
+// current directory, else Debian's for the architecture.
+func kernelHere(name string) (string, error) {
+	switch built, source := candidate.Tree("."); {
+	case built:
+		return ".", nil
+	case source:
+		return "", usage.Errorf("this kernel tree is not built: run make, `unwedge build`, or name a kernel")
+	}
+	a, err := archOrHost(name)
+	return plan.DefaultKernel(a), err
 }
 
 // modulesDir checks a user's --modules-dir.

@@ -50,6 +50,7 @@ type app struct {
 	mirror         string
 	accel          string
 	scenarioFile   string
+	scenariosFrom  string // the tree's file that names scenarioFile, "" where a user does
 }
 
 func (a *app) root() *cobra.Command {
@@ -70,7 +71,13 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Version: a.version,
 		Args:    unknownCommand,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if c.Name() == "config" {
+				return nil // it shows them
+			}
+			return a.configure(c)
+		},
 	}
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
@@ -86,7 +93,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	f.StringVar(&a.scenarioFile, "scenarios", "", "file with your own scenarios, in addition to the built-in ones")
 	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.inspectCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
 		a.attachCmd(), a.stopCmd(), a.mutateCmd(), a.moduleCmd(), a.bisectCmd(), a.kernelsCmd(), a.treesCmd(), a.versionCmd())
-	cmd.AddCommand(a.buildCmd())
+	cmd.AddCommand(a.buildCmd(), a.configCmd())
 	for _, c := range cmd.Commands() {
 		usageArgs(c)
 	}
@@ -151,6 +158,14 @@ func (a *app) catalogue() (scenarios.Catalogue, error) {
 	own, err := scenarios.Load(a.scenarioFile)
 	if err != nil {
 		return nil, usage.Wrap(err)
+	}
+	for _, t := range own {
+		for _, sc := range t.Cells() {
+			if a.scenariosFrom != "" && sc.HostFiles() {
+				return nil, usage.Errorf("scenario %s of %s, named by %s, reaches the host's files or gives QEMU arguments: if you trust it, use --scenarios %s",
+					t.Name, a.scenarioFile, a.scenariosFrom, a.scenarioFile)
+			}
+		}
 	}
 	return builtin.With(own), nil
 }

@@ -34,6 +34,18 @@ var treeKernels = func() []string {
 // releaseRE is what a release may be as a directory's name.
 var releaseRE = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._+~-]*$`)
 
+// Tree says whether a directory is a kernel's build tree with a kernel in it, or its
+// source.
+func Tree(dir string) (built, source bool) {
+	for _, name := range treeKernels {
+		built = built || firstFile(filepath.Join(dir, name)) != ""
+	}
+	built = built && firstFile(filepath.Join(dir, ".config")) != ""
+	source = firstFile(filepath.Join(dir, "Kbuild")) != "" && firstFile(filepath.Join(dir, "Kconfig")) != "" &&
+		firstFile(filepath.Join(dir, "MAINTAINERS")) != ""
+	return built, source
+}
+
 // resolveTree takes the kernel of a build tree. Its modules are copied to the
 // cache, so that the next build does not change them under a guest.
 func resolveTree(ctx context.Context, dir string, opts Options) (*Candidate, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // Phase is what the harness does.
@@ -135,6 +136,7 @@ func Watch(ctx context.Context, loop *events.Loop, g *run.Guest, o Options) (*Bo
 		Guest: g, Image: o.Image, Arch: o.Machine.Scenario.Arch, Machine: o.Machine.Scenario.MachineType(), Meter: w.meter,
 		Files: stall.Files{Dir: o.Dir, Start: w.start}, Unit: o.Unit, Hold: o.Limits.Hold,
 	}
+	w.restarted()
 	w.goal = seek(o.Machine.Scenario.Booted())
 	o.Observer.Phase(Booting, "")
 	err = loop.Run(ctx, w)
@@ -232,12 +234,22 @@ func (w *watcher) Line(l console.Line, agent bool) {
 	if !w.tracker.Progress().Before(l.At) {
 		w.progressEnd = l.End
 	}
-	w.record.told(l.Text, w.Machine.Scenario.HasAgent())
+	w.stage(Told(l.Text))
 	if t, ok := dump.GuestTime(l.Text); ok {
 		w.record.GuestTime = t
 	}
 	w.record.Seeded = w.record.Seeded || bytes.Contains(l.Text, []byte(SeededWords))
 	w.Observer.Line(l)
+}
+
+// stage takes the stage that the console shows, "" for none. Where the agent runs, what
+// it reports counts.
+func (w *watcher) stage(s stage.Stage) {
+	if s == "" || w.Machine.Scenario.HasAgent() && len(w.record.Reports) > 0 {
+		return
+	}
+	w.record.Stage = s
+	w.tracker.Firmware(s == stage.Firmware || s == stage.Loader)
 }
 
 // Report takes a report of the agent.
@@ -304,7 +316,7 @@ func (w *watcher) Tick(now time.Time) {
 	}
 	if l, ok := w.guest.Console.Partial(); ok && !w.suspicion.asks(l) {
 		w.tracker.Partial(now, l.Raw)
-		w.record.told(l.Raw, w.Machine.Scenario.HasAgent())
+		w.stage(Told(l.Raw))
 	}
 }
 

@@ -57,14 +57,6 @@ func (r *Record) event(after time.Duration, e qmp.Event) {
 	}
 }
 
-// told takes the stage that a line of the console shows. Where the agent runs, what it
-// reports counts.
-func (r *Record) told(line []byte, agent bool) {
-	if s := Told(line); s != "" && !(agent && len(r.Reports) > 0) {
-		r.Stage = s
-	}
-}
-
 // note adds a note for the reader.
 func (r *Record) note(format string, args ...any) {
 	if len(r.Notes) < maxNotes {

@@ -12,6 +12,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/sysrq"
 	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
 // suspicion is one time that the boot made no progress. nil is none.
@@ -250,8 +251,16 @@ func (w *watcher) reset(now time.Time) {
 	s := w.suspicion
 	if s == nil || s.to >= 0 && !byNMI(s.stall.Attempts, now) {
 		w.tracker.Reset(now)
+		w.restarted()
 	} else if s.reset.IsZero() {
 		s.reset = now
+	}
+}
+
+// restarted says that the guest begins again, with its firmware where it has one.
+func (w *watcher) restarted() {
+	if sc := w.Machine.Scenario; sc.BootDisk || sc.UEFI() {
+		w.stage(stage.Firmware)
 	}
 }
 

@@ -63,7 +63,7 @@ func (a *Asker) Ask(ctx context.Context, d watch.Decision) (got Finding) {
 	if d.Idle {
 		how = glance
 	}
-	got.Idle = d.Idle
+	got.Idle, got.Firmware = d.Idle, d.Firmware
 	meter := a.Meter.Again()
 	a.sample(ctx, how, &got)
 	if got.Lost != nil {
@@ -92,7 +92,9 @@ func (a *Asker) Question(ctx context.Context, got Finding) Finding {
 	before, err := a.Guest.DiskReads(ctx)
 	got.failed(ctx, err)
 	first := a.Look(ctx, &got.Memory)
-	a.keys(ctx, &got, first != nil)
+	if !got.Firmware {
+		a.keys(ctx, &got, first != nil)
+	}
 	if got.View = first; first != nil {
 		if again := a.lookStill(ctx, &got.Memory); again != nil {
 			got.Before, got.View = first, again

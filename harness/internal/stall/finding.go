@@ -53,6 +53,8 @@ type Finding struct {
 	// UserTimer is in how long the last of user space's timers that are waited for is
 	// due, by sysrq q; 0 for none.
 	UserTimer time.Duration
+	// Firmware says that no kernel runs yet, so that none was asked.
+	Firmware bool
 	// Idle says that every vCPU idles, Frozen that none computes anything, Works that
 	// one was seen to do real work, Reads that a disk answered reads meanwhile.
 	Idle, Frozen, Works, Reads bool

@@ -75,6 +75,9 @@ type Decision struct {
 	Since time.Time
 	// Idle says that all vCPUs idled since then.
 	Idle bool
+	// Firmware says that firmware or a boot loader runs, so that there is no kernel
+	// that could be asked.
+	Firmware bool
 	// Late says that the deadline has come.
 	Late bool
 	// Early says that a vCPU is busy, and that it is Suspect only if the
@@ -104,6 +107,7 @@ type Tracker struct {
 	busy       meter
 	gaps       result.Reference
 	capturing  bool
+	firmware   bool      // the kernel does not run yet
 	looked     time.Time // when the registers were last seen to change
 	worked     time.Time // when the vCPUs were last seen to do real work
 }
@@ -215,6 +219,9 @@ func (t *Tracker) VCPUs(at time.Time, shares []float64) {
 // it prints is not taken for progress.
 func (t *Tracker) Capturing(on bool) { t.capturing = on }
 
+// Firmware says whether firmware or a boot loader runs, and no kernel yet.
+func (t *Tracker) Firmware(on bool) { t.firmware = on }
+
 // Progress returns the time of the last progress.
 func (t *Tracker) Progress() time.Time { return t.progress }
 
@@ -277,8 +284,15 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 	quiet := now.Sub(t.progress)
 	idle := t.busy.mean() < idleShare && t.busy.known()
 	late := now.Sub(t.start) >= t.limits.Deadline
-	d := Decision{State: Suspect, Since: t.progress, Idle: idle, Late: late, Confidence: result.Likely}
+	d := Decision{State: Suspect, Since: t.progress, Idle: idle, Late: late, Firmware: t.firmware, Confidence: result.Likely}
 	switch {
+	case t.firmware && !late:
+		// It polls its devices and loads files in silence, with interrupts off.
+		if quiet < 2*t.limits.Busy {
+			return Decision{State: Running, Since: t.progress, Idle: idle}
+		}
+		d.Confidence = result.Possible
+		d.Why = fmt.Sprintf("no progress for %s in the firmware or the boot loader", round(quiet))
 	case late && quiet < t.limits.Idle:
 		return t.over(scenarios.Slow, fmt.Sprintf("still making progress at the deadline of %s", round(t.limits.Deadline)))
 	case late && now.Sub(t.worked) < t.limits.Busy:
