@@ -15,10 +15,13 @@ func failedUnit(f facts) *result.Diagnosis {
 	}
 	last := failed[len(failed)-1]
 	out := &result.Diagnosis{
-		Kind: result.KindUnknown, Cause: result.CauseUserService, Where: f.log.userWhere(), Confidence: result.Possible,
+		Kind: result.KindUnknown, Cause: result.CauseUserService, Where: result.WhereUserspace, Confidence: result.Possible,
 		Title:   "failed unit: " + dump.Normalise(last.Subject),
 		Summary: "the log ends before a login; the kernel and systemd ran, and " + last.Subject + " failed to start",
 		Remedy:  "read that unit's own lines (journalctl -b -u UNIT); a longer log shows whether the boot went on without it",
+	}
+	if b.Stage == dump.StageInitramfs {
+		out.Where = result.WhereInitramfs
 	}
 	if f.in.Ending == EndingSilent || f.in.Ending == EndingDeadline {
 		out.Kind = result.KindHang
