@@ -57,7 +57,8 @@ func collect(l log, in Input) *taskSet {
 	from = max(from, l.end()) // a task that khungtaskd showed before has gone on
 	for i := range l.Loose {
 		t := &l.Loose[i]
-		if t.PID > 0 && t.Offset >= from && s.byPID[t.PID] == nil {
+		nameless := t.PID == 0 && t.Comm == model.NoComm
+		if (t.PID > 0 || nameless) && t.Offset >= from && s.byPID[t.PID] == nil {
 			s.add(t, sourceConsole)
 		}
 	}

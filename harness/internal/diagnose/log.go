@@ -38,6 +38,8 @@ func (l log) end() int64 {
 	at := int64(-1)
 	if l.Boot.Stage == dump.StageLogin {
 		at = l.Boot.StageOffset
+	} else if l.atPrompt() {
+		at = l.Boot.LastOffset
 	}
 	for _, e := range l.Boot.All(dump.EventTarget) {
 		for _, last := range []string{"multi-user.target", "Multi-User", "graphical.target"} {
@@ -47,6 +49,22 @@ func (l log) end() int64 {
 		}
 	}
 	return at
+}
+
+// atPrompt says that the log ends at the prompt of a shell, after an init that found
+// what it needs.
+func (l log) atPrompt() bool {
+	if !l.Boot.Prompt || l.Boot.Stage.Rank() < dump.StageInit.Rank() {
+		return false
+	}
+	for _, k := range []dump.EventKind{
+		dump.EventEmergency, dump.EventNoInit, dump.EventNoDevice, dump.EventSwitchFailed, dump.EventInitramfsBad, dump.EventDracutTimeout, dump.EventFatal,
+	} {
+		if l.has(k) {
+			return false
+		}
+	}
+	return true
 }
 
 // ours says whether a report belongs to the last boot.

@@ -21,7 +21,7 @@ func initDied(f facts) *result.Diagnosis {
 	if r := f.log.lastCrash(p.Offset); r != nil && (r.PID == p.PID && r.Comm == p.Comm || r.PID == 1) {
 		return nil // the kernel crashed in PID 1: that is the cause
 	}
-	what, remedy := "init exited", "read init's own output before the panic"
+	what, remedy := "its exit code is not in the log", "read init's own output before the panic"
 	code, ok := exitCode(p.Text)
 	if ok {
 		what, remedy = decodeExit(code)
@@ -62,7 +62,8 @@ func noInit(f facts, p *dump.Report) *result.Diagnosis {
 	return out
 }
 
-// exitCode reads the exitcode=0x... of a panic.
+// exitCode reads the exitcode=0x%08x of a panic (kernel/exit.c). With fewer digits the
+// line was cut, and says nothing.
 func exitCode(s string) (int, bool) {
 	_, rest, ok := strings.Cut(s, "exitcode=0x")
 	if !ok {
@@ -73,7 +74,7 @@ func exitCode(s string) (int, bool) {
 		n++
 	}
 	v, err := strconv.ParseUint(rest[:n], 16, 32)
-	return int(v), err == nil
+	return int(v), err == nil && n == 8
 }
 
 // decodeExit explains a wait status (wait(2): the signal in the low seven bits,

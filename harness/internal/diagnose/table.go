@@ -112,6 +112,8 @@ func table() []section {
 				"systemd says which start job it waits for", startJob},
 		}},
 		{"How it ended", "Nothing above explains why, but the ending is known.", []rule{
+			{"one reset", famEnding, []result.Cause{result.CauseTripleFault},
+				"the machine reset once, and nothing in the boot after it explains why", oneReset},
 			{"ordered shutdown", famEnding, []result.Cause{result.CauseShutdown},
 				"the guest powered off or rebooted cleanly before the boot completed", orderedShutdown},
 			{"triple fault", famEnding, []result.Cause{result.CauseTripleFault},

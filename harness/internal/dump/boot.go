@@ -140,6 +140,8 @@ type Boot struct {
 	LastEnd    int64   `json:"last_end"`
 	LastTime   float64 `json:"last_time,omitempty"`
 	LastSource Source  `json:"last_source,omitempty"`
+	// Prompt says that user space printed a prompt last, of a shell or of login.
+	Prompt bool `json:"prompt,omitempty"`
 	// KernelRecords and UserRecords count the records by writer.
 	KernelRecords int `json:"kernel_records"`
 	UserRecords   int `json:"user_records"`
@@ -226,6 +228,7 @@ func (p *parser) other(b []byte, r Record) {
 		p.kernelLine(plain, r)
 	case SourceUserspace:
 		bo.UserRecords++
+		bo.Prompt = isPrompt(plain)
 		p.userLine(plain, r)
 	case SourceFirmware:
 		p.firmwareLine(plain, r)
@@ -323,13 +326,16 @@ func (p *parser) banner(b []byte, r Record) {
 	// dmesg and the early console print it twice at one stamp.
 	p.closeAll()
 	p.endSection("")
+	if bo.KernelCount == 0 && (bo.LastTime > 1 || bo.UserRecords >= 3 && len(bo.Events)+len(p.d.Reports) > 0) {
+		bo.KernelCount, bo.Kernels = 1, append(bo.Kernels, Banner{}) // the end of a boot before it
+	}
 	bo.KernelCount++
 	p.calls = nil
 	if len(bo.Kernels) < 64 {
 		bo.Kernels = append(bo.Kernels, Banner{})
 	}
 	bo.Kernels[len(bo.Kernels)-1] = Banner{Release: clip(rel), Offset: r.Offset}
-	bo.Stage, bo.Cmdline = StageNone, ""
+	bo.Stage, bo.Cmdline, bo.Prompt = StageNone, "", false
 	bo.reach(StageEarly, b, r)
 	if a := bannerArch(rel, b); a != "" {
 		p.d.Arch = a

@@ -35,6 +35,7 @@ type parser struct {
 	lastKey model.Caller
 	tasks   int // kept over all sections
 
+	asked   int            // the PID whose stack a command of a tool prints next
 	stamped bool           // the kernel's lines carry stamps
 	seen    int            // lines with a stamp, in a log without a banner
 	parked  int            // RCU report whose stack comes after that of RCU's kthread, -1 for none
@@ -173,6 +174,9 @@ func (p *parser) add(r Record) {
 		if p.frame(b, r) {
 			return
 		}
+	}
+	if p.toolLine(b, r) {
+		return
 	}
 	if b[0] == 'R' && p.registers(b, r) {
 		return

@@ -90,7 +90,15 @@ func (t *Task) Find(fns ...string) (Frame, bool) {
 }
 
 // String names the task as "comm (PID n)".
-func (t *Task) String() string { return t.Comm + " (PID " + strconv.Itoa(t.PID) + ")" }
+func (t *Task) String() string {
+	if t.PID == 0 && t.Comm == NoComm {
+		return t.Comm
+	}
+	return t.Comm + " (PID " + strconv.Itoa(t.PID) + ")"
+}
+
+// NoComm is the Comm of a task whose stack came without a name.
+const NoComm = "a task"
 
 // Frame is one line of a stack trace.
 type Frame struct {
