@@ -39,7 +39,7 @@ func (l log) end() int64 {
 	if l.Boot.Stage == dump.StageLogin {
 		at = l.Boot.StageOffset
 	} else if l.atPrompt() {
-		at = l.Boot.LastOffset
+		at = l.Boot.PromptOffset
 	}
 	for _, e := range l.Boot.All(dump.EventTarget) {
 		for _, last := range []string{"multi-user.target", "Multi-User", "graphical.target"} {

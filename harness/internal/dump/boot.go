@@ -140,8 +140,10 @@ type Boot struct {
 	LastEnd    int64   `json:"last_end"`
 	LastTime   float64 `json:"last_time,omitempty"`
 	LastSource Source  `json:"last_source,omitempty"`
-	// Prompt says that user space printed a prompt last, of a shell or of login.
-	Prompt bool `json:"prompt,omitempty"`
+	// Prompt says that user space printed a prompt last, of a shell or of login, at
+	// PromptOffset.
+	Prompt       bool  `json:"prompt,omitempty"`
+	PromptOffset int64 `json:"-"`
 	// KernelRecords and UserRecords count the records by writer.
 	KernelRecords int `json:"kernel_records"`
 	UserRecords   int `json:"user_records"`
@@ -228,7 +230,7 @@ func (p *parser) other(b []byte, r Record) {
 		p.kernelLine(plain, r)
 	case SourceUserspace:
 		bo.UserRecords++
-		bo.Prompt = isPrompt(plain)
+		bo.Prompt, bo.PromptOffset = isPrompt(plain), r.Offset
 		p.userLine(plain, r)
 	case SourceFirmware:
 		p.firmwareLine(plain, r)
