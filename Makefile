@@ -40,7 +40,7 @@ ARCHIVE = deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookw
 
 .PHONY: test
 test: setup ## Run all tests: unit, then the suites on real guests
-	@ci/compilers.sh
+	@ci/compilers.sh qemu-utils dosfstools mtools
 	@ci/test.sh '$(MAKE)' vet unit archive outside guests short-score
 
 .PHONY: vet

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,115 @@ func TestKinds(t *testing.T) {
 	for r, want := range map[scenarios.Root]string{scenarios.NoRoot: "false false", scenarios.Ext4: "true true", scenarios.Missing: "true false"} {
 		if got := fmt.Sprint(r.Wanted(), r.Attached()); got != want {
 			t.Errorf("root %s: wanted, attached: %s, want %s", r, got, want)
+		}
+	}
+}
+
+func TestAxes(t *testing.T) {
+	c, err := scenarios.Read(strings.NewReader(`
+scenarios:
+  - name: machines
+    arch: [x86_64]
+    entropy: none
+    machine: [q35, pc, microvm]
+    cpus: [1, 4]
+    memory_mib: 256
+    cmdline: [[], [nokaslr, quiet]]
+    exclude:
+      - {machine: microvm, cpus: 4}
+      - {machine: [pc], cmdline: [nokaslr, quiet]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range c[0].Cells() {
+		names = append(names, strings.TrimPrefix(s.Name, "machines/x86_64/none/tiny/"))
+		if s.MemoryMiB != 256 {
+			t.Errorf("%s has %d MiB", s.Name, s.MemoryMiB)
+		}
+	}
+	want := []string{
+		"machine=q35/cpus=1/cmdline=", "machine=q35/cpus=1/cmdline=nokaslr+quiet", "machine=q35/cpus=4/cmdline=", "machine=q35/cpus=4/cmdline=nokaslr+quiet",
+		"machine=pc/cpus=1/cmdline=", "machine=pc/cpus=4/cmdline=", "machine=microvm/cpus=1/cmdline=", "machine=microvm/cpus=1/cmdline=nokaslr+quiet",
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("cells\n%s\nwant\n%s", strings.Join(names, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Files are relative to the scenario file; a path tells a file from a kind.
+func TestOwnFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s.yaml")
+	text := "scenarios: [{name: a, arch: x86_64, initramfs: [tiny, ./my.cpio], disk: d.qcow2}, {name: b, arch: x86_64, root: /}]"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := scenarios.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tiny, own, root := c[0].Cells()[0], c[0].Cells()[1], c[1].Cells()[0]
+	if tiny.Initrd != "" || own.Initrd != filepath.Join(dir, "my.cpio") || own.Initramfs != scenarios.OwnInitrd || own.Disk != filepath.Join(dir, "d.qcow2") {
+		t.Errorf("%+v\n%+v", tiny, own)
+	}
+	if root.Root != scenarios.DirRoot || root.RootDir != "/" || !root.HostFiles() || tiny.HasAgent() != true || own.HasAgent() {
+		t.Errorf("%+v", root)
+	}
+	if got := own.Booted(); got.Kind != scenarios.ByInit {
+		t.Errorf("an initramfs of one's own boots to %s", got)
+	}
+}
+
+func TestBadGuestsAreRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"machine: isapc, arch: x86_64":                          `machine "isapc": on x86_64 use q35, pc, microvm`,
+		"machine: q35, arch: aarch64":                           "on aarch64 use virt",
+		"machine: microvm, arch: x86_64, firmware: uefi":        "the machine microvm has none",
+		"firmware: coreboot":                                    `firmware "coreboot": use default, uefi`,
+		"with_agent: true":                                      "with_agent is for an initramfs of your own",
+		"initramfs: own":                                        "initramfs own needs a file",
+		"root: own":                                             "root own needs a directory",
+		"root: /, initramfs: dracut":                            "mounted by initramfs tiny",
+		`root: /, cmdline: ["init=/sbin/init"]`:                 "say what counts as booted",
+		"boot_disk: true, initramfs: none":                      "boot_disk needs a disk",
+		"boot_disk: true, disk: a, expect: {login: true}":       "use initramfs none",
+		"boot_disk: true, disk: a, initramfs: none":             "say what counts as booted",
+		"initramfs: /x, expect: {stage: userspace}":             "no agent that reports it",
+		"expect: {login: true, tcp: 22}":                        "one thing counts as booted",
+		"expect: {tcp: 70000}":                                  `tcp port "70000"`,
+		`expect: {console: "("}`:                                "console pattern",
+		"expect: {task: a-name-of-many-bytes}":                  "the kernel keeps 15 bytes",
+		`expect: {systemd: "a b"}`:                              "use a unit's name",
+		"expect: {stage: somewhere}":                            `stage "somewhere": use`,
+		"exclude: [{}]":                                         "names nothing",
+		"exclude: [{entropy: virtio-rng}]":                      "leaves no cell",
+		"cmdline: quiet":                                        "use a list of words",
+		"exclude: [{entropi: none}]":                            "entropi",
+		"cpus: [1, 2, 3], exclude: [{cpus: 1}], memory_mib: 10": "memory 10 MiB",
+	} {
+		_, err := scenarios.Read(strings.NewReader("scenarios: [{name: a, " + text + "}]"))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want one line with %q", text, err, want)
+		}
+	}
+}
+
+func TestParseSign(t *testing.T) {
+	for text, want := range map[string]string{
+		"login": "login", "systemd": "systemd=multi-user.target", "systemd=ssh.service": "systemd=ssh.service", "tcp=22": "tcp=22",
+		"console=a=b": "console=a=b", "init": "init", "task=sshd": "task=sshd", "stage=system": "stage=system",
+		"login=x": "", "tcp": "", "tcp=x": "", "prompt": "", "": "", "console": "", "stage=x": "",
+	} {
+		got, err := scenarios.ParseSign(text)
+		if (err != nil) != (want == "") || err == nil && got.String() != want {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
+		if err == nil {
+			if e := (scenarios.Expect{Outcome: scenarios.Hung, Login: true}).With(got); e.Sign() != got || len(e.Signs()) != 1 || e.Outcome != scenarios.Hung {
+				t.Errorf("%q: %+v", text, e)
+			}
 		}
 	}
 }

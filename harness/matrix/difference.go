@@ -1,9 +1,11 @@
 package matrix
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/result"
@@ -36,6 +38,14 @@ const (
 	byInitramfs
 	byKernel
 	byAccel
+	byRoot
+	byDisk
+	byFirmware
+	byMachine
+	byCPUModel
+	byCPUs
+	byMemory
+	byCmdline
 	byScenario
 )
 
@@ -46,12 +56,29 @@ var axes = [...]axis{
 	byInitramfs: {initramfs, "with initramfs "},
 	byKernel:    {func(p Point) string { return p.Kernel }, "with kernel "},
 	byAccel:     {func(p Point) string { return string(p.Accel) }, "under "},
-	byScenario:  {func(p Point) string { name, _, _ := strings.Cut(p.Scenario.Name, "/"); return name }, "in scenario "},
+	byRoot:      {root, "with root "},
+	byDisk:      {func(p Point) string { return cmp.Or(p.Scenario.Disk, "none") }, "with disk "},
+	byFirmware:  {func(p Point) string { return string(cmp.Or(p.Scenario.Firmware, scenarios.DefaultFirmware)) }, "with firmware "},
+	byMachine:   {func(p Point) string { return p.Scenario.MachineType().Name }, "on machine "},
+	byCPUModel:  {func(p Point) string { return cmp.Or(p.Scenario.CPUModel, "by default") }, "with CPU model "},
+	byCPUs:      {func(p Point) string { return strconv.Itoa(p.Scenario.CPUs) }, "with cpus "},
+	byMemory:    {func(p Point) string { return strconv.Itoa(p.Scenario.MemoryMiB) + " MiB" }, "with memory "},
+	byCmdline:   {func(p Point) string { return strconv.Quote(strings.Join(p.Scenario.Cmdline, " ")) }, "with cmdline "},
+	byScenario:  {scenario, "in scenario "},
 }
 
 var fips = map[bool]string{true: "with fips=1", false: "without fips=1"}
 
-func initramfs(p Point) string { return strings.TrimSuffix(string(p.Scenario.Initramfs), "-fips") }
+func initramfs(p Point) string {
+	return cmp.Or(p.Scenario.Initrd, strings.TrimSuffix(string(p.Scenario.Initramfs), "-fips"))
+}
+
+func root(p Point) string { return cmp.Or(p.Scenario.RootDir, string(p.Scenario.Root)) }
+
+func scenario(p Point) string {
+	name, _, _ := strings.Cut(p.Scenario.Name, "/")
+	return name
+}
 
 // Difference says in one sentence what tells all cells that did not end as
 // expected from all that did: "hangs only without virtio-rng and with fips=1". It
@@ -106,6 +133,9 @@ func separate(in, out []Point, word string) string {
 		if i == byKernel && !choice(all, like.Scenario) {
 			continue // it is the only one for its architecture
 		}
+		if i > byAccel && i < byScenario && !varies(all, a) {
+			continue // it comes with its scenario
+		}
 		other := func(p Point) bool { return a.value(p) != a.value(like) }
 		if !slices.ContainsFunc(in, other) && slices.ContainsFunc(out, other) {
 			common |= 1 << i
@@ -135,6 +165,20 @@ func separate(in, out []Point, word string) string {
 	default:
 		return strings.Join(said, ", or") + ": these cells cannot tell which"
 	}
+}
+
+// varies says whether cells of one scenario and architecture differ on an axis.
+func varies(points []Point, a axis) bool {
+	type group struct{ scenario, arch string }
+	seen := map[group]string{}
+	for _, p := range points {
+		g, v := group{scenario(p), string(p.Scenario.Arch)}, a.value(p)
+		if was, ok := seen[g]; ok && was != v {
+			return true
+		}
+		seen[g] = v
+	}
+	return false
 }
 
 // choice says whether cells of the architecture differ in the kernel.

@@ -232,3 +232,35 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		t.Errorf("errors %v, %v, %v", out[0].Err, out[1].Err, out[2].Err)
 	}
 }
+
+// Axes that a scenario gives several values count; those that come with it do not.
+func TestDifferenceOverOtherAxes(t *testing.T) {
+	c, err := scenarios.Read(strings.NewReader("scenarios: [{name: m, arch: x86_64, machine: [q35, pc], cpus: [1, 2], cmdline: [[], [nokaslr]]}, {name: other, arch: x86_64, memory_mib: 300}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	difference := func(cells []scenarios.Scenario, fails func(scenarios.Scenario) bool) string {
+		var out []matrix.Point
+		for _, s := range cells {
+			p := matrix.Point{Scenario: s, Outcome: scenarios.Booted, Expected: true}
+			if fails(s) {
+				p.Outcome, p.Expected = scenarios.Hung, false
+			}
+			out = append(out, p)
+		}
+		return matrix.Difference(out)
+	}
+	for want, fails := range map[string]func(scenarios.Scenario) bool{
+		"hangs only on machine pc":                       func(s scenarios.Scenario) bool { return s.Machine == "pc" },
+		"hangs only on machine pc and with cpus 2":       func(s scenarios.Scenario) bool { return s.Machine == "pc" && s.CPUs == 2 },
+		`hangs only with cmdline "nokaslr"`:              func(s scenarios.Scenario) bool { return len(s.Cmdline) > 0 },
+	} {
+		if got := difference(c[0].Cells(), fails); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	got := difference(append(c[0].Cells(), c[1].Cells()...), func(s scenarios.Scenario) bool { return s.MemoryMiB == 300 })
+	if !strings.HasPrefix(got, "hangs only in scenario other (") || strings.Contains(got, "300 MiB") {
+		t.Errorf("%q: the memory comes with the scenario", got)
+	}
+}

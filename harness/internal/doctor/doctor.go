@@ -36,8 +36,10 @@ func Examine(h Host) Examination {
 	for _, n := range Needs() {
 		f := Found{Need: n}
 		if strings.HasPrefix(n.Name, "/") {
-			if h.Exists(n.Name) {
-				f.Path = n.Name
+			for _, file := range append([]string{n.Name}, n.Or...) {
+				if f.Path == "" && h.Exists(file) {
+					f.Path = file
+				}
 			}
 		} else if p, err := h.LookPath(n.Name); err == nil {
 			f.Path = p

@@ -25,6 +25,8 @@ func Managers() []Manager { return hostpkg.Managers() }
 type Need struct {
 	// Name is the program, or the file where it starts with a slash.
 	Name string
+	// Or are other files that do as well, where distributions differ.
+	Or []string
 	// For says what it is used for.
 	For string
 	// Packages hold it, by manager; a manager that is not there has none.
@@ -38,6 +40,14 @@ func Needs() []Need {
 	var needs []Need
 	for _, a := range arch.All() {
 		needs = append(needs, Need{Name: a.Facts().QEMU, For: "boots " + string(a) + " guests", Packages: hostpkg.Of(a.Facts().QEMUPackages)})
+	}
+	for _, a := range arch.All() {
+		files := a.Facts().UEFI
+		n := Need{Name: files[0].Code, For: "starts " + string(a) + " guests and disks by UEFI", Packages: hostpkg.Of(a.Facts().UEFIPackages), Optional: true}
+		for _, f := range files[1:] {
+			n.Or = append(n.Or, f.Code)
+		}
+		needs = append(needs, n)
 	}
 	return append(needs,
 		Need{Name: "mke2fs", For: "makes the guests' disks", Packages: hostpkg.Everywhere("e2fsprogs")},

@@ -306,3 +306,42 @@ func TestCPULacks(t *testing.T) {
 		}
 	}
 }
+
+// A guest's own parts, and what nobody may write.
+func TestOwnParts(t *testing.T) {
+	for _, a := range arch.All() {
+		sc := scenarios.Scenario{
+			Arch: a, Entropy: scenarios.None, MemoryMiB: 64, CPUs: 1, BootDisk: true, Disk: "/d", Firmware: scenarios.UEFI,
+			CPUModel: "max", Devices: []string{"demo,id=x"}, QEMUArgs: []string{"-name", "demo"},
+		}
+		s := spec(sc, result.TCG)
+		s.Kernel, s.Initrd = "", ""
+		s.Disks = []machine.Disk{{Path: "/d", Format: "qcow2", Boot: true}}
+		s.Firmware = arch.FirmwareFiles{Code: "/c", Vars: "/v"}
+		args := s.Args()
+		for _, want := range []string{
+			"if=pflash,format=raw,unit=0,readonly=on,file=/c", "if=pflash,format=raw,unit=1,snapshot=on,file=/v",
+			"if=none,format=qcow2,snapshot=on,id=disk0,file=/d", "virtio-blk-pci,drive=disk0,bootindex=0", "demo,id=x", "max" + a.Facts().Seedless,
+		} {
+			if !slices.Contains(args, want) {
+				t.Errorf("%s: no %q in %q", a, want, args)
+			}
+		}
+		if slices.Contains(args, "-kernel") || slices.Contains(args, "-append") || s.Cmdline() != "" {
+			t.Errorf("%s: a kernel beside that of the disk: %q", a, args)
+		}
+		if !slices.Equal(args[len(args)-2:], sc.QEMUArgs) {
+			t.Errorf("%s: the user's arguments are not last: %q", a, args)
+		}
+		sc = scenarios.Scenario{Arch: a, Entropy: scenarios.None, MemoryMiB: 64, CPUs: 1, RootDir: "/a,b"}
+		if args := spec(sc, result.TCG).Args(); !slices.Contains(args, "local,id=root,security_model=none,readonly=on,multidevs=remap,path=/a,,b") {
+			t.Errorf("%s: %q", a, args)
+		}
+		for _, m := range a.Facts().Machines {
+			sc := scenarios.Scenario{Arch: a, Entropy: scenarios.Host, MemoryMiB: 64, CPUs: 1, Machine: m.Name}
+			if got := value(t, spec(sc, result.TCG).Args(), "-machine"); !strings.HasPrefix(got, m.QEMU) {
+				t.Errorf("%s: -machine %s for %s", a, got, m.Name)
+			}
+		}
+	}
+}
