@@ -251,9 +251,9 @@ func TestDifferenceOverOtherAxes(t *testing.T) {
 		return matrix.Difference(out)
 	}
 	for want, fails := range map[string]func(scenarios.Scenario) bool{
-		"hangs only on machine pc":                       func(s scenarios.Scenario) bool { return s.Machine == "pc" },
-		"hangs only on machine pc and with cpus 2":       func(s scenarios.Scenario) bool { return s.Machine == "pc" && s.CPUs == 2 },
-		`hangs only with cmdline "nokaslr"`:              func(s scenarios.Scenario) bool { return len(s.Cmdline) > 0 },
+		"hangs only on machine pc":                 func(s scenarios.Scenario) bool { return s.Machine == "pc" },
+		"hangs only on machine pc and with cpus 2": func(s scenarios.Scenario) bool { return s.Machine == "pc" && s.CPUs == 2 },
+		`hangs only with cmdline "nokaslr"`:        func(s scenarios.Scenario) bool { return len(s.Cmdline) > 0 },
 	} {
 		if got := difference(c[0].Cells(), fails); got != want {
 			t.Errorf("%q, want %q", got, want)
