@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/result"
@@ -20,6 +21,7 @@ func finish(f facts, out *result.Diagnosis, also []string) {
 	noteRefusals(f, out)
 	noteOldLockup(f, out)
 	noteImitation(f, out)
+	notePanicArgument(f, out)
 	noteAttempts(f, out)
 	out.Notes = append(out.Notes, also...)
 	noteComplaint(f, out)
@@ -94,6 +96,14 @@ func noteOldLockup(f facts, out *result.Diagnosis) {
 func noteImitation(f facts, out *result.Diagnosis) {
 	if e, ok := f.log.Boot.Event(dump.EventImitation); ok {
 		out.Notes = append(out.Notes, "user space printed text that only looks like a kernel report: "+e.Text)
+	}
+}
+
+// notePanicArgument: initramfs-tools offers no shell where the command line has
+// panic= (scripts/functions, panic).
+func notePanicArgument(f facts, out *result.Diagnosis) {
+	if e, ok := f.log.Boot.Event(dump.EventEmergency); ok && strings.Contains(e.Text, "Rebooting automatically due to panic=") {
+		out.Notes = append(out.Notes, "the initramfs reboots instead of offering a shell because of panic= on the kernel command line")
 	}
 }
 
