@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
@@ -67,14 +67,17 @@ func (f Finder) compile(ctx context.Context) (*kimage.Types, error) {
 	return kimage.FromObjects(objects)
 }
 
+// releaseRE finds what `uname -r` says in include/generated/utsrelease.h.
+var releaseRE = regexp.MustCompile(`(?m)^#define UTS_RELEASE "([^"]*)"`)
+
 // sameRelease refuses headers that are configured for another kernel by now.
 func sameRelease(dir, release string) error {
-	b, err := os.ReadFile(filepath.Join(dir, "include/config/kernel.release"))
+	b, err := os.ReadFile(filepath.Join(dir, "include/generated/utsrelease.h"))
 	if err != nil {
-		return nil // a header package may not say
+		return fmt.Errorf("compile types: %w", err)
 	}
-	if got := strings.TrimSpace(string(b)); got != release {
-		return fmt.Errorf("compile types: %s is configured as %s, and the kernel is %s: build it again", dir, got, release)
+	if m := releaseRE.FindSubmatch(b); m == nil || string(m[1]) != release {
+		return fmt.Errorf("compile types: %s is not configured as %s, the kernel's release: build it again", dir, release)
 	}
 	return nil
 }
