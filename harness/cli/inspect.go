@@ -43,8 +43,9 @@ happens meanwhile; one that is paused stays paused. Nothing else is done to it. 
 kernel is found by its build ID: QEMU's -kernel, /boot, /lib/modules, /usr/lib/debug,
 unwedge's cache; else name it.
 
-The kernel needs BTF (CONFIG_DEBUG_INFO_BTF) and kallsyms, as distribution kernels
-have. By default a summary is printed, with the diagnosis and command lines for gdb,
+The kernel needs kallsyms. One without BTF (CONFIG_DEBUG_INFO_BTF) is read with the
+types of --symbols, of its build tree or of its headers; else they are inferred, and
+less is read. By default a summary is printed, with the diagnosis and command lines for gdb,
 crash and drgn. PIDs select tasks; alone, they imply --stacks.
 
 Exit codes: 0 read, 1 nothing to read (the guest has ended, or its kernel is not in

@@ -20,13 +20,13 @@ import (
 var _ = Describe("a kernel without BTF", Label("nobtf", "tiny"), func() {
 	EachKernel(func(k Kernel) {
 		// Before user space, on a silent console, with sysrq off, memory alone can tell.
-		It("that leaks a mutex is explained with types inferred from memory", func(ctx SpecContext) {
-			c := Mutant(ctx, withoutBTF(ctx, k.Get(ctx)), "misc_register", mutate.LeakLock)
+		It("that leaks a lock is explained with types inferred from memory", func(ctx SpecContext) {
+			c := Mutant(ctx, withoutBTF(ctx, k.Get(ctx)), "crypto_register_template", mutate.LeakLock)
 			sc := Cell("tiny", k.Arch)
 			sc.Without = []scenarios.Facility{scenarios.Console, scenarios.SysRq}
 			res := Boot(ctx, c, sc)
 			Expect(res).To(And(HaveHung(), HaveCause(result.CauseDeadlock)))
-			Expect(res.Diagnosis.Function).To(Equal("misc_register"))
+			Expect(res.Diagnosis.Function).To(Equal("crypto_register_template"))
 			Expect(typesOf(res)).To(Equal("inferred"))
 		}, short)
 

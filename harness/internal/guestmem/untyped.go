@@ -83,16 +83,16 @@ func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physme
 	for _, c := range vcpus {
 		trace := frames(u.Running(c.Registers, unwind.Range{}))
 		if c.User || !slices.ContainsFunc(trace, func(f model.Frame) bool { return f.Reliable && f.Base() == "cpu_startup_entry" }) {
-			return nil, fmt.Errorf("find the stack of PID 1: vCPU %d is not idle and may be running it: %w", c.Index, kimage.ErrNoBTF)
+			return nil, fmt.Errorf("find the stack of PID 1: vCPU %d is not idle and may be running it: %w", c.Index, why)
 		}
 		v.CPUs = append(v.CPUs, model.CPU{Index: c.Index, PC: c.PC, Halted: c.Halted, Frames: trace})
 	}
 	if len(vcpus) == 0 {
-		return nil, fmt.Errorf("find the stack of PID 1: the vCPUs' registers are unknown: %w", kimage.ErrNoBTF)
+		return nil, fmt.Errorf("find the stack of PID 1: the vCPUs' registers are unknown: %w", why)
 	}
 	trace, err := k.start.Find(ctx, found, m, u)
 	if err != nil {
-		return nil, fmt.Errorf("%w (%w)", err, kimage.ErrNoBTF)
+		return nil, fmt.Errorf("%w (%w)", err, why)
 	}
 	// The thread has the name of its parent, init_task, until it starts a program
 	// (init/main.c, rest_init).

@@ -57,7 +57,7 @@ func (k *Kernel) UserStacks(ctx context.Context, m physmem.Reader, vcpus []model
 		return nil, nil, err
 	}
 	if k.user == nil {
-		return nil, nil, fmt.Errorf("read user space: %w", k.noUser)
+		return nil, nil, k.noUser
 	}
 	w := &walker{k: k, found: found, list: k.tasks.Read(ctx, found, max(1, len(vcpus))), view: &View{}}
 	w.prepare(ctx)
