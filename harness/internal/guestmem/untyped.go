@@ -63,16 +63,13 @@ func (k *Kernel) in(ctx context.Context, found *locate.Kernel, cpus int) (*Kerne
 	return typed, nil
 }
 
-// lookUntyped is LookAt where types could not be inferred: it shows PID 1 alone, while it
-// starts the kernel up and sleeps. Its state is not known but that it does not run:
-// every vCPU must be in the idle loop.
+// lookUntyped is LookAt where types could not be inferred: it shows the task that boots
+// the kernel alone, which a vCPU runs, or which sleeps as PID 1 while every vCPU idles.
 func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physmem.Reader, vcpus []model.VCPU, why error) (*View, error) {
-	if k.start == nil {
-		return nil, why
-	}
 	v := &View{Offset: found.Offset, PhysBase: found.Phys, Types: kimage.None}
-	v.problem("only the stack of PID 1 can be read: %v", why)
+	v.problem("only the stack of the task that boots can be read: %v", why)
 	k.readJiffies(found, v)
+	k.readLog(ctx, found, v)
 	u, err := unwind.New(unwind.Config{
 		Arch: k.img.ISA.Arch, Memory: found.Space, Symbols: unwind.Shift(k.img.Symbols, found.Offset), Image: imageMemory{k.img, found.Offset},
 	})
@@ -80,22 +77,63 @@ func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physme
 		return nil, err
 	}
 	v.Unwinder = u.Method()
+	busy := -1
 	for _, c := range vcpus {
-		trace := frames(u.Running(c.Registers, unwind.Range{}))
-		if c.User || !slices.ContainsFunc(trace, func(f model.Frame) bool { return f.Reliable && f.Base() == "cpu_startup_entry" }) {
-			return nil, fmt.Errorf("find the stack of PID 1: vCPU %d is not idle and may be running it: %w", c.Index, why)
+		trace := u.Running(c.Registers, unwind.Range{})
+		cpu := model.CPU{Index: c.Index, PC: c.PC, User: c.User, Halted: c.Halted, PID: -1, Frames: frames(trace)}
+		if t, ok := boots(trace); ok && !c.User {
+			t.CPU, cpu.PID, cpu.Comm = c.Index, t.PID, t.Comm
+			v.Tasks = append(v.Tasks, t)
+		} else if c.User || !has(cpu.Frames, "cpu_startup_entry") {
+			busy = c.Index
 		}
-		v.CPUs = append(v.CPUs, model.CPU{Index: c.Index, PC: c.PC, Halted: c.Halted, Frames: trace})
+		v.CPUs = append(v.CPUs, cpu)
 	}
-	if len(vcpus) == 0 {
+	switch {
+	case len(v.Tasks) == 1:
+		return v, nil
+	case len(vcpus) == 0:
 		return nil, fmt.Errorf("find the stack of PID 1: the vCPUs' registers are unknown: %w", why)
+	case busy >= 0:
+		return nil, fmt.Errorf("find the stack of PID 1: vCPU %d is not idle and may be running it: %w", busy, why)
+	case k.start == nil:
+		return nil, why
 	}
 	trace, err := k.start.Find(ctx, found, m, u)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", err, why)
 	}
-	// The thread has the name of its parent, init_task, until it starts a program
-	// (init/main.c, rest_init).
-	v.Tasks = []model.Task{{Comm: "swapper/0", PID: 1, TGID: 1, State: "?", CPU: -1, KernelThread: true, Frames: frames(trace)}}
+	v.Tasks = []model.Task{bootTask(1, "?", trace)}
 	return v, nil
+}
+
+// bootTask is the task that boots the kernel: init_task, then PID 1, which has its name
+// until it starts a program (init/main.c, rest_init).
+func bootTask(pid int, state string, trace unwind.Trace) model.Task {
+	return model.Task{Comm: "swapper/0", PID: pid, TGID: pid, State: state, CPU: -1, KernelThread: true, Frames: frames(trace)}
+}
+
+// boots says that a vCPU runs the task that boots the kernel: its whole stack, which begins
+// in start_kernel or kernel_init, says so.
+func boots(trace unwind.Trace) (model.Task, bool) {
+	if trace.End.Kind != unwind.KernelEntry || !trace.Reliable() || trace.User != nil {
+		return model.Task{}, false
+	}
+	pid := 0
+	switch f := frames(trace); {
+	case has(f, "cpu_startup_entry"):
+		return model.Task{}, false
+	case has(f, "kernel_init"):
+		pid = 1
+	case !has(f, "start_kernel"):
+		return model.Task{}, false
+	}
+	t := bootTask(pid, "R", trace)
+	t.Running = true
+	return t, true
+}
+
+// has says that a stack surely has a function.
+func has(stack []model.Frame, function string) bool {
+	return slices.ContainsFunc(stack, func(f model.Frame) bool { return f.Reliable && f.Base() == function })
 }

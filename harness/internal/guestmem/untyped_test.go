@@ -156,6 +156,25 @@ func TestKernelWithoutTypes(t *testing.T) {
 	}
 }
 
+// A vCPU that runs it shows it as well.
+func TestTheBootRuns(t *testing.T) {
+	k, err := bareKernel(t, 0xa881251d, 0xf900011e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid, stack := range [][]string{{"do_one_initcall", "start_kernel"}, {"do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork"}} {
+		g := newBareGuest()
+		fp := g.chain(bareIdle, stack...)
+		v, err := k.LookAt(t.Context(), g.reader(), []model.VCPU{{Registers: model.Registers{PC: run(bareAt("stuck_init") + 8), SP: fp, FP: fp}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.Tasks) != 1 || v.Tasks[0].PID != pid || !v.Tasks[0].Running || !v.Tasks[0].Has("stuck_init") || v.CPUs[0].PID != pid {
+			t.Errorf("PID %d: %+v", pid, v)
+		}
+	}
+}
+
 // What cannot be verified is not told.
 func TestStartUpIsVerified(t *testing.T) {
 	k, err := bareKernel(t, 0xa881251d, 0xf900011e)
@@ -185,7 +204,8 @@ func TestStartUpIsVerified(t *testing.T) {
 			return g.idling()
 		},
 		"a vCPU is busy, perhaps with it": func(g bareGuest) []model.VCPU {
-			fp := g.chain(bareIdle, "do_one_initcall", "kernel_init_freeable", "kernel_init", "ret_from_fork")
+			fp := g.chain(bareIdle, "do_one_initcall", "kernel_init_freeable")
+			g.put(barePhys+bareIdle+0x20, run(0x7f0000000)) // its stack ends nowhere
 			return []model.VCPU{{Registers: model.Registers{PC: run(bareAt("stuck_init") + 8), SP: fp, FP: fp}}}
 		},
 		"what the vCPUs do is not known": func(bareGuest) []model.VCPU { return nil },
