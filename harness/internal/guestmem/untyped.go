@@ -43,6 +43,10 @@ func loadUntyped(payload []byte, a arch.Arch, table *kallsyms.Table, why error) 
 	return k, nil
 }
 
+// inferences is how often it is tried: the memory of a guest that runs changes under the
+// reader.
+const inferences = 3
+
 // in returns the Kernel that reads the guest in which it was found: itself, or one with
 // types inferred there.
 func (k *Kernel) in(ctx context.Context, found *locate.Kernel, cpus int) (*Kernel, error) {
@@ -52,7 +56,13 @@ func (k *Kernel) in(ctx context.Context, found *locate.Kernel, cpus int) (*Kerne
 	if !k.infers {
 		return nil, k.noTypes
 	}
-	types, err := infer.Memory(ctx, found, cpus)
+	var types *kimage.Types
+	var err error
+	for range inferences {
+		if types, err = infer.Memory(ctx, found, cpus); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", k.noTypes, err)
 	}

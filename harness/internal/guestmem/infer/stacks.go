@@ -64,7 +64,7 @@ func (g *guess) areStacks(off uint64) bool {
 }
 
 // areSaved says that an offset holds the saved stack pointer of every task. Of a task that
-// runs, it may lead to what was overwritten since.
+// runs, or ran while it was read, it may lead to what was overwritten since.
 func (g *guess) areSaved(stack, off uint64) bool {
 	stale := 0
 	for _, t := range g.all {
@@ -79,7 +79,7 @@ func (g *guess) areSaved(stack, off uint64) bool {
 			return false
 		}
 		if !g.resumes(t, base, off) {
-			if stale++; stale > g.cpus {
+			if stale++; stale > g.cpus+len(g.all)/10 {
 				return false
 			}
 		}
