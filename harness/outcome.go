@@ -96,7 +96,6 @@ func (o *outcome) fill(res *result.Result, req Request, g *run.Guest) {
 	res.Outcome, res.Why, res.Confidence = o.outcome, o.why, b.Confidence
 	res.Stage, res.Reports, res.Events, res.Stalls = b.Stage, b.Reports, b.Events, b.Stalls
 	res.Resets, res.Modules, res.Diagnosis, res.Probes = b.Resets, o.modules, o.diagnosis, o.probed.Probes
-	res.Findings = b.Findings()
 	res.Host.QueryKVM = &b.KVM
 	res.Times = result.Times{
 		Started: b.Start.UTC(), FirstReport: b.FirstReport, Verdict: b.At.Sub(b.Start), Guest: b.GuestTime,
@@ -110,13 +109,28 @@ func (o *outcome) fill(res *result.Result, req Request, g *run.Guest) {
 	}
 	res.Kernel.Running = o.running
 	want := req.Machine.Scenario
+	o.findings(res, req)
 	res.Expected = res.Outcome == want.ExpectedOutcome() &&
+		(res.Outcome != scenarios.Booted || result.Tolerated(res.Findings, want.Expect.Findings)) &&
 		(want.Expect.Cause == "" || res.Diagnosis != nil && string(res.Diagnosis.Cause) == want.Expect.Cause)
 	res.Notes = append(res.Notes, b.Notes...)
 	res.Notes = append(res.Notes, o.notes...)
 	res.Notes = append(res.Notes, o.probed.Notes...)
 	o.consoleFacts(res, g)
 	o.learn(res, req)
+}
+
+// findings fills in the kernel's reports, with what is known and what is new among them.
+func (o *outcome) findings(res *result.Result, req Request) {
+	list, notes := req.Known.Mark(o.boot.Findings(), time.Now())
+	res.Notes = append(res.Notes, notes...)
+	if a := req.Against; a != nil {
+		var fresh int
+		list, fresh = a.Mark(list)
+		res.Notes = append(res.Notes, fmt.Sprintf("compared with %s: %d of %d findings are new", a.From, fresh, len(list)))
+	}
+	res.Findings = list
+	res.Unclean = res.Outcome == scenarios.Booted && !result.Clean(list)
 }
 
 func (o *outcome) consoleFacts(res *result.Result, g *run.Guest) {

@@ -7,6 +7,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/boot"
 	"github.com/unwedge/unwedge/harness/internal/calibrate"
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/known"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/stall"
 	"github.com/unwedge/unwedge/harness/result"
@@ -53,6 +54,10 @@ type Request struct {
 	// captured, see package probe; they exclude Keep. probe.VirtioRNG needs
 	// Machine.Slot and the driver in the guest.
 	Probes []result.ProbeName
+	// Known are findings that do not count.
+	Known known.List
+	// Against is a good boot, to say which findings are new; nil compares with none.
+	Against *result.Baseline
 	// Keep leaves a hung guest paused, to be looked at by hand.
 	Keep bool
 	// ConsoleCap is how many bytes of console.log are kept at most; 0 means

@@ -29,6 +29,16 @@ const (
 	Slow       Outcome = "slow"        // still making progress at the hard deadline
 )
 
+// Findings says which reports of the kernel a boot may show and still be as expected.
+type Findings string
+
+// What a boot may show.
+const (
+	FindingsNone     Findings = "none"     // nothing worse than a note
+	FindingsWarnings Findings = "warnings" // warnings, but no errors; the default
+	FindingsAny      Findings = "any"      // anything
+)
+
 // Expect is what must happen. The zero value means: boot as far as the images
 // allow.
 type Expect struct {
@@ -51,6 +61,8 @@ type Expect struct {
 	Task string `yaml:"task,omitempty" json:"task,omitempty"`
 	// Cause must be the diagnosis's cause where it is not empty.
 	Cause string `yaml:"cause,omitempty" json:"cause,omitempty"`
+	// Findings are the kernel's reports that a boot may show; empty means warnings.
+	Findings Findings `yaml:"findings,omitempty" json:"findings,omitempty"`
 }
 
 // Scenario is one cell: everything that decides how a kernel is booted and
@@ -198,6 +210,9 @@ func (s Scenario) Validate() error {
 	s.validateExpect(bad)
 	if s.Expect.Outcome != "" {
 		oneOf(&errs, "expected outcome", s.Expect.Outcome, []Outcome{Booted, Hung, Panicked, Rebooting, Stopped})
+	}
+	if s.Expect.Findings != "" {
+		oneOf(&errs, "expected findings", s.Expect.Findings, []Findings{FindingsNone, FindingsWarnings, FindingsAny})
 	}
 	if s.MemoryMiB < minMemoryMiB || s.MemoryMiB > maxMemoryMiB {
 		bad("memory %d MiB: use %d to %d", s.MemoryMiB, minMemoryMiB, maxMemoryMiB)

@@ -53,6 +53,8 @@ func BootOf(r *result.Result) Boot {
 		b.Title, b.Signature, b.Cause = d.Title, d.Signature, string(d.Cause)
 		b.Sure, b.Where, b.What = string(d.Confidence), string(d.Where), d.Summary
 		b.Stack, b.Met = stackOf(d), metIn(r)
+	} else if f := result.Worst(r.Findings); f != nil && r.Unclean {
+		b.Title = f.Title
 	}
 	return b
 }
@@ -77,6 +79,9 @@ func (b Boot) same(other Boot) bool {
 	return b.Outcome == other.Outcome && b.Title == other.Title
 }
 
+// came says that the boot came to its end.
+func (b Boot) came() bool { return b.Outcome == string(scenarios.Booted) }
+
 // name is the failure in a few words.
 func (b Boot) name() string {
 	if b.Title != "" {
@@ -93,6 +98,8 @@ func Judge(b, want Boot, any bool) (search.Verdict, string) {
 		return search.Good, b.Outcome
 	case b.same(want):
 		return search.Bad, b.name()
+	case b.came() && want.Outcome != "" && !want.came(): // it came through, with findings
+		return search.Good, b.Outcome + ", unclean: " + b.name()
 	case any && want.Outcome == "": // there is none to be like
 		return search.Bad, b.name()
 	case any:

@@ -28,6 +28,8 @@ type bootFlags struct {
 	keep, console, printQEMU, json     bool
 	own                                ownFlags
 	probe                              []string
+	judge                              judgeFlags
+	against                            string
 }
 
 func (a *app) bootCmd() *cobra.Command {
@@ -37,6 +39,11 @@ func (a *app) bootCmd() *cobra.Command {
 		Short: "Boot one kernel in one scenario",
 		Long: `Boot one kernel in one scenario and report how it ended. If it did not end as the
 scenario expects, report where it is blocked and why.
+
+A boot that comes through is "booted, unclean" if the kernel reported a fault on the
+way. An error (an oops, KASAN, a lockup, lockdep) fails it, a warning does not: --strict
+and the scenario's expect.findings change that. --known names a YAML file of findings
+that do not count: a list of pattern (of the title), reason, link, expires.
 
 KERNEL is a bzImage, Image, Image.gz, vmlinux, a kernel build tree, a .deb or
 .rpm, or deb:PACKAGE[=VERSION][@SUITE] from the Debian archive. Without KERNEL
@@ -65,6 +72,8 @@ Each probe starts from the guest as it hung and leaves the diagnosis as it was: 
   unwedge boot --root / ./bzImage        # the host's own root, read-only below an overlay
   unwedge boot --keep ./bzImage          # leave a hung guest paused, for inspection
   unwedge boot --probe ./bzImage         # experiment on a hung guest: give it entropy, fail the system call it waits in
+  unwedge boot --strict ./bzImage        # a WARNING fails the boot, too
+  unwedge boot --known known.yaml --against good-run/ ./bzImage
   unwedge boot --print-qemu ./bzImage    # boot the same guest by hand`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.boot(c.Context(), args, f) },
@@ -76,6 +85,8 @@ Each probe starts from the guest as it hung and leaves the diagnosis as it was: 
 	fs.StringVarP(&f.out, "out", "o", "", "directory for the artifacts (default: a new one below $XDG_STATE_HOME/unwedge)")
 	fs.BoolVar(&f.keep, "keep", false, "leave a hung guest paused and print how to continue by hand")
 	addProbeFlag(cmd, &f.probe)
+	f.judge.add(cmd)
+	fs.StringVar(&f.against, "against", "", "result.json of a good boot, or its directory: say which findings are new")
 	fs.BoolVar(&f.console, "console", false, "stream the guest's console to standard output")
 	fs.BoolVar(&f.printQEMU, "print-qemu", false, "print a QEMU command that boots the same guest, and boot nothing")
 	fs.BoolVar(&f.json, "json", false, "print the Result as JSON")
@@ -117,6 +128,12 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 		return err
 	}
 	req.Keep = f.keep
+	if err := f.judge.apply(&req); err != nil {
+		return err
+	}
+	if req.Against, err = goodBoot(f.against); err != nil {
+		return err
+	}
 	res, err := a.run(ctx, d, req, f.out, req.Machine.Scenario.Name, func(r *display.Row) {
 		if f.console {
 			r.Console = a.stdout

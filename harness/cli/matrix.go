@@ -23,6 +23,7 @@ type matrixFlags struct {
 	jobs               int
 	probe              []string
 	json, verbose      bool
+	judge              judgeFlags
 }
 
 func (a *app) matrixCmd() *cobra.Command {
@@ -47,6 +48,7 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 	fs.StringSliceVar(&f.initramfs, "initramfs", nil, "only these kinds of initramfs")
 	fs.IntVarP(&f.jobs, "jobs", "j", 1, "guests at a time; one per core is best")
 	addProbeFlag(cmd, &f.probe)
+	f.judge.add(cmd)
 	fs.BoolVar(&f.json, "json", false, "print the Results as a JSON list")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print the full report of every cell, not only of those that failed")
 	return cmd
@@ -55,6 +57,9 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 	if f.jobs < 1 {
 		return usage.Errorf("-j %d: use 1 or more", f.jobs)
+	}
+	if _, err := f.judge.list(); err != nil { // before anything boots
+		return err
 	}
 	probes, err := parseProbes(f.probe)
 	if err != nil {
@@ -75,6 +80,9 @@ func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 	done := matrix.Run(ctx, boots, f.jobs, func(ctx context.Context, c matrix.Cell[matrix.Boot]) (*result.Result, error) {
 		req, err := p.Request(ctx, c.Job.Scenario, c.Job.Kernel)
 		if err != nil {
+			return nil, err
+		}
+		if err := f.judge.apply(&req); err != nil {
 			return nil, err
 		}
 		return a.run(ctx, d, req, "", c.Job.Label, nil)

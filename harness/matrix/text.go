@@ -27,8 +27,30 @@ func Line(c Done[Boot]) string {
 	s += fmt.Sprintf("%s in %.1f s", c.Result.Outcome, c.Result.Times.Verdict.Seconds())
 	if d := c.Result.Diagnosis; d != nil {
 		s += ": " + console.SanitizeMax(d.Title, 200)
+	} else if c.Result.Unclean {
+		s += ", unclean: " + console.SanitizeMax(result.Worst(c.Result.Findings).Title, 200)
 	}
 	return s
+}
+
+// findings lists the kernel's reports of the cells that came through, one a line.
+func findings(w io.Writer, done []Done[Boot]) {
+	first := true
+	for _, c := range done {
+		if c.Result == nil || !c.Result.Unclean {
+			continue
+		}
+		for _, f := range c.Result.Findings {
+			if f.Known != nil {
+				continue
+			}
+			if first {
+				fmt.Fprintf(w, "\nFindings:\n")
+				first = false
+			}
+			fmt.Fprintf(w, "  %s  %s: %s\n", c.Job.Label, f.Severity, console.SanitizeMax(f.Title, 200))
+		}
+	}
 }
 
 // skipped says why a cell was not booted, where that is no failure.
@@ -116,6 +138,10 @@ func table(w io.Writer, done []Done[Boot]) {
 			title = console.SanitizeMax(r.Diagnosis.Title, 80)
 		}
 		word := string(r.Outcome)
+		if r.Unclean {
+			word += ", unclean"
+			title = console.SanitizeMax(result.Worst(r.Findings).Title, 80)
+		}
 		if !r.Expected {
 			word += " (!)"
 		}
@@ -123,6 +149,7 @@ func table(w io.Writer, done []Done[Boot]) {
 		dirs = append(dirs, r.Dir)
 	}
 	t.Flush() // to a strings.Builder, which takes everything
+	findings(w, done)
 	if len(dirs) > 0 {
 		fmt.Fprintf(w, "\nArtifacts:\n")
 	}

@@ -48,7 +48,14 @@ func finding(f result.Finding, boots int, s Style) string {
 	if boots > 1 {
 		when = append(when, fmt.Sprintf("boot %d of %d", f.Boot+1, boots))
 	}
-	text := s.paint(severityColours[f.Severity], safe(string(f.Severity))) + ": " + safe(f.Title)
+	if k := f.Known; k != nil {
+		when = append(when, "known: "+safe(strings.TrimSpace(k.Reason+" "+k.Link)))
+	}
+	text := ""
+	if f.New {
+		text = "new: "
+	}
+	text += s.paint(severityColours[f.Severity], safe(string(f.Severity))) + ": " + safe(f.Title)
 	if len(when) > 0 {
 		text += " (" + strings.Join(when, ", ") + ")"
 	}

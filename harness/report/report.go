@@ -36,6 +36,9 @@ func (s Style) paint(colour, text string) string {
 // Verdict is the outcome in one word: green if it was expected, else red.
 func (s Style) Verdict(r *result.Result) string {
 	word := strings.ToUpper(safe(string(r.Outcome)))
+	if r.Unclean {
+		word += unclean
+	}
 	if r.Expected {
 		return s.paint(green, word)
 	}
@@ -62,6 +65,7 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	if r.Diagnosis != nil {
 		Diagnosis(b, *r.Diagnosis, s)
 	}
+	findings(b, r.Findings, 1, s)
 	modules(b, r)
 	times(b, r)
 	captures(b, r)

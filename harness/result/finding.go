@@ -1,6 +1,10 @@
 package result
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/unwedge/unwedge/scenarios"
+)
 
 // Severity is how bad a finding is.
 type Severity string
@@ -74,13 +78,54 @@ type Finding struct {
 	Lines []string `json:"lines,omitempty"`
 	// Offset is where it begins in the log, in bytes.
 	Offset int64 `json:"offset"`
+	// Known is the entry of the user's list of known findings that it matches: such a
+	// finding does not count.
+	Known *Known `json:"known,omitempty"`
+	// New says that the good boot or log that it was compared with did not have it.
+	New bool `json:"new,omitempty"`
 }
 
-// Worst is the first of the findings with the highest severity, nil if there are
-// none.
+// Known is an entry of a list of known findings.
+type Known struct {
+	// Pattern is the regular expression that the title matches.
+	Pattern string `json:"pattern" yaml:"pattern"`
+	// Reason is why the finding does not count.
+	Reason string `json:"reason" yaml:"reason"`
+	// Link is where more is said.
+	Link string `json:"link,omitempty" yaml:"link"`
+	// Expires is the last day on which the entry holds, YYYY-MM-DD; empty for ever.
+	Expires string `json:"expires,omitempty" yaml:"expires"`
+}
+
+// Baseline are the findings of a good boot or log.
+type Baseline struct {
+	// From is the file that they are from.
+	From string `json:"from"`
+	// Findings are the findings.
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Mark returns the findings with those marked that the baseline does not have, and how
+// many these are. Findings are the same if their titles are.
+func (b Baseline) Mark(list []Finding) (marked []Finding, fresh int) {
+	for _, f := range list {
+		f.New = !slices.ContainsFunc(b.Findings, func(old Finding) bool { return old.Title == f.Title })
+		if f.New {
+			fresh++
+		}
+		marked = append(marked, f)
+	}
+	return marked, fresh
+}
+
+// Worst is the first of the findings with the highest severity, but for known ones;
+// nil if there are none.
 func Worst(list []Finding) *Finding {
 	var worst *Finding
 	for i := range list {
+		if list[i].Known != nil {
+			continue
+		}
 		if worst == nil || list[i].Severity.Rank() > worst.Severity.Rank() {
 			worst = &list[i]
 		}
@@ -109,8 +154,12 @@ func (e Explanation) LastBoot() []Finding {
 	return out
 }
 
-// Clean says that nothing in the findings is worse than a note.
-func Clean(list []Finding) bool {
-	worst := Worst(list)
-	return worst == nil || worst.Severity == Note
+// Clean says that nothing in the findings is worse than a note, but for known ones.
+func Clean(list []Finding) bool { return Tolerated(list, scenarios.FindingsNone) }
+
+// Tolerated says whether a scenario that allows such findings allows these. Known ones
+// do not count. The zero value of allowed means warnings.
+func Tolerated(list []Finding, allowed scenarios.Findings) bool {
+	most := map[scenarios.Findings]Severity{"": Warning, scenarios.FindingsNone: Note, scenarios.FindingsWarnings: Warning, scenarios.FindingsAny: Fatal}
+	return !slices.ContainsFunc(list, func(f Finding) bool { return f.Known == nil && f.Severity.Rank() > most[allowed].Rank() })
 }

@@ -79,6 +79,9 @@ type Result struct {
 	Diagnosis *Diagnosis `json:"diagnosis,omitempty"`
 	// Findings are the kernel's reports, of a good boot too, in order; at most 256.
 	Findings []Finding `json:"findings,omitempty"`
+	// Unclean says that the boot came to its end, but with findings worse than a note
+	// that are not known.
+	Unclean bool `json:"unclean,omitempty"`
 	// Probes are the experiments made on a hung guest. Everything else, the
 	// diagnosis included, is from before them.
 	Probes []Probe `json:"probes,omitempty"`

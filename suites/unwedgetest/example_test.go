@@ -35,6 +35,19 @@ func ExampleHaveCause_log() {
 	// kernel panic: VFS: Unable to mount root fs on unknown-block(0,0)
 }
 
+// A boot that comes through need not be clean.
+func ExampleBeClean() {
+	e := harness.Explain([]byte(`[    0.000000] Linux version 6.6.30 (build@example) (gcc 12.2.0) #1 SMP
+[    1.000000] WARNING: CPU: 0 PID: 1 at drivers/demo.c:3 demo_init+0x1/0x2
+[    2.000000] systemd[1]: Reached target multi-user.target - Multi-User System.
+`))
+	fmt.Println(unwedgetest.BeClean().Match(e))
+	fmt.Println(e.Kind, e.Title)
+	// Output:
+	// false <nil>
+	// booted WARNING in demo_init
+}
+
 // The failure message of a matcher is the report on the boot.
 func ExampleReachUserspace() {
 	boot, err := result.Read("../../harness/result/testdata/hang-in-flock.json")

@@ -86,6 +86,18 @@ func BeAsExpected() types.GomegaMatcher {
 	}}
 }
 
+// BeClean succeeds if the kernel reported nothing worse than a note, but for findings
+// that are known: no oops, no WARNING, nothing of a sanitizer or of lockdep. It also
+// matches a result.Explanation, by the last boot of the log.
+func BeClean() types.GomegaMatcher {
+	return &matcher{"be clean", func(r *result.Result) (bool, string) {
+		if result.Clean(r.Findings) {
+			return true, "it was"
+		}
+		return false, "the kernel reported: " + result.Worst(r.Findings).Title
+	}}
+}
+
 // matcher asks something of a *result.Result. Its failure message is the answer and
 // the whole report.
 type matcher struct {
@@ -120,7 +132,9 @@ func (m *matcher) message(to string, actual any) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Expected the boot %s %s, but %s.\n\n", to, m.what, but)
-	if d, ok := actual.(result.Diagnosis); ok {
+	if e, ok := actual.(result.Explanation); ok {
+		report.Explanation(&b, e, report.Style{})
+	} else if d, ok := actual.(result.Diagnosis); ok {
 		report.Diagnosis(&b, d, report.Style{})
 	} else if err := report.Text(&b, r, report.Style{}); err != nil { // a Builder takes all
 		return err.Error()
@@ -130,6 +144,13 @@ func (m *matcher) message(to string, actual any) string {
 
 // asResult makes a Result of a Diagnosis alone.
 func asResult(actual any) (*result.Result, error) {
+	if e, ok := actual.(result.Explanation); ok {
+		r, err := asResult(e.Diagnosis)
+		if err == nil {
+			r.Findings = e.LastBoot()
+		}
+		return r, err
+	}
 	if d, ok := actual.(result.Diagnosis); ok {
 		r := &result.Result{Outcome: scenarios.Outcome(d.Kind), Diagnosis: &d}
 		if d.Kind == result.KindHang || d.Kind == result.KindLockup {
@@ -140,7 +161,7 @@ func asResult(actual any) (*result.Result, error) {
 	r, ok := actual.(*result.Result)
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("want a *result.Result or a result.Diagnosis, got %T", actual)
+		return nil, fmt.Errorf("want a *result.Result, a result.Explanation or a result.Diagnosis, got %T", actual)
 	case r == nil:
 		return nil, errors.New("the Result is nil")
 	}
