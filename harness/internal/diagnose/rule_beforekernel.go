@@ -11,11 +11,15 @@ func beforeKernel(f facts) *result.Diagnosis {
 		return nil
 	}
 	said := f.log.said(notice.BeforeKernel)
-	if len(said.list) == 0 {
-		return nil
+	last := f.log.wentOn()
+	if len(said.list) == 0 || f.log.panicReport() != nil {
+		return nil // what a kernel panicked for outweighs where its reboot ended
+	}
+	if !said.stops && last == nil && f.log.Boot.FirmwareCount == 0 {
+		return nil // other programs print such words, and nothing shows a boot loader
 	}
 	out := said.answer(f.log, result.KindEarlyDeath)
-	if last := f.log.wentOn(); last != nil {
+	if last != nil {
 		if said.list[0].After {
 			out.Summary += "; the last step before it was: " + last.Text
 		}

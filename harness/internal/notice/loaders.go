@@ -113,8 +113,12 @@ var netboot = firmware(
 		Title: "iPXE could not boot from the network", Means: "iPXE got no boot image from the network: {}",
 		Fix: fixNet},
 	Notice{Name: "pxe-error", Role: Why,
-		Lines: []string{"PXE-E{}$", "^PXE-M0F: Exiting", "^PXE-T01: ", "Error: Could not retrieve NBP file size from ", "^Error: Server response timeout"}, // the PXE specification's codes; EDK2 NetworkPkg/UefiPxeBcDxe
+		Lines: []string{"PXE-E{}$", "^PXE-T01: ", "Error: Could not retrieve NBP file size from ", "^Error: Server response timeout"}, // the PXE specification's codes; EDK2 NetworkPkg/UefiPxeBcDxe
 		Title: "the network boot failed", Means: "the firmware got no boot image from the network (PXE-E{})",
+		Fix: fixNet},
+	Notice{Name: "pxe-exit", Role: Stop,
+		Lines: []string{"^PXE-M0F: Exiting"},
+		Title: "the network boot failed", Means: "the network card's boot program gave up",
 		Fix: fixNet},
 	Notice{Name: "ipxe-stop", Role: Stop,
 		Lines: []string{"No more network devices", "iPXE>$", "gPXE>$"},
