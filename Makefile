@@ -58,6 +58,7 @@ archive: $(AGENTS) $(HELPERS) ## Run the tests on released kernels
 
 .PHONY: guests
 guests: setup ## Run the suites on real guests
+	@ci/compilers.sh libvirt-daemon-system libvirt-clients
 	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --keep-going --timeout=6h ./suites/boot ./suites/hang ./harness/internal/oracle/witness
 
 .PHONY: outside

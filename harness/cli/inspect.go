@@ -65,7 +65,7 @@ memory yet), 2 usage or bad input, 3 the harness failed.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&f.kernel, "kernel", "k", "", "the guest's `KERNEL`, as boot takes it (default: the run's)")
-	fs.StringVar(&f.dump, "dump", "", "read `FILE`, written by QEMU's dump-guest-memory, instead of a kept guest")
+	fs.StringVar(&f.dump, "dump", "", "read `FILE`, written by QEMU's dump-guest-memory, virsh dump or makedumpfile, instead of a kept guest")
 	fs.StringVar(&f.qmp, "qmp", "", "read the guest whose QEMU has its QMP monitor at `SOCKET`, whoever started it")
 	fs.StringVar(&f.libvirt, "libvirt", "", "read the guest of libvirt's domain `[URI/]DOMAIN`: its name, ID or UUID; URI is qemu:///system or qemu:///session")
 	fs.BoolVar(&f.live, "live", false, "do not stop a guest that runs while it is read")

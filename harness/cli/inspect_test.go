@@ -112,7 +112,7 @@ func TestInspectErrors(t *testing.T) {
 		{exitUsage, []string{"memory.elf", "-k", "vmlinux", "--maps"}, []string{"--maps", "PIDs"}},
 		{exitKernel, []string{"memory.elf", "-k", "vmlinux", "--maps", "2"}, []string{"mappings could not be read"}},
 		{exitUsage, []string{"cut.elf", "-k", "vmlinux"}, []string{"cut.elf", "truncated"}},
-		{exitUsage, []string{"memory.kdump", "-k", "vmlinux"}, []string{"kdump-compressed", `"format": "elf"`}},
+		{exitUsage, []string{"memory.kdump", "-k", "vmlinux"}, []string{"memory.kdump", "truncated"}},
 		{exitUsage, []string{"text", "-k", "vmlinux"}, []string{"not a memory dump"}},
 		{exitUsage, []string{"--dump", "nowhere", "-k", "vmlinux"}, []string{"nowhere", "no such file"}},
 		{exitUsage, []string{"memory.elf", "-k", "nowhere"}, []string{`kernel "nowhere"`}},

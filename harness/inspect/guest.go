@@ -12,6 +12,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/foreign"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/elfdump"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/kdump"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/user"
 	"github.com/unwedge/unwedge/harness/internal/identity"
@@ -119,15 +120,25 @@ func (g *Guest) openMemory(ctx context.Context, o Options, res *result.Result) (
 	}
 }
 
-func (g *Guest) openDump(path string) (arch.Arch, error) {
+// openDump opens a dump of either form.
+func (g *Guest) openDump(path string) (a arch.Arch, err error) {
+	if g.facts.Source.Dump, err = filepath.Abs(path); err != nil {
+		return "", err
+	}
+	if kdump.IsFile(path) {
+		d, err := kdump.Open(path)
+		if err != nil {
+			return "", usage.Wrap(err)
+		}
+		g.closers = append(g.closers, d.Close)
+		g.ram, g.vcpus, g.facts.Hand.VMCoreInfo = d, d.VCPUs, d.VMCoreInfo
+		return d.Arch, nil
+	}
 	d, err := elfdump.Open(path)
 	if err != nil {
 		return "", usage.Wrap(err)
 	}
 	g.closers = append(g.closers, d.Close)
-	if g.facts.Source.Dump, err = filepath.Abs(path); err != nil {
-		return "", err
-	}
 	g.ram, g.vcpus, g.facts.Hand.VMCoreInfo = d, d.VCPUs, d.VMCoreInfo
 	return d.Arch, nil
 }

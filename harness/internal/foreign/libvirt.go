@@ -68,9 +68,9 @@ func splitDomain(name, uri string, uid int) (string, string) {
 // of newer libvirts, or the one for all.
 func daemonSockets(uri string) ([]string, error) {
 	dir := "/run/libvirt"
-	switch uri {
-	case systemURI:
-	case sessionURI:
+	switch {
+	case uri == systemURI, uri == sessionURI && os.Geteuid() == 0: // root has no other
+	case uri == sessionURI:
 		dir = os.Getenv("XDG_RUNTIME_DIR")
 		if dir == "" {
 			cache, err := os.UserCacheDir()

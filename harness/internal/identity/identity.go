@@ -52,11 +52,30 @@ func pieces(ctx context.Context, ram physmem.Reader, f func(b []byte) (enough bo
 			}
 			b := buf[:min(uint64(len(buf)), r.Size-off)]
 			left -= min(left, chunk)
-			if ram.ReadPhys(r.Phys+off, b) == nil && f(b) {
+			if ram.ReadPhys(r.Phys+off, b) != nil && !pages(ram, r.Phys+off, b) {
+				continue
+			}
+			if f(b) {
 				return
 			}
 		}
 	}
+}
+
+// pages reads memory page by page; those that are not there, as in a dump of the
+// kernel's pages alone, are zero. false: there is none.
+func pages(ram physmem.Reader, addr uint64, b []byte) (some bool) {
+	const page = 4096
+	for len(b) > 0 {
+		p := b[:min(page, len(b))]
+		if ram.ReadPhys(addr, p) == nil {
+			some = true
+		} else {
+			clear(p)
+		}
+		b, addr = b[len(p):], addr+uint64(len(p))
+	}
+	return some
 }
 
 // form is what a banner looks like; there are others that are formats.

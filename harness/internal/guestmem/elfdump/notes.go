@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/unwedge/unwedge/harness/internal/isa"
+	"github.com/unwedge/unwedge/harness/internal/model"
 )
 
 // The bounds of what is read of the notes: QEMU writes some kilobytes for each
@@ -41,6 +44,14 @@ func (d *Dump) notes(progs []*elf.Prog) error {
 		d.segment(b)
 	}
 	return nil
+}
+
+// Notes reads the registers of vCPUs from notes of an ELF core that are somewhere else,
+// and says whether there is a VMCOREINFO among them.
+func Notes(i *isa.ISA, b []byte) (vcpus []model.VCPU, vmcoreinfo bool) {
+	d := &Dump{isa: i}
+	d.segment(b)
+	return d.VCPUs, d.VMCoreInfo
 }
 
 // segment reads the notes of one segment, up to one that cannot be.
