@@ -16,6 +16,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel"
+	"github.com/unwedge/unwedge/images/rootfs"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
 	"github.com/unwedge/unwedge/scenarios/stage"
@@ -63,8 +64,41 @@ var _ = Describe("a guest of the user's own", Label("own"), func() {
 			ranKernel(boot, c.Kernel)
 			Expect(kernel.HashFile(image)).To(Equal(before), "the image was written")
 		}, SpecTimeout(prepare))
+
+		It("has a directory of the host as root", Label("root-dir"), func(ctx SpecContext) {
+			c := with9P(ctx, k)
+			sc := Cell("tiny", k.Arch)
+			sc.Root, sc.RootDir = scenarios.DirRoot, rootDir(ctx, k.Arch)
+			boot := Boot(ctx, c, sc)
+			Expect(boot).To(BeAsExpected())
+			Expect(boot).To(ReachStage(stage.SwitchRoot))
+			Expect(boot).To(ReachUserspace())
+		}, SpecTimeout(prepare))
 	})
 })
+
+// with9P is the kernel, or Debian's where that has no 9p.
+func with9P(ctx context.Context, k Kernel) *candidate.Candidate {
+	GinkgoHelper()
+	c := k.Get(ctx)
+	if c.Kernel.Config == nil || c.Kernel.Config.Get("CONFIG_9P_FS") != "n" {
+		return c
+	}
+	c, err := Find(ctx, "deb:linux-image-"+k.Arch.Facts().Debian+"@bookworm")
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+// rootDir is the host's own root, or, for another architecture, that of the images.
+func rootDir(ctx context.Context, a arch.Arch) string {
+	GinkgoHelper()
+	if a == arch.Host() {
+		return "/"
+	}
+	dir, err := rootfs.Root(ctx, rootfs.Options{Arch: a})
+	Expect(err).NotTo(HaveOccurred())
+	return dir
+}
 
 // ranKernel expects that the guest's memory told which kernel ran.
 func ranKernel(boot *result.Result, k *kernel.Kernel) {

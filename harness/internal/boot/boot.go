@@ -242,14 +242,16 @@ func (w *watcher) Line(l console.Line, agent bool) {
 	w.Observer.Line(l)
 }
 
-// stage takes the stage that the console shows, "" for none. Where the agent runs, what
-// it reports counts.
+// stage takes the stage that the console shows, "" for none. Where the agent runs, its
+// reports tell the stage; before them only firmware shows more than there being none.
 func (w *watcher) stage(s stage.Stage) {
-	if s == "" || w.Machine.Scenario.HasAgent() && len(w.record.Reports) > 0 {
+	if s == "" {
 		return
 	}
-	w.record.Stage = s
 	w.tracker.Firmware(s == stage.Firmware || s == stage.Loader)
+	if sc := w.Machine.Scenario; !sc.HasAgent() || sc.UEFI() && len(w.record.Reports) == 0 {
+		w.record.Stage = s
+	}
 }
 
 // Report takes a report of the agent.

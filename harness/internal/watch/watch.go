@@ -201,7 +201,10 @@ func (t *Tracker) Reset(at time.Time) {
 	if t.resets == 0 || at.Sub(t.reset) >= oneReset {
 		t.resets, t.reset = t.resets+1, at
 	}
-	t.spoke, t.stamps, t.reached = false, stamps{}, arrival{}
+	t.spoke, t.stamps = false, stamps{}
+	if t.goal.stage == "" { // what the console showed was before the reset
+		t.reached = arrival{}
+	}
 	t.seen, t.rising, t.job = shapes{}, rising{}, job{}
 	t.moved(at)
 }
