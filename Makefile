@@ -88,6 +88,22 @@ score: setup ## Seed faults into kernels at random and count what is noticed, na
 oracle: setup ## Hold what is read from guests' memory against drgn (UNWEDGE_DRGN: a Python that has it)
 	$(GO) test -run Drgn -v -timeout 30m ./harness/internal/oracle
 
+# The same commit gives the same bytes, whoever builds it and when.
+DIST    := dist
+EPOCH    = $(shell git log -1 --format=%ct)
+.PHONY: dist
+dist: $(AGENTS) $(HELPERS) ## Build what users install: binaries, .deb and .rpm for both architectures
+	rm -rf $(DIST) && mkdir -p $(DIST)
+	for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false \
+			-ldflags '-s -w -buildid= -X main.version=$(VERSION)' -o $(DIST)/unwedge-linux-$$arch . || exit; \
+	done
+	cd ci/dist && $(GO) run . -version '$(VERSION)' -epoch $(EPOCH) -dir '$(abspath $(DIST))'
+
+.PHONY: test-dist
+test-dist: setup ## Build the packages twice, compare them, install them in fresh Debian roots and boot there
+	ci/dist-test.sh '$(MAKE)' $(DIST) bookworm trixie
+
 .PHONY: lint
 lint: ## Run golangci-lint, where it is installed
 	golangci-lint run ./...

@@ -41,6 +41,13 @@ func (a *app) main(ctx context.Context, args []string) int {
 	return a.exit(root.ExecuteContext(ctx))
 }
 
+// Command is the tree of all commands, from which man pages and completions are
+// made. Main runs them.
+func Command(version string) *cobra.Command {
+	app := &app{version: version, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	return app.root()
+}
+
 // app is one run of the program.
 type app struct {
 	version        string
