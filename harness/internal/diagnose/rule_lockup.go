@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -44,6 +45,10 @@ func lockup(f facts) *result.Diagnosis {
 		if r.Starved != "" && r.Comm != "" {
 			out.Summary = fmt.Sprintf("%s ran %s (PID %d)%s and did not let RCU's %s kthread run, so RCU grace periods do not end", cpu, r.Comm, r.PID, in, r.Starved)
 		}
+	}
+	if at := model.BaseName(r.IP); dump.TakesLock(at) && r.Func != at {
+		out.Summary += "; it spins for a lock that " + r.Func + " takes and does not get"
+		out.Remedy = "find who took the lock of " + r.Func + " last and did not release it; lockdep (CONFIG_PROVE_LOCKING) and CONFIG_DEBUG_SPINLOCK name the owner"
 	}
 	out.Task = reportedTask(r)
 	if r.Func == "" {

@@ -117,22 +117,25 @@ func dies(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	}
 }
 
-// spins is the Diagnosis of a task that runs in its frame at. For a primitive, such
-// as a spin lock's, the caller is named.
+// spins is the Diagnosis of a task that runs in its frame at. Only where it waits for a
+// lock is the caller named: whoever else does not return is to blame itself.
 func spins(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 	inner := t.Frames[at].Base()
 	fn := inner
 	for _, fr := range t.Frames[at:] {
-		if b := fr.Base(); fr.Reliable && !dump.IsGeneric(b) {
+		if b := fr.Base(); fr.Reliable && !dump.TakesLock(b) {
 			fn = b
 			break
 		}
 	}
-	what := fn
-	if inner != fn {
-		what = inner + ", called from " + fn
+	if inner == fn {
+		return spinsIn(cpus, t, fn, fn)
 	}
-	return spinsIn(cpus, t, fn, what)
+	out := spinsIn(cpus, t, fn, inner+", called from "+fn)
+	out.Title = "a virtual CPU spins for a lock that " + fn + " takes"
+	out.Summary += "; it does not get the lock that " + fn + " takes"
+	out.Remedy = "find who took the lock of " + fn + " last and did not release it; lockdep (CONFIG_PROVE_LOCKING) and CONFIG_DEBUG_SPINLOCK name the owner"
+	return out
 }
 
 // spinsIn is the Diagnosis of a task that runs in a function; what names the

@@ -75,6 +75,8 @@ func table() []section {
 				"tasks wait for locks of each other, or one for a lock it holds", deadlock},
 			{"lock", famHang, []result.Cause{result.CauseMutex, result.CauseRWSem, result.CauseSemaphore},
 				"the boot waits for a mutex, rwsem or semaphore, with its owner where the kernel or memory names it", lockWait},
+			{"kthreadd", famHang, []result.Cause{result.CauseKernelWait},
+				"a task waits for a new thread of the kernel, and kthreadd was not woken to create it", kthreaddAsleep},
 			{"CPU kept", famHang, []result.Cause{result.CauseSpin},
 				"the task that the boot waits for runs in one kernel function every time, or another keeps it from its CPU", keepsCPU},
 		}},

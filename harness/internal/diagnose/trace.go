@@ -124,6 +124,9 @@ func (s *tracer) next(t *model.Task, w wait) step {
 	if to, known := s.holder(t, w); known {
 		return step{to: to}
 	}
+	if to := s.spawner(t); to != nil {
+		return step{to: to}
+	}
 	switch w.mech {
 	case onMutex, onRWSem, onSemaphore:
 		return s.owner(t, w)

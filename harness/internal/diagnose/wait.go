@@ -49,8 +49,8 @@ func classify(t *model.Task) wait {
 			break
 		}
 	}
-	if w.fn == "" && len(chain) > 0 {
-		w.fn = chain[0].Base()
+	if w.fn == "" {
+		w.fn = dump.Guilty("", chain) // never the scheduler: all that wait stand there
 	}
 	w.context(chain)
 	if guesses := lostFrames(t); len(guesses) > 0 && !w.inModule && !w.inProbe && !w.inMount && !w.inInitcall {

@@ -1,10 +1,23 @@
 package dump
 
-import "github.com/unwedge/unwedge/harness/internal/model"
+import (
+	"strings"
+
+	"github.com/unwedge/unwedge/harness/internal/model"
+)
 
 // IsGeneric says whether a function (Base name) says nothing about why a task waits
 // or crashed.
 func IsGeneric(fn string) bool { return generics.has(fn) }
+
+// schedulers are where every task stands that does not run.
+var schedulers = namesLike("__switch_to* context_switch __schedule* schedule schedule_* io_schedule* preempt_schedule* __cond_resched _cond_resched")
+
+// TakesLock says whether a function takes a lock for its caller, who is to blame if
+// it never gets it.
+func TakesLock(fn string) bool { return lockers.has(fn) }
+
+var lockers = compilePatterns(helpers, func(h helper) bool { return strings.Contains(h.why, "its caller takes it") })
 
 // Guilty names the function that a report is about: the instruction pointer's
 // unless it is generic, else the first of the chain that is not generic, else any.
@@ -25,7 +38,7 @@ func Guilty(ip string, frames []model.Frame) string {
 		return ip
 	}
 	for _, f := range chain {
-		if b := f.Base(); !innocents.has(b) && !isAnchor(b) {
+		if b := f.Base(); !innocents.has(b) && !isAnchor(b) && !schedulers.has(b) {
 			return b
 		}
 	}

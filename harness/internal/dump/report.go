@@ -203,7 +203,7 @@ func (p *parser) report(b []byte, r Record) bool {
 	if p.merge(kind, t, r) || p.repeated(t) {
 		return true
 	}
-	if kind == ReportWarning && !r.HasTime && !bytes.Contains(t, []byte(" at ")) {
+	if kind == ReportWarning && hasPrefix(t, "WARNING: ") && !r.HasTime && !bytes.Contains(t, []byte(" at ")) {
 		return false // programs print such lines
 	}
 	rep := Report{Kind: kind, Text: clip(t)}

@@ -36,6 +36,9 @@ var irqEntries = namesLike("asm_sysvec_* asm_common_interrupt asm_exc_nmi apic_t
 // the boot itself the innermost.
 func stallFunc(r *Report, ip string) string {
 	chain := stalledChain(r, ip)
+	if fn := sleepsInIRQ(r, chain); fn != "" {
+		return fn
+	}
 	inner, prev := "", ""
 	for _, fn := range chain {
 		if bootWork.has(fn) {
@@ -60,6 +63,27 @@ func stallFunc(r *Report, ip string) string {
 		prev = name
 	}
 	return orElse(inner, PlainName(r.Func))
+}
+
+// sleepsInIRQ names the function that sleeps in an interrupt, "" for none: the idle
+// task that runs then is interrupted in turn, until the stack is full (what a
+// "corrupted stack end" of the scheduler may show).
+func sleepsInIRQ(r *Report, chain []string) string {
+	if r.Kind != ReportPanic {
+		return ""
+	}
+	slept, inner := false, ""
+	for _, fn := range chain {
+		switch {
+		case irqEntries.has(fn):
+			return inner
+		case fn == "schedule" || fn == "schedule_timeout":
+			slept = true
+		case slept && inner == "" && !allHelpers.has(fn):
+			inner = PlainName(fn)
+		}
+	}
+	return ""
 }
 
 // stalledChain is the call chain of what a CPU was doing, innermost first, without
