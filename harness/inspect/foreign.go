@@ -91,6 +91,9 @@ func (g *Guest) still(ctx context.Context, read func(context.Context) error) err
 	}
 	stood, err := g.foreign.Still(ctx, stillTime, look)
 	g.facts.Source.Status, g.facts.Source.Stopped = stood.Before, stood.For.Seconds()
+	if stood.Unsure {
+		g.facts.Problems = append(g.facts.Problems, "virsh is not installed: the guest would have stayed stopped, had unwedge been killed meanwhile")
+	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return usage.Errorf("read the guest's memory: %w: read it with --live", err)
 	}
