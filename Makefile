@@ -77,6 +77,7 @@ test-bisect: setup ## Bisect real kernels: a source's commits, which are built, 
 .PHONY: bench
 bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
 	@$(GO) test -run '^$$' -bench Parse -benchmem ./harness/internal/dump
+	@$(GO) test -run '^$$' -bench Explain -benchmem ./harness/internal/diagnose
 	@$(GO) run ./harness/internal/bench
 
 .PHONY: score

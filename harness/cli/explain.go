@@ -19,54 +19,97 @@ import (
 const maxExplain = 512 << 20
 
 func (a *app) explainCmd() *cobra.Command {
-	var asJSON bool
-	var f judgeFlags
-	var against string
+	var how explaining
+	var follow bool
 	cmd := &cobra.Command{
-		Use:   "explain FILE|-",
-		Short: "Diagnose an existing console log",
+		Use:   "explain FILE|DIR|-...",
+		Short: "Diagnose existing console logs",
 		Long: `Read a serial console log, dmesg output or a journal and report where the boot is
 blocked and why. No guest is needed. Every report of the kernel is
-listed as a finding. Exit code 0 if the cause is known, or the boot came to its end; 1 if
+listed as a finding. The log may be in what a CI system, a container runtime, a mail or a
+web page put around it. A stack alone is read, too: /proc/PID/stack, or a trace of crash
+or drgn.
+
+Several files, or a directory, are grouped by signature, with a count and an example
+each; with --json each log is a line of its own.
+
+Exit code 0 if the cause is known, or the boot came to its end; 1 if
 not, or if it came to its end with a finding that is an error (--strict: a warning).`,
 		Example: `  unwedge explain console.log
   dmesg | unwedge explain -
   unwedge explain --against good.log console.log   # which findings are new?
-  unwedge explain --json ~/bug/serial.txt`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.explain(args[0], against, f, asJSON) },
+  unwedge explain --json ~/bug/serial.txt
+  unwedge explain logs/                            # what fails most often?
+  unwedge explain --json logs/ | jq -r .title
+  unwedge explain --follow /var/log/lab/board7.log`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			st, err := os.Stat(args[0])
+			many := len(args) > 1 || err == nil && st.IsDir()
+			if follow && (many || args[0] == "-") {
+				return usage.Wrap(errors.New("follow a log: --follow takes one file"))
+			}
+			if how.good, err = a.goodLog(how.against); err != nil {
+				return err
+			}
+			switch {
+			case follow:
+				return a.follow(cmd.Context(), args[0], how)
+			case many:
+				return a.explainMany(cmd.Context(), args, how)
+			}
+			return a.explain(args[0], how)
+		},
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&against, "against", "", "log of a good boot: say which findings are new")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the Diagnosis and the findings as JSON")
+	how.judge.add(cmd)
+	cmd.Flags().StringVar(&how.against, "against", "", "log of a good boot: say which findings are new")
+	cmd.Flags().BoolVar(&follow, "follow", false, "read a log that grows, until the verdict is certain or the boot came through")
+	cmd.Flags().BoolVar(&how.asJSON, "json", false, "print the Diagnosis and the findings as JSON")
 	return cmd
 }
 
-func (a *app) explain(path, against string, f judgeFlags, asJSON bool) error {
+// explaining is how logs are judged and reported.
+type explaining struct {
+	judge   judgeFlags
+	against string
+	good    *result.Baseline // of against
+	asJSON  bool
+}
+
+// goodLog are the findings of the log of a good boot, nil without a path.
+func (a *app) goodLog(path string) (*result.Baseline, error) {
+	if path == "" {
+		return nil, nil
+	}
+	log, err := a.readBounded(path)
+	if err != nil {
+		return nil, usage.Wrap(err)
+	}
+	return &result.Baseline{From: path, Findings: diagnose.Explain(log).Findings}, nil
+}
+
+func (a *app) explain(path string, how explaining) error {
 	log, err := a.readBounded(path)
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	d := diagnose.Explain(log)
-	var good *result.Baseline
-	if against != "" {
-		log, err := a.readBounded(against)
-		if err != nil {
-			return usage.Wrap(err)
-		}
-		good = &result.Baseline{From: against, Findings: diagnose.Explain(log).Findings}
-	}
-	if err := f.mark(&d, good); err != nil {
+	return a.explained(diagnose.Explain(log), how)
+}
+
+// explained reports one log.
+func (a *app) explained(d result.Explanation, how explaining) error {
+	err := how.judge.mark(&d, how.good)
+	if err != nil {
 		return err
 	}
-	if asJSON {
+	if how.asJSON {
 		err = report.JSON(a.stdout, d)
 	} else {
 		var b strings.Builder
 		report.Explanation(&b, d, a.style())
 		_, err = io.WriteString(a.stdout, b.String())
 	}
-	if err == nil && f.fails(d) {
+	if err == nil && how.judge.fails(d) {
 		return errKernel
 	}
 	return err

@@ -11,10 +11,15 @@ import (
 )
 
 // JSON prints a value as JSON, indented, and safe for a terminal.
-func JSON(w io.Writer, v any) error {
+func JSON(w io.Writer, v any) error { return printJSON(w, v, "  ") }
+
+// JSONLine prints a value as JSON on one line, safe for a terminal.
+func JSONLine(w io.Writer, v any) error { return printJSON(w, v, "") }
+
+func printJSON(w io.Writer, v any, indent string) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	enc.SetIndent("", "  ")
+	enc.SetIndent("", indent)
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(v)
 	if err == nil {
