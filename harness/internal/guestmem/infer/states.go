@@ -155,6 +155,13 @@ func (g *guess) runqueue() {
 			found = append(found, off)
 		}
 	}
+	if len(found) == 0 { // in 7.x stop is elsewhere
+		for off := uint64(word); off+word <= size; off += word {
+			if rq.at(off) == g.init.addr && g.known[rq.at(off-word)] != nil {
+				found = append(found, off)
+			}
+		}
+	}
 	if len(found) == 1 {
 		g.set("rq.curr", found[0]-word, word)
 		g.set("rq.idle", found[0], word)

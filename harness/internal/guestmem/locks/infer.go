@@ -1,12 +1,14 @@
 package locks
 
 import (
+	"encoding/binary"
+
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
 )
 
-// inferred is what has been the same in all kernels up to 7.0, which have a list of waiters
-// in each lock (kernel/locking/mutex.c, rwsem.c): where the owner is and what a waiter
+// inferred is what has been the same in all kernels since 5.10 (kernel/locking/mutex.c,
+// rwsem.c), but that in 7.x a lock has no list of waiters: where the owner is and what a waiter
 // looks like. How far the list is from the owner depends on the configuration.
 var inferred = map[Kind]kind{
 	Mutex: {
@@ -57,4 +59,44 @@ func held(k *locate.Kernel, list *tasks.List, want Kind, at uint64) bool {
 		return v&mutexWaiters != 0
 	}
 	return first&(rwsemWriter|rwsemWaiters) == rwsemWriter|rwsemWaiters && v&inferred[want].readers == 0
+}
+
+// maxTask is how much of a task_struct is looked at, in bytes.
+const maxTask = 8 << 10
+
+// noted finds the mutex that a task itself says it waits for (task_struct.blocked_on,
+// since 6.17; blocker, since 6.15): the only pointer of its to what looks like a mutex of
+// 7.x, which a task holds and whose first waiter lies on that waiter's stack.
+func noted(k *locate.Kernel, list *tasks.List, t *tasks.Task) (lock uint64, ok bool) {
+	b := make([]byte, maxTask)
+	if k.Space.Read(t.Addr, b) != nil {
+		return 0, false
+	}
+	for i := 0; i < len(b); i += 8 {
+		at := binary.LittleEndian.Uint64(b[i:]) &^ 7
+		if at>>63 == 0 || at == lock || !held(k, list, Mutex, at) || !waitedFor(k, list, at) {
+			continue
+		}
+		if ok {
+			return 0, false
+		}
+		lock, ok = at, true
+	}
+	return lock, ok
+}
+
+// waitedFor says that a mutex of 7.x has a first waiter (kernel/locking/mutex.h, struct
+// mutex_waiter).
+func waitedFor(k *locate.Kernel, list *tasks.List, at uint64) bool {
+	const firstWaiter = 16
+	waiter, err := k.Space.Uint64(at + firstWaiter)
+	if err != nil {
+		return false
+	}
+	t := list.Holding(waiter)
+	if t == nil {
+		return false
+	}
+	of, err := k.Space.Uint64(waiter + inferred[Mutex].waiterOf.Off)
+	return err == nil && of == t.Addr
 }

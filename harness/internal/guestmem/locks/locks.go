@@ -96,12 +96,17 @@ func (l *Layout) Find(k *locate.Kernel, list *tasks.List, t *tasks.Task, want Ki
 		return l.lock(k, want, v), true
 	}
 	head, ok := l.search(k, list, t, l.kinds[want])
+	if l.infers {
+		var addr uint64
+		if ok {
+			addr, ok = behind(k, list, want, head)
+		} else if want == Mutex {
+			addr, ok = noted(k, list, t)
+		}
+		return l.lock(k, want, addr), ok
+	}
 	if !ok {
 		return Lock{}, false
-	}
-	if l.infers {
-		addr, ok := behind(k, list, want, head)
-		return l.lock(k, want, addr), ok
 	}
 	return l.lock(k, want, head-l.kinds[want].waitList.Off), true
 }
