@@ -290,8 +290,13 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 	d := Decision{State: Suspect, Since: t.progress, Idle: idle, Late: late, Firmware: t.firmware, Confidence: result.Likely}
 	switch {
 	case t.firmware && !late:
-		// It polls its devices and loads files in silence, with interrupts off.
-		if quiet < 2*t.limits.Busy {
+		// It polls its devices and loads files in silence, with interrupts off. One that
+		// idles waits for a key, and a boot menu not for long.
+		patience := 2 * t.limits.Busy
+		if idle {
+			patience = max(30*time.Second, 3*t.limits.Idle)
+		}
+		if quiet < patience {
 			return Decision{State: Running, Since: t.progress, Idle: idle}
 		}
 		d.Confidence = result.Possible
