@@ -179,6 +179,9 @@ func (w *watcher) explain(s *suspicion, d result.Diagnosis, then *result.Diagnos
 	}
 	confirm := w.tracker.Limits().Confirm
 	s.patience = max(confirm/2, confirm-s.finished.Sub(w.start)+s.stall.Noticed)
+	if d.Cause == result.CauseFlood { // it is noticed early, and may yet end as any busy guest may
+		s.patience = max(s.patience, w.tracker.Limits().Busy-s.finished.Sub(s.since))
+	}
 	why := s.stall.Why
 	if due := s.finding.Due(d, w.Image.HZ, w.tracker.JobDue(time.Now()), w.Limits.Hold); due > 0 {
 		s.patience += due
