@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"html"
 	"os"
 	"path/filepath"
@@ -17,7 +18,20 @@ import (
 	"unicode/utf16"
 )
 
-var someShapes = flag.String("shapes", "", "test the shapes with this in their name only, with every log")
+var someShapes = flag.String("shapes", "", "test the shapes with this in their name, or all, with every log")
+
+// tried says whether a log is put into a shape: a third of them are, always the same.
+func tried(shape, log string) bool {
+	switch *someShapes {
+	case "":
+		h := fnv.New32a()
+		h.Write([]byte(shape + "/" + log))
+		return h.Sum32()%3 == 0
+	case "all":
+		return true
+	}
+	return strings.Contains(shape, *someShapes)
+}
 
 // stampedLine is a line of the kernel: its level, stamp and caller, and the text.
 var stampedLine = regexp.MustCompile(`^(<\d+>)?\[ *(\d+)\.(\d{6})\](\[ *[TC]\d+\])? ?(.*)$`)
@@ -232,7 +246,7 @@ func TestShapes(t *testing.T) {
 				}
 				want := Explain([]byte(log)).Cause
 				for i, s := range pastedShapes {
-					if *someShapes != "" && !strings.Contains(s.name, *someShapes) {
+					if !tried(s.name, name) {
 						continue
 					}
 					got := Explain([]byte(s.make(log)))
