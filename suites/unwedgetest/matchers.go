@@ -47,7 +47,7 @@ func BeBlockedIn(function string) types.GomegaMatcher {
 }
 
 // HaveCause succeeds if the diagnosis names that cause, or one of those if several
-// are right. It also matches a result.Diagnosis, such as that of harness.Explain.
+// are right. It also matches a result.Diagnosis, or what harness.Explain returns.
 func HaveCause(want result.Cause, or ...result.Cause) types.GomegaMatcher {
 	what := "have the cause " + string(want)
 	for _, c := range or {

@@ -73,14 +73,16 @@ lm:
  movb $0xff,%al
  outb %al,$0x21
  outb %al,$0xa1
- /* local APIC on, timer periodic, every 1,000,000 ticks: 1 ms */
+ /* local APIC on, timer one-shot: a periodic one floods a KVM that is slower
+    than it, as one in a guest is, and HLT is never reached again */
  movl $0xfee00000,%esi
  movl $0x1ff,0xf0(%rsi)
  movl $0xb,0x3e0(%rsi)
- movl $0x20020,0x320(%rsi)
- movl $1000000,0x380(%rsi)
+ movl $0x20,0x320(%rsi)
  xorl %ebp,%ebp
 wait:
+ /* 1,000,000 ticks: 1 ms */
+ movl $1000000,0x380(%rsi)
  sti
  hlt
  cli
@@ -99,9 +101,11 @@ irq:
  movl $0,0xb0(%rsi)
  iretq
 .balign 8
+/* The segments are marked as accessed: the CPU would do it, and this is ROM. KVM
+   would emulate the write, again and again where an interrupt makes it. */
 gdt: .quad 0
- .quad 0x00af9a000000ffff
- .quad 0x00cf92000000ffff
+ .quad 0x00af9b000000ffff
+ .quad 0x00cf93000000ffff
 gdtr: .word 23
  .long 0xf0000+gdt
 idtr: .word 0xfff
