@@ -14,7 +14,9 @@ func kernelWait(f facts) *result.Diagnosis {
 		return nil
 	}
 	w := f.wait
-	if f.end.State != "D" && w.mech != onHelper && w.mech != onFuse && !inStartUp(f) && !worksForAnother(f) {
+	// A stack that a tool printed has no state, but I/O and RCU are always waited for in D.
+	inD := f.end.State == "D" || f.end.State == stateUnknown && (w.mech == onIO || w.mech == onRCU)
+	if !inD && w.mech != onHelper && w.mech != onFuse && !inStartUp(f) && !worksForAnother(f) {
 		return nil
 	}
 	cause, remedy := result.CauseKernelWait, "look at the stack: the kernel function that waits is "+orUnknown(w.fn)

@@ -116,3 +116,7 @@ func roundTrip(ring []*model.Task) string {
 	}
 	return s.String() + ring[0].String()
 }
+
+// stateUnknown is the state of a task of which only the stack was printed, as by
+// /proc/PID/stack or drgn.
+const stateUnknown = "?"
