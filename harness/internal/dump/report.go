@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/internal/phrase"
 )
 
 // ReportKind is the kind of a kernel report.
@@ -138,11 +139,24 @@ var reportPrefixes = []string{"NMI watchdog: ", "watchdog: ", "rcu: ", "traps: "
 // midLine are reports that are also recognised after other text: the kernel, or
 // another writer, did not end the line before it (arch/x86/mm/kasan_init_64.c until
 // 4.14), or a program had begun one.
-var midLine = []string{
-	"general protection fault", "BUG: KASAN: ", "BUG: unable to handle ", "BUG: kernel NULL pointer dereference",
-	"kernel BUG at ", "WARNING: CPU: ", "Kernel panic - not syncing: ", "Unable to handle kernel ", "INFO: task ", "INFO: rcu_",
-	"BUG: sleeping function called", "BUG: soft lockup", "WARNING: possible ",
+var midLine = [][]byte{
+	userFault,
+	[]byte("BUG: KASAN: "), []byte("BUG: unable to handle "), []byte("BUG: kernel NULL pointer dereference"),
+	[]byte("kernel BUG at "), []byte("WARNING: CPU: "), []byte("Kernel panic - not syncing: "), []byte("Unable to handle kernel "),
+	[]byte("INFO: task "), []byte("INFO: rcu_"), []byte("BUG: sleeping function called"), []byte("BUG: soft lockup"),
+	[]byte("WARNING: possible "),
 }
+
+// userFault is a program's, too: the kernel adds its instruction pointer then.
+var userFault, userIP = []byte("general protection fault"), []byte(" ip:")
+
+var midLineIndex = func() *phrase.Index {
+	var anchors []phrase.Anchor
+	for _, s := range midLine {
+		anchors = append(anchors, phrase.Anchor{Text: s})
+	}
+	return phrase.NewIndex(anchors)
+}()
 
 // reportIn returns what follows other text on a line and begins a report, nil for
 // nothing. A quoted report, in a message about it, is none.
@@ -150,17 +164,22 @@ func reportIn(t []byte) []byte {
 	if bytes.IndexByte(t, ':') < 0 || hasPrefix(t, "---[ end ") {
 		return nil
 	}
-	for _, s := range midLine {
-		i := bytes.Index(t, []byte(s))
-		if i <= 0 || t[i-1] == '"' || t[i-1] == '\'' || t[i-1] == '_' {
-			continue
+	first, at := len(midLine), 0
+	midLineIndex.Each(t, func(i int) {
+		if i >= first {
+			return
 		}
-		if s == midLine[0] && bytes.Contains(t[i:], []byte(" ip:")) { // a program's, told by the kernel
-			continue
+		k := bytes.Index(t, midLine[i])
+		quoted := k > 0 && (t[k-1] == '"' || t[k-1] == '\'' || t[k-1] == '_')
+		if k <= 0 || quoted || i == 0 && bytes.Contains(t[k:], userIP) {
+			return
 		}
-		return t[i:]
+		first, at = i, k
+	})
+	if at == 0 {
+		return nil
 	}
-	return nil
+	return t[at:]
 }
 
 // unprefixed takes off what stands before the first words of a report.
