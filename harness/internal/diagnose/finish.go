@@ -68,7 +68,7 @@ func weighChain(f facts, out *result.Diagnosis) {
 	if len(f.chain.notes) > 0 && len(out.Chain) > 0 {
 		lessCertain(out)
 	}
-	if out.Kind == result.KindHang && f.end != nil && f.end.State == stateUnknown {
+	if out.Kind == result.KindHang && f.end != nil && f.end.State == stateUnknown && len(f.end.Frames) > 0 {
 		out.Notes = append(out.Notes, "the stack shows one moment: take it twice to know that the task waits there for good")
 		lessCertain(out)
 	}
