@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,7 +57,13 @@ func TestATestimonyHasTheFilesOfAllOthers(t *testing.T) {
 			t.Errorf("%s is %.40q (%v), want %.40q", path, got, ok, text)
 		}
 	}
-	// A kernel's line in the middle of it.
+	// The kernel's lines in the middle of it are left out.
+	half := console.Len() / 2
+	mixed := slices.Concat(console.Bytes()[:half], []byte("[   12.345678] hrtimer: interrupt took 9 ns\r\n"), console.Bytes()[half:])
+	if again, err := agentproto.ReadTestimony(mixed); err != nil || len(again) != len(want) {
+		t.Errorf("with a line of the kernel in it: %d files, %v, want %d", len(again), err, len(want))
+	}
+	// What a line lost cannot be made up.
 	torn := bytes.Replace(console.Bytes(), []byte("\n\n"), []byte("\n[ 1.0] x\n\n"), 1)
 	torn = append(torn[:len(torn)/2:len(torn)/2], append([]byte("[ 1.0] eth0: up"), torn[len(torn)/2:]...)...)
 	for name, console := range map[string][]byte{

@@ -46,7 +46,7 @@ func ReadTestimony(console []byte) (map[string][]byte, error) {
 		return nil, fmt.Errorf("%w: it has no end", ErrNoTestimony)
 	}
 	// The decoder passes over \r and \n.
-	zip, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(text[:end])))
+	zip, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(withoutKernel(text[:end]))))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTestimony, err)
 	}
@@ -60,6 +60,24 @@ func ReadTestimony(console []byte) (map[string][]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoTestimony, err)
 	}
 	return files, nil
+}
+
+// withoutKernel leaves out what the kernel printed in between: from its stamp, which
+// begins with a character that base64 does not have, to the end of its line.
+func withoutKernel(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for {
+		i := bytes.IndexByte(text, '[')
+		if i < 0 {
+			return append(out, text...)
+		}
+		out, text = append(out, text[:i]...), text[i:]
+		n := bytes.IndexByte(text, '\n')
+		if n < 0 {
+			return out
+		}
+		text = text[n+1:]
+	}
 }
 
 func untar(r io.Reader) (map[string][]byte, error) {
