@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/internal/diagnose"
+	"github.com/unwedge/unwedge/harness/internal/lines"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
@@ -21,6 +22,7 @@ const maxExplain = 512 << 20
 func (a *app) explainCmd() *cobra.Command {
 	var how explaining
 	var follow bool
+	var kernel string
 	cmd := &cobra.Command{
 		Use:   "explain FILE|DIR|-...",
 		Short: "Diagnose existing console logs",
@@ -39,6 +41,7 @@ not, or if it came to its end with a finding that is an error (--strict: a warni
   dmesg | unwedge explain -
   unwedge explain --against good.log console.log   # which findings are new?
   unwedge explain --json ~/bug/serial.txt
+  unwedge explain --kernel ~/src/linux console.log # with file and line of each frame
   unwedge explain logs/                            # what fails most often?
   unwedge explain --json logs/ | jq -r .title
   unwedge explain --follow /var/log/lab/board7.log`,
@@ -52,6 +55,9 @@ not, or if it came to its end with a finding that is an error (--strict: a warni
 			if how.good, err = a.goodLog(how.against); err != nil {
 				return err
 			}
+			if how.lines, err = openLines(kernel); err != nil {
+				return err
+			}
 			switch {
 			case follow:
 				return a.follow(cmd.Context(), args[0], how)
@@ -63,6 +69,7 @@ not, or if it came to its end with a finding that is an error (--strict: a warni
 	}
 	how.judge.add(cmd)
 	cmd.Flags().StringVar(&how.against, "against", "", "log of a good boot: say which findings are new")
+	cmd.Flags().StringVar(&kernel, "kernel", "", "build tree, image in it, or vmlinux with debug information: add file and line to the kernel's frames")
 	cmd.Flags().BoolVar(&follow, "follow", false, "read a log that grows, until the verdict is certain or the boot came through")
 	cmd.Flags().BoolVar(&how.asJSON, "json", false, "print the Diagnosis and the findings as JSON")
 	return cmd
@@ -73,7 +80,45 @@ type explaining struct {
 	judge   judgeFlags
 	against string
 	good    *result.Baseline // of against
+	lines   *lines.Table     // nil: frames stay as they are
 	asJSON  bool
+}
+
+// diagnose explains a log, with file and line where they are asked for.
+func (how explaining) diagnose(log []byte) result.Explanation {
+	d := diagnose.Explain(log)
+	if how.lines == nil {
+		return d
+	}
+	for i := range d.Evidence {
+		decode(how.lines, d.Evidence[i].Lines)
+	}
+	for i := range d.Findings {
+		decode(how.lines, d.Findings[i].Lines)
+	}
+	return d
+}
+
+func decode(t *lines.Table, text []string) {
+	for i := range text {
+		text[i] = t.Decode(text[i])
+	}
+}
+
+// openLines opens the vmlinux of a kernel argument, nil for none.
+func openLines(kernel string) (*lines.Table, error) {
+	if kernel == "" {
+		return nil, nil
+	}
+	vmlinux, err := lines.Find(kernel)
+	if err != nil {
+		return nil, usage.Wrap(err)
+	}
+	t, err := lines.Open(vmlinux)
+	if err != nil {
+		return nil, usage.Wrap(err)
+	}
+	return t, nil
 }
 
 // goodLog are the findings of the log of a good boot, nil without a path.
@@ -93,7 +138,7 @@ func (a *app) explain(path string, how explaining) error {
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	return a.explained(diagnose.Explain(log), how)
+	return a.explained(how.diagnose(log), how)
 }
 
 // explained reports one log.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
@@ -42,7 +41,7 @@ func (a *app) explainMany(ctx context.Context, paths []string, how explaining) e
 		if log, err := a.readBounded(path); err != nil {
 			one.Error = err.Error()
 		} else {
-			d := diagnose.Explain(log)
+			d := how.diagnose(log)
 			if err := how.judge.mark(&d, how.good); err != nil {
 				return err
 			}
@@ -153,7 +152,7 @@ func (a *app) follow(ctx context.Context, path string, how explaining) error {
 				return usage.Wrap(err)
 			}
 			start := time.Now()
-			last = diagnose.Explain(log)
+			last = how.diagnose(log)
 			if last.Confidence == result.Certain || last.Kind == result.KindBooted {
 				return a.explained(last, how)
 			}

@@ -53,3 +53,19 @@ func TestExplainFollow(t *testing.T) {
 		t.Errorf("code %d:\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }
+
+// A kernel without lines is bad input. (Package lines tests what is added to frames.)
+func TestExplainKernel(t *testing.T) {
+	dir := isolated(t)
+	log := write(t, "console.log", []byte(noRoot))
+	write(t, "tree/vmlinux", []byte("no ELF"))
+	for kernel, word := range map[string]string{
+		filepath.Join(dir, "tree"): "not an ELF file", "missing": "no such file", log: "name the unstripped vmlinux",
+	} {
+		r := unwedge(t, "", "explain", "--kernel", kernel, log)
+		if r.code != 2 {
+			t.Errorf("%s: exit code %d", kernel, r.code)
+		}
+		onlyLine(t, r, word)
+	}
+}
