@@ -11,8 +11,9 @@
 // A kernel report has the title that syzbot gives it, so that one can look it
 // up: "general protection fault in X", "possible deadlock in X", "INFO: task hung
 // in X". X is the function to blame (see blame), not one that counts references,
-// copies, locks or prints for its caller (see helpers). Report.Func may differ: it is the
-// innermost function that means something. These titles differ on purpose:
+// copies, locks or prints for its caller (see helpers). Report.Func is X, but of a
+// hung task the innermost function that means something. These titles differ on
+// purpose:
 //
 //   - "BUG: soft lockup in X" and "INFO: rcu detected stall in X" name, as syzbot
 //     does, the system call or the operation that a task is in, but for PID 1, for

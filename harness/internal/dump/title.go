@@ -32,6 +32,12 @@ func (p *parser) finishTitles() {
 			rep.Func = blame(rep, ip, allocators)
 		}
 		rep.Title = printable(titleOf(rep, ip))
+		// Whom the title blames is who is meant; of a hung task Func is where it waits.
+		if i := strings.LastIndex(rep.Title, " in "); i >= 0 && rep.Kind != ReportPanic && rep.Kind != ReportHungTask {
+			if fn := rep.Title[i+len(" in "):]; isSymbolName([]byte(fn)) {
+				rep.Func = fn
+			}
+		}
 		rep.said = reportWords{}
 	}
 }
