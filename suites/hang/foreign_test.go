@@ -69,7 +69,7 @@ var _ = Describe("a guest that somebody else started", Label("cli", "inspect", "
 			Eventually(other, patience).Should(gexec.Exit(2))
 		}, short)
 
-		It("is explained by libvirt, and left as it was", func(ctx SpecContext) {
+		It("is explained by libvirt, and left as it was", Serial, func(ctx SpecContext) {
 			if os.Geteuid() != 0 {
 				Skip("not root: no libvirtd can be started")
 			}
@@ -137,8 +137,7 @@ func virsh(args ...string) string {
 	return string(out)
 }
 
-// startLibvirt starts libvirt's daemons where none runs. They stay: another spec may
-// use them.
+// startLibvirt starts libvirt's daemons for the spec, where none runs.
 func startLibvirt() {
 	GinkgoHelper()
 	if _, err := exec.LookPath("libvirtd"); err != nil {
@@ -148,9 +147,10 @@ func startLibvirt() {
 		return
 	}
 	for _, daemon := range []string{"virtlogd", "libvirtd"} {
-		_ = exec.Command(daemon, "-d").Run() // one that another spec starts meanwhile is as good
+		s := start(exec.Command(daemon))
+		DeferCleanup(func() { Eventually(s.Terminate(), patience).Should(gexec.Exit()) })
 	}
-	Eventually(func() error { return exec.Command("virsh", "-c", system, "list").Run() }, time.Minute).Should(Succeed())
+	Eventually(func() error { return exec.Command("virsh", "-c", system, "list").Run() }, patience).Should(Succeed())
 }
 
 // forEveryone is a copy of a file that libvirt's QEMU may read, which runs as a user of
