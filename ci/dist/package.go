@@ -20,9 +20,9 @@ import (
 // format is a kind of package.
 type format struct {
 	name string
-	// qemu is the package of an architecture's QEMU, others are what the rest of
-	// unwedge uses: what `unwedge doctor` looks for.
-	qemu   func(arch.Packages) string
+	// of is the package that this format calls by one of several names, others are
+	// what else unwedge uses: what `unwedge doctor` looks for.
+	of     func(arch.Packages) string
 	others []string
 }
 
@@ -56,8 +56,9 @@ func targets() []target {
 func (t target) pack(f format, dir string, extras files.Contents, version string, at time.Time) (err error) {
 	recommends := f.others
 	for _, a := range arch.All() {
+		recommends = append(recommends, f.of(a.Facts().UEFIPackages))
 		if a != t.guest {
-			recommends = append(recommends, f.qemu(a.Facts().QEMUPackages))
+			recommends = append(recommends, f.of(a.Facts().QEMUPackages))
 		}
 	}
 	info := nfpm.WithDefaults(&nfpm.Info{
@@ -68,7 +69,7 @@ func (t target) pack(f format, dir string, extras files.Contents, version string
 		Homepage: "https://github.com/unwedge/unwedge", License: "see /usr/share/doc/unwedge/copyright",
 		MTime: at,
 		Overridables: nfpm.Overridables{
-			Depends:    []string{f.qemu(t.guest.Facts().QEMUPackages)},
+			Depends:    []string{f.of(t.guest.Facts().QEMUPackages)},
 			Recommends: recommends,
 			Contents: append(files.Contents{{
 				Source: filepath.Join(dir, "unwedge-linux-"+t.goarch), Destination: "/usr/bin/unwedge",

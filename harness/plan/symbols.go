@@ -64,7 +64,7 @@ func describe(i func() (*image, error), types func() (*kimage.Types, error), hz 
 	load := memory(i, types)
 	return stall.Image{
 		Symbol: symbols(i), HZ: hz,
-		Load: func() { load() }, // Look says what is wrong
+		Load: func() { _, _ = load() }, // Look says what is wrong
 		Tasks: func() error {
 			k, err := load()
 			if err == nil && !k.SeesTasks() {

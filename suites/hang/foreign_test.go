@@ -40,7 +40,7 @@ var _ = Describe("a guest that somebody else started", Label("cli", "inspect", "
 			Expect(err).NotTo(HaveOccurred())
 		}, NodeTimeout(15*time.Minute))
 
-		It("is explained by its monitor, and left as it was", func(ctx SpecContext) {
+		It("is explained by its monitor, and left as it was", func(SpecContext) {
 			socket := filepath.Join(dir, "qmp")
 			args := append([]string{"-nodefaults", "-display", "none", "-accel", "tcg", "-m", "256", "-kernel", c.Kernel.Path,
 				"-serial", "file:" + filepath.Join(dir, "console.log"), "-qmp", "unix:" + socket + ",server=on,wait=off"}, machines[k.Arch]...)
@@ -69,7 +69,7 @@ var _ = Describe("a guest that somebody else started", Label("cli", "inspect", "
 			Eventually(other, patience).Should(gexec.Exit(2))
 		}, short)
 
-		It("is explained by libvirt, and left as it was", Serial, func(ctx SpecContext) {
+		It("is explained by libvirt, and left as it was", Serial, func(SpecContext) {
 			if os.Geteuid() != 0 {
 				Skip("not root: no libvirtd can be started")
 			}

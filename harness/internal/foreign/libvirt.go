@@ -193,7 +193,7 @@ func bounded(ctx context.Context, conn io.Closer, f func() error) error {
 		return err
 	case <-ctx.Done():
 		conn.Close()
-		<-done
+		<-done //nolint:errcheck // the context says why it ended
 		return context.Cause(ctx)
 	}
 }

@@ -76,7 +76,8 @@ func (g *guess) read(addr uint64) (*task, bool) {
 	}
 	b := make([]byte, maxTask)
 	n := maxTask
-	for ; n > int(g.comm)+1024 && g.k.Space.Read(addr, b[:n]) != nil; n -= 1024 {
+	for n > int(g.comm)+1024 && g.k.Space.Read(addr, b[:n]) != nil {
+		n -= 1024
 	}
 	if n <= int(g.comm)+1024 {
 		return nil, false
