@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -29,7 +30,8 @@ var faults = map[string]func(arg string){
 	"spin":        func(string) { spin() },
 	"exit":        func(string) { os.Exit(0) },
 	"segv":        func(string) { segv() },
-	"flood":       func(arg string) { flood(arg) },
+	"flood":       func(arg string) { flood(arg, func(uint64) string { return "flood" }) },
+	"list":        func(arg string) { flood(arg, letters) },
 	"escape":      func(string) { escapes() },
 	"sysrq":       func(arg string) { sysrq(arg) },
 	"reboot":      func(string) { _ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
@@ -185,18 +187,29 @@ func segv() {
 	_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 139, 0, 0)
 }
 
-// flood prints arg mebibytes of lines on the console, 64 if arg is empty.
-func flood(arg string) {
+// flood prints arg mebibytes of lines on the console, 64 if arg is empty. Each line
+// begins with the word that is made of its number.
+func flood(arg string, word func(line uint64) string) {
 	mib := 64
 	_, _ = fmt.Sscan(arg, &mib)
-	line := []byte(strings.Repeat("unwedge flood of console output ", 31) + "\n")
-	for sent := 0; sent < mib<<20; {
-		n, err := os.Stdout.Write(line)
+	rest := strings.Repeat(" unwedge flood of console output", 31) + "\n"
+	for sent, i := 0, uint64(0); sent < mib<<20; i++ {
+		n, err := os.Stdout.WriteString(word(i) + rest)
 		if err != nil {
 			return
 		}
 		sent += n
 	}
+}
+
+// letters writes a number without a digit, so that lines that differ by it differ to
+// whoever takes all numbers for the same.
+func letters(n uint64) string {
+	word := []byte(strconv.FormatUint(n, 10))
+	for i := range word {
+		word[i] += 'k' - '0'
+	}
+	return string(word)
 }
 
 // escapes prints what could harm a terminal that shows it unfiltered.
