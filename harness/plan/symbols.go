@@ -68,7 +68,7 @@ func describe(i func() (*image, error), types func() (*kimage.Types, error), hz 
 		Tasks: func() error {
 			k, err := load()
 			if err == nil && !k.SeesTasks() {
-				err = errors.New("the image has no types (CONFIG_DEBUG_INFO_BTF)")
+				err = errors.New("the image has no types (CONFIG_DEBUG_INFO_BTF), and init_task does not show them")
 			}
 			return err
 		},

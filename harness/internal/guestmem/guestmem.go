@@ -171,7 +171,7 @@ func (k *Kernel) LookAt(ctx context.Context, m physmem.Reader, vcpus []model.VCP
 	if err != nil {
 		return nil, err
 	}
-	typed, err := k.in(ctx, found, len(vcpus))
+	typed, err := k.in(ctx, found, m, len(vcpus))
 	if err != nil {
 		return k.lookUntyped(ctx, found, m, vcpus, err)
 	}

@@ -1,4 +1,5 @@
 package guestmem
 
-// SeesTasks says whether the kernel's image has what its tasks are found by.
-func (k *Kernel) SeesTasks() bool { return k.start == nil }
+// SeesTasks says whether the tasks of a guest can be read at all: the kernel's types are
+// known, or can be inferred in its memory.
+func (k *Kernel) SeesTasks() bool { return k.noTypes == nil || k.infers }

@@ -39,7 +39,7 @@ func (k *Kernel) Sleeper(ctx context.Context, m physmem.Reader, vcpus []model.VC
 	if err != nil {
 		return nil, err
 	}
-	if k, err = k.in(ctx, found, len(vcpus)); err != nil {
+	if k, err = k.in(ctx, found, m, len(vcpus)); err != nil {
 		return nil, err
 	}
 	w := &walker{k: k, found: found, list: k.tasks.Read(ctx, found, max(1, len(vcpus))), view: &View{}}

@@ -49,7 +49,7 @@ const inferences = 3
 
 // in returns the Kernel that reads the guest in which it was found: itself, or one with
 // types inferred there.
-func (k *Kernel) in(ctx context.Context, found *locate.Kernel, cpus int) (*Kernel, error) {
+func (k *Kernel) in(ctx context.Context, found *locate.Kernel, m physmem.Reader, cpus int) (*Kernel, error) {
 	if k.noTypes == nil {
 		return k, nil
 	}
@@ -59,7 +59,7 @@ func (k *Kernel) in(ctx context.Context, found *locate.Kernel, cpus int) (*Kerne
 	var types *kimage.Types
 	var err error
 	for range inferences {
-		if types, err = infer.Memory(ctx, found, cpus); err == nil || ctx.Err() != nil {
+		if types, err = infer.Memory(ctx, found, m, cpus); err == nil || ctx.Err() != nil {
 			break
 		}
 	}

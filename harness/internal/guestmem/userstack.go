@@ -53,7 +53,7 @@ func (k *Kernel) UserStacks(ctx context.Context, m physmem.Reader, vcpus []model
 	if err != nil {
 		return nil, nil, err
 	}
-	if k, err = k.in(ctx, found, len(vcpus)); err != nil {
+	if k, err = k.in(ctx, found, m, len(vcpus)); err != nil {
 		return nil, nil, err
 	}
 	if k.user == nil {

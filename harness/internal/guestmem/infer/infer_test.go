@@ -181,7 +181,7 @@ func inferred(t *testing.T, m memory) (*kimage.Types, error) {
 	ram := physmem.New(bytes.NewReader(m), []physmem.Range{{Size: size}})
 	return infer.Memory(t.Context(), &locate.Kernel{
 		Image: img.WithTypes(first), Space: mmu.NewSpace(ram, nil, mmu.Linear{Virt: link + moved, Size: size}), Offset: moved,
-	}, 1)
+	}, ram, 1)
 }
 
 func TestWhatIsInferred(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 )
 
 // maxTasks bounds the tasks that are read: a boot has some hundred.
@@ -29,6 +30,7 @@ func (t *task) half(off uint64) uint32 { return binary.LittleEndian.Uint32(t.b[o
 type guess struct {
 	ctx   context.Context
 	k     *locate.Kernel
+	mem   physmem.Reader
 	cpus  int
 	image *kimage.Types
 	// init is init_task, leaders are the processes' first threads with it, all are
@@ -41,11 +43,11 @@ type guess struct {
 	comm, realParent, groupLeader uint64
 }
 
-// Memory infers how the tasks of a kernel in memory are laid out, of which at most cpus
-// run. The types hold what
-// could be verified; what a list of tasks cannot do without is always there.
-func Memory(ctx context.Context, k *locate.Kernel, cpus int) (*kimage.Types, error) {
-	g := &guess{ctx: ctx, k: k, cpus: max(1, cpus), image: k.Image.Types, out: map[string]field{}, known: map[uint64]*task{}}
+// Memory infers how the tasks of a kernel that was found in a guest's memory are laid out,
+// of which at most cpus run. The types hold what could be verified; what a list of tasks
+// cannot do without is always there.
+func Memory(ctx context.Context, k *locate.Kernel, m physmem.Reader, cpus int) (*kimage.Types, error) {
+	g := &guess{ctx: ctx, k: k, mem: m, cpus: max(1, cpus), image: k.Image.Types, out: map[string]field{}, known: map[uint64]*task{}}
 	for name, to := range map[string]*uint64{"comm": &g.comm, "real_parent": &g.realParent, "group_leader": &g.groupLeader} {
 		f, err := g.image.Field("task_struct", name)
 		if err != nil {
@@ -61,6 +63,7 @@ func Memory(ctx context.Context, k *locate.Kernel, cpus int) (*kimage.Types, err
 	g.addressSpaces()
 	g.exits()
 	g.runqueue()
+	g.userSpace()
 	constants(g.out)
 	return kimage.Known(kimage.Inferred, g.out).Or(g.image), nil
 }

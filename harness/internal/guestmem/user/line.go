@@ -17,10 +17,13 @@ const (
 	none   // the vdso, or no object
 )
 
+// vdso is the soname of what the kernel maps itself (arch/*/vdso).
+const vdso = "linux-vdso.so.1"
+
 // kind of a frame's object. The names are glibc's and musl's.
 func (s *Stack) kind(f Frame) kind {
 	switch {
-	case f.Object == "" || f.Object[0] == '[':
+	case f.Object == "" || f.Object[0] == '[' || f.Object == vdso:
 		return none
 	case f.Object == s.Program:
 		return program

@@ -20,6 +20,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -45,8 +46,35 @@ func TestRealGuests(t *testing.T) {
 		t.Run(arg, func(t *testing.T) {
 			t.Run("constructor", func(t *testing.T) { constructorBlocks(t, p, arg) })
 			t.Run("agent", func(t *testing.T) { agentBlocks(t, p, arg) })
+			t.Run("without BTF", func(t *testing.T) {
+				wiped := withoutBTF(t, p, arg)
+				t.Run("constructor", func(t *testing.T) { constructorBlocks(t, p, wiped, " [stack]", " [heap]") })
+				t.Run("agent", func(t *testing.T) { agentBlocks(t, p, wiped) })
+			})
 		})
 	}
+}
+
+// withoutBTF is a file with the kernel, its types wiped: they are inferred.
+func withoutBTF(t *testing.T, p *plan.Planner, arg string) string {
+	t.Helper()
+	c, err := p.Candidate(t.Context(), arg, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := c.Kernel.Payload(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wiped, ok := kerneltest.WithoutBTF(payload)
+	if !ok {
+		t.Skip("the kernel has no BTF itself")
+	}
+	file := filepath.Join(t.TempDir(), "kernel")
+	if err := os.WriteFile(file, wiped, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // boot boots until the guest hangs and returns the user-space stack of PID 1.
@@ -106,7 +134,9 @@ func tiny(t *testing.T, a arch.Arch, words ...string) scenarios.Scenario {
 	return sc
 }
 
-func constructorBlocks(t *testing.T, p *plan.Planner, arg string) {
+// constructorBlocks has a library's constructor wait for random numbers. nameless are the
+// names that mappings do not have where types are inferred.
+func constructorBlocks(t *testing.T, p *plan.Planner, arg string, nameless ...string) {
 	req := starved(t, p, arg)
 	res, got := boot(t, req)
 	if want := "fixture(1) → getrandom ← libfixture.so.1 ← constructor ← ld.so"; got.Line() != want {
@@ -122,6 +152,11 @@ func constructorBlocks(t *testing.T, p *plan.Planner, arg string) {
 		t.Errorf("the diagnosis %+v does not say %q", d, want)
 	}
 	printed := printedMaps(t, req.Dir)
+	for i := range printed {
+		for _, name := range nameless {
+			printed[i] = strings.TrimSuffix(printed[i], name)
+		}
+	}
 	var mapped []string
 	for _, m := range got.Mappings {
 		mapped = append(mapped, strings.TrimSpace(m.String()))

@@ -113,7 +113,7 @@ func agree(a arch.Arch, get func(context.Context) *candidate.Candidate, moved, h
 	It(how, func(ctx SpecContext) {
 		c := get(ctx)
 		readers := untyped(ctx, c, headers)
-		at := boot(ctx, c, a, moved, readers)
+		at, stacks := boot(ctx, c, a, moved, readers)
 		view := at.Seen
 		Expect(view.Complete).To(BeTrue())
 		Expect(view.Offset != 0).To(Equal(moved), "the kernel is moved by %#x", view.Offset)
@@ -146,6 +146,8 @@ func agree(a arch.Arch, get func(context.Context) *candidate.Candidate, moved, h
 			Expect(got.Frames.Percent()).To(BeNumerically(">=", 98), "types %s\n%q", r.source, got.Differences)
 			Expect(got.Owners.Equal).To(Equal(got.Owners.All), "types %s\n%q", r.source, got.Differences)
 			Expect(got.Log).To(BeTrue(), "types %s: another log", r.source)
+			AddReportEntry("no BTF", fmt.Sprintf("%s, types %s: %d user-space stacks", c.Kernel.Release, r.view.Types, len(r.stacks)))
+			Expect(lines(r.stacks)).To(Equal(lines(stacks)), "types %s", r.source)
 		}
 		// On x86 before 5.16 it is 0: get_wchan followed frame pointers that a kernel
 		// with ORC has not (bc9bbb81730e, "x86: Fix get_wchan() to support the ORC
@@ -162,6 +164,15 @@ type reader struct {
 	kernel *guestmem.Kernel
 	source kimage.Source
 	view   *guestmem.View // the last
+	stacks []guestmem.UserStack
+}
+
+// lines are user-space stacks as they are shown.
+func lines(stacks []guestmem.UserStack) (out []string) {
+	for i := range stacks {
+		out = append(append(out, stacks[i].Line()), stacks[i].Lines()...)
+	}
+	return out
 }
 
 // untyped makes the readers.
@@ -189,8 +200,8 @@ func untyped(ctx context.Context, c *candidate.Candidate, headers bool) []*reade
 }
 
 // boot boots a guest that reports on itself and then hangs. The harness looks at its
-// memory before and after it sends sysrq-t.
-func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool, readers []*reader) oracle.Moments {
+// memory before and after it sends sysrq-t, and last at its user-space stacks.
+func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool, readers []*reader) (oracle.Moments, []guestmem.UserStack) {
 	GinkgoHelper()
 	sc := Pick(Cells("tiny", a), scenarios.None, scenarios.Tiny)
 	sc.Cmdline = []string{"unwedge.fault=witness"}
@@ -198,6 +209,7 @@ func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool, read
 		sc.Entropy = scenarios.Host // the seed comes by device tree
 	}
 	var looks []*guestmem.View
+	var stacks []guestmem.UserStack
 	res := Boot(ctx, c, sc, func(r *harness.Request) {
 		if moved {
 			r.Machine.Kernel = c.Kernel.Path // on x86 the packed kernel moves itself
@@ -217,8 +229,21 @@ func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool, read
 			}
 			return v, nil
 		}
+		user := r.Image.UserStacks
+		r.Image.UserStacks = func(ctx context.Context, ram physmem.Reader, registers string) (all []guestmem.UserStack, problems []string, err error) {
+			all, problems, err = user(ctx, ram, registers)
+			stacks = all
+			for _, r := range readers {
+				var bad error
+				if r.stacks, _, bad = r.kernel.UserStacks(ctx, ram, guestmem.ParseRegisters(registers), nil, nil); bad != nil {
+					GinkgoWriter.Printf("types %s: user-space stacks: %v\n", r.source, bad)
+				}
+			}
+			return all, problems, err
+		}
 	})
 	Expect(res).To(HaveHung())
+	Expect(stacks).NotTo(BeEmpty())
 	Expect(len(looks)).To(BeNumerically(">=", 2), "its memory was not read twice")
 	last := looks[len(looks)-2:] // of the suspicion that was not withdrawn
 	console, err := os.ReadFile(filepath.Join(res.Dir, rundir.Console))
@@ -231,7 +256,7 @@ func boot(ctx SpecContext, c *candidate.Candidate, a arch.Arch, moved bool, read
 	Expect(err).NotTo(HaveOccurred())
 	section, ok := dump.Parse(text).Last(dump.SectionState)
 	Expect(ok).To(BeTrue(), "the sysrq-t has no tasks")
-	return oracle.Moments{Said: said, Seen: last[0], Printed: section.Tasks, Again: last[1]}
+	return oracle.Moments{Said: said, Seen: last[0], Printed: section.Tasks, Again: last[1]}, stacks
 }
 
 func symbols(ctx context.Context, c *candidate.Candidate) *kallsyms.Table {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/mmu"
@@ -242,34 +243,58 @@ func printable(s *mmu.Space, at uint64, limit int) (string, bool) {
 // from pages of code that a process has mapped, each of which is in the page
 // cache, too. Two must agree.
 func (g *Guest) calibrate(p *Process) {
-	l := g.layout
 	votes := map[uint64]int{}
-	tries := 0
-	for i := range p.Mappings {
-		m := &p.Mappings[i]
-		if g.vmemmap != 0 || tries >= maxTries {
+	for base := range g.bases(p) {
+		if g.vmemmap != 0 {
 			return
 		}
-		if m.File == nil || m.Flags&Exec == 0 || m.Flags&Write != 0 || l.pageSize == 0 {
-			continue
+		if votes[base]++; votes[base] == 2 {
+			g.vmemmap = base
 		}
-		for va := m.Start; va < m.End && tries < maxTries; va += 1 << l.pageShift {
-			tries++
-			pa, err := p.tables.Phys(va)
-			if err != nil {
+	}
+}
+
+// bases yields where the array of struct page begins, by each page of code that a
+// process has mapped and that is in the page cache.
+func (g *Guest) bases(p *Process) iter.Seq[uint64] {
+	l := g.layout
+	return func(yield func(uint64) bool) {
+		tries := 0
+		for i := range p.Mappings {
+			m := &p.Mappings[i]
+			if m.File == nil || m.Flags&Exec == 0 || m.Flags&Write != 0 || l.pageSize == 0 {
 				continue
 			}
-			page, err := g.cached(m.File.Key, (va-m.Start+m.Offset)>>l.pageShift)
-			if err != nil {
-				continue
-			}
-			base := page - pa>>l.pageShift*l.pageSize
-			if votes[base]++; votes[base] == 2 {
-				g.vmemmap = base
-				return
+			for va := m.Start; va < m.End && tries < maxTries; va += 1 << l.pageShift {
+				tries++
+				pa, err := p.tables.Phys(va)
+				if err != nil {
+					continue
+				}
+				page, err := g.cached(m.File.Key, (va-m.Start+m.Offset)>>l.pageShift)
+				if err != nil {
+					continue
+				}
+				if !yield(page - pa>>l.pageShift*l.pageSize) {
+					return
+				}
 			}
 		}
 	}
+}
+
+// Agree counts the pages of code by which a process's page tables and the page cache say
+// the same. ok is false where they contradict each other, in this process or with what
+// others said.
+func (g *Guest) Agree(p *Process) (pages int, ok bool) {
+	for base := range g.bases(p) {
+		if g.vmemmap != 0 && base != g.vmemmap {
+			return 0, false
+		}
+		g.vmemmap = base
+		pages++
+	}
+	return pages, true
 }
 
 // maxTries bounds how many pages are looked at for that.

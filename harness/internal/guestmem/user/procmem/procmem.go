@@ -168,7 +168,7 @@ func (p *Process) anonymous(mm uint64) func(Mapping) string {
 // file returns the mapped file of a struct file; nil where it cannot be read.
 func (g *Guest) file(addr uint64) *File {
 	l := g.layout
-	if l.mapping.Size != 8 || l.inode.Size != 8 || l.size.Size != 8 {
+	if l.mapping.Size != 8 {
 		return nil
 	}
 	key, err := g.space.Uint64(addr + l.mapping.Off)
@@ -178,18 +178,29 @@ func (g *Guest) file(addr uint64) *File {
 	if f, ok := g.files[key]; ok {
 		return f
 	}
-	inode, err := g.space.Uint64(addr + l.inode.Off)
-	if err != nil {
-		return nil
-	}
-	f := &File{Key: key, Path: g.path(addr), guest: g}
-	if f.Size, err = g.space.Uint64(inode + l.size.Off); err != nil {
-		f.Size = 0
-	}
+	f := &File{Key: key, Path: g.path(addr), Size: g.size(addr), guest: g}
 	if len(g.files) < maxFiles {
 		g.files[key] = f
 	}
 	return f
+}
+
+// unknownSize is the size of a file whose i_size cannot be read: no page behind its end
+// is in the page cache.
+const unknownSize = 1<<63 - 1
+
+// size is the i_size of a struct file.
+func (g *Guest) size(file uint64) uint64 {
+	l := g.layout
+	if l.inode.Size != 8 || l.size.Size != 8 {
+		return unknownSize
+	}
+	inode, err1 := g.space.Uint64(file + l.inode.Off)
+	size, err2 := g.space.Uint64(inode + l.size.Off)
+	if err1 != nil || err2 != nil {
+		return 0
+	}
+	return size
 }
 
 // maxFiles bounds how many files are remembered.
