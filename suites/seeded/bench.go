@@ -17,6 +17,7 @@ import (
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kernel/kallsyms"
+	"github.com/unwedge/unwedge/images/kernel/kerneltest"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -43,13 +44,18 @@ type bench struct {
 	stock   *candidate.Candidate
 	payload []byte
 	table   *kallsyms.Table
+	// untyped are the kernel with its types wiped, by where they are found then.
+	untyped map[Types]*candidate.Candidate
 }
 
 func (b *bench) open(ctx context.Context) (err error) {
 	if b.payload, err = b.stock.Kernel.Payload(ctx); err != nil {
 		return err
 	}
-	b.table, err = kallsyms.Parse(b.payload, b.arch)
+	if b.table, err = kallsyms.Parse(b.payload, b.arch); err != nil {
+		return err
+	}
+	b.untyped, err = b.withoutTypes(ctx)
 	return err
 }
 
@@ -120,10 +126,12 @@ func (b *bench) fixed(ctx context.Context) ([]seed, error) {
 	var out []seed
 	if b.user {
 		for _, u := range userFaults {
-			out = append(out, b.userSeed(u))
+			out = append(out, b.userSeed(u, typesOf(len(out))))
 		}
 		out = append(out, b.entropySeed())
-		out = append(out, b.moduleSeeds()...)
+		for _, f := range moduleFaults {
+			out = append(out, b.moduleSeed(f, typesOf(len(out))))
+		}
 	}
 	return out, ctx.Err()
 }
@@ -204,9 +212,9 @@ func (b *bench) mutantSeed(m Mutant) seed {
 	return seed{
 		truth: truthOf(m, string(b.arch)),
 		request: func(ctx context.Context, file string) (harness.Request, error) {
-			return b.planned(ctx, scenario, scenarios.VirtioRNG, file, without(m.Without)...)
+			return b.planned(ctx, b.kernel(m.Types), scenario, scenarios.VirtioRNG, file, without(m.Without)...)
 		},
-		mutant: func(file string) error { return b.write(m.Function, m.Fault, file) },
+		mutant: func(file string) error { return b.write(m.Function, m.Fault, m.Types, file) },
 	}
 }
 
@@ -222,14 +230,14 @@ func (b *bench) entropySeed() seed {
 	return seed{
 		truth: entropyTruth(b.arch),
 		request: func(ctx context.Context, file string) (harness.Request, error) {
-			return b.planned(ctx, "random", scenarios.None, file)
+			return b.planned(ctx, b.stock, "random", scenarios.None, file)
 		},
-		mutant: func(file string) error { return b.write("try_to_generate_entropy", "return", file) },
+		mutant: func(file string) error { return b.write("try_to_generate_entropy", "return", "", file) },
 	}
 }
 
-func (b *bench) userSeed(u userFault) seed {
-	return seed{truth: u.truth(b.arch), request: func(ctx context.Context, file string) (harness.Request, error) {
+func (b *bench) userSeed(u userFault, types Types) seed {
+	return seed{truth: u.truth(b.arch).of(types), request: func(ctx context.Context, file string) (harness.Request, error) {
 		sc, err := b.cell(u.in(), scenarios.VirtioRNG, u.words...)
 		if err != nil {
 			return harness.Request{}, err
@@ -237,7 +245,7 @@ func (b *bench) userSeed(u userFault) seed {
 		if u.change != nil {
 			u.change(&sc)
 		}
-		req, err := b.plan.Request(ctx, sc, b.stock)
+		req, err := b.plan.Request(ctx, sc, b.kernel(types))
 		if err != nil || u.initrd == nil {
 			return req, err
 		}
@@ -245,19 +253,19 @@ func (b *bench) userSeed(u userFault) seed {
 	}}
 }
 
-// planned plans a boot of the stock kernel and puts a mutant in its place.
-func (b *bench) planned(ctx context.Context, name string, e scenarios.Entropy, file string, without ...scenarios.Facility) (harness.Request, error) {
+// planned plans a boot of a kernel and puts a mutant in its place.
+func (b *bench) planned(ctx context.Context, k *candidate.Candidate, name string, e scenarios.Entropy, file string, without ...scenarios.Facility) (harness.Request, error) {
 	sc, err := b.cell(name, e)
 	if err != nil {
 		return harness.Request{}, err
 	}
 	sc.Without = without
-	req, err := b.plan.Request(ctx, sc, b.stock)
+	req, err := b.plan.Request(ctx, sc, k)
 	req.Machine.Kernel, req.Kernel.Booted, req.Kernel.BootedAs = file, file, "with a seeded fault"
 	return req, err
 }
 
-func (b *bench) write(function, fault, file string) error {
+func (b *bench) write(function, fault string, types Types, file string) error {
 	f, err := mutate.ParseFault(fault)
 	if err != nil {
 		return err
@@ -265,6 +273,9 @@ func (b *bench) write(function, fault, file string) error {
 	patched, _, err := mutate.Patch(b.payload, b.arch, b.table, function, f)
 	if err != nil {
 		return err
+	}
+	if types != "" {
+		patched, _ = kerneltest.WithoutBTF(patched)
 	}
 	if err := os.WriteFile(file, patched, 0o644); err != nil {
 		return fmt.Errorf("write mutant: %w", err)

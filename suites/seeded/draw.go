@@ -18,6 +18,8 @@ type Mutant struct {
 	Distro bool `json:"distro,omitempty"`
 	// Without is what the kernel is not told of, "" for nothing.
 	Without scenarios.Facility `json:"without,omitempty"`
+	// Types are the kernel's.
+	Types Types `json:"types,omitempty"`
 	// Initcall says that the function is an initcall, and so run by PID 1.
 	Initcall bool `json:"initcall,omitempty"`
 }
@@ -75,7 +77,7 @@ func draw(list []Phase, n int, seed uint64, a arch.Arch, try func(function strin
 			continue
 		}
 		for i := range s {
-			s[i].Without = handicaps[len(out)%len(handicaps)]
+			s[i].Without, s[i].Types = handicaps[len(out)%len(handicaps)], typesOf(len(out))
 		}
 		dry, out = 0, append(out, s)
 	}

@@ -10,6 +10,8 @@
 // QEMU first traces which functions a healthy boot enters, in which order. The
 // mutants are drawn from those, the same number from each phase of the boot, so that
 // the boot is known to reach the fault; one that boots all the same is drawn again.
+// A third of the kernels have no BTF: their types are compiled against their headers, or
+// inferred from the guest's memory.
 // The table and the list of every seed go to OUT/RESULTS.md, all measurements to
 // OUT/score.json, the artifacts of what was not all right to OUT/runs. A second run
 // with the same --out continues where the first one stopped; with another --only it

@@ -9,6 +9,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/faultmod"
 	"github.com/unwedge/unwedge/scenarios"
 )
@@ -43,26 +44,20 @@ var moduleFaults = []moduleFault{
 	{name: "rcustall", kinds: lockedUp, causes: spinning, function: "unwedge_rcustall_spin", task: Task{Comm: "unwedge_rcu"}},
 }
 
-// moduleSeeds are the faults of a module. One that cannot be built, for want of
-// a compiler or of the kernel's headers, is a boot that failed, with the reason.
-func (b *bench) moduleSeeds() []seed {
-	var out []seed
-	for _, f := range moduleFaults {
-		out = append(out, seed{
-			truth: Truth{
-				ID: string(b.arch) + "/module/" + f.name, Arch: string(b.arch), Fault: "module: " + f.name, Phase: userSpace,
-				Function: f.function, Kinds: f.kinds, Causes: f.causes, Task: f.task,
-			},
-			request: func(ctx context.Context, file string) (harness.Request, error) {
-				return b.withModule(ctx, f.name, filepath.Join(filepath.Dir(file), initrdName))
-			},
-		})
+// moduleSeed is a fault of a module. One that cannot be built, for want of a compiler or
+// of the kernel's headers, is a boot that failed, with the reason.
+func (b *bench) moduleSeed(f moduleFault, types Types) seed {
+	truth := Truth{
+		ID: string(b.arch) + "/module/" + f.name, Arch: string(b.arch), Fault: "module: " + f.name, Phase: userSpace,
+		Function: f.function, Kinds: f.kinds, Causes: f.causes, Task: f.task,
 	}
-	return out
+	return seed{truth: truth.of(types), request: func(ctx context.Context, file string) (harness.Request, error) {
+		return b.withModule(ctx, f.name, b.kernel(types), filepath.Join(filepath.Dir(file), initrdName))
+	}}
 }
 
 // withModule plans a boot whose initramfs, written to path, has the module.
-func (b *bench) withModule(ctx context.Context, fault, path string) (harness.Request, error) {
+func (b *bench) withModule(ctx context.Context, fault string, k *candidate.Candidate, path string) (harness.Request, error) {
 	ko, err := faultmod.Build(ctx, faultmod.For(b.stock, b.plan.Mirror, b.plan.Store))
 	if err != nil {
 		return harness.Request{}, err
@@ -75,7 +70,7 @@ func (b *bench) withModule(ctx context.Context, fault, path string) (harness.Req
 	if err != nil {
 		return harness.Request{}, err
 	}
-	req, err := b.plan.Request(ctx, sc, b.stock)
+	req, err := b.plan.Request(ctx, sc, k)
 	if err != nil {
 		return req, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +28,8 @@ type Truth struct {
 	Syscall string         `json:"syscall,omitempty"`
 	// Task is what the diagnosis must name, where that is known beforehand.
 	Task Task `json:"task,omitzero"`
+	// Types are the kernel's.
+	Types Types `json:"types,omitempty"`
 }
 
 // Task is a task of the guest; the zero value is not judged.
@@ -85,6 +88,9 @@ type Score struct {
 	Task       *result.Blocked `json:"named_task,omitempty"`
 	TaskJudged bool            `json:"task_judged,omitempty"`
 	TaskRight  bool            `json:"task_right,omitempty"`
+	// TypesRead says where the types were from when memory was read last, "" where it
+	// was not.
+	TypesRead string `json:"types_read,omitempty"`
 	// Latency is from the last progress to the finished diagnosis, from the
 	// start of QEMU where there never was any; 0 where nothing stalled.
 	Latency time.Duration `json:"latency_ns,omitempty"`
@@ -95,10 +101,11 @@ type Score struct {
 
 // truthOf says what a mutant must be found to be.
 func truthOf(m Mutant, arch string) Truth {
-	t := Truth{ID: arch + "/" + m.Fault + "/" + m.Function, Arch: arch, Fault: m.Fault, Phase: m.Phase, Function: m.Function}
+	t := Truth{ID: arch + "/" + m.Fault + "/" + m.Function, Arch: arch, Fault: m.Fault, Phase: m.Phase, Function: m.Function, Types: m.Types}
 	if m.Without != "" {
 		t.ID += ", no " + string(m.Without)
 	}
+	t.ID += m.Types.suffix()
 	if m.Initcall && (m.Fault == "sleep" || m.Fault == "spin" || m.Fault == "spin-irqs-off" || m.Fault == "crash") {
 		// PID 1 runs the initcalls, before it has another program.
 		t.Task = Task{Comm: "swapper/0", PID: 1}
@@ -164,6 +171,9 @@ func score(t Truth, r *result.Result, log []byte) Score {
 			s.Note = "it booted although the console shows a crash"
 		}
 		return s
+	}
+	for _, stall := range r.Stalls {
+		s.TypesRead = cmp.Or(stall.Memory.Types, s.TypesRead)
 	}
 	d := r.Diagnosis
 	if d == nil || r.Outcome == scenarios.Slow {

@@ -310,6 +310,21 @@ func TestInitcallSymbols(t *testing.T) {
 	}
 }
 
+func TestTypesTable(t *testing.T) {
+	right := Score{Verdict: Right, Placed: ByDiagnosis, KindRight: true}
+	c := Card{Scores: []Score{right, {Truth: Truth{Types: Inferred}, Verdict: Wrong}, right}}
+	var b bytes.Buffer
+	c.typesTable(&b)
+	for _, want := range []string{"| BTF | 2 | 2/2 |", "| inferred | 1 | 1/1 |"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "compiled") {
+		t.Errorf("nothing was compiled:\n%s", b.String())
+	}
+}
+
 func TestDraw(t *testing.T) {
 	var early, late []string
 	for i := range 200 {
@@ -338,6 +353,15 @@ func TestDraw(t *testing.T) {
 	// A longer draw begins with the shorter one, so a score can be enlarged.
 	if short, _ := draw(list, 7, 5, arch.X86_64, try); !same(short, one[:7]) {
 		t.Error("a longer draw begins with others")
+	}
+	without := 0
+	for _, s := range one {
+		if s[0].Types != "" && s[0].Types == s[perSlot-1].Types {
+			without++
+		}
+	}
+	if without < len(one)/4 || without > len(one)/2 {
+		t.Errorf("%d of %d kernels are without BTF", without, len(one))
 	}
 	used, faults := map[string]bool{}, map[string]bool{}
 	for i, s := range one {

@@ -45,7 +45,7 @@ func (b *bench) shortPlaces() ([]spot, error) {
 	}
 	for _, u := range userFaults {
 		if slices.Contains(list.User, u.name) {
-			out = append(out, spot{b.userSeed(u)})
+			out = append(out, spot{b.userSeed(u, "")})
 		}
 	}
 	if list.Entropy {

@@ -152,6 +152,7 @@ func (c *Card) markdown(w io.Writer, command string, explained map[string]string
 		all.seeded, percent(all.detected, all.seeded), ratio(all.detected, all.seeded), percent(all.located, all.seeded), ratio(all.located, all.seeded),
 		boots, alarms, all.median(), all.worst())
 	c.faultTable(w)
+	c.typesTable(w)
 	c.phaseTable(w)
 	c.healthyTable(w)
 	c.list(w, "Not all right", explained, func(s Score) bool { return s.counts() && s.Verdict != Right })
