@@ -52,3 +52,17 @@ func hungTaskPanic(f facts) *result.Diagnosis {
 	out.Evidence = append(out.Evidence, f.log.reportEvidence("the panic", p))
 	return out
 }
+
+// titledByReport gives a hang the title of khungtaskd's report of the task, where the
+// log has that and no dump of the tasks: it can be looked up.
+func titledByReport(f facts, out *result.Diagnosis) {
+	if f.log.Dump == nil || len(f.log.Sections) > 0 || out.Task == nil {
+		return
+	}
+	r := f.log.firstReport(func(r *dump.Report) bool {
+		return r.Kind == dump.ReportHungTask && r.PID == out.Task.PID && r.Comm == out.Task.Comm
+	})
+	if r != nil {
+		out.Title = r.Title
+	}
+}

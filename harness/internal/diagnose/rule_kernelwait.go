@@ -35,6 +35,7 @@ func kernelWait(f facts) *result.Diagnosis {
 		out.Confidence = result.Likely
 	}
 	out.Title = fmt.Sprintf("hang: %s blocked in %s", stableComm(f.end), orUnknown(w.fn))
+	titledByReport(f, out)
 	out.Summary = fmt.Sprintf("%s %s%s and waits for %s", f.chain.who(), stateWord(f.end), f.chain.where(), orWhat(w.why))
 	out.Remedy = remedy
 	out.Evidence = append(out.Evidence, f.log.lastEvent("I/O errors", dump.EventIOError)...)

@@ -40,6 +40,7 @@ func lockWait(f facts) *result.Diagnosis {
 			out.Confidence = result.Likely
 		}
 		ownerEvidence(f, out)
+		titledByReport(f, out)
 		return out
 	}
 	owner := f.chain.tasks[at+1]

@@ -8,13 +8,18 @@ import (
 
 // reported starts a Diagnosis of a report that is no crash.
 func reported(f facts, r *dump.Report) *result.Diagnosis {
-	return &result.Diagnosis{
+	out := &result.Diagnosis{
 		Kind: result.KindReport, Cause: result.CauseReport, Where: result.WhereKernel, Confidence: result.Likely,
 		Title: r.Title, Function: r.Func, Task: reportedTask(r),
 		Summary:  "the kernel reported a fault: " + r.Text,
 		Remedy:   "a kernel bug: report the trace",
 		Evidence: []result.Evidence{f.log.reportEvidence("the kernel's report", r)},
 	}
+	if r.Kind == dump.ReportWorkqueue && r.Func != "" {
+		out.Summary += "; the pool that is stuck works on " + r.Func
+		out.Remedy = "a kernel bug: find out why " + r.Func + " does not end"
+	}
+	return out
 }
 
 // worst is the first of the reports of the last boot with the highest severity; nil

@@ -11,6 +11,10 @@ type reportWords struct {
 	at     []string // the functions that lockdep names
 	became bool     // at holds a trace that lockdep names
 	seen   bool     // RCU: all CPUs have passed a quiescent state
+	flight flight   // workqueue lockup: what the stuck pool works on
+	work   string   // workqueue lockup: what the first worker that is shown works on
+	// message is the line below the first of a Rust panic.
+	message string
 }
 
 const maxAt = 24
@@ -58,7 +62,14 @@ func (p *parser) detail(bl *block, b []byte) {
 		if hasPrefix(b, "handlers:") {
 			said.at, bl.gather = nil, true
 		}
+	case ReportWorkqueue:
+		if workqueueLine(rep, b) {
+			bl.idle = 0
+		}
 	case ReportBug:
+		if isRustPanic(rep.Text) && said.message == "" {
+			said.message = clip(b)
+		}
 		if hasPrefix(b, "page last allocated") { // CONFIG_PAGE_OWNER: its trace follows
 			bl.gather, bl.done = true, true
 		}

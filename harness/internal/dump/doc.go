@@ -30,6 +30,11 @@
 //   - "BUG: Bad page state" and "BUG: Bad page cache" name no function where
 //     CONFIG_PAGE_OWNER does not show who allocated the page.
 //   - "KCSAN: data-race in A / B" has no compiler suffixes (.isra.0).
+//   - "INFO: task hung in X" and the like name a system call without what the
+//     architecture puts before it ("read", not "sys_read").
+//   - A function that ends in a call that does not return is named itself, not the one
+//     that follows it in memory, whose first byte is the return address.
+//   - Of a workqueue lockup that shows no worker, Func is the work item in flight.
 //   - "SError Interrupt in X", "Bad mode in X", "out of memory" and
 //     "reboot: ..." are not syzbot's. A second kernel banner ("unexpected kernel
 //     reboot") is not a report here: package diagnose says why the machine

@@ -217,6 +217,7 @@ func (p *parser) workqueue(b []byte, r Record) bool {
 		return true
 	}
 	w := clip(b[len("Workqueue: "):])
+	p.worker(bl, w)
 	if bl.task != nil && bl.task.Workqueue == "" {
 		bl.task.Workqueue = w
 		bl.touch(r)
@@ -281,16 +282,28 @@ func (p *parser) nmiBacktrace(b []byte, r Record) {
 	}
 }
 
-// heldBy reads lockdep's `2 locks held by comm/123:`.
+// heldBy reads lockdep's `2 locks held by comm/123:` and, from 7.2 on,
+// `locks held by comm/123: 2, last CPU#0:`.
 func (p *parser) heldBy(b []byte, r Record) bool {
-	if !isDigit(b[0]) || b[len(b)-1] != ':' {
+	const newer = "locks held by "
+	if !isDigit(b[0]) && !hasPrefix(b, newer) || b[len(b)-1] != ':' {
 		return false
 	}
 	i := bytes.Index(b, []byte(" held by "))
-	if i < 0 || !bytes.Contains(b[:i], []byte(" lock")) {
+	if i < 0 || !bytes.Contains(b[:i], []byte("lock")) {
 		return false
 	}
 	who := b[i+len(" held by ") : len(b)-1]
+	if !isDigit(b[0]) {
+		j := bytes.LastIndex(who, []byte(", last CPU#"))
+		if j < 0 {
+			return false
+		}
+		if who = who[:j]; bytes.LastIndex(who, []byte(": ")) < 0 {
+			return false
+		}
+		who = who[:bytes.LastIndex(who, []byte(": "))]
+	}
 	s := bytes.LastIndexByte(who, '/')
 	if s <= 0 || !allDigits(who[s+1:]) || len(p.d.Held) >= MaxReports {
 		return false

@@ -35,16 +35,18 @@ type parser struct {
 	lastKey model.Caller
 	tasks   int // kept over all sections
 
-	asked   int            // the PID whose stack a command of a tool prints next
-	stamped bool           // the kernel's lines carry stamps
-	seen    int            // lines with a stamp, in a log without a banner
-	parked  int            // RCU report whose stack comes after that of RCU's kthread, -1 for none
-	stuck   int            // report of a stuck CPU that may lack its trace, -1 for none
-	section int            // index of the open section, -1 if none
-	locks   bool           // inside a list of held locks
-	events  map[string]int // event key -> index
-	calls   []Event        // initcalls that have not returned
-	work    int            // bytes and things looked at, for a test that it is linear
+	asked   int  // the PID whose stack a command of a tool prints next
+	stamped bool // the kernel's lines carry stamps
+	seen    int  // lines with a stamp, in a log without a banner
+	parked  int  // RCU report whose stack comes after that of RCU's kthread, -1 for none
+	// halfTask is the end of a line of khungtaskd that breaks off in a task's name.
+	halfTask int64
+	stuck    int            // report of a stuck CPU that may lack its trace, -1 for none
+	section  int            // index of the open section, -1 if none
+	locks    bool           // inside a list of held locks
+	events   map[string]int // event key -> index
+	calls    []Event        // initcalls that have not returned
+	work     int            // bytes and things looked at, for a test that it is linear
 }
 
 // block is a trace that is being read: a task's, a report's, or both.

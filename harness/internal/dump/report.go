@@ -103,6 +103,8 @@ var reportStarts = []struct {
 	{"BUG: held lock freed", ReportLockdep},
 	{"BUG: lock held when returning to user space", ReportLockdep},
 	{"BUG: ", ReportBug},
+	{rustPanic, ReportBug},
+	{"trusty: panic", ReportBug},
 	{"Watchdog detected hard LOCKUP on cpu", ReportHard},
 	{"WARNING: possible circular locking dependency", ReportLockdep},
 	{"WARNING: possible recursive locking", ReportLockdep},
@@ -209,6 +211,9 @@ func (p *parser) report(b []byte, r Record) bool {
 	if hasPrefix(t, "INFO: ") {
 		return p.info(t, r)
 	}
+	if p.halfTask == r.Offset && p.halfTask > 0 && bytes.Contains(t, []byte(" blocked for more than ")) {
+		return p.taskInfo(t, append([]byte("INFO: task "), t...), r)
+	}
 	kind := reportKind(t)
 	if kind == "" {
 		if t = reportIn(t); t == nil || r.Source == SourceUserspace && p.stamped {
@@ -302,6 +307,7 @@ func (p *parser) merge(kind ReportKind, t []byte, r Record) bool {
 	rep := &p.d.Reports[bl.report]
 	switch {
 	case follows && (rep.Kind == ReportOops || rep.Kind == ReportBug || rep.Kind == ReportKASAN):
+	case kind == ReportBug && isRustPanic(rep.Text) && isBugAt(string(t)):
 	case follows && rep.Kind == ReportCFI: // no warning, then
 		rep.Kind = ReportOops
 	case kind == ReportWarning && rep.Kind == ReportCFI:
@@ -374,6 +380,7 @@ func (p *parser) taskInfo(s, t []byte, r Record) bool {
 		}
 	}
 	if i < 0 {
+		p.halfTask = r.End // a name with a line break: the rest follows
 		return false
 	}
 	who := bytes.TrimSuffix(s[:i], []byte(" is"))

@@ -92,9 +92,13 @@ func stalledChain(r *Report, ip string) []string {
 	frames := model.Trusted(r.Frames)
 	start := 0
 	if r.Kind != ReportPanic && r.Kind != ReportBug && r.Kind != ReportOops {
+		// Above the interrupt that looked stand only the detector's functions. What it
+		// interrupted may have interrupted something else in turn.
 		for i, f := range frames {
-			if irqEntries.has(f.Base()) {
+			if b := f.Base(); irqEntries.has(b) {
 				start = i + 1
+			} else if !allHelpers.has(b) && !stallHelpers.has(b) {
+				break
 			}
 		}
 		if start == len(frames) {

@@ -18,8 +18,8 @@ func (p *parser) finishTitles() {
 		}
 		p.work += len(rep.Frames) + len(rep.Text)
 		ip := rep.IP
-		if rep.Kind == ReportBug && !isBugAt(rep.Text) && len(rep.Frames) > 0 {
-			ip = "" // the trace of the detector: an RIP in it is what was interrupted
+		if detected(rep) {
+			ip = "" // an RIP in the detector's trace is what was interrupted
 		}
 		rep.Func = Guilty(ip, rep.Frames)
 		if b := model.BaseName(ip); b != "" && rep.crashed() && !innocents.has(b) {
@@ -30,6 +30,11 @@ func (p *parser) finishTitles() {
 			rep.Func = (&titleRule{}).pick(rep.said.at)
 		case ReportPageAlloc:
 			rep.Func = blame(rep, ip, allocators)
+		case ReportWorkqueue:
+			rep.Func = orElse(rep.said.work, rep.said.flight.work)
+		}
+		if isRustPanic(rep.Text) {
+			rep.Func = blame(rep, "", nil)
 		}
 		rep.Title = printable(titleOf(rep, ip))
 		// Whom the title blames is who is meant; of a hung task Func is where it waits.
@@ -40,6 +45,17 @@ func (p *parser) finishTitles() {
 		}
 		rep.said = reportWords{}
 	}
+}
+
+// detected says that a report has the trace of the code that noticed a fault.
+func detected(r *Report) bool {
+	switch r.Kind {
+	case ReportBug:
+		return !isBugAt(r.Text) && !isRustPanic(r.Text) && len(r.Frames) > 0
+	case ReportLockdep, ReportPageAlloc, ReportIRQ:
+		return len(r.Frames) > 0
+	}
+	return false
 }
 
 // takeTrace gives a report the trace of the panic that came before its own could be
@@ -140,7 +156,9 @@ var titleRules = []titleRule{
 	{text: "BUG: spinlock ", title: "BUG: spinlock %S in %F", skip: namesLike("*spin_* *_lock *_lock_* *_unlock *_unlock_*")},
 	{text: "BUG: rwlock ", title: "BUG: rwlock %S in %F", skip: namesLike("*spin_* *_lock *_lock_* *_unlock *_unlock_*")},
 	{text: "BUG: workqueue leaked lock or atomic", title: "BUG: workqueue leaked lock or atomic in %L"},
-	{text: "BUG: workqueue lockup", title: "BUG: workqueue lockup"},
+	{text: "BUG: workqueue lockup", title: "BUG: workqueue lockup in %W"},
+	{text: rustPanic, title: "%M in %F"},
+	{text: "trusty: panic", title: "trusty: %T"},
 	{text: "BUG: lock held when returning to user space", title: "BUG: lock held when returning to user space in %L"},
 	{text: "BUG: bad unlock balance", title: "BUG: bad unlock balance in %F"},
 	{text: "BUG: held lock freed", title: "BUG: held lock freed in %L"},
@@ -172,7 +190,7 @@ var titleRules = []titleRule{
 	{text: "*lib/kobject.c:", title: "WARNING: kobject bug in %F", skip: namesLike("kobject_*")},
 	{text: "*fs/proc/generic.c:", title: "WARNING: proc registration bug in %F", skip: namesLike("proc_* __proc_* *_proc_*")},
 	{text: "*lib/refcount.c:", title: "WARNING: refcount bug in %F", skip: namesLike("refcount_* kobject_*")},
-	{text: "*kernel/locking/lockdep.c:", title: "WARNING: locking bug in %F", skip: socketLocks},
+	{text: "*kernel/locking/lockdep.c:", title: "WARNING: locking bug in %F", skip: socketLocks, at: namesLike("*lock_*")},
 	{text: "CFI failure", title: "WARNING: CFI failure in %C"},
 	{text: "Kernel panic - not syncing: CFI failure", title: "kernel panic: CFI failure in %C"},
 	{text: "WARNING: ", title: "WARNING in %F/usb_submit_urb", skip: urbs, at: namesLike("usb_submit_urb")},
@@ -280,7 +298,7 @@ func (rule *titleRule) fill(r *Report, text, ip string) string {
 		b.WriteString(s[:i])
 		switch s[i+1] {
 		case 'F':
-			b.WriteString(blame(r, ip, rule.skip))
+			b.WriteString(rustName(blame(r, ip, rule.skip)))
 		case 'P': // a function printed in the text itself, else as %F
 			b.WriteString(orElse(symbolAfter(text, "corrupted in: "), blame(r, ip, rule.skip)))
 		case 'D': // the locks' functions, then the trace
@@ -295,6 +313,12 @@ func (rule *titleRule) fill(r *Report, text, ip string) string {
 			b.WriteString(stallFunc(r, ip))
 		case 'C':
 			b.WriteString(cfiOf(r, text, ip))
+		case 'W': // the work item of the worker whose stack is shown
+			b.WriteString(said.work)
+		case 'M':
+			b.WriteString(rustMessage(r))
+		case 'T':
+			b.WriteString(trustyMessage(text))
 		case 'A':
 			b.WriteString(said.access)
 		case 'K':
@@ -355,7 +379,7 @@ func raceOf(s string) string {
 	for i, w := range out {
 		if i > 0 && w != "/" && w != "in" {
 			name, _, _ := strings.Cut(w, "+")
-			out[i] = PlainName(name)
+			out[i] = model.BaseName(name)
 		}
 	}
 	return strings.Join(out[:min(len(out), 8)], " ")
