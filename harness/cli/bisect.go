@@ -11,6 +11,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/report/summary"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios"
@@ -71,6 +72,7 @@ input, 3 the harness, a build or the host failed, 130 interrupted.`,
 	fs.BoolVar(&f.request.Fresh, "fresh", false, "ignore verdicts of earlier bisections")
 	fs.StringVarP(&f.out, "out", "o", "", "directory of this bisection (default: one below $XDG_STATE_HOME/unwedge, the same for the same arguments)")
 	fs.BoolVar(&f.json, "json", false, "print the report as JSON")
+	f.report.add(cmd)
 	cmd.AddCommand(a.bisectRunCmd())
 	return cmd
 }
@@ -81,6 +83,9 @@ func (a *app) bisect(ctx context.Context, f bisectFlags) (err error) {
 	}
 	if f.request.Options.Retries == 0 {
 		f.request.Options.Retries = -1 // never
+	}
+	if _, err := f.report.targets(); err != nil {
+		return err
 	}
 	if err := f.request.Check(); err != nil {
 		return err
@@ -100,10 +105,14 @@ func (a *app) bisect(ctx context.Context, f bisectFlags) (err error) {
 	}
 	defer d.Close()
 	s.Answer = func(r *bisect.Report) error {
+		show := func() error { return report.Bisect(a.stdout, r, a.style()) }
 		if f.json {
-			return report.JSON(a.stdout, r)
+			show = func() error { return report.JSON(a.stdout, r) }
 		}
-		return report.Bisect(a.stdout, r, a.style())
+		if err := show(); err != nil {
+			return err
+		}
+		return a.write(f.report, summary.Of([]summary.Cell{summary.OfBisection(r)}))
 	}
 	r, err := s.Run(progress.With(ctx, d), f.request)
 	if err == nil && r.First == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/report/summary"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/progress"
@@ -30,6 +31,7 @@ type bootFlags struct {
 	probe                              []string
 	judge                              judgeFlags
 	against                            string
+	report                             reportTo
 }
 
 func (a *app) bootCmd() *cobra.Command {
@@ -90,12 +92,16 @@ Each probe starts from the guest as it hung and leaves the diagnosis as it was: 
 	fs.BoolVar(&f.console, "console", false, "stream the guest's console to standard output")
 	fs.BoolVar(&f.printQEMU, "print-qemu", false, "print a QEMU command that boots the same guest, and boot nothing")
 	fs.BoolVar(&f.json, "json", false, "print the Result as JSON")
+	f.report.add(cmd)
 	return cmd
 }
 
 func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	if f.json && f.console {
 		return usage.Errorf("--json and --console both write to standard output: use one")
+	}
+	if _, err := f.report.targets(); err != nil {
+		return err
 	}
 	if err := rundir.CheckOut(f.out); err != nil { // before images are built for nothing
 		return err
@@ -144,6 +150,9 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 		return err
 	}
 	if err := a.show(res, f.json); err != nil {
+		return err
+	}
+	if err := a.write(f.report, summary.Of([]summary.Cell{summary.OfResult(res, res.Dir)})); err != nil {
 		return err
 	}
 	if !res.Expected {

@@ -11,6 +11,7 @@ import (
 	"github.com/unwedge/unwedge/harness/matrix"
 	"github.com/unwedge/unwedge/harness/plan"
 	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/report/summary"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -24,6 +25,7 @@ type matrixFlags struct {
 	probe              []string
 	json, verbose      bool
 	judge              judgeFlags
+	report             reportTo
 }
 
 func (a *app) matrixCmd() *cobra.Command {
@@ -50,6 +52,7 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 	addProbeFlag(cmd, &f.probe)
 	f.judge.add(cmd)
 	fs.BoolVar(&f.json, "json", false, "print the Results as a JSON list")
+	f.report.add(cmd)
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print the full report of every cell, not only of those that failed")
 	return cmd
 }
@@ -57,6 +60,9 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 	if f.jobs < 1 {
 		return usage.Errorf("-j %d: use 1 or more", f.jobs)
+	}
+	if _, err := f.report.targets(); err != nil {
+		return err
 	}
 	if _, err := f.judge.list(); err != nil { // before anything boots
 		return err
@@ -96,6 +102,9 @@ func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 		show = func() error { return report.JSON(a.stdout, results) }
 	}
 	if err := show(); err != nil {
+		return err
+	}
+	if err := a.write(f.report, summary.OfMatrix(done)); err != nil {
 		return err
 	}
 	if err == nil && failed {

@@ -18,7 +18,7 @@ import (
 // Line is a finished cell in one line.
 func Line(c Done[Boot]) string {
 	s := c.Job.Label + "  "
-	if why, ok := skipped(c.Err); ok {
+	if why, ok := Skipped(c.Err); ok {
 		return s + "skipped: " + console.OneLine(errors.New(why))
 	}
 	if c.Err != nil {
@@ -53,8 +53,8 @@ func findings(w io.Writer, done []Done[Boot]) {
 	}
 }
 
-// skipped says why a cell was not booted, where that is no failure.
-func skipped(err error) (why string, ok bool) {
+// Skipped says why a cell was not booted, where that is no failure.
+func Skipped(err error) (why string, ok bool) {
 	var unsupported *plan.UnsupportedError
 	if errors.As(err, &unsupported) {
 		return unsupported.Reason, true
@@ -74,7 +74,7 @@ func Results(done []Done[Boot]) (results []*result.Result, difference string, fa
 			results = append(results, c.Result)
 			p.Accel, p.Outcome, p.Expected = c.Result.Host.Accel, c.Result.Outcome, c.Result.Expected
 			failed = failed || !c.Result.Expected
-		} else if _, ok := skipped(c.Err); !ok {
+		} else if _, ok := Skipped(c.Err); !ok {
 			errs = append(errs, c.Err)
 		}
 		points = append(points, p)
@@ -125,7 +125,7 @@ func table(w io.Writer, done []Done[Boot]) {
 		sc := c.Job.Scenario
 		name, _, _ := strings.Cut(sc.Name, "/")
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t", c.Job.Kernel.Kernel.Release, name, sc.Arch, sc.Entropy, sc.Initramfs)
-		if why, ok := skipped(c.Err); ok {
+		if why, ok := Skipped(c.Err); ok {
 			fmt.Fprintf(t, "skipped\t-\t-\t%s\n", console.SanitizeMax(why, 80))
 			continue
 		}

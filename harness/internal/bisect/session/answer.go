@@ -13,6 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/bisect/history"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/result"
+	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -69,7 +70,7 @@ func explained(err error, dir string) error {
 
 // The files that a bisection leaves beside its journal.
 const (
-	bisectReport = "bisect.json"
+	bisectReport = rundir.Bisection
 	bisectLog    = "bisect.log"
 )
 
