@@ -38,6 +38,10 @@ type Options struct {
 	// MemoryBytes bounds the lines held for consumers. At least twice
 	// MaxLine; zero means 8 MiB.
 	MemoryBytes int
+	// Gather is how long reading waits after each piece, so that what the guest prints
+	// meanwhile is taken in one go; the times of lines are good to that. The source
+	// must hold what comes in that time. Zero means that each piece is read at once.
+	Gather time.Duration
 	// WriteTimeout bounds one Write to the guest. Zero means 5 s.
 	WriteTimeout time.Duration
 	// Now is the clock. Nil means time.Now, which is monotonic.
@@ -90,8 +94,9 @@ type Recorder struct {
 	opts Options
 	log  *logfile
 
-	lag  backlog       // read, to be written to the log
-	done chan struct{} // closed when the log is complete
+	lag   backlog       // read, to be written to the log
+	done  chan struct{} // closed when the log is complete
+	hurry chan struct{} // closed when Close is called
 
 	writing sync.Mutex
 
@@ -118,7 +123,7 @@ func Record(src io.Reader, log File, o Options) (*Recorder, error) {
 	}
 	r := &Recorder{
 		src: src, opts: o, log: newLogfile(log, o.MaxBytes, o.MaxTail),
-		lag: newBacklog(maxLag), done: make(chan struct{}), split: splitter{max: MaxLine}, lines: store{budget: o.MemoryBytes},
+		lag: newBacklog(maxLag), done: make(chan struct{}), hurry: make(chan struct{}), split: splitter{max: MaxLine}, lines: store{budget: o.MemoryBytes},
 	}
 	go r.read()
 	go r.writeLog()
@@ -144,8 +149,24 @@ func (r *Recorder) read() {
 			r.stats.Stalls++
 			r.mu.Unlock()
 		}
+		if n > 0 && n < len(buf) {
+			r.gather()
+		}
 	}
 	r.end(err)
+}
+
+// gather waits until more has come, or the Recorder is to close.
+func (r *Recorder) gather() {
+	if r.opts.Gather <= 0 {
+		return
+	}
+	wait := time.NewTimer(r.opts.Gather)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-r.hurry:
+	}
 }
 
 func (r *Recorder) accept(p []byte) {
@@ -228,12 +249,28 @@ func (r *Recorder) Close() error {
 	again := r.closing
 	r.closing = true
 	r.mu.Unlock()
-	if c, ok := r.src.(io.Closer); ok && !again {
-		// Reading ends by this; an error would say it had ended already.
-		_ = c.Close()
+	if !again {
+		close(r.hurry)
+		r.closeSource()
 	}
 	<-r.done
 	return r.Err()
+}
+
+// lastLook is how long Close reads on where the source does not end.
+const lastLook = 20 * time.Millisecond
+
+// closeSource ends the reading, and has it first take what has come, where the source
+// has read deadlines.
+func (r *Recorder) closeSource() {
+	c, ok := r.src.(io.Closer)
+	if !ok {
+		return
+	}
+	if d, ok := r.src.(interface{ SetReadDeadline(time.Time) error }); ok && d.SetReadDeadline(time.Now().Add(lastLook)) == nil {
+		<-r.done
+	}
+	_ = c.Close() // an error would say that reading had ended already
 }
 
 // Done is closed when the stream has ended and the log file is complete.

@@ -418,6 +418,32 @@ func TestCloseIsNoError(t *testing.T) {
 	}
 }
 
+// What comes while the Recorder gathers is not lost by Close.
+func TestCloseTakesWhatHasCome(t *testing.T) {
+	near, far, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	log := &memFile{room: -1}
+	r := record(t, near, log, Options{Gather: time.Hour})
+	if _, err := far.WriteString("first\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Lines(0).Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.WriteString("second"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := string(log.data); got != "first\nsecond" {
+		t.Errorf("the log has %q", got)
+	}
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	for _, o := range []Options{{MaxBytes: 1}, {MaxTail: -1}, {MaxBytes: 5000, MaxTail: 3000}, {MemoryBytes: 1}} {
 		if _, err := Record(strings.NewReader(""), nil, o); err == nil {

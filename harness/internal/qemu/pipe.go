@@ -43,20 +43,21 @@ func (p *Pipe) Path() string { return p.path }
 func (p *Pipe) Open() (*PipeConn, error) { return OpenPipe(p.path) }
 
 // PipeConn is the harness's end of a Pipe. Reading ends with io.EOF when QEMU
-// has ended.
-type PipeConn struct{ in, out *os.File }
+// has ended. One goroutine at a time may read.
+type PipeConn struct {
+	in  *os.File
+	out *wakeable
+}
 
 // OpenPipe connects to the pipes of a QEMU that has opened them: one that has
 // answered on QMP. One reader at a time gets the bytes.
 func OpenPipe(path string) (*PipeConn, error) {
-	out, err := os.OpenFile(path+".out", os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	out, err := openWakeable(path + ".out")
 	if err != nil {
 		return nil, fmt.Errorf("open console pipe: %w", err)
 	}
 	// Where the host allows less, the pipe stays as it is: 64 KiB.
-	if raw, err := out.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
-	}
+	_, _ = unix.FcntlInt(uintptr(out.fd), unix.F_SETPIPE_SZ, pipeSize)
 	in, err := os.OpenFile(path+".in", os.O_WRONLY|syscall.O_NONBLOCK, 0)
 	if err != nil { // ENXIO: nobody reads it
 		return nil, errors.Join(fmt.Errorf("open console pipe: QEMU does not listen: %w", err), out.Close())
@@ -69,6 +70,9 @@ func (c *PipeConn) Read(p []byte) (int, error) { return c.out.Read(p) }
 
 // Write implements io.Writer: what is typed at the guest.
 func (c *PipeConn) Write(p []byte) (int, error) { return c.in.Write(p) }
+
+// SetReadDeadline bounds Read, also one that waits.
+func (c *PipeConn) SetReadDeadline(t time.Time) error { return c.out.SetReadDeadline(t) }
 
 // SetWriteDeadline bounds Write.
 func (c *PipeConn) SetWriteDeadline(t time.Time) error { return c.in.SetWriteDeadline(t) }

@@ -2,10 +2,12 @@ package qemu_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/qemu"
 )
@@ -57,5 +59,57 @@ func TestPipeHoldsAUARTsBytes(t *testing.T) {
 	got, err := io.ReadAll(conn)
 	if err != nil || !bytes.Equal(got, sent.Bytes()) {
 		t.Errorf("read %d bytes of %d, %v", len(got), n, err)
+	}
+}
+
+// A Read that waits ends by what comes first: bytes, the deadline, or Close.
+func TestPipeEndsARead(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		do   func(c *qemu.PipeConn, guest *os.File) error
+		want error
+	}{
+		{"bytes", func(_ *qemu.PipeConn, guest *os.File) error { _, err := guest.WriteString("x"); return err }, nil},
+		{"deadline", func(c *qemu.PipeConn, _ *os.File) error { return c.SetReadDeadline(time.Now()) }, os.ErrDeadlineExceeded},
+		{"close", func(c *qemu.PipeConn, _ *os.File) error { go c.Close(); return nil }, os.ErrClosed},
+		{"end", func(_ *qemu.PipeConn, guest *os.File) error { return guest.Close() }, io.EOF},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d, err := qemu.NewSocketDir(filepath.Join(t.TempDir(), "s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Remove() // the test's own directory
+			p, err := d.Pipe("console")
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, err := os.OpenFile(p.Path()+".in", os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			out, err := os.OpenFile(p.Path()+".out", os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer out.Close()
+			conn, err := p.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			got := make(chan error)
+			go func() {
+				_, err := conn.Read(make([]byte, 1))
+				got <- err
+			}()
+			if err := tc.do(conn, out); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-got; !errors.Is(err, tc.want) {
+				t.Errorf("Read ended with %v, want %v", err, tc.want)
+			}
+		})
 	}
 }
