@@ -22,6 +22,9 @@ func blame(r *Report, ip string, skip *patterns) string {
 			return PlainName(b)
 		}
 	}
+	if skip.has(model.BaseName(r.Func)) {
+		return ""
+	}
 	return PlainName(r.Func)
 }
 

@@ -2,6 +2,7 @@ package dump
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/model"
@@ -103,6 +104,7 @@ var reportStarts = []struct {
 	{"BUG: held lock freed", ReportLockdep},
 	{"BUG: lock held when returning to user space", ReportLockdep},
 	{"BUG: ", ReportBug},
+	{unreferenced, ReportBug},
 	{rustPanic, ReportBug},
 	{"trusty: panic", ReportBug},
 	{"Watchdog detected hard LOCKUP on cpu", ReportHard},
@@ -134,6 +136,15 @@ var reportStarts = []struct {
 	{"System halted.", ReportReboot},
 }
 
+// unreferenced begins an object in kmemleak's list (mm/kmemleak.c, print_unreferenced).
+const unreferenced = "unreferenced object 0x"
+
+// advice are warnings of the kernel about the machine or its settings, no reports.
+var advice = []string{
+	"WARNING: workqueue cpumask: ", "WARNING: the mand mount option ", "WARNING: The mand mount option ", "WARNING: Unprivileged eBPF ",
+	"WARNING: fbcon: Driver ", "WARNING: See http", "WARNING: kernel not compiled with ", "WARNING: Unsupported flag value(s) ",
+}
+
 // reportPrefixes come before some of them, depending on the version: `NMI watchdog: ` 4.3 to
 // 4.9, `watchdog: ` from 4.15, `rcu: ` from 4.19.
 var reportPrefixes = []string{"NMI watchdog: ", "watchdog: ", "rcu: ", "traps: "}
@@ -146,7 +157,7 @@ var midLine = [][]byte{
 	[]byte("BUG: KASAN: "), []byte("BUG: unable to handle "), []byte("BUG: kernel NULL pointer dereference"),
 	[]byte("kernel BUG at "), []byte("WARNING: CPU: "), []byte("Kernel panic - not syncing: "), []byte("Unable to handle kernel "),
 	[]byte("INFO: task "), []byte("INFO: rcu_"), []byte("BUG: sleeping function called"), []byte("BUG: soft lockup"),
-	[]byte("WARNING: possible "),
+	[]byte("WARNING: possible "), []byte("BUG: memory leak"),
 }
 
 // userFault is a program's, too: the kernel adds its instruction pointer then.
@@ -226,6 +237,9 @@ func (p *parser) report(b []byte, r Record) bool {
 	}
 	if p.merge(kind, t, r) || p.repeated(t) {
 		return true
+	}
+	if kind == ReportWarning && slices.ContainsFunc(advice, func(s string) bool { return hasPrefix(t, s) }) {
+		return false
 	}
 	if kind == ReportWarning && hasPrefix(t, "WARNING: ") && !r.HasTime && !bytes.Contains(t, []byte(" at ")) {
 		return false // programs print such lines
@@ -307,6 +321,7 @@ func (p *parser) merge(kind ReportKind, t []byte, r Record) bool {
 	rep := &p.d.Reports[bl.report]
 	switch {
 	case follows && (rep.Kind == ReportOops || rep.Kind == ReportBug || rep.Kind == ReportKASAN):
+	case kind == ReportBug && rep.Text == "BUG: memory leak" && hasPrefix(t, unreferenced):
 	case kind == ReportBug && isRustPanic(rep.Text) && isBugAt(string(t)):
 	case follows && rep.Kind == ReportCFI: // no warning, then
 		rep.Kind = ReportOops

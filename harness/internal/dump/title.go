@@ -104,6 +104,7 @@ var (
 	usercopy    = namesLike("*usercopy* __check_*")
 	socketLocks = namesLike("*lock_sock* release_sock*")
 	allocators  = namesLike("*alloc_pages* *get_free_pages* get_zeroed_page new_slab *kmalloc*")
+	leaking     = namesLike("*kmemleak* *mmap* *kmem* *slab* *alloc* *create_object* idr_get* list_lru_init* __list_lru_init* *asprintf* pcpu_create* *strdup* *strndup* *memdup*")
 	urbs        = namesLike("usb_submit_urb usb_start_wait_urb usb_bulk_msg usb_interrupt_msg usb_control_msg")
 	// hangs wait for what others do; only what asked for the wait has a name.
 	hangs = namesLike("*sched* *_lock* *_slowlock* down* *_down *_down_* *rwsem* *completion* *kthread* *wait* *synchronize* context_switch cancel_delayed_work* *rcu_barrier* *sleep*")
@@ -117,7 +118,7 @@ var titleRules = []titleRule{
 	{text: "BUG: KASAN: invalid-free", title: "KASAN: invalid-free in %F", skip: freeing},
 	{text: "BUG: KASAN: ", title: "KASAN: %1 %A in %F"},
 	{text: "BUG: KMSAN: kernel-usb-infoleak", title: "KMSAN: kernel-usb-infoleak in %F", skip: urbs},
-	{text: "BUG: KMSAN: ", title: "KMSAN: %1 in %F", skip: namesLike("*alloc_skb* netlink_ack netlink_rcv_skb *_encrypt crypto_* cipher_* drbg_* rng_*")},
+	{text: "BUG: KMSAN: ", title: "KMSAN: %I in %F", skip: namesLike("*alloc_skb* netlink_ack netlink_rcv_skb *_encrypt crypto_* cipher_* drbg_* rng_*")},
 	{text: "BUG: KCSAN: ", title: "KCSAN: %R"},
 	{text: "BUG: KFENCE: ", title: "KFENCE: %I in %F"},
 	{text: "UBSAN: Undefined behaviour in", title: "UBSAN: undefined-behaviour in %F"},
@@ -163,7 +164,8 @@ var titleRules = []titleRule{
 	{text: "BUG: bad unlock balance", title: "BUG: bad unlock balance in %F"},
 	{text: "BUG: held lock freed", title: "BUG: held lock freed in %L"},
 	{text: "BUG: Invalid wait context", title: "WARNING: locking bug in %F", skip: socketLocks},
-	{text: "BUG: memory leak", title: "memory leak in %F", skip: namesLike("*kmemleak* *mmap* *kmem* *slab* *alloc* *create_object* idr_get* list_lru_init* __list_lru_init* *asprintf* pcpu_create* *strdup* *strndup* *memdup*")},
+	{text: "BUG: memory leak", title: "memory leak in %F", skip: leaking},
+	{text: unreferenced, title: "memory leak in %F", skip: leaking},
 	{text: "BUG: Bad rss-counter state", title: "BUG: Bad rss-counter state"},
 	{text: "BUG: non-zero nr_ptes on freeing mm", title: "BUG: non-zero nr_ptes on freeing mm"},
 	{text: "BUG: non-zero nr_pmds on freeing mm", title: "BUG: non-zero nr_pmds on freeing mm"},

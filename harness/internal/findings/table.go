@@ -27,6 +27,7 @@ var rows = []row{
 	{dump.ReportBug, "BUG: sleeping function called from invalid context", result.FindingAtomic, result.Error},
 	{dump.ReportBug, "BUG: MAX_LOCK", result.FindingLockdep, result.Warning}, // lockdep's tables are full
 	{dump.ReportBug, "BUG: memory leak", result.FindingLeak, result.Warning}, // as syzkaller prints kmemleak's
+	{dump.ReportBug, "unreferenced object 0x", result.FindingLeak, result.Warning},
 	{dump.ReportBug, "", result.FindingBug, result.Error},
 
 	{dump.ReportOops, "CFI", result.FindingCFI, result.Error}, // arm64: "Internal error: Oops - CFI"
