@@ -57,7 +57,7 @@ func (p *Planner) addOwnInitrd(ctx context.Context, req *harness.Request, _ *can
 	}
 	req.Machine.Initrd = filepath.Join(dir, initrdName)
 	// The agent runs first, and then what would have.
-	req.Machine.KernelArgs = append(req.Machine.KernelArgs, "rdinit="+rootfs.AgentPath)
+	req.Machine.KernelArgs = append(req.Machine.KernelArgs, "rdinit="+agentproto.FirstInit)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
@@ -23,7 +24,7 @@ func init() { runtime.LockOSThread() }
 
 func main() {
 	switch {
-	case os.Getpid() == 1 && os.Args[0] != "/init":
+	case os.Getpid() == 1 && os.Args[0] == agentproto.FirstInit:
 		runFirst()
 	case os.Getpid() == 1:
 		runInit()

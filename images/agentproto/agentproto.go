@@ -24,6 +24,10 @@ const (
 	RootArg = "unwedge.root=9p"
 )
 
+// FirstInit is the agent in an initramfs of somebody else's. As PID 1 it reports that init
+// runs, and then runs /init.
+const FirstInit = "/usr/lib/unwedge/run/unwedge/agent"
+
 // Prefix starts a report on the console; the JSON object follows it on the
 // same line.
 const Prefix = "unwedge-agent: "

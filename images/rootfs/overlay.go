@@ -18,10 +18,6 @@ const (
 	seedPath  = "usr/lib/" + seedlib.Name
 )
 
-// AgentPath is the agent in the initramfs. As PID 1 it reports that init runs, and then
-// runs /init.
-const AgentPath = "/" + agentPath
-
 // Overlay returns the cpio archive, to be put behind Dracut's, that adds the
 // guest agent: it reports "initramfs" when systemd of the initramfs runs
 // services, "switch-root" when the root file system is about to be entered,

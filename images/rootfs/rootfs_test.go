@@ -14,6 +14,7 @@ import (
 	"github.com/cavaliergopher/cpio"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -203,6 +204,13 @@ func TestDracutRefusesBadInput(t *testing.T) {
 		if err == nil || path != "" || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %q, %v, want one line with %q", name, path, err, c.want)
 		}
+	}
+}
+
+// The agent knows by this path that it is to become the initramfs's own /init.
+func TestFirstInitIsInTheOverlay(t *testing.T) {
+	if "/"+agentPath != agentproto.FirstInit {
+		t.Errorf("the agent is at %s, and runs first from %s", agentPath, agentproto.FirstInit)
 	}
 }
 

@@ -103,17 +103,23 @@ func (k *Kernel) lookUntyped(ctx context.Context, found *locate.Kernel, m physme
 	case len(v.Tasks) == 1:
 		return v, nil
 	case len(vcpus) == 0:
-		return nil, fmt.Errorf("find the stack of PID 1: the vCPUs' registers are unknown: %w", why)
+		err = fmt.Errorf("find the stack of PID 1: the vCPUs' registers are unknown: %w", why)
 	case busy >= 0:
-		return nil, fmt.Errorf("find the stack of PID 1: vCPU %d is not idle and may be running it: %w", busy, why)
+		err = fmt.Errorf("find the stack of PID 1: vCPU %d is not idle and may be running it: %w", busy, why)
 	case k.start == nil:
-		return nil, why
+		err = why
+	default:
+		var trace unwind.Trace
+		if trace, err = k.start.Find(ctx, found, m, u); err == nil {
+			v.Tasks = []model.Task{bootTask(1, "?", trace)}
+			return v, nil
+		}
+		err = fmt.Errorf("%w (%w)", err, why)
 	}
-	trace, err := k.start.Find(ctx, found, m, u)
-	if err != nil {
-		return nil, fmt.Errorf("%w (%w)", err, why)
+	if len(v.Log) == 0 {
+		return nil, err
 	}
-	v.Tasks = []model.Task{bootTask(1, "?", trace)}
+	v.problem("%v", err) // the log may say enough
 	return v, nil
 }
 
