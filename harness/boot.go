@@ -55,7 +55,7 @@ func bootOnce(ctx context.Context, req Request) (res *result.Result, err error) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { // without a Result nobody could find a guest that was kept
+	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Stop(context.WithoutCancel(ctx)))
 		}
@@ -65,15 +65,29 @@ func bootOnce(ctx context.Context, req Request) (res *result.Result, err error) 
 		return nil, err
 	}
 	res.Host.Args = g.Args
-	if res.Kept, err = letGo(ctx, g, req.Keep && o.boot.Outcome == scenarios.Hung); err != nil {
-		return nil, err
+	kept, failed := letGo(ctx, g, req.Keep && o.boot.Outcome == scenarios.Hung)
+	if failed != nil {
+		o.notes = append(o.notes, oneNote(failed))
 	}
+	res.Kept = kept
 	o.fill(res, req, g)
-	if err := writeFiles(res); err != nil {
-		return nil, err
+	if failed := writeFiles(res); failed != nil {
+		res.Notes = append(res.Notes, oneNote(failed))
+		endKept(ctx, g, res)
 	}
 	req.Observer.Phase(Finished, res.Why)
 	return res, nil
+}
+
+// endKept ends a guest that was kept: without the Result's file nobody could find it.
+func endKept(ctx context.Context, g *run.Guest, res *result.Result) {
+	if res.Kept == nil {
+		return
+	}
+	res.Kept = nil
+	if err := g.Stop(context.WithoutCancel(ctx)); err != nil {
+		res.Notes = append(res.Notes, oneNote(err))
+	}
 }
 
 // watchBoot watches the guest to the verdict, diagnoses it, and makes the probes.

@@ -656,9 +656,6 @@ func TestArtifactsThatCannotBeWritten(t *testing.T) {
 		{"stderr", "boots-console", "open stderr file", blocked(rundir.QEMUStderr)},
 		{"qmp", "boots-console", "make qmp.jsonl", blocked(rundir.QMP)},
 		{"console", "boots-console", "make console log", blocked(rundir.Console)},
-		{"console on a full disk", "boots-console", "write console log", full(rundir.Console)},
-		{"agent", "boots-console", "write agent.jsonl", full(rundir.Agent)},
-		{"result", "boots-console", "write result", blocked(rundir.Result)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -671,6 +668,37 @@ func TestArtifactsThatCannotBeWritten(t *testing.T) {
 			clean(t, err.Error())
 			if tt.name != "sockets" {
 				nothingLeft(t, req.Dir)
+			}
+		})
+	}
+}
+
+// What is known is told, whatever cannot be written.
+func TestWhatIsKnownIsToldWithoutItsFile(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, want string
+		spoil      func(path string) error
+	}{
+		{rundir.Console, "write console log: ", func(path string) error { return os.Symlink("/dev/full", path) }},
+		{rundir.Agent, "write agent.jsonl: ", func(path string) error { return os.Symlink("/dev/full", path) }},
+		{rundir.Result, "write result: ", func(path string) error { return os.Mkdir(path, 0o755) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			req := request(t, "hangs-reports", &quick)
+			if err := tt.spoil(filepath.Join(req.Dir, tt.name)); err != nil {
+				t.Fatal(err)
+			}
+			res, err := boot(t, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Outcome != scenarios.Hung || res.Diagnosis == nil {
+				t.Errorf("outcome %s, diagnosis %+v", res.Outcome, res.Diagnosis)
+			}
+			if told := strings.Join(res.Notes, "\n"); !strings.Contains(told, tt.want) {
+				t.Errorf("no note on %q in:\n%s", tt.want, told)
 			}
 		})
 	}

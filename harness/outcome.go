@@ -148,6 +148,7 @@ func (o *outcome) consoleFacts(res *result.Result, g *run.Guest) {
 	res.Console = result.Console{Bytes: st.Bytes, Lines: st.Lines}
 	if err := g.Console.Err(); err != nil {
 		res.Console.Error = err.Error()
+		note("%v: %s has a hole, the diagnosis has not", err, rundir.Console)
 	}
 	if info, err := os.Stat(path); err == nil {
 		res.Console.LeftOut = max(0, st.Bytes-info.Size())
@@ -189,22 +190,39 @@ func (o *outcome) learn(res *result.Result, req Request) {
 	}
 }
 
-// writeFiles writes the Result and what is drawn from it.
+// writeFiles writes the Result and what is drawn from it; its error is that of the
+// Result. What else cannot be written is a note in it.
 func writeFiles(res *result.Result) error {
-	if len(res.Reports) > 0 {
-		var b bytes.Buffer
-		for _, r := range res.Reports {
-			line, err := json.Marshal(r)
-			if err != nil {
-				return fmt.Errorf("write %s: %w", rundir.Agent, err)
-			}
-			b.Write(append(line, '\n'))
-		}
-		if err := os.WriteFile(filepath.Join(res.Dir, rundir.Agent), b.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("write %s: %w", rundir.Agent, err)
-		}
+	if err := writeReports(res); err != nil {
+		res.Notes = append(res.Notes, oneNote(err))
 	}
 	res.Files = rundir.Present(res.Dir)
 	res.Files["result"] = rundir.Result
-	return res.Write(rundir.Result)
+	if err := res.Write(rundir.Result); err != nil {
+		delete(res.Files, "result")
+		return err
+	}
+	return nil
 }
+
+// writeReports writes what the agent said.
+func writeReports(res *result.Result) error {
+	if len(res.Reports) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	for _, r := range res.Reports {
+		line, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", rundir.Agent, err)
+		}
+		b.Write(append(line, '\n'))
+	}
+	if err := os.WriteFile(filepath.Join(res.Dir, rundir.Agent), b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", rundir.Agent, err)
+	}
+	return nil
+}
+
+// oneNote is an error as a note of a Result.
+func oneNote(err error) string { return console.SanitizeMax(err.Error(), 400) }

@@ -113,8 +113,11 @@ var plays = map[string]play{
 		}
 		f.print("[    9.000000] reboot: System halted")
 	}},
-	"reads":      with(stuck, func(p *play) { p.reads = true }),
-	"hangs":      stuck,
+	"reads": with(stuck, func(p *play) { p.reads = true }),
+	"hangs": stuck,
+	"hangs-reports": with(stuck, func(p *play) {
+		p.cont = func(f *fake) { hello(f); f.print("[    0.300000] unwedge-agent: " + report("init")) }
+	}),
 	"never-says": {},
 	"keyboard":   with(stuck, func(p *play) { p.key, p.board = nil, func(f *fake, k byte) { f.sysrqDump(k) } }),
 	"deaf":       {cont: hello},

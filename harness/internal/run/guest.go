@@ -341,9 +341,7 @@ func (g *Guest) disconnect(errs *[]error) {
 		g.QMP.Close()
 	}
 	if g.Console != nil {
-		if err := g.Console.Close(); err != nil {
-			*errs = append(*errs, err)
-		}
+		_ = g.Console.Close() // its Err tells what is wrong with the log, also later
 	}
 	for _, f := range g.files {
 		if err := f.Close(); err != nil {
