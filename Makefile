@@ -33,7 +33,7 @@ boot: setup ## Boot the 8-cell matrix on a Debian kernel for each arch
 	@$(BIN) matrix -j $(JOBS) $(KERNELS)
 
 # The suites' own specs need a guest; what of them does not is tested with the rest.
-UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e /harness/internal/oracle/witness -e '/suites/bisect$$')
+UNITS = $$($(GO) list ./... | grep -v -e /suites/boot -e /suites/hang -e '/suites/kvm$$' -e /harness/internal/oracle/witness -e '/suites/bisect$$')
 
 # Released kernels that some packages are tested on without booting them, or hardly.
 ARCHIVE = deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookworm
@@ -59,7 +59,8 @@ archive: $(AGENTS) $(HELPERS) ## Run the tests on released kernels
 .PHONY: guests
 guests: setup ## Run the suites on real guests
 	@ci/compilers.sh libvirt-daemon-system libvirt-clients
-	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --keep-going --timeout=6h ./suites/boot ./suites/hang ./harness/internal/oracle/witness
+	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --keep-going --timeout=6h --label-filter='!nested || (short && x86_64)' \
+		./suites/boot ./suites/hang ./harness/internal/oracle/witness ./suites/kvm
 
 .PHONY: outside
 outside: setup ## Run the suite of a module that imports this one
@@ -73,6 +74,10 @@ short-score: setup
 test-bisect: setup ## Bisect real kernels: a source's commits, which are built, and released packages
 	@ci/compilers.sh flex bison bc git xz-utils libelf-dev libssl-dev openssl clang lld llvm ccache dwarves
 	$(GO) tool ginkgo -v --no-color --timeout=6h ./suites/bisect
+
+.PHONY: test-kvm
+test-kvm: setup ## Boot under a real KVM, in a host of each architecture that QEMU emulates with its virtualization
+	$(GO) tool ginkgo -v -p --procs=$(JOBS) --no-color --keep-going --timeout=6h ./suites/kvm
 
 .PHONY: bench
 bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
