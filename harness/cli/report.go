@@ -11,12 +11,15 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report/formats"
 	"github.com/unwedge/unwedge/harness/report/kcidb"
+	"github.com/unwedge/unwedge/harness/report/mail"
 	"github.com/unwedge/unwedge/harness/report/summary"
+	"github.com/unwedge/unwedge/images/trees"
 )
 
 // reportFlags are what `unwedge report` was asked.
 type reportFlags struct {
 	format, out, submit string
+	source              string
 	dryRun              bool
 	options             formats.Options
 }
@@ -41,6 +44,7 @@ $KCIDB_TOKEN. Without --dry-run=false it says what it would send, and sends noth
   unwedge matrix --report html=matrix.html --report junit=junit.xml ./bzImage
   unwedge matrix --json ./bzImage | unwedge report --format markdown -
   unwedge report --format kcidb --origin mylab --tree mainline --commit HASH RUN
+  unwedge report --format mail --tree stable --source ~/src/linux -o mail.txt BAD-RUN GOOD-RUN
   unwedge report --submit kcidb --origin mylab --dry-run=false RUN`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.report(c.Context(), args, f) },
@@ -55,8 +59,12 @@ $KCIDB_TOKEN. Without --dry-run=false it says what it would send, and sends noth
 	fs.StringVar(&k.GitURL, "git-url", "", "kcidb: https URL of the kernel's repository")
 	fs.StringVar(&k.Branch, "branch", "", "kcidb: branch that the kernel was built from")
 	fs.StringVar(&k.Commit, "commit", "", "kcidb: the kernel's commit, 40 hex digits")
-	fs.StringVar(&k.Tree, "tree", "", "the kernel's tree, a `NAME` from unwedge trees")
-	fs.StringVar(&k.LogURL, "log-url", "", "kcidb: `URL` below which the runs' directories can be fetched")
+	fs.StringVar(&k.Tree, "tree", "", "kcidb, mail: the kernel's tree, a `NAME` from unwedge trees")
+	fs.StringVar(&k.LogURL, "log-url", "", "kcidb, mail: `URL` below which the runs' directories can be fetched")
+	m := &f.options.Mail
+	fs.StringVar(&f.source, "source", "", "mail: the kernel's source `DIR`, whose scripts/get_maintainer.pl names the recipients")
+	fs.StringVar(&m.LastGood, "last-good", "", "mail: a `RELEASE` or revision that boots")
+	fs.StringVar(&m.ConfigURL, "config-url", "", "mail: `URL` of the kernel's .config")
 	return cmd
 }
 
@@ -87,12 +95,38 @@ func (a *app) report(ctx context.Context, runs []string, f reportFlags) error {
 	if f.submit != "" {
 		return a.submit(ctx, s, f)
 	}
+	if err := f.mail(ctx, s); err != nil {
+		return err
+	}
 	return format.File(f.out, a.stdout, s, a.options(f.options))
+}
+
+// mail fills in what a mail needs: the tree, and whom it goes to.
+func (f *reportFlags) mail(ctx context.Context, s summary.Summary) error {
+	m := &f.options.Mail
+	m.LogURL = f.options.KCIDB.LogURL
+	if name := f.options.KCIDB.Tree; name != "" {
+		cat, err := trees.Load("")
+		if err != nil {
+			return usage.Wrap(err)
+		}
+		if t, err := cat.Find(name); err == nil { // KCIDB takes any name
+			m.Tree = t
+		} else if f.format == "mail" {
+			return usage.Wrap(err)
+		}
+	}
+	var err error
+	if f.source != "" {
+		m.To, err = mail.People(ctx, f.source, s)
+	}
+	return err
 }
 
 // options adds what the program knows.
 func (a *app) options(o formats.Options) formats.Options {
 	o.Version = a.version
+	o.Note = func(text string) { fmt.Fprintln(a.stderr, "note:", text) }
 	return o
 }
 

@@ -102,7 +102,7 @@ func (a *app) printTree(t listedTree) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
 		{"name", t.Name}, {"purpose", t.Purpose}, {"url", t.URL}, {"branch", t.Branch}, {"revisions", t.Versions},
-		{"built on", t.Base}, {"reference", t.Reference}, {"note", t.Caveat()},
+		{"built on", t.Base}, {"reference", t.Reference}, {"list", t.List}, {"patchwork", t.Patchwork}, {"tracker", t.Tracker}, {"note", t.Caveat()},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(w, "%s:\t%s\n", row[0], console.Sanitize(row[1]))

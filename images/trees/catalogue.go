@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/mail"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,6 +40,14 @@ type Tree struct {
 	// Reference is a local clone whose objects need not be fetched. It must
 	// stay where it is.
 	Reference string `yaml:"reference" json:"reference,omitempty"`
+	// List is the mailing list of its developers, an address.
+	List string `yaml:"list" json:"list,omitempty"`
+	// Patchwork is where the list's patches are tracked, Tracker where bugs are.
+	Patchwork string `yaml:"patchwork" json:"patchwork,omitempty"`
+	Tracker   string `yaml:"tracker" json:"tracker,omitempty"`
+	// Regzbot says that the kernel's regression bot tracks regressions in it: in
+	// mainline, stable and linux-next.
+	Regzbot bool `yaml:"regzbot" json:"regzbot,omitempty"`
 }
 
 // Catalogue is a list of trees.
@@ -123,6 +132,10 @@ type entry struct {
 	Rebuilt   *bool   `yaml:"rebuilt"`
 	Packaging *bool   `yaml:"packaging"`
 	Reference *string `yaml:"reference"`
+	List      *string `yaml:"list"`
+	Patchwork *string `yaml:"patchwork"`
+	Tracker   *string `yaml:"tracker"`
+	Regzbot   *bool   `yaml:"regzbot"`
 }
 
 // treesFile is a whole file. Its type's name is in the errors for a reader.
@@ -179,6 +192,10 @@ func (e entry) apply(t *Tree) {
 	set(&t.Rebuilt, e.Rebuilt)
 	set(&t.Packaging, e.Packaging)
 	set(&t.Reference, e.Reference)
+	set(&t.List, e.List)
+	set(&t.Patchwork, e.Patchwork)
+	set(&t.Tracker, e.Tracker)
+	set(&t.Regzbot, e.Regzbot)
 }
 
 func set[T any](to, from *T) {
@@ -203,6 +220,9 @@ func (c Catalogue) check() error {
 		}
 		if t.Reference != "" && (!filepath.IsAbs(t.Reference) || strings.ContainsAny(t.Reference, "\n\"")) {
 			return fmt.Errorf("tree %s: reference %q is not an absolute path", t.Name, t.Reference)
+		}
+		if a, err := mail.ParseAddress(t.List); t.List != "" && (err != nil || a.Address != t.List) {
+			return fmt.Errorf("tree %s: list %q is not a mail address", t.Name, t.List)
 		}
 		// A chain of bases that comes back to itself would have no end.
 		for at, steps := t, 0; at.Base != ""; steps++ {

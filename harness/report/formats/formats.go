@@ -13,6 +13,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/report/kcidb"
+	"github.com/unwedge/unwedge/harness/report/mail"
 	"github.com/unwedge/unwedge/harness/report/page"
 	"github.com/unwedge/unwedge/harness/report/summary"
 )
@@ -35,6 +36,11 @@ type Options struct {
 	Version string
 	// KCIDB says who reports, and what was checked out.
 	KCIDB kcidb.Options
+	// Mail says whom a mail goes to, and about which tree.
+	Mail mail.Options
+	// Note is called with each thing that the user should know of a report and that is
+	// not for its reader; nil drops them.
+	Note func(string)
 }
 
 // All are the formats, in the order in which help lists them.
@@ -43,6 +49,7 @@ func All() []Format {
 		{Name: "text", Makes: "what boot and bisect print", Write: text},
 		{Name: "html", Makes: "one page: pictures, console, no scripts", Write: func(w io.Writer, s summary.Summary, o Options) error { return page.Write(w, s, o.Version) }},
 		{Name: "markdown", Makes: "Markdown for an issue or a chat", Write: markdown},
+		{Name: "mail", Makes: "a regression report for git send-email", Write: writeMail},
 		{Name: "junit", Makes: "JUnit XML for GitLab, Jenkins and others", Write: junit},
 		{Name: "ktap", Makes: "the kernel's test protocol, KTAP version 1", Write: ktap},
 		{Name: "kcidb", Makes: "JSON for KernelCI's database, KCIDB 5.3", Write: func(w io.Writer, s summary.Summary, o Options) error { return kcidb.Write(w, s, o.KCIDB) }},
@@ -89,6 +96,16 @@ func text(w io.Writer, s summary.Summary, _ Options) error {
 		return err
 	}
 	return nil
+}
+
+func writeMail(w io.Writer, s summary.Summary, o Options) error {
+	notes, err := mail.Write(w, s, o.Mail)
+	for _, n := range notes {
+		if o.Note != nil {
+			o.Note(n)
+		}
+	}
+	return err
 }
 
 // File writes a report to a file, or to stdout where its name is "-" or "".
