@@ -283,6 +283,9 @@ func (g *Guest) bases(p *Process) iter.Seq[uint64] {
 	}
 }
 
+// maxAgree is how many pages of a process Agree looks at.
+const maxAgree = 64
+
 // Agree counts the pages of code by which a process's page tables and the page cache say
 // the same. ok is false where they contradict each other, in this process or with what
 // others said.
@@ -292,7 +295,9 @@ func (g *Guest) Agree(p *Process) (pages int, ok bool) {
 			return 0, false
 		}
 		g.vmemmap = base
-		pages++
+		if pages++; pages == maxAgree {
+			break
+		}
 	}
 	return pages, true
 }
