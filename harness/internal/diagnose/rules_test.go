@@ -182,6 +182,7 @@ func withoutALog() map[string]Input {
 		"a flood":                  {Dump: parsed(toInit + "again\n"), Ending: EndingSilent, Repeated: 1 << 20},
 		"a vCPU spins":             silent(initcalling, busy("spin_here+0x5/0x10")),
 		"a delay loop":             silent("", busy("delay_tsc+0x5/0x10")),
+		"a CPU without its pages":  silent("", VCPU{Idle: true, Symbol: "__no_granule_support+0x24/0x28"}),
 		"an idle silence":          silent("SeaBIOS (version 1)\n", idle),
 		"another console":          silent("SeaBIOS (version 1)\n", VCPU{User: true}),
 		"init gives ENOMEM":        text("[    1.000000] Failed to execute /init (error -12)", panicked+"No working init found.  Try passing init= option to kernel."),

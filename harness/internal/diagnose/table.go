@@ -122,6 +122,8 @@ func table() []section {
 				"the machine reset, and the console shows no reason", tripleFault},
 		}},
 		{"Last resorts", "Only the console's last lines and the registers are left. The more they say, the earlier the rule.", []rule{
+			{"CPU model", famEnding, []result.Cause{result.CauseSilent},
+				"the kernel stopped before its first line, where it stops on a CPU that lacks what it needs", parked},
 			{"spinning vCPU", famEnding, []result.Cause{result.CauseSpin, result.CauseSilent},
 				"a vCPU is busy in one kernel function every time, and no task dump shows whose it is", spinning},
 			{"silent", famEnding, []result.Cause{result.CauseSilent, result.CauseWrongConsole, result.CauseUnknown},

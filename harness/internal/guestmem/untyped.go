@@ -2,6 +2,7 @@ package guestmem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -70,8 +71,14 @@ func (k *Kernel) in(ctx context.Context, found *locate.Kernel, m physmem.Reader,
 	if err := typed.layouts(); err != nil {
 		return nil, fmt.Errorf("%w (%w)", k.noTypes, err)
 	}
+	if typed.noUser != nil {
+		typed.noUser = errNoProcesses
+	}
 	return typed, nil
 }
+
+// errNoProcesses says that user space cannot be read where types are inferred.
+var errNoProcesses = errors.New("nothing runs in user space yet, or its layout cannot be inferred")
 
 // lookUntyped is LookAt where types could not be inferred: it shows the task that boots
 // the kernel alone, which a vCPU runs, or which sleeps as PID 1 while every vCPU idles.
