@@ -32,7 +32,7 @@ func missingDevice(f facts) (dev string, ev []result.Evidence, conf result.Confi
 		}
 	}
 	if timeout, ok := b.Event(dump.EventDracutTimeout); ok && f.log.lasts(timeout) {
-		conf = result.Certain
+		conf = asConfidence(conf == result.Certain || f.ends(timeout))
 		for _, h := range f.log.hooks() {
 			if name := hookDevice(h.Subject); dev == "" || !f.cmdline.isRoot(dev) && f.cmdline.isRoot(name) {
 				dev = name
@@ -48,6 +48,14 @@ func missingDevice(f facts) (dev string, ev []result.Evidence, conf result.Confi
 		}
 	}
 	return dev, ev, conf
+}
+
+// ends says that a timeout of the initramfs is the end of its waiting: dracut's first
+// is a warning, and a log alone may have been cut there.
+func (f facts) ends(timeout dump.Event) bool {
+	gaveUp := strings.Contains(timeout.Text, "Could not boot") || strings.Contains(timeout.Text, "Gave up waiting")
+	again, _ := f.log.Boot.Event(dump.EventHooks)
+	return gaveUp || again.Count > 1 || f.in.Ending != "" || f.end != nil || f.log.has(dump.EventEmergency)
 }
 
 // hooks are the hooks that dracut still waited for when it last listed them.

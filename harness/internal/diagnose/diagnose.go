@@ -29,12 +29,31 @@ func Diagnose(in Input) result.Diagnosis {
 func Explain(log []byte) result.Explanation {
 	text, _ := shape.Unwrap(log)
 	in := fromLog(text)
-	return result.Explanation{Diagnosis: Diagnose(in), Findings: findings.Of(in.Dump), Boots: findings.Boots(in.Dump)}
+	out := result.Explanation{Findings: findings.Of(in.Dump), Boots: findings.Boots(in.Dump)}
+	if crashed, ok := beforeKdump(text, in.Dump); ok {
+		out.Diagnosis = Diagnose(fromLog(crashed))
+		out.Diagnosis.Notes = append(out.Diagnosis.Notes, "the boot after it is that of the crash kernel (kdump), which saves the memory of the one that crashed")
+		return out
+	}
+	out.Diagnosis = Diagnose(in)
+	return out
 }
 
 func fromLog(text []byte) Input {
 	d := dump.Parse(text)
 	return Input{Dump: d, Agent: agentLines(text[min(log{d}.start(), int64(len(text))):])}
+}
+
+// beforeKdump is the text before the last boot, where that is of the kernel that a
+// panic starts to save the memory: it is not what failed. kexec gives that kernel
+// elfcorehdr= on x86 and powerpc, and kdump's own scripts reset_devices.
+func beforeKdump(text []byte, d *dump.Dump) ([]byte, bool) {
+	n := len(d.Boot.Kernels)
+	args := cmdline(d.Boot.Cmdline)
+	if n < 2 || !args.has("reset_devices") && args.value("elfcorehdr") == "" {
+		return nil, false
+	}
+	return text[:d.Boot.Kernels[n-1].Offset], true
 }
 
 // answer is the Diagnosis of the first rule that fires, with notes on what the

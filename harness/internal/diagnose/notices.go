@@ -123,6 +123,9 @@ func (s sayings) answer(l log, kind result.Kind) *result.Diagnosis {
 		}
 		out.Evidence = append(out.Evidence, l.eventEvidence(evidenceOf(a.Role), a.event))
 	}
+	if kind != result.KindPanic && out.Cause == result.CauseRootMount {
+		sayFileSystem(l, out)
+	}
 	return out
 }
 

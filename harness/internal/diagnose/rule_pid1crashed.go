@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"github.com/unwedge/unwedge/harness/internal/dump"
+	"github.com/unwedge/unwedge/harness/internal/notice"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -21,9 +22,18 @@ func pid1Crashed(f facts) *result.Diagnosis {
 		Task:     &result.Blocked{Comm: "systemd", PID: 1, State: "S"},
 		Evidence: []result.Evidence{f.log.eventEvidence("systemd's last words", e)},
 	}
-	if why, ok := f.log.Boot.Event("systemd-freezes"); ok {
+	for _, name := range []dump.EventKind{"systemd-gave-up", "systemd-freezes"} {
+		why, ok := f.log.Boot.Event(name)
+		if !ok {
+			continue
+		}
 		out.Title = "systemd gave up: " + dump.Normalise(why.Subject)
 		out.Summary = "systemd (PID 1) hit a fatal error and froze: " + why.Subject
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("what it gave up for", why))
+	}
+	if why, ok := f.log.Boot.Event("systemd-no-target"); ok {
+		n, _ := notice.Named("systemd-no-target")
+		out.Title, out.Summary, out.Remedy = n.Title, n.Means, n.Fix
 		out.Evidence = append(out.Evidence, f.log.eventEvidence("what it gave up for", why))
 	}
 	return out

@@ -17,7 +17,7 @@ func rootDevice(f facts) *result.Diagnosis {
 		}
 		// The kernel prints nothing when the device is found later: only the
 		// stack, or that nothing followed, shows that it still waits.
-		out := hang(f, result.CauseRootDevice, result.WhereKernel, asConfidence(f.end != nil || b.LastOffset == e.Offset))
+		out := hang(f, result.CauseRootDevice, result.WhereKernel, asConfidence(f.end != nil || b.LastOffset == e.Offset && f.in.Ending != ""))
 		out.Title = "hang: the kernel waits for the root device " + e.Subject
 		out.Summary = "the kernel waits for the root device " + e.Subject + " (rootwait), and no driver has found it"
 		out.Remedy = "check that the machine has the device, that its driver is built into the kernel or comes with an initramfs, and that root= is right"

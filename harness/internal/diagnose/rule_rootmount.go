@@ -60,8 +60,24 @@ func rootMount(f facts) *result.Diagnosis {
 		out.Summary = "the kernel found the root device" + named(root) + " but could not mount it"
 		out.Remedy = "check that the root device's file system is built into the kernel, or use an initramfs that loads it"
 	}
+	if !f.log.has(dump.EventInitramfsBad) {
+		sayFileSystem(f.log, out)
+	}
 	out.Evidence = append(out.Evidence, f.log.lastEvent("the root device could not be opened", dump.EventRootOpen)...)
 	return out
+}
+
+// sayFileSystem adds what the kernel first said of a file system that it could not use,
+// after the boot's last step.
+func sayFileSystem(l log, out *result.Diagnosis) {
+	for _, e := range l.Boot.All(dump.EventFileSystem) {
+		if !l.lasts(e) {
+			continue
+		}
+		out.Summary += "; the kernel says: " + e.Subject
+		out.Evidence = append(out.Evidence, l.eventEvidence("what the kernel says of the file system", e))
+		return
+	}
 }
 
 // tooBig explains an initramfs or ramdisk that was not unpacked for want of room, ""

@@ -28,5 +28,9 @@ func orderedShutdown(f facts) *result.Diagnosis {
 		out.Evidence = []result.Evidence{f.log.reportEvidence("the kernel's last line", r)}
 	}
 	out.Evidence = append(out.Evidence, f.log.lastEvent("user space shuts down", dump.EventShutdown)...)
+	if e, ok := f.log.Boot.Event(dump.EventUnitFailed); ok && f.log.latestJob(e) {
+		out.Summary += "; before that a unit had failed: " + e.Subject
+		out.Evidence = append(out.Evidence, f.log.eventEvidence("the unit that failed", e))
+	}
 	return out
 }

@@ -55,6 +55,9 @@ func silent(f facts) *result.Diagnosis {
 		out.Summary = "the console is empty: the kernel died before its first line, or prints elsewhere"
 		out.Where = result.WhereUnknown
 	case dump.StageFirmware:
+		if f.in.Ending == "" {
+			out.Confidence = result.Possible
+		}
 		out.Title = "silent after the firmware"
 		out.Summary = "nothing followed the firmware: the kernel was not entered, died before its first line, or prints elsewhere"
 		out.Where = result.WhereUnknown
@@ -65,6 +68,9 @@ func silent(f facts) *result.Diagnosis {
 		out.Title = "silent after decompression"
 		out.Summary = "the kernel unpacked itself, and nothing followed"
 	default:
+		if f.in.Ending == "" { // a log alone may have been cut here
+			out.Confidence = result.Possible
+		}
 		out.Title = "silent after the kernel's first lines"
 		out.Summary = "the kernel printed its first lines, and nothing followed"
 	}

@@ -197,12 +197,22 @@ func TestUnknownState(t *testing.T) {
 	check(t, d)
 }
 
-// What the kernel waited for may have come: it does not say so.
+// What the kernel waited for may have come: it does not say so, and a log alone may
+// have been cut there.
 func TestRootDeviceMayHaveAppeared(t *testing.T) {
 	log := "[    0.000000] Linux version 6.1.0 (gcc)\n[    1.100000] Waiting for root device /dev/vda1...\n"
-	for more, want := range map[string]result.Confidence{"": result.Certain, "[    1.200000] EXT4-fs (vda1): mounted filesystem\n": result.Likely} {
-		if d := Explain([]byte(log + more)); d.Cause != result.CauseRootDevice || d.Confidence != want {
-			t.Errorf("after %q: %s (%s), want %s", more, d.Cause, d.Confidence, want)
+	for _, tc := range []struct {
+		more   string
+		ending Ending
+		want   result.Confidence
+	}{
+		{"", EndingSilent, result.Certain},
+		{"", "", result.Likely},
+		{"[    1.200000] EXT4-fs (vda1): mounted filesystem\n", EndingSilent, result.Likely},
+	} {
+		d := Diagnose(Input{Dump: parsed(log + tc.more), Ending: tc.ending})
+		if d.Cause != result.CauseRootDevice || d.Confidence != tc.want {
+			t.Errorf("after %q (%q): %s (%s), want %s", tc.more, tc.ending, d.Cause, d.Confidence, tc.want)
 		}
 	}
 }

@@ -78,6 +78,7 @@ const (
 	EventInitcall      EventKind = "initcall"       // initcall_debug: a call that did not return
 	EventIOError       EventKind = "io-error"       // block or file system errors
 	EventLoaderError   EventKind = "loader-error"   // EFI stub: ERROR
+	EventFileSystem    EventKind = "file-system"    // the kernel says why a file system or its device cannot be used (SUBJECT, the line)
 	EventShutdown      EventKind = "shutdown"       // user space shuts the machine down
 	EventFIPSUnknown   EventKind = "fips-unknown"   // the kernel does not know fips=1
 	EventFIPSStep      EventKind = "fips-step"      // what dracut's FIPS check does next (SUBJECT)

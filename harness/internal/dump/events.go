@@ -113,7 +113,33 @@ var eventRules = []eventRule{
 	{kind: EventModuleBad, need: []string{"disagrees about version of symbol"}},
 	{kind: EventModuleBad, need: []string{"version magic"}},
 	{kind: EventModuleBad, need: []string{"Unknown symbol"}},
+	// What file systems and their devices say when they cannot be mounted.
+	{kind: EventFileSystem, need: []string{"XFS (", "orruption"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"XFS (", " failed"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"XFS (", "Superblock has unknown "}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"XFS (", "Invalid superblock magic"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"BTRFS error (", "): "}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"BTRFS critical (", "): "}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"BTRFS: ", "open_ctree failed"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"EXT4-fs (", "ouldn't mount"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"EXT4-fs (", "unsupported"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"EXT4-fs (", "unable to read superblock"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"EXT4-fs (", "bad geometry"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"EXT4-fs (", "journal", "rror"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"F2FS-fs (", "Can't find valid F2FS"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"F2FS-fs (", "Failed to "}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"SQUASHFS error: "}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"UBIFS error ("}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"erofs (", "): ", "invalid"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"cramfs: wrong magic"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"virtio-fs: tag <", "> not found"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"9pnet_virtio: no channels available"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"device-mapper: verity: ", " is corrupted"}, until: wholeLine},
+	{kind: EventFileSystem, need: []string{"device-mapper: table: ", "verity"}, until: wholeLine},
 }
+
+// wholeLine, which no line holds, makes the line itself the subject.
+const wholeLine = "\x00"
 
 // eventIndex finds the rules whose first words may be in a line.
 var eventIndex = func() *phrase.Index {

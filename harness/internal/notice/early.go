@@ -110,9 +110,19 @@ var netRoot = early(result.WhereUnknown, result.CauseRootMount,
 // systemd is PID 1 and what it starts.
 var systemd = early(result.WhereUserspace, result.CauseSystemdFreezes,
 	Notice{Name: "systemd-freezes", Role: Stop,
-		Lines: []string{"[!!!!!!] {}, freezing", "[!!!!!!] {}, exiting PID 1", "[!!!!!!] {}, rebooting"}, // src/core/main.c
+		Lines: []string{
+			"[!!!!!!] {}, freezing", "[!!!!!!] {}, exiting PID 1", "[!!!!!!] {}, rebooting", // src/core/main.c
+		},
 		Title: "systemd gave up: {}", Means: "systemd (PID 1) hit a fatal error and stopped the boot: {}",
 		Fix: "read systemd's lines before it; boot with systemd.log_level=debug systemd.log_target=console for more"},
+	Notice{Name: "systemd-gave-up", Role: Stop,
+		Lines: []string{"^[!!!!!!] {}$"}, // src/shared/switch-root.c and others: the freeze has a line of its own
+		Title: "systemd gave up: {}", Means: "systemd (PID 1) hit a fatal error and stopped the boot: {}",
+		Fix: "read systemd's lines before it; boot with systemd.log_level=debug systemd.log_target=console for more"},
+	Notice{Name: "systemd-no-target", Role: Stop,
+		Lines: []string{"Failed to load rescue target", "Failed to load rescue.target"}, // src/core/main.c, do_queue_default_job
+		Title: "systemd found no target to start", Means: "systemd (PID 1) found neither its default target nor the rescue target, and froze",
+		Fix: "check that the root file system is whole and holds systemd's units (/usr/lib/systemd/system), and default.target or systemd.unit="},
 	Notice{Name: "selinux", Role: Stop,
 		Lines: []string{"Unable to load SELinux Policy. Machine is in enforcing mode", "Failed to load SELinux policy"}, // libselinux, systemd
 		Title: "the SELinux policy could not be loaded", Means: "the SELinux policy could not be loaded while SELinux enforces",
@@ -137,6 +147,18 @@ var systemd = early(result.WhereUserspace, result.CauseSystemdFreezes,
 		Title: "the guest waits for its metadata server", Means: "the guest asks {} for its configuration again and again, and gets no answer",
 		Fix: "give the guest a metadata server or a configuration disk (NoCloud, ignition.config.url=), or limit the data sources (datasource_list, ignition.platform.id)"},
 	Notice{Name: "metadata", Role: Go, Lines: []string{"GET result: OK", "Cloud-init v. … finished at", "Cloud-init v. … running 'modules"}},
+)
+
+// android is Android's first stage of init (system/core/init).
+var android = early(result.WhereInitramfs, result.CauseRootMount,
+	Notice{Name: "android-mount", Role: Why,
+		Lines: []string{"init: Failed to mount required partitions early", "init: [libfs_mgr]{} failed for /system", "init: [libfs_mgr]AvbHandle…{} failed"},
+		Title: "Android's init cannot mount its partitions", Means: "Android's first stage of init could not mount the partitions that it needs ({})",
+		Fix: "read libfs_mgr's lines before it: the fstab of the device tree or the ramdisk, the super partition and the keys of verified boot (AVB) must fit the images"},
+	Notice{Name: "android-fatal", Role: Stop, Cause: result.CauseSystemdFreezes,
+		Lines: []string{"init: InitFatalReboot: signal {}"},
+		Title: "Android's init gave up", Means: "Android's init hit a fatal error and restarts the machine",
+		Fix: "read init's lines before it; androidboot.init_fatal_panic=true makes the kernel panic there"},
 )
 
 // rootFS are the last words about the root file system. They follow a reason that

@@ -41,6 +41,17 @@ var host = firmware(
 		},
 		Title: "QEMU refused the kernel", Means: "QEMU could not load the kernel or the initrd ({}), so the guest never started",
 		Fix: "check the path, that the file is complete, and that it is a kernel for this machine (bzImage or a PVH vmlinux for x86, Image for arm64)"},
+	Notice{Name: "vmm-refused", Role: Stop, Where: result.WhereHost,
+		Lines: []string{
+			"RunWithApiError error: {}", "Firecracker exiting with error. …: {}", // Firecracker
+			"Error booting VM: {}", "ERROR crosvm] exiting with error 1: {}", // Cloud Hypervisor, crosvm
+		},
+		Title: "the virtual machine monitor did not start the guest", Means: "the virtual machine monitor could not start the guest: {}",
+		Fix: "check the kernel image (an uncompressed vmlinux with PVH for Firecracker on x86_64, Image for arm64), the initrd, the disks and the memory that its configuration names"},
+	Notice{Name: "kvm-failed", Role: Stop, Where: result.WhereHost,
+		Lines: []string{"^KVM: entry failed, {}", "^KVM internal error. {}$", "^error: kvm run failed {}"}, // QEMU, accel/kvm and target/i386/kvm
+		Title: "KVM could not run the guest", Means: "KVM could not run the guest any further ({}); the registers below it say where it was",
+		Fix: "look at the registers and the code at RIP, try another CPU model or --accel tcg, and look for KVM's lines in the host's log; nested virtualization is a common reason"},
 	Notice{Name: "qemu-drive", Role: Stop, Where: result.WhereHost,
 		Lines: []string{"^qemu-system-…: …: Could not open '{}'", "^qemu-system-…: Failed to get \"write\" lock", "^qemu-system-…: …: Failed to get \"write\" lock"}, // block/file-posix.c
 		Title: "QEMU could not open a disk", Means: "QEMU could not open a disk image ({}), so the guest never started",

@@ -94,7 +94,7 @@ func fill(s, what string) string {
 // earlier counts.
 var table = slices.Concat(
 	in(BeforeKernel, host, uefi, bios, grub, uboot, netboot, loaders),
-	in(EarlyUser, fileSystems, passphrases, pools, netRoot, systemd, rootFS),
+	in(EarlyUser, fileSystems, passphrases, pools, netRoot, systemd, android, rootFS),
 )
 
 func in(p Phase, parts ...[]Notice) []Notice {
