@@ -10,7 +10,10 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/boot"
 	"github.com/unwedge/unwedge/harness/internal/events"
 	"github.com/unwedge/unwedge/harness/internal/experiment"
+	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/run"
+	"github.com/unwedge/unwedge/harness/internal/stall"
+	"github.com/unwedge/unwedge/harness/internal/sysrq"
 	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
@@ -95,7 +98,7 @@ func watchBoot(ctx context.Context, g *run.Guest, req Request, limits result.Lim
 	loop := events.Start(ctx, g)
 	defer loop.Close()
 	opts := boot.Options{
-		Machine: req.Machine, Image: req.Image, Dir: req.Dir, Limits: limits, Unit: req.Reference.Unit, Observer: req.Observer,
+		Machine: req.Machine, Facts: stall.Booted(req.Machine), Keys: keys(req.Machine.Scenario), Image: req.Image, Dir: req.Dir, Limits: limits, Unit: req.Reference.Unit, Observer: req.Observer,
 	}
 	if o.boot, err = boot.Watch(ctx, loop, g, opts); err != nil {
 		return o, err
@@ -111,6 +114,12 @@ func watchBoot(ctx context.Context, g *run.Guest, req Request, limits result.Lim
 		}, req.Probes)
 	}
 	return o, err
+}
+
+// keys are the ways by which sysrq reaches a guest of the harness's own.
+func keys(sc scenarios.Scenario) stall.Keys {
+	normal, lastResort := sysrq.Routes(sc.Arch.Facts(), sc.MachineType())
+	return stall.Keys{Chardev: machine.ConsoleID, Routes: normal, LastResort: lastResort}
 }
 
 // letGo ends QEMU, or leaves it paused and says how to get at it.

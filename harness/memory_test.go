@@ -158,7 +158,7 @@ func TestTimerOfTheKernelIsWaitedFor(t *testing.T) {
 			v := sleeper()
 			v.Jiffies, v.Timers = 1000, []model.Timer{tt.timer}
 			req := request(t, "deaf", &quick)
-			req.Image.Look, req.Image.HZ = remembers(v), tt.hz
+			req.Image.Look, req.Image.HZ = remembers(v), func() int { return tt.hz }
 			res, err := boot(t, req)
 			if err != nil {
 				t.Fatal(err)

@@ -16,7 +16,6 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/experiment"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
-	"github.com/unwedge/unwedge/harness/internal/run"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/scenarios"
@@ -58,7 +57,7 @@ func (o *outcome) verify(req Request) {
 }
 
 // identify finds out which kernel ran: by the agent's last report, else by memory.
-func (o *outcome) identify(ctx context.Context, g *run.Guest) {
+func (o *outcome) identify(ctx context.Context, g boot.Guest) {
 	if n := len(o.boot.Reports); n > 0 {
 		last := o.boot.Reports[n-1]
 		o.running = &result.Running{
@@ -91,7 +90,7 @@ func (o *outcome) diagnose() {
 }
 
 // fill fills in the Result.
-func (o *outcome) fill(res *result.Result, req Request, g *run.Guest) {
+func (o *outcome) fill(res *result.Result, req Request, g boot.Guest) {
 	b := o.boot
 	res.Outcome, res.Why, res.Confidence = o.outcome, o.why, b.Confidence
 	res.Stage, res.Reports, res.Events, res.Stalls = b.Stage, b.Reports, b.Events, b.Stalls
@@ -133,12 +132,12 @@ func (o *outcome) findings(res *result.Result, req Request) {
 	res.Unclean = res.Outcome == scenarios.Booted && !result.Clean(list)
 }
 
-func (o *outcome) consoleFacts(res *result.Result, g *run.Guest) {
+func (o *outcome) consoleFacts(res *result.Result, g boot.Guest) {
 	note := func(format string, args ...any) {
 		res.Notes = append(res.Notes, console.SanitizeMax(fmt.Sprintf(format, args...), 400))
 	}
 	path := filepath.Join(res.Dir, rundir.Console)
-	st := g.Console.Stats()
+	st := g.Console().Stats()
 	if before := o.probed.Console; before != nil {
 		if err := cut(path, before.Bytes); err != nil {
 			note("%s ends with what was printed during the probes: %v", rundir.Console, err)
@@ -146,14 +145,14 @@ func (o *outcome) consoleFacts(res *result.Result, g *run.Guest) {
 		st.Bytes, st.Lines = before.Bytes, before.Lines
 	}
 	res.Console = result.Console{Bytes: st.Bytes, Lines: st.Lines}
-	if err := g.Console.Err(); err != nil {
+	if err := g.Console().Err(); err != nil {
 		res.Console.Error = err.Error()
 		note("%v: %s has a hole, the diagnosis has not", err, rundir.Console)
 	}
 	if info, err := os.Stat(path); err == nil {
 		res.Console.LeftOut = max(0, st.Bytes-info.Size())
 	}
-	if err := g.QMP.TranscriptErr(); err != nil {
+	if err := g.QMP().TranscriptErr(); err != nil {
 		note("the QMP transcript is incomplete: %v", err)
 	}
 	if st.Stalls > 0 {

@@ -95,6 +95,7 @@ type Phase = boot.Phase
 // The phases of a boot.
 const (
 	Starting   = boot.Starting   // QEMU is being started
+	Waiting    = boot.Waiting    // somebody else has paused the guest
 	Booting    = boot.Booting    // the guest runs
 	Capturing  = boot.Capturing  // it has stalled, and is being asked where
 	Confirming = boot.Confirming // it gets a last chance

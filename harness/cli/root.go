@@ -99,7 +99,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	f.StringVar(&a.accel, "accel", "auto", "accelerator: auto (tested with a real guest), kvm or tcg")
 	f.StringVar(&a.scenarioFile, "scenarios", "", "file with your own scenarios, in addition to the built-in ones")
 	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.inspectCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
-		a.attachCmd(), a.stopCmd(), a.mutateCmd(), a.moduleCmd(), a.bisectCmd(), a.reportCmd(), a.kernelsCmd(), a.treesCmd(), a.versionCmd())
+		a.attachCmd(), a.stopCmd(), a.watchCmd(), a.mutateCmd(), a.moduleCmd(), a.bisectCmd(), a.reportCmd(), a.kernelsCmd(), a.treesCmd(), a.versionCmd())
 	cmd.AddCommand(a.buildCmd(), a.configCmd())
 	for _, c := range cmd.Commands() {
 		usageArgs(c)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/calibrate"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/identity"
 	"github.com/unwedge/unwedge/harness/internal/kerneltypes"
 	"github.com/unwedge/unwedge/harness/internal/machine"
@@ -209,7 +210,8 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		return harness.Request{}, err
 	}
 	if k.SHA256 != "" {
-		req.Image = describe(lazily(k), kerneltypes.Finder{Candidate: c, Options: candidate.Options{Mirror: p.Mirror, Cache: p.Store}}.Find, k.Config.HZ(), p.tree(sc))
+		i := lazily(k)
+		req.Image = describe(i, memory(i, p.types(c, "")), k.Config.HZ(), p.tree(sc))
 	}
 	if err := seesTasks(sc, req.Image); err != nil {
 		return harness.Request{}, err
@@ -223,6 +225,11 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 		req.Notes = append(req.Notes, err.Error())
 	}
 	return req, nil
+}
+
+// types finds the types of a kernel whose image has none.
+func (p *Planner) types(c *candidate.Candidate, symbols string) func() (*kimage.Types, error) {
+	return kerneltypes.Finder{Candidate: c, Symbols: symbols, Options: candidate.Options{Mirror: p.Mirror, Cache: p.Store}}.Find
 }
 
 // oneThread says that several vCPUs must take turns under TCG, see arch.Facts.Threads.

@@ -58,12 +58,11 @@ func memory(image func() (*image, error), types func() (*kimage.Types, error)) f
 	})
 }
 
-// describe makes what a boot asks the image. tree is the root file system's, from which
+// describe makes what a boot asks the image. hz is its configuration's. tree is the root file system's, from which
 // come the parts of libraries that are not in memory; "" where there is none.
-func describe(i func() (*image, error), types func() (*kimage.Types, error), hz int, tree string) stall.Image {
-	load := memory(i, types)
+func describe(i func() (*image, error), load func() (*guestmem.Kernel, error), hz int, tree string) stall.Image {
 	return stall.Image{
-		Symbol: symbols(i), HZ: hz,
+		Symbol: symbols(i), HZ: func() int { return hz },
 		Load: func() { _, _ = load() }, // Look says what is wrong
 		Tasks: func() error {
 			k, err := load()

@@ -72,6 +72,7 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	probes(b, r)
 	field(b, "ran on", fmt.Sprintf("QEMU %s, %s (%s)", safe(r.Host.QEMUVersion), safe(string(r.Host.Accel)), console.SanitizeMax(r.Host.AccelWhy, 100)))
 	guestFacts(b, r)
+	watched(b, r)
 	for _, n := range r.Notes {
 		field(b, "note", safe(n))
 	}
@@ -85,6 +86,9 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 func release(r *result.Result) string {
 	if k := r.Kernel.Running; r.Kernel.Release == "" && k != nil {
 		return k.Release
+	}
+	if r.Watched != nil {
+		return cmp.Or(r.Kernel.Release, "an unknown kernel")
 	}
 	return cmp.Or(r.Kernel.Release, "the disk's kernel")
 }
@@ -334,6 +338,34 @@ unwedge attach %s          its console
 unwedge stop %s            end it
 gdb -ex %s
 nc -U %s                   QMP: {"execute":"qmp_capabilities"}, then {"execute":"cont"}`, k.PID, word(r.Dir), word(r.Dir), word(r.Dir), word("target remote "+k.GDB), word(k.QMP)))
+}
+
+// watched says what became of a guest that somebody else started.
+func watched(b *strings.Builder, r *result.Result) {
+	w := r.Watched
+	if w == nil {
+		return
+	}
+	who := fmt.Sprintf("QEMU (pid %d)", w.PID)
+	if w.Domain != "" {
+		who = fmt.Sprintf("domain %s, QEMU (pid %d)", safe(w.Domain), w.PID)
+	}
+	left := "was left as it was: " + safe(w.After)
+	switch {
+	case w.Before != w.After:
+		left = fmt.Sprintf("was %s, and is %s", safe(w.Before), safe(w.After))
+	case w.Stopped > 0:
+		left = fmt.Sprintf("was stopped for %.2f s in all, and is %s again", w.Stopped.Seconds(), safe(w.After))
+	}
+	field(b, "watched", who+", "+left)
+	if w.Console != "" {
+		field(b, "console", safe(w.Console))
+	} else {
+		field(b, "console", "none: "+safe(w.NoConsole)+": the kernel's log is from the guest's memory")
+	}
+	if w.Unsure {
+		field(b, "note", "virsh is not installed: the guest would have stayed stopped, had unwedge been killed meanwhile")
+	}
 }
 
 // field writes a name and its text, further lines indented.

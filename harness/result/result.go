@@ -91,6 +91,10 @@ type Result struct {
 	Files map[string]string `json:"files"`
 	// Kept says how to reach a guest that was left paused.
 	Kept *Kept `json:"kept,omitempty"`
+	// Watched says how a guest was found and left that somebody else had started; nil for
+	// one that unwedge booted. Times since the start of QEMU are then since the watching
+	// began.
+	Watched *Watched `json:"watched,omitempty"`
 	// Notes are what a reader should know before trusting the rest.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -329,6 +333,32 @@ type Kept struct {
 	QMP string `json:"qmp"`
 	// GDB is the path of the gdb stub's Unix socket.
 	GDB string `json:"gdb"`
+}
+
+// Watched is a guest that somebody else started.
+type Watched struct {
+	// PID is QEMU's process ID, 0 if it is not a process of this machine.
+	PID int `json:"pid,omitempty"`
+	// QMP is the path of the monitor's socket.
+	QMP string `json:"qmp,omitempty"`
+	// Domain is libvirt's domain, and URI its connection.
+	Domain string `json:"domain,omitempty"`
+	// URI is the connection to libvirt.
+	URI string `json:"uri,omitempty"`
+	// Console is where the guest's console was read; empty if it could not be: then
+	// console.log is the kernel's log, as the guest's memory had it.
+	Console string `json:"console,omitempty"`
+	// NoConsole is why it could not be read.
+	NoConsole string `json:"no_console,omitempty"`
+	// Before is QEMU's status of the guest when the watching began, such as running or
+	// paused.
+	Before string `json:"before"`
+	// After is the status when it ended, or gone.
+	After string `json:"after"`
+	// Stopped is how long the guest was stopped in all, to be read.
+	Stopped time.Duration `json:"stopped_ns,omitempty"`
+	// Unsure says that it would have stayed stopped, had unwedge been killed meanwhile.
+	Unsure bool `json:"unsure,omitempty"`
 }
 
 // Write writes the Result to its file in Dir, whole or not at all.

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/diagnose"
 	"github.com/unwedge/unwedge/harness/internal/dump"
 	"github.com/unwedge/unwedge/harness/internal/events"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/qmp"
-	"github.com/unwedge/unwedge/harness/internal/run"
 	"github.com/unwedge/unwedge/harness/internal/stall"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/harness/internal/watch"
@@ -31,6 +31,7 @@ type Phase string
 // The phases of a boot.
 const (
 	Starting   Phase = "starting"   // QEMU is being started
+	Waiting    Phase = "waiting"    // somebody else has paused the guest
 	Booting    Phase = "booting"    // the guest runs
 	Capturing  Phase = "capturing"  // it has stalled, and is being asked where
 	Confirming Phase = "confirming" // it gets a last chance
@@ -48,10 +49,28 @@ type Observer interface {
 	Phase(p Phase, why string)
 }
 
+// Guest is what is watched.
+type Guest interface {
+	events.Guest
+	stall.Guest
+	// Begin lets a guest go that waits for its watcher.
+	Begin(ctx context.Context) error
+	// PID is QEMU's process ID, 0 where it is not one of this machine.
+	PID() int
+	// Answers says whether the guest takes TCP connections on a port.
+	Answers(ctx context.Context, port int) (bool, error)
+}
+
 // Options say what to watch for.
 type Options struct {
 	// Machine is what was started.
 	Machine machine.Spec
+	// Facts are what is known of that; nil: nothing.
+	Facts *diagnose.Scenario
+	// Keys are the ways by which the guest may be asked for sysrq.
+	Keys stall.Keys
+	// Foreign is how a guest is followed that somebody else started, nil for others.
+	Foreign *Foreign
 	// Image is what the kernel's image says.
 	Image stall.Image
 	// Dir is the run's directory.
@@ -117,27 +136,30 @@ func (b *Boot) View() *guestmem.View {
 
 // Watch lets the guest go and watches it to the verdict. Its error says that nothing
 // is known of the kernel.
-func Watch(ctx context.Context, loop *events.Loop, g *run.Guest, o Options) (*Boot, error) {
-	cpus, err := vcpu.List(ctx, g.QMP)
+func Watch(ctx context.Context, loop *events.Loop, g Guest, o Options) (*Boot, error) {
+	cpus, err := vcpu.List(ctx, g.QMP())
 	if err != nil {
 		return nil, g.OrDead(err)
 	}
 	w := &watcher{Options: o, guest: g, loop: loop, all: dump.NewLog(0)}
-	if err := g.QMP.Execute(ctx, "query-kvm", nil, &w.kvm); err != nil {
+	if err := g.QMP().Execute(ctx, "query-kvm", nil, &w.kvm); err != nil {
 		return nil, g.OrDead(err)
 	}
 	w.start = time.Now() // before the guest's first line
-	if err := g.QMP.Execute(ctx, "cont", nil, nil); err != nil {
+	if err := g.Begin(ctx); err != nil {
 		return nil, g.OrDead(err)
 	}
 	w.meter = vcpu.NewMeter(g.PID(), cpus, time.Now)
 	w.tracker = watch.New(o.Limits, watch.Toward(o.Machine.Scenario.Booted()), w.start)
 	w.asker = stall.Asker{
-		Guest: g, Image: o.Image, Arch: o.Machine.Scenario.Arch, Machine: o.Machine.Scenario.MachineType(), Meter: w.meter,
+		Guest: g, Image: o.Image, Keys: o.Keys, Meter: w.meter,
 		Files: stall.Files{Dir: o.Dir, Start: w.start}, Unit: o.Unit, Hold: o.Limits.Hold,
 	}
 	w.restarted()
-	w.goal = seek(o.Machine.Scenario.Booted())
+	w.goal, w.sight = seek(o.Machine.Scenario.Booted()), newSight(o)
+	if err := w.attach(ctx); err != nil {
+		return nil, g.OrDead(err)
+	}
 	o.Observer.Phase(Booting, "")
 	err = loop.Run(ctx, w)
 	w.callOff()
@@ -153,7 +175,7 @@ func Watch(ctx context.Context, loop *events.Loop, g *run.Guest, o Options) (*Bo
 // watcher is the Handler of a boot.
 type watcher struct {
 	Options
-	guest   *run.Guest
+	guest   Guest
 	loop    *events.Loop
 	tracker *watch.Tracker
 	meter   *vcpu.Meter
@@ -167,6 +189,10 @@ type watcher struct {
 	held        []console.Line // printed during a capture: some of it is the keys' doing
 	progressEnd int64          // the console's length at the last line that was progress
 
+	sight     sight      // of the memory of a guest that somebody else started
+	stamped   bool       // the console has shown a line with the kernel's stamp
+	paused    time.Time  // since when somebody else has stopped it; zero: it runs
+	waiting   bool       // that was told
 	goal      goal       // what shows that the guest has booted, where it must be looked for
 	suspicion *suspicion // the one under way
 	last      *suspicion // the last one that was captured
@@ -200,14 +226,14 @@ func (w *watcher) boot() *Boot {
 
 // facts are those of a diagnosis, without a Finding.
 func (w *watcher) facts(console *dump.Log) stall.Case {
-	return stall.Case{Console: console, Agent: w.record.Reports, Machine: w.Machine, Outcome: scenarios.Hung}
+	return stall.Case{Console: console, Agent: w.record.Reports, Scenario: w.Facts, Outcome: scenarios.Hung}
 }
 
 // partial is a copy of a log, with what the guest has printed of a line that has not
 // ended: a panic or a prompt may end so.
 func (w *watcher) partial(log *dump.Log) *dump.Log {
 	log = log.Fork()
-	if l, ok := w.guest.Console.Partial(); ok {
+	if l, ok := w.guest.Console().Partial(); ok {
 		log.Add(l.Raw, l.Offset)
 	}
 	return log
@@ -236,7 +262,7 @@ func (w *watcher) Line(l console.Line, agent bool) {
 	}
 	w.stage(Told(l.Text))
 	if t, ok := dump.GuestTime(l.Text); ok {
-		w.record.GuestTime = t
+		w.record.GuestTime, w.stamped = t, true
 	}
 	w.record.Seeded = w.record.Seeded || bytes.Contains(l.Text, []byte(SeededWords))
 	w.Observer.Line(l)
@@ -259,7 +285,7 @@ func (w *watcher) Report(r agentproto.Report) {
 	now := time.Now()
 	w.record.report(now.Sub(w.start), r)
 	w.tracker.Report(now, r)
-	w.progressEnd = w.guest.Console.Stats().Bytes
+	w.progressEnd = w.guest.Console().Stats().Bytes
 	w.Observer.Report(r)
 }
 
@@ -289,34 +315,37 @@ func (w *watcher) Event(ctx context.Context, e qmp.Event) error {
 	case qmp.Panicked:
 		w.tracker.GuestPanicked(now)
 	case qmp.Stop:
-		return w.stopped(ctx)
+		return w.stopped(ctx, now)
+	case qmp.Resume:
+		w.resumed(now)
 	}
 	return nil
 }
 
 // stopped finds out why QEMU stopped the vCPUs: after a power-off it is meant
 // to, on an error of its own it is not.
-func (w *watcher) stopped(ctx context.Context) error {
+func (w *watcher) stopped(ctx context.Context, now time.Time) error {
 	var st struct {
 		Status string `json:"status"`
 	}
-	if err := w.guest.QMP.Execute(ctx, "query-status", nil, &st); err != nil {
+	if err := w.guest.QMP().Execute(ctx, "query-status", nil, &st); err != nil {
 		return w.guest.OrDead(err)
 	}
 	switch st.Status {
 	case "internal-error", "io-error":
 		return fmt.Errorf("QEMU stopped the guest on an internal error: %s", st.Status)
 	}
+	w.stands(now, st.Status)
 	return nil
 }
 
 // Tick samples the vCPUs' load.
 func (w *watcher) Tick(now time.Time) {
 	w.tracker.VCPUs(now, w.meter.Sample())
-	if w.guest.Console.Stats().Bytes > 0 {
+	if w.guest.Console().Stats().Bytes > 0 {
 		w.tracker.Bytes()
 	}
-	if l, ok := w.guest.Console.Partial(); ok && !w.suspicion.asks(l) {
+	if l, ok := w.guest.Console().Partial(); ok && !w.suspicion.asks(l) {
 		w.tracker.Partial(now, l.Raw)
 		w.stage(Told(l.Raw))
 	}
@@ -328,6 +357,7 @@ func (w *watcher) Over(ctx context.Context, now time.Time) bool {
 		return true
 	}
 	w.goal.look(ctx, w, now)
+	w.sight.look(ctx, w, now)
 	d := w.tracker.Decide(now)
 	v := Verdict{Outcome: d.Outcome, Why: d.Why, Confidence: d.Confidence, At: now, Since: d.Since}
 	s := w.suspicion
@@ -337,13 +367,15 @@ func (w *watcher) Over(ctx context.Context, now time.Time) bool {
 		return w.hung(v)
 	case d.State == watch.Over:
 		return w.conclude(v)
+	case !w.paused.IsZero():
+		return w.waits(now)
 	case s == nil && d.State == watch.Suspect:
 		w.suspect(ctx, d)
 	case !s.explained(): // nothing to confirm yet
 	case w.tracker.Progress().After(s.since) && !w.cured():
 		w.wentOn()
 		w.withdraw("it went on")
-	case w.goal.looking: // it is bounded, and may show that it has booted
+	case w.goal.looking || w.sight.looking: // it is bounded, and may show that it has booted
 	case now.Sub(s.finished) >= s.patience:
 		return w.hung(v)
 	}

@@ -51,7 +51,7 @@ func (s *suspicion) diagnosis(cured bool) *result.Diagnosis {
 
 // suspect begins a capture.
 func (w *watcher) suspect(ctx context.Context, d watch.Decision) {
-	printed := w.guest.Console.Stats().Bytes
+	printed := w.guest.Console().Stats().Bytes
 	s := &suspicion{
 		stall: result.Stall{
 			At: d.Since.Sub(w.start), Noticed: time.Since(w.start), Why: d.Why, Confidence: d.Confidence, Idle: d.Idle,
@@ -90,7 +90,7 @@ func (w *watcher) captured(got stall.Finding) {
 		return
 	}
 	w.loop.CatchUp(w)
-	s.to, s.finding = w.guest.Console.Stats().Bytes, got
+	s.to, s.finding = w.guest.Console().Stats().Bytes, got
 	w.release(got.Attempts)
 	s.stall.Registers, s.stall.Attempts = got.Registers, got.Attempts
 	if got.Memory.Took > 0 {
@@ -183,7 +183,7 @@ func (w *watcher) explain(s *suspicion, d result.Diagnosis, then *result.Diagnos
 		s.patience = max(s.patience, w.tracker.Limits().Busy-s.finished.Sub(s.since))
 	}
 	why := s.stall.Why
-	if due := s.finding.Due(d, w.Image.HZ, w.tracker.JobDue(time.Now()), w.Limits.Hold); due > 0 {
+	if due := s.finding.Due(d, w.Image.Hertz(), w.tracker.JobDue(time.Now()), w.Limits.Hold); due > 0 {
 		s.patience += due
 		s.stall.Wake = due
 		why = fmt.Sprintf("a timer is due in %s", due.Round(100*time.Millisecond))
@@ -229,7 +229,7 @@ func (w *watcher) sampled(got stall.Finding) {
 		}
 		return
 	}
-	s.early, s.from, s.stall.Noticed = false, w.guest.Console.Stats().Bytes, now.Sub(w.start)
+	s.early, s.from, s.stall.Noticed = false, w.guest.Console().Stats().Bytes, now.Sub(w.start)
 	w.ask(s.stall.Why)
 	w.loop.Go(func() func() {
 		got := w.asker.Question(s.ctx, got)
@@ -245,6 +245,7 @@ func (w *watcher) callOff() {
 		w.suspicion.cancel()
 	}
 	w.goal.callOff()
+	w.sight.callOff()
 	w.loop.Wait()
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/qmp"
-	"github.com/unwedge/unwedge/harness/internal/run"
 	"github.com/unwedge/unwedge/images/agentproto"
 )
 
@@ -40,10 +39,26 @@ type Handler interface {
 	Over(ctx context.Context, now time.Time) bool
 }
 
+// Guest is what the loop reads.
+type Guest interface {
+	Console() *console.Recorder
+	QMP() *qmp.Conn
+	// Events are closed when the connection of QMP ends.
+	Events() <-chan qmp.Event
+	// Done is closed when QEMU has ended, Ended says how.
+	Done() <-chan struct{}
+	Ended() error
+	// OrDead prefers QEMU's end to the error that it caused.
+	OrDead(err error) error
+	// Reports gives each report of the agent to f, until CloseAgent or the end.
+	Reports(f func(agentproto.Report, error))
+	CloseAgent()
+}
+
 // Loop reads a guest. One Handler after the other may Run on it; what happens while
 // none does waits for the next, within bounds.
 type Loop struct {
-	guest   *run.Guest
+	guest   Guest
 	lines   chan console.Line // nil once the console has ended
 	reports chan agentproto.Report
 	bad     chan error
@@ -56,7 +71,7 @@ type Loop struct {
 }
 
 // Start begins to read a guest, until Close.
-func Start(ctx context.Context, g *run.Guest) *Loop {
+func Start(ctx context.Context, g Guest) *Loop {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &Loop{
 		guest: g, cancel: cancel, lines: make(chan console.Line, 256), reports: make(chan agentproto.Report, 16),
@@ -126,9 +141,9 @@ func (l *Loop) take(ctx context.Context, tick <-chan time.Time, h Handler) error
 		h.Report(r)
 	case err := <-l.bad:
 		h.Unreadable(err)
-	case e, open := <-l.guest.Events.C:
+	case e, open := <-l.guest.Events():
 		if !open {
-			return fmt.Errorf("the QMP connection was lost: %w", l.guest.OrDead(l.guest.QMP.Err()))
+			return fmt.Errorf("the QMP connection was lost: %w", l.guest.OrDead(l.guest.QMP().Err()))
 		}
 		return h.Event(ctx, e)
 	case <-l.guest.Done():
@@ -161,7 +176,7 @@ func (l *Loop) line(line console.Line, h Handler) {
 
 // CatchUp hands h all whole lines that the guest has printed by now.
 func (l *Loop) CatchUp(h Handler) {
-	lines, _ := l.guest.Console.Since(l.fed)
+	lines, _ := l.guest.Console().Since(l.fed)
 	for _, line := range lines {
 		l.line(line, h)
 	}
@@ -169,12 +184,12 @@ func (l *Loop) CatchUp(h Handler) {
 
 // Skip passes over all that has happened and was not handed on.
 func (l *Loop) Skip() {
-	l.fed = l.guest.Console.Stats().Bytes
+	l.fed = l.guest.Console().Stats().Bytes
 	for {
 		select {
 		case <-l.reports:
 		case <-l.bad: //nolint:errcheck // it is one that is passed over
-		case _, open := <-l.guest.Events.C:
+		case _, open := <-l.guest.Events():
 			if !open {
 				return // Run will tell
 			}
@@ -205,7 +220,7 @@ func (l *Loop) Drain(ctx context.Context, h Handler, quiet time.Duration) {
 
 func (l *Loop) readConsole(ctx context.Context, to chan<- console.Line) {
 	defer close(to)
-	cur := l.guest.Console.Lines(0)
+	cur := l.guest.Console().Lines(0)
 	for {
 		line, err := cur.Next(ctx)
 		if err != nil { // io.EOF or the context's

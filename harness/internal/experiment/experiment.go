@@ -83,13 +83,13 @@ func (x *experiments) prepare(ctx context.Context, probes int) error {
 	if !x.Boot.Hangs {
 		return errors.New("the guest no longer hangs: the capture made it go on")
 	}
-	if err := x.Guest.QMP.Execute(ctx, "stop", nil, nil); err != nil {
+	if err := x.Guest.QMP().Execute(ctx, "stop", nil, nil); err != nil {
 		return err
 	}
 	st := x.still(ctx)
 	x.out.Console = &st
 	if probes > 1 {
-		x.snapshot, x.noWay = probe.Save(ctx, x.Guest.QMP, filepath.Join(x.Dir, rundir.ProbeState))
+		x.snapshot, x.noWay = probe.Save(ctx, x.Guest.QMP(), filepath.Join(x.Dir, rundir.ProbeState))
 	}
 	return nil
 }
@@ -97,14 +97,14 @@ func (x *experiments) prepare(ctx context.Context, probes int) error {
 // still waits until all that a stopped guest has printed is read.
 func (x *experiments) still(ctx context.Context) console.Stats {
 	const look, most = 20 * time.Millisecond, 50
-	st := x.Guest.Console.Stats()
+	st := x.Guest.Console().Stats()
 	for range most {
 		select {
 		case <-ctx.Done():
 			return st
 		case <-time.After(look):
 		}
-		now := x.Guest.Console.Stats()
+		now := x.Guest.Console().Stats()
 		if now.Bytes == st.Bytes {
 			break
 		}
@@ -134,7 +134,7 @@ func (x *experiments) one(ctx context.Context, p *result.Probe) {
 	}
 	t := x.newTrial(ctx, p)
 	t.run(ctx, act)
-	if err := x.Guest.QMP.Execute(context.WithoutCancel(ctx), "stop", nil, nil); err != nil && p.Outcome != result.ProbeFailed {
+	if err := x.Guest.QMP().Execute(context.WithoutCancel(ctx), "stop", nil, nil); err != nil && p.Outcome != result.ProbeFailed {
 		t.failed(err)
 	}
 	t.drain(ctx)
@@ -210,7 +210,7 @@ func (x *experiments) failSyscall(ctx context.Context, p *result.Probe) (err err
 	if name := x.Diagnosis.Syscall; name != "" {
 		p.Did = fmt.Sprintf("make %s() of %s (PID %d) return ENOMEM", name, task.Comm, task.PID)
 	}
-	nudge := func() { _, _ = x.Guest.Console.Write([]byte{'\x11'}) } // XON: an interrupt and a work item, and nothing else
+	nudge := func() { _, _ = x.Guest.Console().Write([]byte{'\x11'}) } // XON: an interrupt and a work item, and nothing else
 	err = probe.FailSyscall(ctx, c, x.Machine.Scenario.Arch, s, probe.ENOMEM, x.times, nudge)
 	x.changed = !errors.Is(err, probe.ErrUnsafe)
 	return err
@@ -230,17 +230,17 @@ func (x *experiments) sleeper(ctx context.Context, pid int) (*guestmem.Sleeper, 
 func (x *experiments) plug(ctx context.Context, p *result.Probe) error {
 	p.Did = "plug in a virtio-rng device"
 	x.changed = true
-	if err := probe.Plug(ctx, x.Guest.QMP, machine.SlotID); err != nil {
+	if err := probe.Plug(ctx, x.Guest.QMP(), machine.SlotID); err != nil {
 		return err
 	}
-	return x.Guest.QMP.Execute(ctx, "cont", nil, nil)
+	return x.Guest.QMP().Execute(ctx, "cont", nil, nil)
 }
 
 // feed feeds the guest's entropy pool until ctx ends or it has had enough time.
 func (x *experiments) feed(ctx context.Context, p *result.Probe) error {
 	p.Did = "feed the entropy pool"
 	x.changed = true
-	if err := x.Guest.QMP.Execute(ctx, "cont", nil, nil); err != nil {
+	if err := x.Guest.QMP().Execute(ctx, "cont", nil, nil); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.times.Feed)
@@ -248,10 +248,10 @@ func (x *experiments) feed(ctx context.Context, p *result.Probe) error {
 	var n int
 	var err error
 	if x.Machine.Scenario.MachineType().HasKeyboard {
-		n, err = probe.Press(ctx, x.Guest.QMP)
+		n, err = probe.Press(ctx, x.Guest.QMP())
 		p.Did = fmt.Sprintf("press and release the shift key at irregular times, %d changes", n)
 	} else {
-		n, err = probe.Type(ctx, x.Guest.Console)
+		n, err = probe.Type(ctx, x.Guest.Console())
 		p.Did = fmt.Sprintf("type %d XON bytes at the console, an interrupt each", n)
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"sync"
 
 	"github.com/digitalocean/go-libvirt"
 
@@ -13,10 +14,11 @@ import (
 )
 
 // bridge speaks QMP to one client and hands the commands to a domain's monitor through
-// libvirt, which owns it. The vCPUs are stopped and let go by libvirt's own calls, so
+// libvirt, which owns it, and QEMU's events to the client. The vCPUs are stopped and let go by libvirt's own calls, so
 // that it knows of it.
 type bridge struct {
 	client net.Conn
+	lines  sync.Mutex // whole lines are written
 	daemon *libvirt.Libvirt
 	domain libvirt.Domain
 }
@@ -54,6 +56,9 @@ func (b *bridge) serve() {
 	if _, err := io.WriteString(b.client, greeting+"\n"); err != nil {
 		return
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	b.events(ctx)
 	in := bufio.NewScanner(b.client)
 	in.Buffer(nil, qmp.MaxLine)
 	for in.Scan() {
@@ -67,14 +72,50 @@ func (b *bridge) serve() {
 		}
 		a := b.execute(c.Execute, c.Arguments)
 		a.ID = c.ID
-		line, err := json.Marshal(a)
-		if err != nil {
-			return
-		}
-		if _, err := b.client.Write(append(line, '\n')); err != nil {
+		if b.write(a) != nil {
 			return
 		}
 	}
+}
+
+func (b *bridge) write(message any) error {
+	line, err := json.Marshal(message)
+	if err != nil {
+		return err
+	}
+	b.lines.Lock()
+	defer b.lines.Unlock()
+	_, err = b.client.Write(append(line, '\n'))
+	return err
+}
+
+// event is one of QEMU's.
+type event struct {
+	Event     string          `json:"event"`
+	Data      json.RawMessage `json:"data,omitempty"`
+	Timestamp struct {
+		Seconds      uint64 `json:"seconds"`
+		Microseconds uint32 `json:"microseconds"`
+	} `json:"timestamp"`
+}
+
+// events hands QEMU's events on until the context ends. A libvirt that gives none is
+// done without: what matters is asked for, too.
+func (b *bridge) events(ctx context.Context) {
+	from, err := b.daemon.SubscribeQEMUEvents(ctx, b.domain.Name)
+	if err != nil {
+		return
+	}
+	go func() {
+		for e := range from { // to its end, or libvirt's reader would wait
+			out := event{Event: e.Event}
+			if json.Valid(e.Details) {
+				out.Data = e.Details
+			}
+			out.Timestamp.Seconds, out.Timestamp.Microseconds = e.Seconds, e.Microseconds
+			_ = b.write(out) // the client may be gone
+		}
+	}()
 }
 
 // execute has one command executed.

@@ -10,9 +10,9 @@ import (
 // maxArgs bounds how much of a command line is read, in bytes.
 const maxArgs = 1 << 20
 
-// Kernels are the files that the guest's QEMU was given as the kernel to boot, as they
-// can be opened here.
-func (g *Guest) Kernels() []string {
+// Args are what the guest's QEMU was given, without the program's name; nil where that
+// cannot be read.
+func (g *Guest) Args() []string {
 	if g.PID == 0 {
 		return nil
 	}
@@ -20,8 +20,15 @@ func (g *Guest) Kernels() []string {
 	if err != nil || len(b) > maxArgs {
 		return nil
 	}
+	args := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+	return args[min(1, len(args)):]
+}
+
+// Kernels are the files that the guest's QEMU was given as the kernel to boot, as they
+// can be opened here.
+func (g *Guest) Kernels() []string {
 	var out []string
-	args := strings.Split(string(b), "\x00")
+	args := g.Args()
 	for i, a := range args {
 		if (a == "-kernel" || a == "--kernel") && i+1 < len(args) {
 			out = append(out, g.seen(args[i+1]))

@@ -98,6 +98,9 @@ func (b boot) qemu() []string {
 
 func (boot) kernel() []string { return nil }
 
+// ConsoleID is QEMU's id of the chardev of the first UART.
+const ConsoleID = "console"
+
 // console is the first UART, from the kernel's first message on.
 type console struct {
 	s       scenarios.Scenario
@@ -109,7 +112,7 @@ func (c console) qemu() []string {
 		return []string{"-serial", "mon:stdio"}
 	}
 	// A pipe, because a socket drops bytes of a UART: see package qemu, Pipe.
-	return []string{"-chardev", "pipe,id=console,path=" + escape(c.sockets.Console), "-serial", "chardev:console"}
+	return []string{"-chardev", "pipe,id=" + ConsoleID + ",path=" + escape(c.sockets.Console), "-serial", "chardev:" + ConsoleID}
 }
 
 // kernel names the early console too, so that a kernel that dies before the driver

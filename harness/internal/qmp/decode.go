@@ -16,9 +16,10 @@ const (
 	Reset         // the machine was reset
 	Panicked      // the guest's kernel reported a panic to QEMU
 	Stop          // the vCPUs were stopped; query-status says why
+	Resume        // the vCPUs run again
 )
 
-var kinds = map[string]Kind{"SHUTDOWN": Shutdown, "RESET": Reset, "GUEST_PANICKED": Panicked, "STOP": Stop}
+var kinds = map[string]Kind{"SHUTDOWN": Shutdown, "RESET": Reset, "GUEST_PANICKED": Panicked, "STOP": Stop, "RESUME": Resume}
 
 // Change is an event that changes the run.
 type Change struct {

@@ -26,6 +26,18 @@ import (
 	"github.com/unwedge/unwedge/images/agentproto"
 )
 
+// QMP is QEMU's monitor.
+func (g *Guest) QMP() *qmp.Conn { return g.qmp }
+
+// Events are what QEMU says unasked; closed when the monitor's connection ends.
+func (g *Guest) Events() <-chan qmp.Event { return g.events.C }
+
+// Console is the first UART.
+func (g *Guest) Console() *console.Recorder { return g.console }
+
+// Begin lets the guest go, which waits for its watcher.
+func (g *Guest) Begin(ctx context.Context) error { return g.qmp.Execute(ctx, "cont", nil, nil) }
+
 // PID is QEMU's process ID.
 func (g *Guest) PID() int { return g.proc.Pid() }
 
@@ -41,7 +53,7 @@ func (g *Guest) CloseAgent() { g.agent.Close() }
 // LetGo leaves the guest paused, lets go of it, and says how to get at it. A guest
 // that cannot be left is stopped.
 func (g *Guest) LetGo(ctx context.Context) (*result.Kept, error) {
-	if err := g.QMP.Execute(ctx, "stop", nil, nil); err != nil {
+	if err := g.qmp.Execute(ctx, "stop", nil, nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("pause the guest to keep it: %w", err), g.Stop(context.WithoutCancel(ctx)))
 	}
 	kept := &result.Kept{
@@ -73,12 +85,12 @@ type Options struct {
 // Guest is a running QEMU and everything that is connected to it. Its methods may
 // be called from any goroutine, Stop and LetGo once all others have returned.
 type Guest struct {
-	// QMP is QEMU's monitor, Events what it says unasked, Console the first UART.
-	QMP     *qmp.Conn
-	Events  *qmp.Subscription
-	Console *console.Recorder
 	// Args are what QEMU was given, without the program's name.
 	Args []string
+
+	qmp     *qmp.Conn
+	events  *qmp.Subscription
+	console *console.Recorder
 
 	machine machine.Spec
 	proc    *qemu.Process
@@ -212,10 +224,10 @@ func (g *Guest) connect(ctx context.Context, req Options) error {
 	if err != nil {
 		return g.OrDead(err)
 	}
-	if g.QMP, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript, Timeout: req.QMPTimeout}); err != nil {
+	if g.qmp, err = qmp.New(ctx, control, qmp.Options{Transcript: transcript, Timeout: req.QMPTimeout}); err != nil {
 		return g.OrDead(err)
 	}
-	g.Events = g.QMP.Subscribe(1024)
+	g.events = g.qmp.Subscribe(1024)
 	return g.record(req)
 }
 
@@ -236,7 +248,7 @@ func (g *Guest) record(req Options) error {
 		conn.Close()
 		return fmt.Errorf("make console log: %w", err)
 	}
-	if g.Console, err = console.Record(conn, log, console.Options{MaxBytes: req.ConsoleCap, Gather: gather}); err != nil {
+	if g.console, err = console.Record(conn, log, console.Options{MaxBytes: req.ConsoleCap, Gather: gather}); err != nil {
 		conn.Close()
 		log.Close()
 		return err
@@ -318,10 +330,10 @@ func (g *Guest) Stop(ctx context.Context) error {
 }
 
 func (g *Guest) quit(ctx context.Context) error {
-	if g.QMP == nil || g.left {
+	if g.qmp == nil || g.left {
 		return errors.New("no QMP connection")
 	}
-	return g.QMP.Execute(ctx, "quit", nil, nil)
+	return g.qmp.Execute(ctx, "quit", nil, nil)
 }
 
 // disconnect lets go of the connections and files and leaves QEMU running.
@@ -334,14 +346,14 @@ func (g *Guest) disconnect(errs *[]error) {
 	if g.agent != nil {
 		g.agent.Close() // QEMU may have closed it: nothing to tell
 	}
-	if g.Events != nil {
-		g.Events.Close()
+	if g.events != nil {
+		g.events.Close()
 	}
-	if g.QMP != nil {
-		g.QMP.Close()
+	if g.qmp != nil {
+		g.qmp.Close()
 	}
-	if g.Console != nil {
-		_ = g.Console.Close() // its Err tells what is wrong with the log, also later
+	if g.console != nil {
+		_ = g.console.Close() // its Err tells what is wrong with the log, also later
 	}
 	for _, f := range g.files {
 		if err := f.Close(); err != nil {

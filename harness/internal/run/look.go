@@ -3,38 +3,24 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
 )
 
-// DiskReads returns how many reads of its disks the guest has had answered
-// (QMP query-blockstats, qapi/block-core.json). A boot that idles because a disk
+// DiskReads returns how many reads of its disks the guest has had answered. A boot that idles because a disk
 // is slow has some in every second or two; one that is stuck reads nothing. What
 // it writes says less: a stuck distribution's journal is still synced.
 func (g *Guest) DiskReads(ctx context.Context) (int64, error) {
 	if len(g.machine.Disks) == 0 {
 		return 0, nil
 	}
-	var disks []struct {
-		Stats struct {
-			Reads int64 `json:"rd_operations"`
-		} `json:"stats"`
-	}
-	if err := g.QMP.Execute(ctx, "query-blockstats", nil, &disks); err != nil {
-		return 0, fmt.Errorf("read the disks' counters: %w", err)
-	}
-	var n int64
-	for _, d := range disks {
-		n += d.Stats.Reads
-	}
-	return n, nil
+	return g.qmp.DiskReads(ctx)
 }
 
 // Memory is the guest's memory, with QEMU's text of its registers of this moment.
 func (g *Guest) Memory(ctx context.Context) (ram physmem.Reader, registers string, err error) {
-	_, registers, err = vcpu.Registers(ctx, g.QMP, nil)
+	_, registers, err = vcpu.Registers(ctx, g.qmp, nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -43,12 +29,12 @@ func (g *Guest) Memory(ctx context.Context) (ram physmem.Reader, registers strin
 }
 
 // Stopped runs f while the guest stands still.
-func (g *Guest) Stopped(ctx context.Context, f func() error) (err error) {
-	if err := g.QMP.Execute(ctx, "stop", nil, nil); err != nil {
+func (g *Guest) Stopped(ctx context.Context, f func(context.Context) error) (err error) {
+	if err := g.qmp.Execute(ctx, "stop", nil, nil); err != nil {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, g.QMP.Execute(context.WithoutCancel(ctx), "cont", nil, nil))
+		err = errors.Join(err, g.qmp.Execute(context.WithoutCancel(ctx), "cont", nil, nil))
 	}()
-	return f()
+	return f(ctx)
 }

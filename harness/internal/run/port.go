@@ -72,7 +72,7 @@ func (g *Guest) forward(ctx context.Context, port int) (int, error) {
 func (g *Guest) network(ctx context.Context) (string, error) { return g.human(ctx, "info usernet") }
 
 func (g *Guest) human(ctx context.Context, line string) (out string, err error) {
-	err = g.QMP.Execute(ctx, "human-monitor-command", map[string]string{"command-line": line}, &out)
+	err = g.qmp.Execute(ctx, "human-monitor-command", map[string]string{"command-line": line}, &out)
 	return out, err
 }
 

@@ -9,23 +9,41 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/qmp"
-	"github.com/unwedge/unwedge/harness/internal/run"
 	"github.com/unwedge/unwedge/harness/internal/sysrq"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/harness/internal/watch"
 	"github.com/unwedge/unwedge/harness/result"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
+
+// Guest is what can be asked.
+type Guest interface {
+	QMP() *qmp.Conn
+	Console() *console.Recorder
+	// DiskReads is how many reads its disks have answered.
+	DiskReads(ctx context.Context) (int64, error)
+	// Memory is its memory, with QEMU's text of its registers of this moment.
+	Memory(ctx context.Context) (ram physmem.Reader, registers string, err error)
+	// Stopped runs f while it stands still, and leaves it as it was.
+	Stopped(ctx context.Context, f func(context.Context) error) error
+}
+
+// Keys are the ways by which a guest may be asked for sysrq.
+type Keys struct {
+	// Chardev is QEMU's id of the console's chardev.
+	Chardev string
+	// Routes are tried in order, LastResort where nothing else says where it is. None:
+	// it is not asked.
+	Routes, LastResort []result.Route
+}
 
 // Asker asks one guest. Its fields do not change, and its methods may run beside the
 // guest, one at a time.
 type Asker struct {
-	Guest *run.Guest
+	Guest Guest
 	Image Image
-	// Arch and Machine say by which routes a guest hears sysrq.
-	Arch    arch.Arch
-	Machine arch.MachineType
+	Keys  Keys
 	// Meter has the vCPUs' threads; Ask makes one of its own from it.
 	Meter *vcpu.Meter
 	// Files keeps what was captured in the run's directory.
@@ -115,8 +133,7 @@ func (a *Asker) Question(ctx context.Context, got Finding) Finding {
 // nothing else says where it is.
 func (a *Asker) keys(ctx context.Context, got *Finding, seen bool) {
 	times := sysrq.Scaled(a.Unit)
-	normal, lastResort := sysrq.Routes(a.Arch.Facts(), a.Machine)
-	g := sysrq.Guest{Monitor: a.Guest.QMP, Console: uart{a.Guest.Console}, Chardev: "console", Routes: normal}
+	g := sysrq.Guest{Monitor: a.Guest.QMP(), Console: uart{a.Guest.Console()}, Chardev: a.Keys.Chardev, Routes: a.Keys.Routes}
 	if !got.Idle && deaf(got.Registers) {
 		g.Routes = nil
 		got.failed(ctx, errors.New("skipped sysrq: interrupts are off on every vCPU"))
@@ -125,7 +142,7 @@ func (a *Asker) keys(ctx context.Context, got *Finding, seen bool) {
 	got.Attempts, err = sysrq.Capture(ctx, g, times)
 	got.failed(ctx, err)
 	answered := slices.ContainsFunc(got.Attempts, func(a result.Attempt) bool { return a.Yield != result.NoAnswer && a.Yield != result.Refused })
-	if g.Routes = lastResort; !answered && !seen {
+	if g.Routes = a.Keys.LastResort; !answered && !seen {
 		more, err := sysrq.Capture(ctx, g, times)
 		got.failed(ctx, err)
 		got.Attempts = append(got.Attempts, more...)
@@ -134,7 +151,7 @@ func (a *Asker) keys(ctx context.Context, got *Finding, seen bool) {
 		if at.Key == "" || at.To <= at.From {
 			continue
 		}
-		text := printed(a.Guest.Console, at)
+		text := printed(a.Guest.Console(), at)
 		got.failed(ctx, a.Files.dump(at.Key[0], text))
 		if at.Key == "q" {
 			got.UserTimer = a.userTimer(text)
@@ -159,7 +176,7 @@ func (f *Finding) failed(ctx context.Context, err error) {
 func (a *Asker) sample(ctx context.Context, how rounds, got *Finding) {
 	var text bytes.Buffer
 	for i := range how.samples {
-		regs, raw, err := vcpu.Registers(ctx, a.Guest.QMP, a.Image.Symbol)
+		regs, raw, err := vcpu.Registers(ctx, a.Guest.QMP(), a.Image.Symbol)
 		if errors.Is(err, qmp.ErrNoReply) || errors.Is(err, qmp.ErrClosed) {
 			got.Lost = err
 			break

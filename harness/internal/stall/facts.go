@@ -21,9 +21,10 @@ type Case struct {
 	// Repeated is how many bytes it had printed since its last progress, when it was
 	// captured.
 	Repeated int64
-	// Agent are the reports of the guest agent, Machine is what was booted.
-	Agent   []agentproto.Report
-	Machine machine.Spec
+	// Agent are the reports of the guest agent, Scenario is what was booted; nil: that is
+	// not known.
+	Agent    []agentproto.Report
+	Scenario *diagnose.Scenario
 	// Outcome is how the boot ended; Hung also for one that is still being judged.
 	Outcome scenarios.Outcome
 	// Finding is the last capture, nil if there was none. Stale says that the boot went
@@ -39,7 +40,7 @@ func (c Case) Diagnose() result.Diagnosis { return diagnose.Diagnose(c.input()) 
 func (c Case) Findings() []result.Finding { return findings.Of(c.input().Dump) }
 
 func (c Case) input() diagnose.Input {
-	in := diagnose.Input{Agent: c.Agent, Ending: endings[c.Outcome], Scenario: scenarioFacts(c.Machine)}
+	in := diagnose.Input{Agent: c.Agent, Ending: endings[c.Outcome], Scenario: c.Scenario}
 	console := c.Console
 	if f := c.Finding; f != nil {
 		in.VCPUs, in.Repeated, in.Attempts = vcpuFacts(f), c.Repeated, attempts(f.Attempts)
@@ -105,7 +106,8 @@ func attempts(made []result.Attempt) []diagnose.Attempt {
 	return out
 }
 
-func scenarioFacts(m machine.Spec) *diagnose.Scenario {
+// Booted says what a diagnosis is told of a machine.
+func Booted(m machine.Spec) *diagnose.Scenario {
 	sc := m.Scenario
 	return &diagnose.Scenario{
 		HasVirtioRNG: sc.Entropy.Device(), FIPS: sc.Initramfs.FIPS(),

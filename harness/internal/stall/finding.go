@@ -20,7 +20,7 @@ type Image struct {
 	Symbol vcpu.Symbolizer
 	// HZ is how many jiffies the kernel counts in a second, 0 where not known: then
 	// none of its timers is waited for.
-	HZ int
+	HZ func() int
 	// Load reads the image, which Look does otherwise: a kernel without types can take
 	// a while, once, and no time that a guest is given is to go by meanwhile.
 	Load func()
@@ -34,6 +34,14 @@ type Image struct {
 	UserStacks func(ctx context.Context, ram physmem.Reader, registers string) (stacks []guestmem.UserStack, problems []string, err error)
 	// Sleeper finds a task that sleeps in a system call, see guestmem.Kernel.Sleeper.
 	Sleeper func(ctx context.Context, ram physmem.Reader, registers string, pid int, functions []string) (*guestmem.Sleeper, error)
+}
+
+// Hertz is HZ, 0 where it is not known.
+func (i Image) Hertz() int {
+	if i.HZ == nil {
+		return 0
+	}
+	return i.HZ()
 }
 
 // Finding is what one capture of a stalled guest showed. Nobody changes it once it

@@ -45,7 +45,7 @@ func (a *Asker) Look(ctx context.Context, said *result.Memory) *guestmem.View {
 // lookStill does so while the guest stands still, so that what its vCPUs run is what
 // their registers say.
 func (a *Asker) lookStill(ctx context.Context, said *result.Memory) (v *guestmem.View) {
-	err := a.Guest.Stopped(ctx, func() error {
+	err := a.Guest.Stopped(ctx, func(ctx context.Context) error {
 		v = a.Look(ctx, said)
 		return nil
 	})

@@ -241,6 +241,23 @@ func (t *Tracker) Withdraw() { t.limits = t.limits.Doubled() }
 // Works says that the vCPUs were seen to do real work, silent as it is.
 func (t *Tracker) Works(at time.Time) { t.worked = at }
 
+// Stood says that the guest's vCPUs were stopped from outside for some time, until now:
+// it could make no progress, and is not judged by it.
+func (t *Tracker) Stood(d time.Duration) {
+	for _, at := range []*time.Time{&t.start, &t.progress, &t.complained, &t.looked, &t.worked, &t.flood.from, &t.flood.last, &t.busy.from, &t.busy.last} {
+		if !at.IsZero() {
+			*at = at.Add(d)
+		}
+	}
+}
+
+// Saw takes something that the guest's memory shows: it is progress where it is new.
+func (t *Tracker) Saw(at time.Time, what string) {
+	if t.seen.add(console.Shape([]byte("memory: " + what))) {
+		t.moved(at)
+	}
+}
+
 // Looked says that the registers of a busy guest change: see Decision.Early.
 func (t *Tracker) Looked(at time.Time) { t.looked = at }
 
