@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/stage"
 
 	. "github.com/unwedge/unwedge/suites/unwedgetest"
 )
@@ -48,6 +50,21 @@ var _ = Describe("a guest that somebody else started", Label("cli", "inspect", "
 			qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 			start(qemu)
 			Eventually(socket, patience).Should(BeAnExistingFile())
+
+			By("watching it boot, by the file that its console goes to")
+			res := watched(1, "--qmp", socket)
+			Expect(res.Diagnosis.Title).To(ContainSubstring("misc_register"))
+			Expect(res.Stage).To(Equal(stage.Kernel))
+			Expect(res.Watched.Console).To(Equal(filepath.Join(dir, "console.log")))
+			Expect(res.Watched).To(And(HaveField("Before", "running"), HaveField("After", "running")))
+			Expect(said(socket, "query-status")).To(ContainSubstring(`"running":true`))
+
+			By("refusing what cannot be had of it")
+			for _, args := range [][]string{{"--expect", "tcp=22"}, {"--console", dir}, {"--console", filepath.Join(dir, "none")}, {"--kernel", filepath.Join(dir, "console.log")}} {
+				bad := start(unwedge(append([]string{"watch", "--quiet", "--qmp", socket}, args...)...))
+				Eventually(bad, patience).Should(gexec.Exit(2))
+				Expect(strings.Count(string(bad.Err.Contents()), "\n")).To(Equal(1), "%s", bad.Err.Contents())
+			}
 
 			By("reading it while it runs")
 			r := explained("--qmp", socket)
@@ -80,6 +97,14 @@ var _ = Describe("a guest that somebody else started", Label("cli", "inspect", "
 			virsh("create", xml)
 			DeferCleanup(func() { _ = exec.Command("virsh", "-c", system, "destroy", name).Run() }) // it may have ended
 
+			By("watching it boot, with no console: by the log and the tasks in its memory")
+			res := watched(1, "--libvirt", name)
+			Expect(res.Diagnosis.Title).To(ContainSubstring("misc_register"))
+			Expect(res.Stage).To(Equal(stage.Kernel))
+			Expect(res.Watched.Console).To(BeEmpty())
+			Expect(res.Watched).To(And(HaveField("Before", "running"), HaveField("After", "running")))
+			Expect(virsh("domstate", name)).To(ContainSubstring("running"))
+
 			r := explained("--libvirt", name)
 			Expect(r.Source.Status).To(Equal("running"))
 			Expect(r.Source.Domain).To(Equal(name))
@@ -109,6 +134,17 @@ func explained(args ...string) (r inspect.Report) {
 	}, patience, time.Second).Should(Succeed())
 	Expect(r.Diagnosis.Kind).To(Equal(result.KindHang))
 	Expect(r.Diagnosis.Task).To(HaveField("PID", 1))
+	return r
+}
+
+// watched is what `unwedge watch` reports, which ends with a code.
+func watched(code int, args ...string) (r result.Result) {
+	GinkgoHelper()
+	out, err := OutDir()
+	Expect(err).NotTo(HaveOccurred())
+	s := start(unwedge(append([]string{"watch", "--quiet", "--json", "--out", filepath.Join(out, "watch")}, args...)...))
+	Eventually(s, patience).Should(gexec.Exit(code))
+	Expect(json.Unmarshal(s.Out.Contents(), &r)).To(Succeed())
 	return r
 }
 
@@ -173,7 +209,7 @@ func domainXML(name string, a arch.Arch, kernel string) string {
 	return fmt.Sprintf(`<domain type='qemu'><name>%s</name><memory unit='MiB'>256</memory><vcpu>1</vcpu>
 <os><type arch='%s' machine='%s'>hvm</type><kernel>%s</kernel><cmdline>%s</cmdline></os>
 <cpu mode='custom' match='exact'><model>%s</model></cpu>
-<devices><emulator>/usr/bin/%s</emulator><serial type='pty'/><console type='pty'/>
+<devices><emulator>/usr/bin/%s</emulator><serial type='null'/>
 <controller type='usb' model='none'/><memballoon model='none'/></devices>
 </domain>`, name, a, m[1], kernel, m[5], m[3], a.Facts().QEMU)
 }

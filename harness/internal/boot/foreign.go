@@ -49,6 +49,7 @@ func (w *watcher) stands(now time.Time, status string) {
 	default:
 		if w.paused.IsZero() {
 			w.paused = now
+			w.tracker.Stands()
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (g *Guest) readable(c chardev, made map[string]string) (path, why string) {
 		return g.standardOutput()
 	case "disconnected":
 		if _, socket, ok := strings.Cut(c.Filename, ":unix:"); ok {
-			socket, _, _ = strings.Cut(socket, ",")
+			socket, _, _ = strings.Cut(socket, ",server")
 			return g.seen(socket), ""
 		}
 		return "", fmt.Sprintf("the console goes to %s", c.Filename)

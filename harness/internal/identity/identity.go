@@ -30,7 +30,7 @@ const (
 func Other(ctx context.Context, ram physmem.Reader, banner string) (found string) {
 	pieces(ctx, ram, func(b []byte) bool {
 		for _, line := range banners(b) {
-			if line != banner {
+			if !same(line, banner) {
 				found = Short(line)
 				return true
 			}

@@ -49,7 +49,16 @@ func (r Running) Is(banner, buildID string) bool {
 	if r.BuildID != "" && buildID != "" {
 		return r.BuildID == buildID
 	}
-	return slices.Contains(r.Banners, banner)
+	return slices.ContainsFunc(r.Banners, func(b string) bool { return same(b, banner) })
+}
+
+// buildNumber stands in a banner; an image has one banner without it, too
+// (init/version.c, linux_banner before the last link).
+var buildNumber = regexp.MustCompile(`\) #[0-9]* `)
+
+// same says whether two banners are of one kernel.
+func same(a, b string) bool {
+	return buildNumber.ReplaceAllLiteralString(a, ") # ") == buildNumber.ReplaceAllLiteralString(b, ") # ")
 }
 
 // String is the kernel that runs, safe to show; "" where nothing was found.

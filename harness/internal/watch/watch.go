@@ -107,6 +107,7 @@ type Tracker struct {
 	busy       meter
 	gaps       result.Reference
 	capturing  bool
+	stands     bool      // its vCPUs are stopped
 	firmware   bool      // the kernel does not run yet
 	looked     time.Time // when the registers were last seen to change
 	worked     time.Time // when the vCPUs were last seen to do real work
@@ -241,9 +242,13 @@ func (t *Tracker) Withdraw() { t.limits = t.limits.Doubled() }
 // Works says that the vCPUs were seen to do real work, silent as it is.
 func (t *Tracker) Works(at time.Time) { t.worked = at }
 
-// Stood says that the guest's vCPUs were stopped from outside for some time, until now:
-// it could make no progress, and is not judged by it.
+// Stands says that somebody has stopped the guest's vCPUs: it can make no progress, and is
+// not judged by that until Stood.
+func (t *Tracker) Stands() { t.stands = true }
+
+// Stood says that they run again after some time, which does not count.
 func (t *Tracker) Stood(d time.Duration) {
+	t.stands = false
 	for _, at := range []*time.Time{&t.start, &t.progress, &t.complained, &t.looked, &t.worked, &t.flood.from, &t.flood.last, &t.busy.from, &t.busy.last} {
 		if !at.IsZero() {
 			*at = at.Add(d)
@@ -296,6 +301,9 @@ func (t *Tracker) Decide(now time.Time) Decision {
 			return Decision{State: Running, Since: t.progress}
 		}
 		return t.over(scenarios.Booted, a.why)
+	}
+	if t.stands {
+		return Decision{State: Running, Since: t.progress}
 	}
 	return t.decideStall(now)
 }

@@ -505,3 +505,36 @@ func TestOnlyTheKernelSaysThatItPanics(t *testing.T) {
 		t.Errorf("without stamps: %+v", d)
 	}
 }
+
+// A guest that somebody has paused is not judged by the time that it stood still.
+func TestStood(t *testing.T) {
+	start := time.Now()
+	l := watch.Scale(result.Reference{})
+	tr := watch.New(l, watch.Goal{}, start)
+	tr.Line(start, []byte("a line"))
+	tr.VCPUs(start.Add(time.Second), []float64{0})
+	tr.Stands()
+	paused := start.Add(2 * l.Deadline)
+	if d := tr.Decide(paused); d.State != watch.Running {
+		t.Errorf("while it stands still: %+v", d)
+	}
+	tr.Stood(paused.Sub(start.Add(time.Second)))
+	if d := tr.Decide(paused.Add(time.Second)); d.State != watch.Running {
+		t.Errorf("just after: %+v", d)
+	}
+	if d := tr.Decide(paused.Add(l.Busy + time.Second)); d.State != watch.Suspect || d.Late {
+		t.Errorf("long after: %+v", d)
+	}
+}
+
+// What memory shows is progress when it is new.
+func TestSaw(t *testing.T) {
+	start := time.Now()
+	tr := watch.New(watch.Scale(result.Reference{}), watch.Goal{}, start)
+	for i, what := range []string{"init", "init", "udevd", "kworker/0:1", "kworker/0:2"} {
+		tr.Saw(start.Add(time.Duration(i)*time.Second), what)
+	}
+	if got := tr.Progress().Sub(start); got != 3*time.Second {
+		t.Errorf("progress at %s", got)
+	}
+}
