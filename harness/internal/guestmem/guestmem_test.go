@@ -146,8 +146,11 @@ func TestLookErrors(t *testing.T) {
 	}
 	g := fake.Early()
 	g.Put(fake.PhysBase+fake.InitTask+fake.Offset("task_struct", "stack"), 0)
-	if _, err := k.Look(t.Context(), g.Reader(), ""); !errors.Is(err, locate.ErrEarly) {
+	var early *locate.EarlyError
+	if _, err := k.Look(t.Context(), g.Reader(), ""); !errors.Is(err, locate.ErrEarly) || !errors.As(err, &early) {
 		t.Errorf("a kernel that has not relocated itself: %v", err)
+	} else if early.Moved+fake.Link != fake.PhysBase {
+		t.Errorf("a kernel that has not relocated itself runs %#x from where it is linked", early.Moved)
 	}
 	g.Put(fake.PhysBase+fake.InitTask+fake.Offset("task_struct", "stack"), fake.Link+fake.InitStack+0x123)
 	if _, err := k.Look(t.Context(), g.Reader(), ""); err == nil {

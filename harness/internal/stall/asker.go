@@ -109,7 +109,8 @@ func (a *Asker) Ask(ctx context.Context, d watch.Decision) (got Finding) {
 func (a *Asker) Question(ctx context.Context, got Finding) Finding {
 	before, err := a.Guest.DiskReads(ctx)
 	got.failed(ctx, err)
-	first := a.Look(ctx, &got.Memory)
+	first, err := a.look(ctx, &got.Memory)
+	namedEarly(got.Registers, a.Image.Symbol, err)
 	if !got.Firmware {
 		a.keys(ctx, &got, first != nil)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/locate"
 	"github.com/unwedge/unwedge/harness/internal/vcpu"
 	"github.com/unwedge/unwedge/harness/result"
 )
@@ -21,8 +22,13 @@ const userStacksTime = 5 * time.Second
 // Look reads the memory of the stalled guest, which does not notice. nil means that it
 // was not asked for or showed nothing; said has why.
 func (a *Asker) Look(ctx context.Context, said *result.Memory) *guestmem.View {
+	v, _ := a.look(ctx, said)
+	return v
+}
+
+func (a *Asker) look(ctx context.Context, said *result.Memory) (*guestmem.View, error) {
 	if a.Image.Look == nil {
-		return nil
+		return nil, nil
 	}
 	if a.Image.Load != nil {
 		a.Image.Load()
@@ -34,12 +40,12 @@ func (a *Asker) Look(ctx context.Context, said *result.Memory) *guestmem.View {
 	said.Took += time.Since(began)
 	if err != nil {
 		said.Problems = append(said.Problems, err.Error())
-		return nil
+		return nil, err
 	}
 	said.Problems = append(said.Problems, v.Problems...)
 	said.Types = string(v.Types)
 	said.Tasks, said.Offset, said.PhysBase = len(v.Tasks), v.Offset, v.PhysBase
-	return v
+	return v, nil
 }
 
 // lookStill does so while the guest stands still, so that what its vCPUs run is what
@@ -103,4 +109,18 @@ func named(samples []result.CPUSample, symbol vcpu.Symbolizer, offset uint64) []
 		}
 	}
 	return samples
+}
+
+// namedEarly names what has no name yet in a kernel that still runs at its physical
+// addresses; err is that of the look.
+func namedEarly(samples []result.CPUSample, symbol vcpu.Symbolizer, err error) {
+	var early *locate.EarlyError
+	if !errors.As(err, &early) || symbol == nil {
+		return
+	}
+	for i, r := range samples {
+		if name, ok := symbol(r.PC - early.Moved); ok && r.Symbol == "" && !r.User {
+			samples[i].Symbol = name
+		}
+	}
 }

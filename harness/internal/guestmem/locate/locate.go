@@ -26,6 +26,19 @@ var (
 	ErrEarly = errors.New("the guest has not reached start_kernel yet")
 )
 
+// EarlyError is ErrEarly of a kernel whose place in RAM is known. arm64 runs there with
+// its MMU off (arch/arm64/kernel/head.S), so that its addresses are physical ones.
+type EarlyError struct {
+	// Moved is how far they are from where the kernel is linked, modulo 2^64.
+	Moved uint64
+}
+
+// Error is that of ErrEarly.
+func (*EarlyError) Error() string { return ErrEarly.Error() }
+
+// Unwrap makes it an ErrEarly.
+func (*EarlyError) Unwrap() error { return ErrEarly }
+
 // Kernel is a kernel that was found. It is not safe for concurrent use.
 type Kernel struct {
 	Image *kimage.Image
@@ -118,7 +131,10 @@ func (p *Finder) Find(ctx context.Context, m physmem.Reader) (*Kernel, error) {
 		return nil, fmt.Errorf("find the kernel in memory: %w", err)
 	}
 	k := &Kernel{Image: p.img, Phys: phys}
-	if k.Offset, err = p.offset(m, phys); err != nil {
+	if k.Offset, err = p.offset(m, phys); errors.Is(err, ErrEarly) {
+		err = &EarlyError{Moved: phys - p.img.Start}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("find the kernel in memory: %w", err)
 	}
 	linear := mmu.Linear{Virt: p.img.Start + k.Offset, Phys: phys, Size: p.img.End - p.img.Start}
