@@ -35,9 +35,10 @@ func (g *guess) processMemory() bool {
 	g.set("vm_area_struct.vm_flags", flags, word)
 	mapleTypes(g.out)
 	cacheTypes(g.out)
-	if !g.prove(spaces, flags) || !g.programs(spaces) {
+	if !g.prove(spaces, flags) {
 		return false
 	}
+	g.programs(spaces)
 	g.paths(spaces)
 	return true
 }
@@ -239,8 +240,9 @@ func (g *guess) backs(at uint64) map[uint64]bool {
 }
 
 // programs finds mm_struct.exe_file: the first place of every mm_struct with a file that
-// the process has mapped.
-func (g *guess) programs(spaces []*space) bool {
+// the process has mapped. There is none where a program lies on an overlayfs, which maps
+// another file (fs/overlayfs/file.c, ovl_mmap).
+func (g *guess) programs(spaces []*space) {
 	file := g.out["vm_area_struct.vm_file"].Off
 	var own []map[uint64]bool
 	for _, s := range spaces {
@@ -257,10 +259,9 @@ func (g *guess) programs(spaces []*space) bool {
 		}
 		if holds {
 			g.set("mm_struct.exe_file", off, word)
-			return true
+			return
 		}
 	}
-	return false
 }
 
 // paths finds the names of files: a struct file's path, whose dentry is of the file's

@@ -2,6 +2,7 @@ package infer_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/infer"
@@ -156,7 +157,6 @@ func TestUserSpaceIsProven(t *testing.T) {
 		"code that nobody may run":               func(m memory) { m.put(areas+oVFlags, 0x35) },
 		"no code":                                func(m memory) { m.put(areas+oVFlags, 0x71) },
 		"the inode has other pages":              func(m memory) { m.put(inode+48, here) },
-		"another program":                        func(m memory) { m.put(mm+oExe, here+inode) },
 		"no page tables":                         func(m memory) { m.put(mm+oPGD, 0) },
 		"the process has no mappings":            func(m memory) { m.put(mm+oRoot, 0) },
 		"a wild tree":                            func(m memory) { m.put(mm+oRoot, here+names|3<<3|2) },
@@ -171,12 +171,18 @@ func TestUserSpaceIsProven(t *testing.T) {
 	}
 }
 
-// Without names the rest is known.
+// Without names, or the program's file, the rest is known.
 func TestNamelessFiles(t *testing.T) {
-	m := withProcess()
-	m.put(dentry+32, 5<<32)
-	types := inferredWithTables(t, m)
-	if types.Has("dentry", "d_name", "name") || !types.Has("vm_area_struct", "vm_file") {
-		t.Error("a name that is shorter than it says was taken")
+	for field, spoil := range map[string]func(memory){
+		"dentry.d_parent":    func(m memory) { m.put(dentry+32, 5<<32) }, // the name is shorter
+		"mm_struct.exe_file": func(m memory) { m.put(mm+oExe, link+moved+inode) },
+	} {
+		m := withProcess()
+		spoil(m)
+		types := inferredWithTables(t, m)
+		typ, name, _ := strings.Cut(field, ".")
+		if types.Has(typ, name) || !types.Has("vm_area_struct", "vm_file") {
+			t.Errorf("%s was taken, or all was dropped", field)
+		}
 	}
 }

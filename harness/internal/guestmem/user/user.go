@@ -137,6 +137,11 @@ func (r *Reader) Stack(ctx context.Context, task uint64, u *model.UserRegs) (*St
 	if p.Exe != nil {
 		w.out.Program = w.program(p.Exe.Key)
 	}
+	if first := slices.IndexFunc(p.Mappings, func(m procmem.Mapping) bool { return m.File != nil }); w.out.Program == "" && first >= 0 {
+		// On an overlayfs the program's own file is not what is mapped. The kernel maps a
+		// program below its libraries (fs/binfmt_elf.c, ELF_ET_DYN_BASE).
+		w.out.Program = w.program(p.Mappings[first].File.Key)
+	}
 	w.run(u)
 	return w.out, nil
 }
