@@ -162,18 +162,34 @@ func TestANoIsAnAnswer(t *testing.T) {
 	})
 }
 
-func TestAnEndlessDumpIsTorn(t *testing.T) {
+// prints answers each key but the first with that many lines.
+func prints(line string, lines int) *guest {
+	return &guest{hears: hears(result.Break), says: func(key byte) []string {
+		if key == '9' {
+			return talks(key)
+		}
+		return append([]string{"sysrq: Show State"}, slices.Repeat([]string{line}, lines)...)
+	}}
+}
+
+// A UART that prints twenty lines a second takes longer than a dump may take otherwise.
+func TestASlowDumpIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &guest{hears: hears(result.Break), says: func(key byte) []string {
-			if key == '9' {
-				return talks(key)
-			}
-			lines := []string{"sysrq: Show State"}
-			for range 1000 {
-				lines = append(lines, "  noise")
-			}
-			return lines
-		}}
+		got := capture(t, prints("  a line of a task's stack", 1000), result.Break)
+		if a, ok := result.Dumped(got, 't'); !ok || a.To-a.From < 20_000 {
+			t.Errorf("%+v, want the whole dump", a)
+		}
+	})
+}
+
+func TestAnEndlessDumpIsTorn(t *testing.T) {
+	for name, line := range map[string]string{"slow": "  noise", "fast": strings.Repeat("  noise", 100)} {
+		t.Run(name, func(t *testing.T) { testEndless(t, prints(line, 3000)) })
+	}
+}
+
+func testEndless(t *testing.T, g *guest) {
+	synctest.Test(t, func(t *testing.T) {
 		got := capture(t, g, result.Break)
 		if last := got[len(got)-1]; last.Yield != result.Torn {
 			t.Errorf("%+v, want torn", last)
@@ -181,7 +197,7 @@ func TestAnEndlessDumpIsTorn(t *testing.T) {
 		if _, ok := result.Dumped(got, 't'); ok {
 			t.Error("a torn dump passes for a capture")
 		}
-		time.Sleep(time.Minute * 2) // the bubble's clock: let the flood end
+		time.Sleep(time.Minute * 3) // the bubble's clock: let the flood end
 	})
 }
 
