@@ -19,6 +19,9 @@ func TakesLock(fn string) bool { return lockers.has(fn) }
 
 var lockers = compilePatterns(helpers, func(h helper) bool { return strings.Contains(h.why, "its caller takes it") })
 
+// entries are how user space enters the kernel: nothing happens there.
+var entries = compilePatterns(helpers, func(h helper) bool { return h.why == entersKernel })
+
 // Guilty names the function that a report is about: the instruction pointer's
 // unless it is generic, else the first of the chain that is not generic, else any.
 // Compiler suffixes are removed.
@@ -38,7 +41,7 @@ func Guilty(ip string, frames []model.Frame) string {
 		return ip
 	}
 	for _, f := range chain {
-		if b := f.Base(); !innocents.has(b) && !isAnchor(b) && !schedulers.has(b) {
+		if b := f.Base(); !innocents.has(b) && !isAnchor(b) && !schedulers.has(b) && !entries.has(b) {
 			return b
 		}
 	}

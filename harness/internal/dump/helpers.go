@@ -15,6 +15,8 @@ type helper struct {
 	crashes bool
 }
 
+const entersKernel = "is how user space enters the kernel"
+
 // helpers are the functions that are never to blame. A function is looked up by its
 // name without compiler suffixes.
 var helpers = []helper{
@@ -49,7 +51,7 @@ var helpers = []helper{
 	{why: "wakes others up", names: "__wake_up* wake_up_* ttwu_* autoremove_wake_function default_wake_function complete complete_all swake_up_*", named: true},
 	{why: "waits for RCU, as its name says", names: "_synchronize_rcu_expedited", crashes: true},
 	// Where stacks begin: what runs there is to blame.
-	{why: "is how user space enters the kernel", names: "do_syscall_* __do_syscall_* x64_sys_call ia32_sys_call do_int80_* do_fast_syscall_* __do_fast_syscall_* do_SYSENTER_32 entry_SYSCALL_* entry_SYSENTER_* entry_INT80_* system_call_* sysenter_* syscall_call tracesys* invoke_syscall* __invoke_syscall el0_* el0t_* do_el0_svc* ret_fast_syscall ret_to_user syscall_exit_* syscall_enter_* syscall_return_* exit_to_user_mode_* exit_to_usermode_* irqentry_exit* irqentry_enter* prepare_exit_to_usermode int_ret_from_sys_call ret_from_syscall ret_from_exception __sys_trace_return system_call system_call_exception system_call_vectored_common do_trap_ecall_u", crashes: true},
+	{why: entersKernel, names: "do_syscall_* __do_syscall_* x64_sys_call ia32_sys_call do_int80_* do_fast_syscall_* __do_fast_syscall_* do_SYSENTER_32 entry_SYSCALL_* entry_SYSENTER_* entry_INT80_* system_call_* sysenter_* syscall_call tracesys* invoke_syscall* __invoke_syscall el0_* el0t_* do_el0_svc* ret_fast_syscall ret_to_user syscall_exit_* syscall_enter_* syscall_return_* exit_to_user_mode_* exit_to_usermode_* irqentry_exit* irqentry_enter* prepare_exit_to_usermode int_ret_from_sys_call ret_from_syscall ret_from_exception __sys_trace_return system_call system_call_exception system_call_vectored_common do_trap_ecall_u", crashes: true},
 	{why: "starts a thread or a program", names: "ret_from_fork* kthread kernel_thread_helper kernel_thread_starter ret_from_kernel_thread kernel_init kernel_init_freeable x86_64_start_* i386_start_kernel start_kernel secondary_startup_* startup_32_smp common_startup_64 cpu_startup_entry do_idle rest_init arch_call_rest_init secondary_start_kernel start_secondary __primary_switched __secondary_switched start_cpu* head_64 smp_callin", crashes: true},
 	{why: "ends a task for another reason", names: "do_group_exit do_exit get_signal do_signal arch_do_signal_or_restart do_notify_resume make_task_dead rewind_stack_and_make_dead rewind_stack_do_exit", crashes: true},
 	{why: "serves an interrupt: it only came by", names: "asm_sysvec_* sysvec_* __sysvec_* asm_common_interrupt common_interrupt smp_apic_timer_interrupt apic_timer_interrupt local_apic_timer_interrupt smp_call_function_interrupt call_function_interrupt reschedule_interrupt smp_reschedule_interrupt ret_from_intr retint_* asm_call_* call_on_irq_stack do_interrupt_handler do_IRQ handle_IRQ handle_irq handle_irq_* handle_domain_irq handle_edge_irq handle_level_irq handle_fasteoi_irq handle_simple_irq __common_interrupt __handle_domain_irq generic_handle_* handle_percpu_devid_* gic_handle_irq* __gic_handle_irq* gic_ipi_* ipi_handler* handle_IPI arch_timer_handler_* arch_timer_interrupt irq_enter* irq_exit* __irq_exit_rcu do_softirq* __do_softirq handle_softirqs* do_softirq_own_stack run_ksoftirqd smpboot_thread_fn invoke_softirq xen_hvm_callback_vector riscv_intc_irq riscv_timer_interrupt", crashes: true},

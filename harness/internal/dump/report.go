@@ -263,7 +263,7 @@ func (p *parser) report(b []byte, r Record) bool {
 		oomFacts(t, &rep)
 	}
 	i := p.addReport(rep, r)
-	if i < 0 || kind == ReportReboot {
+	if i < 0 || kind == ReportReboot || hasPrefix(t, netdev) { // no trace follows
 		return true
 	}
 	bl := p.reportBlock(i, -1)
@@ -322,6 +322,8 @@ func (p *parser) merge(kind ReportKind, t []byte, r Record) bool {
 	switch {
 	case follows && (rep.Kind == ReportOops || rep.Kind == ReportBug || rep.Kind == ReportKASAN):
 	case kind == ReportBug && rep.Text == "BUG: memory leak" && hasPrefix(t, unreferenced):
+	case kind == ReportWarning && strings.HasPrefix(rep.Text, "BUG: Dentry "): // fs/dcache.c, umount_check
+		rep.IP = string(ipSymbol(t))
 	case kind == ReportBug && isRustPanic(rep.Text) && isBugAt(string(t)):
 	case follows && rep.Kind == ReportCFI: // no warning, then
 		rep.Kind = ReportOops
@@ -343,6 +345,10 @@ func (p *parser) info(t []byte, r Record) bool {
 	case hasPrefix(s, "task "):
 		return p.taskInfo(s[len("task "):], t, r)
 	case hasPrefix(s, "rcu") && (bytes.Contains(s, []byte("detected stall")) || bytes.Contains(s, []byte("self-detected stall")) || bytes.Contains(s, []byte("detected expedited stall"))):
+		if bl := p.block(r.Caller); bl != nil && bl.want >= 0 && len(bl.frames) == 0 && p.d.Reports[bl.want].Kind == ReportRCU && r.Offset == p.d.Reports[bl.want].End {
+			p.d.Reports[bl.want].End = r.End // another CPU notices the same stall at once
+			return true
+		}
 		rep := Report{Kind: ReportRCU, Text: clip(t)}
 		if i := bytes.Index(s, []byte(" on CPU ")); i > 0 {
 			rep.CPU = cpuFrom1(bytes.TrimLeft(s[i+8:], "{ ")) // 3.x: "on CPU { 1}"
@@ -369,10 +375,11 @@ func lockdepInfo(s []byte) bool {
 
 // repeated recognises a report that the kernel prints again every ten seconds.
 func (p *parser) repeated(t []byte) bool {
-	const netdev = "unregister_netdevice: "
 	n := len(p.d.Reports)
 	return n > 0 && hasPrefix(t, netdev) && strings.HasPrefix(p.d.Reports[n-1].Text, netdev)
 }
+
+const netdev = "unregister_netdevice: "
 
 // taskInfo reads the reports of khungtaskd (kernel/hung_task.c):
 //

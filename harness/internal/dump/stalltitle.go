@@ -28,6 +28,9 @@ var bootWork = namesLike("kthread ret_from_fork* do_one_initcall do_initcalls ke
 // stallHelpers belong to RCU and the timer that noticed the stall.
 var stallHelpers = namesLike("*apic_timer_interrupt* rcu_* __rcu_* *_rcu *_rcu_* *_rcu_*")
 
+// consoles print what the detector in the timer's interrupt says.
+var consoles = namesLike("*_console_write console_unlock console_flush_all vprintk_emit wait_for_xmitr")
+
 // irqEntries are the outermost functions of an interrupt, above what it interrupted.
 var irqEntries = namesLike("asm_sysvec_* asm_common_interrupt asm_exc_nmi apic_timer_interrupt smp_apic_timer_interrupt common_interrupt ret_from_intr el1_irq el1h_64_irq __irq_svc call_on_irq_stack timer_interrupt_common* decrementer_common* asm_call_*_on_stack")
 
@@ -94,12 +97,22 @@ func stalledChain(r *Report, ip string) []string {
 	if r.Kind != ReportPanic && r.Kind != ReportBug && r.Kind != ReportOops {
 		// Above the interrupt that looked stand only the detector's functions. What it
 		// interrupted may have interrupted something else in turn.
+		work, ticks, prints := false, false, false
 		for i, f := range frames {
-			if b := f.Base(); irqEntries.has(b) {
-				start = i + 1
-			} else if !allHelpers.has(b) && !stallHelpers.has(b) {
+			b := f.Base()
+			if !irqEntries.has(b) {
+				work = work || !allHelpers.has(b) && !stallHelpers.has(b)
+				ticks = ticks || b == "hrtimer_interrupt" || b == "update_process_times"
+				prints = prints || consoles.has(b)
+				continue
+			}
+			if work && !(ticks && prints) {
 				break
 			}
+			if work {
+				ip = "" // where the detector prints
+			}
+			start, work, ticks, prints = i+1, false, false, false
 		}
 		if start == len(frames) {
 			start = 0

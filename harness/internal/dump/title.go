@@ -338,6 +338,7 @@ func (rule *titleRule) fill(r *Report, text, ip string) string {
 		s = s[i+2:]
 	}
 	title := strings.Join(strings.Fields(b.String()), " ")
+	title = strings.Replace(title, " in /", " in ", 1)
 	return strings.TrimSuffix(title, " in")
 }
 
