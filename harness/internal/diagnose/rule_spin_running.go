@@ -26,6 +26,9 @@ func runaway(f facts) *result.Diagnosis {
 				continue
 			}
 			fn := functionOf(c.Symbol)
+			if at := beginsToLock(t); dump.TakesLock(fn) && at >= 0 {
+				return spins(f.cpus, t, at)
+			}
 			return spinsIn(f.cpus, t, fn, fn)
 		}
 		if met := crashedAt(t, at); met >= 0 {
@@ -48,6 +51,20 @@ func onlyRunning(memory []model.Task) (found *model.Task) {
 		}
 	}
 	return found
+}
+
+// beginsToLock is the frame of a lock's routine that an interrupt has just hidden the
+// innermost one of, -1 for none: nothing but the interrupt's entry is above it.
+func beginsToLock(t *model.Task) int {
+	for i, fr := range t.Frames {
+		switch {
+		case !fr.Reliable || i > 1:
+			return -1
+		case dump.TakesLock(fr.Base()):
+			return i
+		}
+	}
+	return -1
 }
 
 // runsInModule finds the task that runs in a module, where a CPU is in none of the

@@ -152,14 +152,14 @@ func (g *guess) everyTree(spaces []*space, off uint64) [][]area {
 // pivots and slots are.
 const (
 	leaf   = 1
-	range_ = 2
+	ranges = 2
 	alloc  = 3
 )
 
 type shape struct{ pivots, pivot, slots, slot uint64 }
 
 var shapes = map[uint64]shape{
-	leaf: {15, 8, 16, 128}, range_: {15, 8, 16, 128}, alloc: {9, 8, 10, 80},
+	leaf: {15, 8, 16, 128}, ranges: {15, 8, 16, 128}, alloc: {9, 8, 10, 80},
 }
 
 // nodeSize is the size of a node, and what it is aligned to.
