@@ -72,7 +72,9 @@ func bootOnce(ctx context.Context, req Request) (res *result.Result, err error) 
 	if failed != nil {
 		o.notes = append(o.notes, oneNote(failed))
 	}
-	res.Kept = kept
+	if res.Kept = kept; o.outcome == scenarios.Booted {
+		o.boot.Ended(g.Console())
+	}
 	o.fill(res, req, g)
 	if failed := writeFiles(res); failed != nil {
 		res.Notes = append(res.Notes, oneNote(failed))

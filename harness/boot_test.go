@@ -673,6 +673,18 @@ func TestArtifactsThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// A complaint of a kernel that has reached user space counts up to the guest's end.
+func TestLastComplaintIsAFinding(t *testing.T) {
+	t.Parallel()
+	res, err := boot(t, request(t, "complains-last", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Outcome != scenarios.Booted || !res.Unclean || res.Expected || len(res.Findings) != 1 {
+		t.Errorf("outcome %s, unclean %v, expected %v, findings %+v", res.Outcome, res.Unclean, res.Expected, res.Findings)
+	}
+}
+
 // What is known is told, whatever cannot be written.
 func TestWhatIsKnownIsToldWithoutItsFile(t *testing.T) {
 	t.Parallel()

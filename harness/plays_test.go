@@ -42,6 +42,14 @@ var plays = map[string]play{
 		hello(f)
 		f.tell(report("init"), report("userspace"))
 	}},
+	"complains-last": {
+		cont: func(f *fake) { hello(f); f.tell(report("init"), report("userspace")) },
+		did: func(f *fake, cmd string) {
+			if cmd == "quit" {
+				f.print("[    0.500000] BUG: KASAN: slab-use-after-free in demo_read+0x1/0x2", "[    0.500001] Read of size 8 at addr 0 by task init/1")
+			}
+		},
+	},
 	"other-build-id": onConsole("build_id", `"ffffffffffffffffffffffffffffffffffffffff"`),
 	"other-release":  onConsole("release", `"6.1.0-\u001b[31mother"`),
 	"fips-off":       onConsole("fips", "0"),

@@ -91,7 +91,7 @@ type Verdict struct {
 	At, Since time.Time
 }
 
-// Boot is a boot that has come to its verdict. Nothing of it changes any more.
+// Boot is a boot that has come to its verdict. Nothing of it changes any more but by Ended.
 type Boot struct {
 	Verdict
 	Record
@@ -110,6 +110,21 @@ type Boot struct {
 
 	known *result.Diagnosis // of a hang, made when it was captured
 	facts stall.Case        // for the diagnosis of another ending
+	log   *dump.Log         // the console without its unfinished line, up to read
+	read  int64
+}
+
+// Ended takes what the guest printed between the verdict and its end: a complaint that
+// stands in the console log of a good boot is a finding, too.
+func (b *Boot) Ended(c *console.Recorder) {
+	lines, _ := c.Since(b.read)
+	for _, l := range lines {
+		if l.Offset >= b.read {
+			b.log.Add(l.Raw, l.Offset)
+			b.read = l.End
+		}
+	}
+	b.facts.Console = b.log
 }
 
 // Diagnose explains an outcome that is not what was hoped for; it is the Verdict's, or
@@ -123,7 +138,7 @@ func (b *Boot) Diagnose(o scenarios.Outcome) result.Diagnosis {
 	return c.Diagnose()
 }
 
-// Findings are the kernel's reports, up to the verdict.
+// Findings are the kernel's reports, up to the verdict, or what Ended took.
 func (b *Boot) Findings() []result.Finding { return b.facts.Findings() }
 
 // View is what the guest's memory showed when it was captured last; nil: it was not read.
@@ -187,6 +202,7 @@ type watcher struct {
 	all         *dump.Log      // the console
 	own         *dump.Log      // without what sysrq keys made the kernel print; nil before the first
 	held        []console.Line // printed during a capture: some of it is the keys' doing
+	read        int64          // up to where it was taken
 	progressEnd int64          // the console's length at the last line that was progress
 
 	sight     sight      // of the memory of a guest that somebody else started
@@ -212,6 +228,7 @@ func (w *watcher) boot() *Boot {
 	if s := w.last; s != nil && s.stall.WentOn {
 		console = w.own // the tasks that the keys showed have long gone on
 	}
+	b.log, b.read = console, w.read
 	b.facts = w.facts(w.partial(console))
 	if s := w.last; s != nil {
 		b.facts.Finding, b.facts.Repeated, b.facts.Stale = &s.finding, s.stall.Repeated, s.stall.WentOn
@@ -246,6 +263,7 @@ const SeededWords = "random: crng init done"
 // Line takes a console line.
 func (w *watcher) Line(l console.Line, agent bool) {
 	w.all.Add(l.Raw, l.Offset)
+	w.read = l.End
 	asked := w.suspicion.asks(l)
 	if asked {
 		w.held = append(w.held, l)

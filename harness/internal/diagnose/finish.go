@@ -75,7 +75,8 @@ func weighChain(f facts, out *result.Diagnosis) {
 }
 
 func addRegisters(f facts, out *result.Diagnosis) {
-	if out.Kind == result.KindHang && out.Task != nil {
+	told := slices.ContainsFunc(out.Evidence, func(e result.Evidence) bool { return e.Source == sourceRegs })
+	if out.Kind == result.KindHang && out.Task != nil && !told {
 		out.Evidence = append(out.Evidence, f.cpus.evidence()...)
 	}
 	out.Evidence = out.Evidence[:min(len(out.Evidence), maxEvidence)]

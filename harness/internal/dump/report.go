@@ -125,6 +125,8 @@ var reportStarts = []struct {
 	{"Out of memory: Kill", ReportOOM},
 	{"Memory cgroup out of memory: Kill", ReportOOM},
 	{"CFI failure ", ReportCFI},
+	{"bad: scheduling from the idle thread", ReportBug}, // kernel/sched/idle.c
+	{"sysfs: cannot create duplicate ", ReportWarning},  // fs/sysfs/dir.c, with a trace
 	{"unregister_netdevice: waiting for ", ReportWarning},
 	{"VFS: Close: file count is 0", ReportBug},
 	{"VFS: Busy inodes after unmount", ReportBug},

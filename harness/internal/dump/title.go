@@ -151,6 +151,7 @@ var titleRules = []titleRule{
 	{text: "kernel BUG at lib/list_debug.c", title: "BUG: corrupted list in %F"},
 	{text: "kernel BUG at ", title: "kernel BUG in %F", skip: namesLike("skb_*")},
 	{text: "Kernel BUG at ", title: "kernel BUG in %F", skip: namesLike("skb_*")},
+	{text: "bad: scheduling from the idle thread", title: "bad: scheduling from the idle thread in %F", skip: namesLike("*schedule* dequeue_task*")},
 	{text: "BUG: scheduling while atomic", title: "BUG: scheduling while atomic in %F", skip: namesLike("*schedule*")},
 	{text: "BUG: sleeping function called from invalid context", title: "BUG: sleeping function called from invalid context in %F"},
 	{text: "BUG: using ", title: "BUG: using %1 in preemptible code in %F", skip: namesLike("*preempt* debug_* *processor_id* *this_cpu*")},

@@ -24,6 +24,7 @@ var rows = []row{
 	{dump.ReportBug, "lib/list_debug.c", result.FindingList, result.Error},
 	{dump.ReportBug, "BUG: Bad page ", result.FindingBadPage, result.Error},
 	{dump.ReportBug, "BUG: scheduling while atomic", result.FindingAtomic, result.Error},
+	{dump.ReportBug, "bad: scheduling from the idle thread", result.FindingAtomic, result.Error},
 	{dump.ReportBug, "BUG: sleeping function called from invalid context", result.FindingAtomic, result.Error},
 	{dump.ReportBug, "BUG: MAX_LOCK", result.FindingLockdep, result.Warning}, // lockdep's tables are full
 	{dump.ReportBug, "BUG: memory leak", result.FindingLeak, result.Warning}, // as syzkaller prints kmemleak's
