@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/release"
 )
 
 // Axis is a list of values, each of which makes cells of its own. YAML may give a
@@ -93,6 +94,9 @@ var axes = []axis{
 			}
 			return string(s.Initramfs)
 		}},
+	{name: "image_release", values: count(func(t Template) []release.Release { return or(t.ImageRelease, "") }),
+		put:  func(s *Scenario, t Template, i int) { s.ImageRelease = or(t.ImageRelease, "")[i] },
+		word: func(s Scenario) string { return string(s.ImageRelease.OrDefault()) }},
 	{name: "root", values: count(func(t Template) []Root { return or(t.Root, NoRoot) }),
 		put: func(s *Scenario, t Template, i int) {
 			if s.Root = or(t.Root, NoRoot)[i]; isPath(string(s.Root)) {
@@ -142,14 +146,16 @@ type Exclude struct {
 	Arch      Axis[arch.Arch] `yaml:"arch"`
 	Entropy   Axis[Entropy]   `yaml:"entropy"`
 	Initramfs Axis[Initramfs] `yaml:"initramfs"`
-	Root      Axis[Root]      `yaml:"root"`
-	Disk      Axis[string]    `yaml:"disk"`
-	Firmware  Axis[Firmware]  `yaml:"firmware"`
-	Machine   Axis[string]    `yaml:"machine"`
-	CPUModel  Axis[string]    `yaml:"cpu_model"`
-	CPUs      Axis[int]       `yaml:"cpus"`
-	MemoryMiB Axis[int]       `yaml:"memory_mib"`
-	Cmdline   Cmdlines        `yaml:"cmdline"`
+	// ImageRelease is the scenario's, also where it is the default's.
+	ImageRelease Axis[release.Release] `yaml:"image_release"`
+	Root         Axis[Root]            `yaml:"root"`
+	Disk         Axis[string]          `yaml:"disk"`
+	Firmware     Axis[Firmware]        `yaml:"firmware"`
+	Machine      Axis[string]          `yaml:"machine"`
+	CPUModel     Axis[string]          `yaml:"cpu_model"`
+	CPUs         Axis[int]             `yaml:"cpus"`
+	MemoryMiB    Axis[int]             `yaml:"memory_mib"`
+	Cmdline      Cmdlines              `yaml:"cmdline"`
 }
 
 // has says whether the cell is one of those.
@@ -165,7 +171,8 @@ func (e Exclude) has(s Scenario) bool {
 	if s.RootDir != "" {
 		root = Root(s.RootDir)
 	}
-	return within(e.Arch, s.Arch) && within(e.Entropy, s.Entropy) && within(e.Initramfs, initramfs) && within(e.Root, root) &&
+	return within(e.Arch, s.Arch) && within(e.Entropy, s.Entropy) && within(e.Initramfs, initramfs) &&
+		within(e.ImageRelease, s.ImageRelease.OrDefault()) && within(e.Root, root) &&
 		within(e.Disk, s.Disk) && within(e.Firmware, s.Firmware) && within(e.Machine, s.Machine) && within(e.CPUModel, s.CPUModel) &&
 		within(e.CPUs, s.CPUs) && within(e.MemoryMiB, s.MemoryMiB) && within(words, strings.Join(s.Cmdline, " "))
 }
@@ -174,7 +181,7 @@ func within[T comparable](a Axis[T], v T) bool { return len(a) == 0 || slices.Co
 
 // empty says that it names nothing, and would leave out everything.
 func (e Exclude) empty() bool {
-	return len(e.Arch)+len(e.Entropy)+len(e.Initramfs)+len(e.Root)+len(e.Disk)+len(e.Firmware)+len(e.Machine)+
+	return len(e.Arch)+len(e.Entropy)+len(e.Initramfs)+len(e.ImageRelease)+len(e.Root)+len(e.Disk)+len(e.Firmware)+len(e.Machine)+
 		len(e.CPUModel)+len(e.CPUs)+len(e.MemoryMiB)+len(e.Cmdline) == 0
 }
 

@@ -13,6 +13,9 @@ func (s Scenario) HasAgent() bool {
 	return !s.BootDisk && (s.Initramfs.HasAgent() || s.WithAgent)
 }
 
+// OfRelease says that the guest's user space is a distribution's, of ImageRelease.
+func (s Scenario) OfRelease() bool { return s.Initramfs.Systemd() || s.Root == Ext4 }
+
 // UEFI says that the machine starts with UEFI firmware.
 func (s Scenario) UEFI() bool {
 	return s.Firmware.UEFI() || s.BootDisk && s.Arch.Facts().DisksNeedUEFI

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/release"
 	"github.com/unwedge/unwedge/scenarios/stage"
 )
 
@@ -82,6 +83,9 @@ type Scenario struct {
 	Initrd string `json:"initrd,omitempty"`
 	// WithAgent puts the agent behind Initrd as one more archive.
 	WithAgent bool `json:"with_agent,omitempty"`
+	// ImageRelease is the distribution's release whose dracut, systemd and libraries the
+	// initramfs and the ext4 root are made of; "" is release.Default.
+	ImageRelease release.Release `json:"image_release,omitempty"`
 	// Root is the root file system.
 	Root Root `json:"root"`
 	// RootDir is the directory that the guest sees as its root file system, read-only
@@ -206,6 +210,9 @@ func (s Scenario) Validate() error {
 	oneOf(&errs, "entropy", s.Entropy, Entropies())
 	oneOf(&errs, "initramfs", s.Initramfs, Initramfses())
 	oneOf(&errs, "root", s.Root, Roots())
+	if !s.ImageRelease.Valid() {
+		bad("image_release %q: use %s", s.ImageRelease, release.List())
+	}
 	s.validateGuest(bad)
 	s.validateExpect(bad)
 	if s.Expect.Outcome != "" {

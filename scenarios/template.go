@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/release"
 )
 
 // Template is a scenario with axes: each combination of the values of those fields that
@@ -26,24 +27,26 @@ type Template struct {
 	Arch        Axis[arch.Arch] `yaml:"arch"`      // default: all
 	Entropy     Axis[Entropy]   `yaml:"entropy"`   // default: virtio-rng
 	Initramfs   Axis[Initramfs] `yaml:"initramfs"` // default: tiny; with a slash it is a file
-	Root        Axis[Root]      `yaml:"root"`      // default: none; with a slash it is a directory
-	Disk        Axis[string]    `yaml:"disk"`
-	Firmware    Axis[Firmware]  `yaml:"firmware"`
-	Machine     Axis[string]    `yaml:"machine"`
-	CPUModel    Axis[string]    `yaml:"cpu_model"`
-	CPUs        Axis[int]       `yaml:"cpus"`       // default: 1
-	MemoryMiB   Axis[int]       `yaml:"memory_mib"` // default: 512
-	Cmdline     Cmdlines        `yaml:"cmdline"`
-	Exclude     []Exclude       `yaml:"exclude"`
-	Modules     []string        `yaml:"modules"`
-	Network     bool            `yaml:"network"`
-	WithAgent   bool            `yaml:"with_agent"`
-	BootDisk    bool            `yaml:"boot_disk"`
-	Devices     []string        `yaml:"devices"`
-	QEMUArgs    []string        `yaml:"qemu_args"`
-	WrongHMAC   bool            `yaml:"wrong_hmac"`
-	SeedLibrary bool            `yaml:"seed_library"`
-	Deadline    time.Duration   `yaml:"deadline"`
+	// ImageRelease is the distribution release of dracut's images and the ext4 root.
+	ImageRelease Axis[release.Release] `yaml:"image_release"`
+	Root         Axis[Root]            `yaml:"root"` // default: none; with a slash it is a directory
+	Disk         Axis[string]          `yaml:"disk"`
+	Firmware     Axis[Firmware]        `yaml:"firmware"`
+	Machine      Axis[string]          `yaml:"machine"`
+	CPUModel     Axis[string]          `yaml:"cpu_model"`
+	CPUs         Axis[int]             `yaml:"cpus"`       // default: 1
+	MemoryMiB    Axis[int]             `yaml:"memory_mib"` // default: 512
+	Cmdline      Cmdlines              `yaml:"cmdline"`
+	Exclude      []Exclude             `yaml:"exclude"`
+	Modules      []string              `yaml:"modules"`
+	Network      bool                  `yaml:"network"`
+	WithAgent    bool                  `yaml:"with_agent"`
+	BootDisk     bool                  `yaml:"boot_disk"`
+	Devices      []string              `yaml:"devices"`
+	QEMUArgs     []string              `yaml:"qemu_args"`
+	WrongHMAC    bool                  `yaml:"wrong_hmac"`
+	SeedLibrary  bool                  `yaml:"seed_library"`
+	Deadline     time.Duration         `yaml:"deadline"`
 	// Without is Scenario's.
 	Without []Facility `yaml:"without"`
 	// ExternalModule is Scenario's.

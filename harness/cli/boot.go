@@ -22,6 +22,7 @@ import (
 // bootFlags are what `unwedge boot` was asked.
 type bootFlags struct {
 	scenario, arch, entropy, initramfs string
+	release                            string
 	cmdline, modules, without          []string
 	memory, cpus                       int
 	deadline                           time.Duration

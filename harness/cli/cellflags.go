@@ -11,6 +11,7 @@ import (
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/release"
 )
 
 // cellFlags are those that choose a scenario's cell and change it.
@@ -20,6 +21,7 @@ func (f *bootFlags) cellFlags(cmd *cobra.Command) {
 	fs.StringVar(&f.arch, "arch", "", "architecture (default: the kernel's, or the host's)")
 	fs.StringVar(&f.entropy, "entropy", "", "entropy source: virtio-rng, none, host (default: the scenario's first)")
 	fs.StringVar(&f.initramfs, "initramfs", "", "initramfs: tiny, dracut, dracut-fips, none, or a file (default: the scenario's first)")
+	fs.StringVar(&f.release, "image-release", "", "distribution release of dracut's images and the root file system: "+release.List()+" (default: the scenario's, else "+string(release.Default)+")")
 	fs.StringArrayVarP(&f.cmdline, "append", "a", nil, "append to the kernel command line")
 	fs.StringSliceVar(&f.modules, "modules", nil, "extra modules for the tiny initramfs to load")
 	fs.IntVar(&f.memory, "memory", 0, "guest memory in MiB (default: the scenario's)")
@@ -130,6 +132,9 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 	}
 	if f.initramfs != "" {
 		t.Initramfs = []scenarios.Initramfs{scenarios.Initramfs(f.initramfs)}
+	}
+	if f.release != "" {
+		t.ImageRelease = []release.Release{release.Release(f.release)}
 	}
 	if err := f.own.template(&t); err != nil {
 		return scenarios.Scenario{}, err

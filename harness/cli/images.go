@@ -33,12 +33,14 @@ func (a *app) imagesBuildCmd() *cobra.Command {
 		Use:   "build [KERNEL...]",
 		Short: "Build the images that scenarios need for kernels, without booting",
 		Example: `  unwedge images build
+  unwedge images build --image-release trixie
   unwedge images build -s distro ./linux-image-7.3_amd64.deb`,
 		RunE: func(c *cobra.Command, args []string) error { return a.buildImages(c.Context(), args, f) },
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVarP(&f.scenarios, "scenario", "s", []string{"distro"}, "scenarios to build images for")
 	fs.StringSliceVar(&f.arch, "arch", nil, "only these architectures")
+	addReleases(cmd, &f.releases)
 	return cmd
 }
 

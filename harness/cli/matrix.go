@@ -15,12 +15,14 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/release"
 )
 
 type matrixFlags struct {
 	scenarios          []string
 	arch               []string
 	entropy, initramfs []string
+	releases           []string
 	jobs               int
 	probe              []string
 	json, verbose      bool
@@ -40,6 +42,7 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
   unwedge matrix -j 4 ./bzImage ./Image
   unwedge matrix -s tiny -s random deb:linux-image-cloud-amd64@trixie-backports
   unwedge matrix --arch aarch64 --entropy none
+  unwedge matrix --image-release bookworm,trixie     # the user space of two releases
   unwedge matrix --probe ./bzImage                   # experiment on each guest that hangs`,
 		RunE: func(c *cobra.Command, args []string) error { return a.matrix(c.Context(), args, f) },
 	}
@@ -48,6 +51,7 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 	fs.StringSliceVar(&f.arch, "arch", nil, "only these architectures")
 	fs.StringSliceVar(&f.entropy, "entropy", nil, "only these entropy sources")
 	fs.StringSliceVar(&f.initramfs, "initramfs", nil, "only these kinds of initramfs")
+	addReleases(cmd, &f.releases)
 	fs.IntVarP(&f.jobs, "jobs", "j", 1, "guests at a time; one per core is best")
 	addProbeFlag(cmd, &f.probe)
 	f.judge.add(cmd)
@@ -123,7 +127,16 @@ func (a *app) boots(ctx context.Context, p *plan.Planner, kernels []string, f ma
 	if err != nil {
 		return nil, err
 	}
-	return matrix.Boots(ctx, p, all, matrix.Selection{Kernels: kernels, Scenarios: f.scenarios, Arch: archs, Entropy: f.entropy, Initramfs: f.initramfs})
+	var releases []release.Release
+	for _, r := range f.releases {
+		releases = append(releases, release.Release(r))
+	}
+	return matrix.Boots(ctx, p, all, matrix.Selection{Kernels: kernels, Scenarios: f.scenarios, Arch: archs, Entropy: f.entropy, Initramfs: f.initramfs, ImageReleases: releases})
+}
+
+// addReleases adds the flag that chooses the images' releases for whole scenarios.
+func addReleases(cmd *cobra.Command, releases *[]string) {
+	cmd.Flags().StringSliceVar(releases, "image-release", nil, "distribution `RELEASES` of dracut's images and the root file system: "+release.List()+" (default: the scenarios')")
 }
 
 func parseArchs(names []string) ([]arch.Arch, error) {

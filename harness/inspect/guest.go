@@ -263,7 +263,7 @@ func (g *Guest) openTree(p *plan.Planner, sc scenarios.Scenario) error {
 	if !sc.Root.Attached() {
 		return nil
 	}
-	dir, ok := rootfs.Tree(rootfs.Options{Arch: sc.Arch, Mirror: p.Mirror, Store: p.Store})
+	dir, ok := rootfs.Tree(rootfs.Options{Arch: sc.Arch, Release: sc.ImageRelease, Mirror: p.Mirror, Store: p.Store})
 	if !ok {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/release"
 )
 
 // Boot is one cell of a matrix: a kernel and the scenario that it boots in.
@@ -27,6 +28,8 @@ type Selection struct {
 	Arch      []arch.Arch
 	Entropy   []string
 	Initramfs []string
+	// ImageReleases replace those of the scenarios that boot a distribution's images.
+	ImageReleases []release.Release
 }
 
 // Boots expands a selection: each kernel in each cell of the scenarios that is for its
@@ -51,7 +54,10 @@ func Boots(ctx context.Context, p *plan.Planner, all scenarios.Catalogue, s Sele
 			if err != nil {
 				return nil, usage.Wrap(err)
 			}
-			for _, sc := range t.Cells() {
+			for _, sc := range s.releases(t).Cells() {
+				if err := sc.Validate(); err != nil {
+					return nil, usage.Wrap(err)
+				}
 				if sc.Arch == c.Kernel.Arch && s.has(sc) {
 					out = append(out, Boot{Scenario: sc, Kernel: c})
 				}
@@ -63,6 +69,14 @@ func Boots(ctx context.Context, p *plan.Planner, all scenarios.Catalogue, s Sele
 	}
 	label(out)
 	return out, nil
+}
+
+// releases gives a template the selection's releases, where its cells differ by them.
+func (s Selection) releases(t scenarios.Template) scenarios.Template {
+	if len(s.ImageReleases) > 0 && slices.ContainsFunc(t.Cells(), scenarios.Scenario.OfRelease) {
+		t.ImageRelease = s.ImageReleases
+	}
+	return t
 }
 
 func (s Selection) has(sc scenarios.Scenario) bool {

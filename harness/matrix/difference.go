@@ -38,6 +38,7 @@ const (
 	byInitramfs
 	byKernel
 	byAccel
+	byRelease
 	byRoot
 	byDisk
 	byFirmware
@@ -56,6 +57,7 @@ var axes = [...]axis{
 	byInitramfs: {initramfs, "with initramfs "},
 	byKernel:    {func(p Point) string { return p.Kernel }, "with kernel "},
 	byAccel:     {func(p Point) string { return string(p.Accel) }, "under "},
+	byRelease:   {func(p Point) string { return string(p.Scenario.ImageRelease.OrDefault()) }, "with images of "},
 	byRoot:      {root, "with root "},
 	byDisk:      {func(p Point) string { return cmp.Or(p.Scenario.Disk, "none") }, "with disk "},
 	byFirmware:  {func(p Point) string { return string(cmp.Or(p.Scenario.Firmware, scenarios.DefaultFirmware)) }, "with firmware "},

@@ -149,7 +149,7 @@ func digest(b []byte) string {
 // whose kernel checksum dracut checks.
 func (p *Planner) addDistro(ctx context.Context, req *harness.Request, c *candidate.Candidate) error {
 	sc := req.Machine.Scenario
-	o := rootfs.Options{Arch: sc.Arch, Mirror: p.Mirror, Store: p.Store}
+	o := rootfs.Options{Arch: sc.Arch, Release: sc.ImageRelease, Mirror: p.Mirror, Store: p.Store}
 	k := rootfs.Kernel{Release: c.Kernel.Release, ModulesDir: c.ModulesDir}
 	flavour := rootfs.Flavour{FIPS: sc.Initramfs.FIPS()}
 	base, err := rootfs.Dracut(ctx, o, k, flavour)

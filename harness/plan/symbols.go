@@ -112,7 +112,7 @@ func (p *Planner) tree(sc scenarios.Scenario) string {
 	if !sc.Root.Attached() {
 		return ""
 	}
-	dir, ok := rootfs.Tree(rootfs.Options{Arch: sc.Arch, Mirror: p.Mirror, Store: p.Store})
+	dir, ok := rootfs.Tree(rootfs.Options{Arch: sc.Arch, Release: sc.ImageRelease, Mirror: p.Mirror, Store: p.Store})
 	if !ok {
 		return ""
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -33,6 +34,11 @@ type unpacker struct {
 	members int
 	only    string // the one file that is wanted; "" means what a kernel needs
 	all     bool   // everything is wanted, and what can be run stays so
+
+	// tree: a root file system is unpacked, with merged /usr; what the expression
+	// matches, by its absolute path, is left out.
+	tree     bool
+	excluded *regexp.Regexp
 }
 
 func newUnpacker(dir string) (*unpacker, error) {
@@ -83,10 +89,7 @@ func (u *unpacker) add(m member, r io.Reader) error {
 	case 0:
 		return u.addFile(m, name, r)
 	case fs.ModeDir:
-		if !u.wanted(name) {
-			return nil
-		}
-		return u.wrap(m, u.root.MkdirAll(name, 0o755))
+		return u.addDir(m, name)
 	case fs.ModeSymlink:
 		return u.addLink(m, name)
 	default:
@@ -106,10 +109,13 @@ func (u *unpacker) clean(name, member string) (string, error) {
 	if strings.HasPrefix(name, "/") {
 		return "", u.bad(member, "its path is absolute", nil)
 	}
-	return place(path.Clean(name)), nil
+	return u.place(path.Clean(name)), nil
 }
 
-func place(name string) string {
+func (u *unpacker) place(name string) string {
+	if u.tree {
+		return merged(name)
+	}
 	if rest, ok := strings.CutPrefix(name, "usr/lib/modules"); ok && (rest == "" || rest[0] == '/') {
 		return "lib/modules" + rest
 	}
@@ -120,7 +126,21 @@ func (u *unpacker) wanted(name string) bool {
 	if u.only != "" {
 		return name == u.only
 	}
+	if u.tree {
+		return u.excluded == nil || !u.excluded.MatchString("/"+name)
+	}
 	return u.all || strings.HasPrefix(name, "boot/") || strings.HasPrefix(name, "lib/modules/")
+}
+
+func (u *unpacker) addDir(m member, name string) error {
+	if !u.wanted(name) {
+		return nil
+	}
+	if err := u.root.MkdirAll(name, 0o755); err != nil || !u.tree {
+		return u.wrap(m, err)
+	}
+	// The owner can always write: packages after this one may.
+	return u.wrap(m, u.root.Chmod(name, m.mode&(fs.ModePerm|fs.ModeSticky)|0o700))
 }
 
 func (u *unpacker) addFile(m member, name string, r io.Reader) error {
@@ -145,7 +165,10 @@ func (u *unpacker) addFile(m member, name string, r io.Reader) error {
 		return u.wrap(m, u.root.Link(target, name))
 	}
 	perm := fs.FileMode(0o644)
-	if u.all && m.mode&0o100 != 0 {
+	switch {
+	case u.tree:
+		perm = m.mode.Perm() | 0o400
+	case u.all && m.mode&0o100 != 0:
 		perm = 0o755
 	}
 	f, err := u.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, perm)
@@ -174,6 +197,12 @@ func (u *unpacker) addLink(m member, name string) error {
 	if base := path.Base(name); strings.HasPrefix(name, "lib/modules/") && (base == "build" || base == "source") {
 		return nil // to the headers, wherever those are
 	}
+	if u.tree && slices.Contains(usrDirs, path.Clean(m.name)) {
+		return nil // mergeUsr has made it
+	}
+	if path.IsAbs(m.link) && u.tree {
+		return u.writeLink(m, name, m.link) // nothing is ever written through it
+	}
 	if path.IsAbs(m.link) {
 		return u.bad(m.name, fmt.Sprintf("an absolute link to %q", m.link), nil)
 	}
@@ -181,6 +210,14 @@ func (u *unpacker) addLink(m member, name string) error {
 	if target == ".." || strings.HasPrefix(target, "../") {
 		return u.bad(m.name, fmt.Sprintf("a link that leaves the archive, to %q", m.link), nil)
 	}
+	rel, err := filepath.Rel(path.Dir(name), u.place(target)) // both may have moved
+	if err != nil {
+		return u.wrap(m, err)
+	}
+	return u.writeLink(m, name, rel)
+}
+
+func (u *unpacker) writeLink(m member, name, target string) error {
 	if !u.wanted(name) {
 		return nil
 	}
@@ -188,11 +225,7 @@ func (u *unpacker) addLink(m member, name string) error {
 		return u.wrap(m, err)
 	}
 	_ = u.root.Remove(name)
-	rel, err := filepath.Rel(path.Dir(name), place(target)) // both may have moved
-	if err != nil {
-		return u.wrap(m, err)
-	}
-	return u.wrap(m, u.root.Symlink(rel, name))
+	return u.wrap(m, u.root.Symlink(target, name))
 }
 
 func (u *unpacker) wrap(m member, err error) error {

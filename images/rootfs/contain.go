@@ -1,10 +1,8 @@
 package rootfs
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,16 +16,13 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/images/progress"
-	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
-//go:embed chroot.sh
-var chrootScript string
+//go:embed dracut.sh
+var dracutScript string
 
 // debianPackage is where Debian keeps the programs that are run here.
-var debianPackage = map[string]string{
-	"mmdebstrap": "mmdebstrap", "unshare": "util-linux", "mke2fs": "e2fsprogs",
-}
+var debianPackage = map[string]string{"mount": "mount", "chroot": "coreutils", "mke2fs": "e2fsprogs"}
 
 // need reports the first program that is not installed, and its package.
 func need(programs ...string) error {
@@ -39,30 +34,45 @@ func need(programs ...string) error {
 	return nil
 }
 
-// contained runs a program. As root it runs in mount and PID namespaces of its
-// own, so that with the program, with this process or with ctx everything ends
-// that was mounted and started, SIGKILL included.
-func contained(ctx context.Context, task progress.Task, name string, args ...string) error {
-	return containedEnv(ctx, task, nil, name, args...)
+// ErrNoNamespaces says that this host does not let an ordinary user mount in namespaces
+// of his own (user_namespaces(7)), in which dracut runs.
+var ErrNoNamespaces = errors.New("this host does not give ordinary users namespaces to mount in: allow it" +
+	" (sysctl kernel.apparmor_restrict_unprivileged_userns=0 or kernel.unprivileged_userns_clone=1, whichever there is), or run as root")
+
+// Rootless says whether this host builds the distribution images for the user that runs
+// the program: nil, or why not. It takes some milliseconds.
+func Rootless(ctx context.Context) error {
+	err := script(ctx, &logTail{task: nothing{}}, nil, "check")
+	if err != nil && ctx.Err() == nil && os.Geteuid() != 0 {
+		return fmt.Errorf("%w: %w", ErrNoNamespaces, err)
+	}
+	return err
 }
 
-func containedEnv(ctx context.Context, task progress.Task, env []string, name string, args ...string) error {
-	program := name
-	if os.Geteuid() == 0 {
-		if err := need("unshare"); err != nil {
-			return err
-		}
-		args = append([]string{
-			"--mount", "--propagation=private", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--", name,
-		}, args...)
-		name = "unshare"
+// script runs dracut.sh.
+func script(ctx context.Context, log *logTail, env []string, args ...string) error {
+	if err := need("mount", "chroot"); err != nil {
+		return err
 	}
+	return contained(ctx, log, env, "sh", append([]string{"-c", dracutScript, "dracut.sh"}, args...)...)
+}
+
+// contained runs a program in mount and PID namespaces of its own, so that with the
+// program, with this process or with ctx everything ends that was mounted and started,
+// SIGKILL included. An ordinary user is root in a user namespace of his own there: what
+// is his on the host is root's inside, and in an image that is made there.
+func contained(ctx context.Context, log *logTail, env []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.Env = append(cmd.Env, env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Env = slices.Concat(os.Environ(), []string{"LC_ALL=C"}, env)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
+	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: gid, Size: 1}}
+		// Debian's tools for disks and mounts may be out of an ordinary user's way.
+		cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
+	}
 	cmd.WaitDelay = 5 * time.Second
-	log := &logTail{task: task}
 	cmd.Stdout, cmd.Stderr = log, log
 	// Pdeathsig is sent when the thread that started the child ends
 	// (prctl(2)), so this goroutine keeps its thread.
@@ -73,68 +83,20 @@ func containedEnv(ctx context.Context, task progress.Task, env []string, name st
 		return nil
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("run %s: %w", program, context.Cause(ctx))
+		return fmt.Errorf("run %s: %w", name, context.Cause(ctx))
 	}
 	if why := log.reason(); why != "" {
-		return fmt.Errorf("run %s: %w: %s", program, err, why)
+		return fmt.Errorf("run %s: %w: %s", name, err, why)
 	}
-	return fmt.Errorf("run %s: %w", program, err)
+	return fmt.Errorf("run %s: %w", name, err)
 }
 
-// chroot runs a verb of chroot.sh on the tree of an architecture.
-func chroot(ctx context.Context, task progress.Task, a arch.Arch, verb, tree string, args ...string) error {
-	env, err := emulation(a)
-	if err != nil {
-		return err
-	}
-	all := append([]string{"-c", chrootScript, "chroot.sh", verb, tree}, args...)
-	if err := containedEnv(ctx, task, env, "sh", all...); err != nil {
-		return fmt.Errorf("%s in the %s root: %w", verb, a, err)
-	}
-	return nil
-}
+// nothing shows nothing.
+type nothing struct{}
 
-// emulation returns the environment that lets chroot.sh run programs of a
-// foreign architecture: the emulator and its binfmt_misc registration
-// (Documentation/admin-guide/binfmt-misc.rst).
-func emulation(a arch.Arch) ([]string, error) {
-	if a.Facts().GOARCH == runtime.GOARCH {
-		return nil, nil
-	}
-	user := a.Facts().User
-	for _, name := range []string{user + "-static", user} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			continue
-		}
-		if path, err = filepath.Abs(path); err != nil {
-			return nil, err
-		}
-		return []string{"EMULATOR=" + path, "REGISTRATION=" + registration(a, path)}, nil
-	}
-	return nil, fmt.Errorf("%s-static is not installed: install the package qemu-user-static", user)
-}
-
-// registration matches little-endian 64-bit ELF programs of the architecture,
-// of any OS ABI, executable or position independent. Flag F opens the emulator
-// now, so that it need not be in the chroot.
-func registration(a arch.Arch, emulator string) string {
-	magic := []byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0}
-	magic = binary.LittleEndian.AppendUint16(magic, a.Facts().ELF)
-	mask := bytes.Repeat([]byte{0xff}, len(magic))
-	mask[7] = 0     // EI_OSABI
-	mask[16] = 0xfe // e_type: 2 is an executable, 3 is position independent
-	var b strings.Builder
-	fmt.Fprintf(&b, ":unwedge-%s:M::", a)
-	for _, part := range [][]byte{magic, mask} {
-		for _, c := range part {
-			fmt.Fprintf(&b, `\x%02x`, c)
-		}
-		b.WriteByte(':')
-	}
-	fmt.Fprintf(&b, "%s:F", emulator)
-	return b.String()
-}
+func (nothing) Add(int64)   {}
+func (nothing) Note(string) {}
+func (nothing) Done(error)  {}
 
 // logTail shows each line of a program's output as progress and keeps the last
 // few for the error.

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/guestbin"
 	"github.com/unwedge/unwedge/images/progress"
@@ -32,10 +34,10 @@ type Kernel struct {
 }
 
 // release is what may stand in a path and on a command line.
-var release = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}$`)
+var kernelRelease = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}$`)
 
 func (k Kernel) check() error {
-	if !release.MatchString(k.Release) || strings.Contains(k.Release, "..") {
+	if !kernelRelease.MatchString(k.Release) || strings.Contains(k.Release, "..") {
 		return fmt.Errorf("kernel release %q: want a plain `uname -r`", k.Release)
 	}
 	return nil
@@ -58,7 +60,7 @@ func (f Flavour) String() string {
 // plain disk.
 func (f Flavour) dracutModules() []string {
 	m := []string{
-		"systemd", "systemd-initrd", "dracut-systemd", "base", "fs-lib", "kernel-modules", "rootfs-block", "udev-rules",
+		"bash", "systemd", "systemd-initrd", "dracut-systemd", "base", "fs-lib", "kernel-modules", "rootfs-block", "udev-rules",
 	}
 	if f.FIPS {
 		m = append(m, "fips")
@@ -100,7 +102,7 @@ func Dracut(ctx context.Context, o Options, k Kernel, f Flavour) (string, error)
 	if err != nil {
 		return "", err
 	}
-	what := fmt.Sprintf("%s initramfs for %s", f, k.Release)
+	what := fmt.Sprintf("%s initramfs of %s for %s", f, o.Release, k.Release)
 	if err := k.check(); err != nil {
 		return "", fmt.Errorf("build %s: %w", f, err)
 	}
@@ -126,14 +128,10 @@ func Dracut(ctx context.Context, o Options, k Kernel, f Flavour) (string, error)
 		dracutVersion, o.rootKey().ID(), k.Release, k.ID, toolsID, strings.Join(args, " "),
 	}}
 	dir, err := o.Store.Get(ctx, key, func(ctx context.Context, dir string) error {
-		tree, err := Root(ctx, o)
-		if err != nil {
-			return err
-		}
-		if tools.ldd, err = hostLdd(ctx); err != nil {
+		if tools.helper, err = hostHelper(ctx); err != nil {
 			return fmt.Errorf("build %s: %w", what, err)
 		}
-		return buildDracut(ctx, o, k, what, tree, tools, args, dir)
+		return buildDracut(ctx, o, k, what, tools, args, dir)
 	})
 	if err != nil {
 		return "", err
@@ -155,50 +153,77 @@ func dracutArgs(k Kernel, f Flavour, drivers []string) []string {
 	}
 }
 
-func buildDracut(ctx context.Context, o Options, k Kernel, what, tree string, tools tools, args []string, dir string) (err error) {
-	task := progress.From(ctx).Task(what, 0)
-	defer func() { task.Done(err) }()
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("build %s: %w", what, ErrNotRoot)
+// bothRoots returns the root that this machine's programs are in, and that of the image:
+// the same where it is of this machine's architecture.
+func bothRoots(ctx context.Context, o Options) (native, tree string, err error) {
+	host := o
+	if host.Arch = arch.Host(); host.Arch == "" {
+		return "", "", errors.New("this machine's architecture has no root file system whose dracut it could run")
 	}
-	work := filepath.Join(dir, "work")
-	if err := os.Mkdir(work, 0o700); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
+	if host.Arch == o.Arch {
+		tree, err = Root(ctx, o)
+		return tree, tree, err
 	}
-	defer os.RemoveAll(work) // empty: what was mounted on it went with its namespace
-	bin, err := os.MkdirTemp("", "unwedge-dracut-")
+	var g errgroup.Group
+	g.Go(func() (err error) { native, err = Root(ctx, host); return err })
+	g.Go(func() (err error) { tree, err = Root(ctx, o); return err })
+	return native, tree, g.Wait()
+}
+
+func buildDracut(ctx context.Context, o Options, k Kernel, what string, tools tools, args []string, dir string) error {
+	native, tree, err := bothRoots(ctx, o)
 	if err != nil {
 		return fmt.Errorf("build %s: %w", what, err)
 	}
-	defer os.RemoveAll(bin)
-	ldd, hmac := filepath.Join(bin, "ldd"), ""
-	if err := os.WriteFile(ldd, tools.ldd, 0o755); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	if tools.hmac != nil {
-		hmac = filepath.Join(bin, "sha512hmac")
-		if err := os.WriteFile(hmac, tools.hmac, 0o755); err != nil {
-			return fmt.Errorf("build %s: %w", what, err)
-		}
-	}
-	out := filepath.Join(dir, initramfsName)
-	verb := append([]string{work, k.ModulesDir, k.Release, ldd, hmac, out, "--"}, args...)
-	if err := chroot(ctx, task, o.Arch, "dracut", tree, verb...); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	if err := os.Chmod(out, 0o644); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	if err := checkInitramfs(out, k, args); err != nil {
+	task := progress.From(ctx).Task(what, 0)
+	err = runDracut(ctx, task, o.Arch, k, native, tree, tools, args, dir)
+	task.Done(err)
+	if err != nil {
 		return fmt.Errorf("build %s: %w", what, err)
 	}
 	return nil
 }
 
+func runDracut(ctx context.Context, task progress.Task, a arch.Arch, k Kernel, native, tree string, tools tools, args []string, dir string) error {
+	if os.Geteuid() != 0 {
+		if err := Rootless(ctx); err != nil {
+			return err
+		}
+	}
+	work := filepath.Join(dir, "work")
+	if err := os.Mkdir(work, 0o700); err != nil {
+		return err
+	}
+	defer os.RemoveAll(work) // empty: what was mounted on it went with its namespace
+	bin, err := os.MkdirTemp("", "unwedge-dracut-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(bin)
+	helper, hmac := filepath.Join(bin, "helper"), ""
+	if err := os.WriteFile(helper, tools.helper, 0o755); err != nil {
+		return err
+	}
+	if tools.hmac != nil {
+		hmac = filepath.Join(bin, "sha512hmac")
+		if err := os.WriteFile(hmac, tools.hmac, 0o755); err != nil {
+			return err
+		}
+	}
+	out := filepath.Join(dir, initramfsName)
+	all := append([]string{"build", native, tree, work, k.ModulesDir, k.Release, helper, hmac, out, "--"}, args...)
+	if err := script(ctx, &logTail{task: task}, []string{"DRACUT_ARCH=" + string(a)}, all...); err != nil {
+		return err
+	}
+	// In a user namespace dracut makes no device nodes. None are missed: the kernel has
+	// /dev/console (usr/default_cpio_list), and systemd mounts devtmpfs before it uses any.
+	return checkInitramfs(out, k, args)
+}
+
 // tools are the programs that go into the root before dracut runs.
 type tools struct {
-	ldd  []byte // runs on the host's CPU, also inside a foreign root
-	hmac []byte // runs in the guest; nil without FIPS
+	helper []byte // ldd and ldconfig; runs on this machine's CPU
+	hmac   []byte // runs in the guest; nil without FIPS
 }
 
 // guestTools returns the tools that end up in the image, and so decide it.
@@ -212,9 +237,9 @@ func guestTools(ctx context.Context, a arch.Arch, f Flavour) (t tools, id string
 	return t, fmt.Sprintf("%x", sha256.Sum256(t.hmac)), nil
 }
 
-// hostLdd returns the ldd. It does not end up in the image; a change in what
-// it finds is a new dracutVersion.
-func hostLdd(ctx context.Context) ([]byte, error) {
+// hostHelper returns ldd and ldconfig. They do not end up in the image; a change in what
+// they find is a new dracutVersion.
+func hostHelper(ctx context.Context) ([]byte, error) {
 	host, err := arch.Parse(runtime.GOARCH)
 	if err != nil {
 		return nil, fmt.Errorf("this host: %w", err)

@@ -11,7 +11,6 @@
 package rootfs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,34 +20,27 @@ import (
 	"strings"
 
 	"github.com/unwedge/unwedge/images/cache"
-	"github.com/unwedge/unwedge/images/internal/mirror"
+	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios/arch"
+	"github.com/unwedge/unwedge/scenarios/release"
 )
-
-// Suite is the Debian suite whose user space is used by default: systemd 252,
-// dracut 059 and libgcrypt 1.10, which libsystemd is linked against.
-const Suite = "bookworm"
 
 // Versions of what the code here does to an image; raised with each change
 // that alters the result, so that no stale image is used.
 const (
-	rootVersion   = "1"
+	rootVersion   = "2"
 	ext4Version   = "1"
-	dracutVersion = "1"
+	dracutVersion = "2"
 	bootVersion   = "1"
 )
-
-// ErrNotRoot says that the image cannot be built without root: the tree has
-// files of several owners, and dracut makes device nodes.
-var ErrNotRoot = errors.New("run as root once to build it; boots from the cache need no root")
 
 // Options say which user space to build and where to keep it.
 type Options struct {
 	// Arch is the guest's architecture.
 	Arch arch.Arch
-	// Suite is the Debian suite, "" for the constant Suite.
-	Suite string
+	// Release is the distribution release whose user space it is, "" for the default.
+	Release release.Release
 	// Mirror is the Debian archive's address, "" for the one that the host's
 	// apt sources name.
 	Mirror string
@@ -60,10 +52,10 @@ func (o Options) withDefaults() (Options, error) {
 	if !o.Arch.Valid() {
 		return o, fmt.Errorf("build root file system: unknown architecture %q", o.Arch)
 	}
-	o.Suite = cmp.Or(o.Suite, Suite)
-	if strings.ContainsAny(o.Suite, "/ \t\n") || strings.HasPrefix(o.Suite, "-") {
-		return o, fmt.Errorf("build root file system: suite %q is not one word", o.Suite)
+	if !o.Release.Valid() {
+		return o, fmt.Errorf("build root file system: no images of release %q: use %s", o.Release, release.List())
 	}
+	o.Release = o.Release.OrDefault()
 	if o.Store == nil {
 		store, err := cache.Default()
 		if err != nil {
@@ -76,12 +68,12 @@ func (o Options) withDefaults() (Options, error) {
 
 // packages is what the root file system is made of. The initramfs is made from
 // it too, so it holds dracut and what dracut's modules copy.
-func packages() []string {
-	return []string{
+func (o Options) packages() []string {
+	return append([]string{
 		"base-files", "base-passwd", "bash", "coreutils", "cpio", "dash", "dracut-core",
 		"e2fsprogs", "findutils", "grep", "gzip", "kmod", "libc-bin", "login", "mawk",
 		"mount", "procps", "sed", "systemd", "systemd-sysv", "udev", "util-linux",
-	}
+	}, o.Release.Facts().Packages...)
 }
 
 // excluded is what is left out of the packages when they are unpacked: files
@@ -96,7 +88,7 @@ func excluded() []string {
 
 func (o Options) rootKey() cache.Key {
 	return cache.Key{Kind: "root", Inputs: []string{
-		rootVersion, string(o.Arch), o.Suite, strings.Join(packages(), " "), strings.Join(excluded(), " "), fixupsID(),
+		rootVersion, string(o.Arch), o.Release.Facts().Suite, strings.Join(o.packages(), " "), strings.Join(excluded(), " "), fixupsID(),
 	}}
 }
 
@@ -128,61 +120,24 @@ func Tree(o Options) (dir string, ok bool) {
 
 const treeName = "tree"
 
-// keyring is where Debian's debian-archive-keyring package puts the archive's
-// keys.
-const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
-func buildRoot(ctx context.Context, o Options, tree string) (err error) {
-	what := fmt.Sprintf("root file system, Debian %s %s", o.Suite, o.Arch.Facts().Debian)
-	task := progress.From(ctx).Task(what, 0)
-	defer func() { task.Done(err) }()
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("build %s: %w", what, ErrNotRoot)
+// buildRoot unpacks the release's packages. No program of theirs is run, so that it
+// takes no root, and no emulator for another architecture.
+func buildRoot(ctx context.Context, o Options, tree string) error {
+	fail := func(err error) error {
+		return fmt.Errorf("build root file system, Debian %s %s: %w", o.Release, o.Arch.Facts().Debian, err)
 	}
-	if err := need("mmdebstrap", "unshare"); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		return fail(err)
 	}
-	if _, err := os.Stat(keyring); err != nil {
-		return fmt.Errorf("build %s: no Debian archive keys at %s: install debian-archive-keyring", what, keyring)
+	set := candidate.RootSet{Suite: o.Release.Facts().Suite, Packages: o.packages(), Exclude: excluded()}
+	if err := candidate.ArchiveRoot(ctx, tree, set, candidate.Options{Arch: o.Arch, Mirror: o.Mirror, Cache: o.Store}); err != nil {
+		return fail(err)
 	}
-	if o.Mirror, err = mirror.Find(o.Mirror, o.Suite, mirror.AptSources); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	args := []string{
-		"--mode=root", "--variant=extract", "--format=directory", "--arch=" + o.Arch.Facts().Debian,
-		"--include=" + strings.Join(packages(), ","), "--keyring=" + keyring,
-		`--aptopt=APT::Install-Recommends "false"`,
-		`--setup-hook=` + mergedUsrHook,
-	}
-	for _, pattern := range excluded() {
-		args = append(args, "--dpkgopt=path-exclude="+pattern)
-	}
-	args = append(args, o.Suite, tree, o.Mirror)
-	// What mmdebstrap leaves when it is killed goes with the unfinished entry.
-	tmp := filepath.Join(filepath.Dir(tree), "tmp")
-	if err := os.Mkdir(tmp, 0o777); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil { // despite the umask
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	if err := containedEnv(ctx, task, []string{"TMPDIR=" + tmp}, "mmdebstrap", args...); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	task.Note("set up")
 	if err := fixTree(tree); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
-	}
-	if err := chroot(ctx, task, o.Arch, "ldconfig", tree); err != nil {
-		return fmt.Errorf("build %s: %w", what, err)
+		return fail(err)
 	}
 	return nil
 }
-
-// mergedUsrHook makes /bin, /sbin, /lib and /lib64 links into /usr before the
-// packages are unpacked, which is what Debian 12 systems have.
-const mergedUsrHook = `for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done`
 
 // Ext4Label is the label of the root file system's image.
 const Ext4Label = "unwedge-root"
@@ -206,7 +161,7 @@ func Ext4(ctx context.Context, o Options) (string, error) {
 		if err != nil {
 			return err
 		}
-		task := progress.From(ctx).Task("root disk, "+string(o.Arch), 0)
+		task := progress.From(ctx).Task(fmt.Sprintf("root disk, %s %s", o.Release, o.Arch), 0)
 		defer func() { task.Done(err) }()
 		return makeExt4(ctx, task, filepath.Join(dir, name), tree, Ext4Label, ext4Size)
 	})
@@ -222,7 +177,7 @@ func makeExt4(ctx context.Context, task progress.Task, image, from, label, size 
 	if err := need("mke2fs"); err != nil {
 		return fmt.Errorf("build disk %s: %w", label, err)
 	}
-	err := contained(ctx, task, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", label,
+	err := contained(ctx, &logTail{task: task}, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", label,
 		"-O", "^has_journal,^metadata_csum,^resize_inode", "-m", "0", "-E", "lazy_itable_init=1,root_owner=0:0",
 		"-d", from, image, size)
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/unwedge/unwedge/images/agentproto"
 	"github.com/unwedge/unwedge/images/cache"
-	"github.com/unwedge/unwedge/images/progress"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -193,7 +192,7 @@ func TestDracutRefusesBadInput(t *testing.T) {
 		want string
 	}{
 		"arch":          {Options{Arch: "vax", Store: store}, Kernel{Release: "1", ModulesDir: "/x"}, `architecture "vax"`},
-		"suite":         {Options{Arch: arch.X86_64, Suite: "--help", Store: store}, Kernel{Release: "1"}, "one word"},
+		"image release": {Options{Arch: arch.X86_64, Release: "--help", Store: store}, Kernel{Release: "1"}, "use bookworm"},
 		"no release":    {ok, Kernel{ModulesDir: "/x"}, "kernel release"},
 		"path release":  {ok, Kernel{Release: "../../etc", ModulesDir: "/x"}, "kernel release"},
 		"shell release": {ok, Kernel{Release: "1;reboot", ModulesDir: "/x"}, "kernel release"},
@@ -321,27 +320,16 @@ func TestBootDisk(t *testing.T) {
 	}
 }
 
-// The oracle is Debian's own registration for qemu-aarch64 (qemu-user-static,
-// /usr/lib/binfmt.d/qemu-aarch64.conf).
-func TestRegistration(t *testing.T) {
-	const debian = `M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:` +
-		`\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:`
-	want := ":unwedge-aarch64:" + debian + "/usr/bin/qemu-aarch64-static:F"
-	if d := cmp.Diff(want, registration(arch.AArch64, "/usr/bin/qemu-aarch64-static")); d != "" {
-		t.Error(d)
-	}
-}
-
 func TestContainedTellsWhy(t *testing.T) {
-	task := progress.From(context.Background()).Task("test", 0)
-	err := contained(context.Background(), task, "sh", "-c", "echo noise; echo 'E: no space' >&2; echo later; exit 3")
+	log := func() *logTail { return &logTail{task: nothing{}} }
+	err := contained(context.Background(), log(), nil, "sh", "-c", "echo noise; echo 'E: no space' >&2; echo later; exit 3")
 	if err == nil || !strings.Contains(err.Error(), "E: no space") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %v", err)
 	}
 	stop := errors.New("stopped by the user")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(stop)
-	if err := contained(ctx, task, "sleep", "1000"); !errors.Is(err, stop) {
+	if err := contained(ctx, log(), nil, "sleep", "1000"); !errors.Is(err, stop) {
 		t.Errorf("error %v", err)
 	}
 	if err := need("no-such-program"); err == nil || !strings.Contains(err.Error(), "no-such-program is not installed") {

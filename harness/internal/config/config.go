@@ -44,6 +44,7 @@ func Keys() []Key {
 		{Name: "accel", Flag: "accel"},
 		{Name: "arch", Flag: "arch"},
 		{Name: "entropy", Flag: "entropy"},
+		{Name: "image_release", Flag: "image-release"},
 		{Name: "memory", Flag: "memory"},
 		{Name: "cpus", Flag: "cpus"},
 		{Name: "machine", Flag: "machine"},

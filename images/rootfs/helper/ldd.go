@@ -23,7 +23,7 @@ var errStatic = errors.New("not a dynamic executable")
 type lib struct{ name, path string }
 
 // lddMain prints the libraries of each file as glibc's ldd does. root is the
-// directory that absolute paths start from.
+// directory that absolute paths start from; a file may be named with it or without.
 func lddMain(args []string, root string, out, errOut io.Writer) int {
 	status := 0
 	w := bufio.NewWriter(out)
@@ -34,6 +34,9 @@ func lddMain(args []string, root string, out, errOut io.Writer) int {
 		}
 		if len(args) > 1 {
 			fmt.Fprintf(w, "%s:\n", name)
+		}
+		if rest, ok := strings.CutPrefix(name, root+"/"); ok && root != "/" {
+			name = "/" + rest
 		}
 		libs, err := resolve(root, name)
 		if errors.Is(err, errStatic) {
@@ -218,6 +221,33 @@ func systemDirs(root string) []string {
 		}
 	}
 	return dirs
+}
+
+// ldconfigMain is `ldconfig -r ROOT -p`, as far as dracut reads it: it takes the
+// libraries' directories from the list of the libraries. Without -p it does nothing: a
+// guest's loader finds its libraries in ld.so's own directories, without a cache.
+func ldconfigMain(args []string, out io.Writer) int {
+	root, list := "/", false
+	for i, arg := range args {
+		switch {
+		case arg == "-r" && i+1 < len(args):
+			root = args[i+1]
+		case strings.HasPrefix(arg, "-p"):
+			list = true
+		}
+	}
+	if !list {
+		return 0
+	}
+	for _, dir := range systemDirs(root) {
+		if full, err := under(root, dir); err == nil {
+			if files, _ := filepath.Glob(filepath.Join(full, "*.so*")); len(files) > 0 {
+				name := filepath.Base(files[0])
+				fmt.Fprintf(out, "\t%s (libc6) => %s\n", name, filepath.Join(dir, name))
+			}
+		}
+	}
+	return 0
 }
 
 // under resolves a path inside root, following links as if root were "/".

@@ -11,10 +11,15 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 )
+
+// lddRoot names the environment variable with the directory that ldd takes for "/":
+// dracut --sysroot asks for SYSROOT/usr/bin/x, and wants the libraries' names in there.
+const lddRoot = "LDD_ROOT"
 
 func main() { os.Exit(run(os.Args)) }
 
@@ -27,8 +32,10 @@ func run(args []string) int {
 	case "sha512hmac":
 		return hmacMain(args[1:], os.Stdout, os.Stderr)
 	case "ldd":
-		return lddMain(args[1:], "/", os.Stdout, os.Stderr)
+		return lddMain(args[1:], cmp.Or(os.Getenv(lddRoot), "/"), os.Stdout, os.Stderr)
+	case "ldconfig":
+		return ldconfigMain(args[1:], os.Stdout)
 	}
-	fmt.Fprintf(os.Stderr, "%s: call this program as sha512hmac or ldd\n", role)
+	fmt.Fprintf(os.Stderr, "%s: call this program as sha512hmac, ldd or ldconfig\n", role)
 	return 2
 }
