@@ -108,6 +108,7 @@ dist: $(AGENTS) $(HELPERS) ## Build what users install: binaries, .deb and .rpm 
 
 .PHONY: test-dist
 test-dist: setup ## Build the packages twice, compare them, install them in fresh Debian roots and boot there
+	@ci/compilers.sh mmdebstrap
 	ci/dist-test.sh '$(MAKE)' $(DIST) bookworm trixie
 
 .PHONY: lint

@@ -29,11 +29,9 @@ type format struct {
 func formats() []format {
 	return []format{
 		{"deb", func(p arch.Packages) string { return p.APT }, []string{
-			"e2fsprogs", "debian-archive-keyring", "mmdebstrap", "arch-test",
-			// trixie's qemu-user-binfmt registers its interpreters by itself
-			"qemu-user-static | qemu-user-binfmt", "binfmt-support",
+			"e2fsprogs", "mount", "debian-archive-keyring",
 		}},
-		{"rpm", func(p arch.Packages) string { return p.DNF }, []string{"e2fsprogs", "dpkg", "debian-keyring", "mmdebstrap", "qemu-user-static"}},
+		{"rpm", func(p arch.Packages) string { return p.DNF }, []string{"e2fsprogs", "util-linux-core", "dpkg", "debian-keyring"}},
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"text/tabwriter"
 
@@ -13,6 +12,8 @@ import (
 
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/doctor"
+	"github.com/unwedge/unwedge/images/hostpkg"
+	"github.com/unwedge/unwedge/images/rootfs"
 	"github.com/unwedge/unwedge/scenarios/arch"
 )
 
@@ -28,7 +29,7 @@ is installed. Exit code 0 if nothing required is missing, 3 otherwise.`,
   sudo sh -c "$(unwedge doctor --command)"`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			e := doctor.Examine(doctor.Host{LookPath: exec.LookPath, Exists: exists, Root: os.Geteuid() == 0})
+			e := doctor.Examine(doctor.Host{LookPath: hostpkg.LookPath, Exists: exists, Root: os.Geteuid() == 0})
 			if command {
 				return a.printCommand(e)
 			}
@@ -68,6 +69,7 @@ func (a *app) doctor(ctx context.Context, e doctor.Examination) error {
 		return fmt.Errorf("print: %w", err)
 	}
 	a.advise(e)
+	a.distroImages(ctx)
 	if err := a.accelerators(ctx); err != nil {
 		return err
 	}
@@ -94,6 +96,18 @@ func (a *app) advise(e doctor.Examination) {
 	if len(unpackaged) > 0 {
 		fmt.Fprintf(a.stdout, "\nNo known package of this distribution: %s\n", strings.Join(unpackaged, ", "))
 	}
+}
+
+// distroImages says whether this user can have the distribution images built, and why not.
+func (a *app) distroImages(ctx context.Context) {
+	how := "built without root, in namespaces of your own"
+	if os.Geteuid() == 0 {
+		how = "built as root, in mount namespaces"
+	}
+	if err := rootfs.Buildable(ctx); err != nil {
+		how = "cannot be built: " + console.OneLine(err)
+	}
+	fmt.Fprintf(a.stdout, "\nDistribution images (dracut, ext4 root):\n  %s\n", how)
 }
 
 // accelerators proves and prints what each architecture gets.

@@ -12,7 +12,7 @@ import (
 func addProbeFlag(cmd *cobra.Command, words *[]string) {
 	fs := cmd.Flags()
 	fs.StringSliceVar(words, "probe", nil,
-		"experiment on a hung guest once it has been captured: --probe for all, or --probe=NAME,… from fail-syscall, input, virtio-rng")
+		"experiment on a hung guest once it has been captured: --probe for all, or --probe=NAME,... from fail-syscall, input, virtio-rng")
 	fs.Lookup("probe").NoOptDefVal = "all"
 }
 

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"os/exec"
 	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/images/cache"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/kbuild"
 	"github.com/unwedge/unwedge/scenarios"
@@ -35,7 +37,12 @@ func (b Build) Spec(ctx context.Context, o candidate.Options, needed []string) (
 	if b.Jobs < 0 {
 		return s, usage.Errorf("--jobs %d: use 1 or more", b.Jobs)
 	}
-	s = kbuild.Spec{Arch: o.Arch, LLVM: b.LLVM, Jobs: b.Jobs}
+	if o.Cache == nil {
+		if o.Cache, err = cache.Default(); err != nil {
+			return s, err
+		}
+	}
+	s = kbuild.Spec{Arch: o.Arch, LLVM: b.LLVM, Jobs: b.Jobs, StepCounts: filepath.Join(o.Cache.Dir(), "build-steps.json")}
 	for _, name := range slices.Concat(needed, b.Fragments) {
 		fragment, err := kbuild.FindFragment(name, o.Arch)
 		if err != nil {

@@ -29,6 +29,9 @@ func newFakeApt(t *testing.T) *fakeApt {
 		"apt-config": "",
 		"apt-get": `echo "apt-get $*" >> "$FAKE/log"
 case "$*" in
+*--print-uris*) for p in "$FAKE"/*.pkg; do echo "'http://x/${p##*/}' $(basename "$p" .pkg)_1_all.deb $(wc -c <"$p") SHA256:0"; done ;;
+*--download-only*) to=$(expr "$*" : '.*archives=\([^ ]*\)'); test ! -e "$FAKE/gone" || exit 100
+	for p in "$FAKE"/*.pkg; do cp "$p" "$to/$(basename "$p" .pkg)_1_all.deb"; done ;;
 *update*) test ! -e "$FAKE/offline" || { echo "E: the mirror is gone" >&2; exit 100; } ;;
 *download*) test ! -e "$FAKE/gone" || { echo "E: Failed to fetch http://x/y.deb  404  Not Found [IP: 192.0.2.1 80]" >&2; exit 100; }
 	for p; do case $p in *=*) cp "$FAKE/${p%%=*}.pkg" "./${p%%=*}.deb" || exit 100;; esac; done ;;

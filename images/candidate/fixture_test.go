@@ -22,6 +22,7 @@ type entry struct {
 	name, body, link string
 	kind             byte // a tar type; 0 is a regular file
 	exec             bool
+	mode             int64 // the permissions in a tar archive, 0 for those that exec says
 	inode            int64 // shared by hard links in a cpio archive
 }
 
@@ -36,6 +37,9 @@ func tarball(t testing.TB, entries ...entry) []byte {
 		}
 		if e.exec {
 			h.Mode = 0o755
+		}
+		if e.mode != 0 {
+			h.Mode = e.mode
 		}
 		check(t, w.WriteHeader(h))
 		_, err := w.Write([]byte(e.body))

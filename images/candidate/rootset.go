@@ -122,10 +122,10 @@ func (a *apt) downloadSet(ctx context.Context, names []string) (debs []string, c
 	if err != nil {
 		return nil, nil, fmt.Errorf("download packages: %w", err)
 	}
-	clean = func() { os.RemoveAll(dir) }
+	remove := func() { os.RemoveAll(dir) }
 	defer func() {
 		if err != nil {
-			clean()
+			remove()
 		}
 	}()
 	if err := os.Mkdir(filepath.Join(dir, "partial"), 0o755); err != nil {
@@ -150,7 +150,7 @@ func (a *apt) downloadSet(ctx context.Context, names []string) (debs []string, c
 	if debs, err = filepath.Glob(filepath.Join(dir, "*.deb")); err == nil && (len(debs) != count || count == 0) {
 		err = fmt.Errorf("apt-get fetched %d of %d packages", len(debs), count)
 	}
-	return debs, clean, err
+	return debs, remove, err
 }
 
 // A line of apt-get --print-uris: 'URI' FILE SIZE HASH.

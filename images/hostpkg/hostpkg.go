@@ -3,6 +3,9 @@
 package hostpkg
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -45,6 +48,26 @@ func Detect(lookPath func(string) (string, error)) Manager {
 	}
 	return ""
 }
+
+// LookPath finds a program as exec.LookPath does, and where Debian keeps mke2fs and
+// chroot, out of an ordinary user's PATH.
+func LookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil || strings.Contains(name, "/") {
+		return path, err
+	}
+	for _, dir := range sbin {
+		if path, sbinErr := exec.LookPath(filepath.Join(dir, name)); sbinErr == nil {
+			return path, nil
+		}
+	}
+	return "", err
+}
+
+var sbin = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
+
+// Path is PATH with the directories in which LookPath looks beside.
+func Path() string { return strings.Join(append([]string{os.Getenv("PATH")}, sbin...), ":") }
 
 // Packages are the packages that hold one thing, by manager; several are separated
 // by spaces. A manager that is not there has none.

@@ -41,6 +41,9 @@ type Spec struct {
 	Cross string
 	// Jobs is make's -j; 0 is the number of CPUs.
 	Jobs int
+	// StepCounts is a file that keeps how many steps builds took, so that the next one
+	// of the kind can say how far it is; "" keeps nothing.
+	StepCounts string
 	// Yield, where it is not nil, builds with the lowest priority until it is
 	// closed, so that what else runs, a guest above all, is not slowed down. Only
 	// root gets the priority back.
@@ -170,7 +173,7 @@ func Build(ctx context.Context, s Spec) (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.run(ctx, "build", targets...); err != nil {
+	if err := m.run(ctx, building, targets...); err != nil {
 		return nil, err
 	}
 	if !stamped && s.Targets == nil {

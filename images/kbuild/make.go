@@ -118,6 +118,9 @@ func (m *maker) args(targets []string) []string {
 	return append(args, targets...)
 }
 
+// building is the step that makes the kernel.
+const building = "build"
+
 // run makes some targets. What is printed goes to the log and is looked through for
 // what went wrong.
 func (m *maker) run(ctx context.Context, step string, targets ...string) error {
@@ -126,7 +129,13 @@ func (m *maker) run(ctx context.Context, step string, targets ...string) error {
 		name += ": " + strings.Join(targets, " ")
 	}
 	task := progress.From(ctx).Task(name, 0)
-	scan := newScanner(task)
+	known := readCounts(m.spec.StepCounts)
+	p := pace{started: time.Now()}
+	fresh := step == building && m.spec.fresh()
+	if fresh {
+		p.total = known[m.spec.kind()]
+	}
+	scan := newScanner(task, p)
 	log := &keeper{w: m.log}
 	out := []io.Writer{log, scan}
 	if m.spec.Log != nil {
@@ -145,6 +154,8 @@ func (m *maker) run(ctx context.Context, step string, targets ...string) error {
 		err = hostFault(step, log.err)
 	case err != nil:
 		err = m.judge(step, scan, err)
+	case fresh:
+		known.keep(m.spec.StepCounts, m.spec.kind(), scan.files)
 	}
 	task.Done(err)
 	return err

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/unwedge/unwedge/images/progress"
 )
@@ -16,7 +17,8 @@ import (
 type scanner struct {
 	task  progress.Task
 	rest  []byte
-	files int
+	files int // steps of make's
+	pace  pace
 
 	host   *hostPattern // the first that was seen, and its line
 	hostAt string
@@ -28,7 +30,7 @@ type scanner struct {
 
 const maxLine = 4096 // bytes; a longer line is looked at in pieces
 
-func newScanner(task progress.Task) *scanner { return &scanner{task: task} }
+func newScanner(task progress.Task, p pace) *scanner { return &scanner{task: task, pace: p} }
 
 // Write implements io.Writer; it never fails.
 func (s *scanner) Write(p []byte) (int, error) {
@@ -62,7 +64,7 @@ var stepRE = regexp.MustCompile(`^  ([A-Z][A-Z0-9_+]*(?: \[M\])?) +(\S+)`)
 func (s *scanner) line(line string) {
 	if m := stepRE.FindStringSubmatch(line); m != nil {
 		s.files++
-		s.task.Note(fmt.Sprintf("%s %s (%d steps)", m[1], m[2], s.files))
+		s.task.Note(fmt.Sprintf("%s: %s %s", s.pace.text(s.files, time.Now()), m[1], m[2]))
 		return
 	}
 	if line == "" || excerptRE.MatchString(line) || directoryRE.MatchString(line) {

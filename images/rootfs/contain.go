@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/unwedge/unwedge/images/hostpkg"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -22,12 +23,12 @@ import (
 var dracutScript string
 
 // debianPackage is where Debian keeps the programs that are run here.
-var debianPackage = map[string]string{"mount": "mount", "chroot": "coreutils", "mke2fs": "e2fsprogs"}
+var debianPackage = map[string]string{"mount": "mount", "chroot": "coreutils", "cp": "coreutils", "sed": "sed", "mke2fs": "e2fsprogs"}
 
 // need reports the first program that is not installed, and its package.
 func need(programs ...string) error {
 	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
+		if _, err := hostpkg.LookPath(p); err != nil {
 			return fmt.Errorf("%s is not installed: install the package %s", p, debianPackage[p])
 		}
 	}
@@ -39,9 +40,12 @@ func need(programs ...string) error {
 var ErrNoNamespaces = errors.New("this host does not give ordinary users namespaces to mount in: allow it" +
 	" (sysctl kernel.apparmor_restrict_unprivileged_userns=0 or kernel.unprivileged_userns_clone=1, whichever there is), or run as root")
 
-// Rootless says whether this host builds the distribution images for the user that runs
+// Buildable says whether this host builds the distribution images for the user that runs
 // the program: nil, or why not. It takes some milliseconds.
-func Rootless(ctx context.Context) error {
+func Buildable(ctx context.Context) error {
+	if err := need(scriptNeeds...); err != nil {
+		return err
+	}
 	err := script(ctx, &logTail{task: nothing{}}, nil, "check")
 	if err != nil && ctx.Err() == nil && os.Geteuid() != 0 {
 		return fmt.Errorf("%w: %w", ErrNoNamespaces, err)
@@ -49,9 +53,12 @@ func Rootless(ctx context.Context) error {
 	return err
 }
 
+// scriptNeeds are the programs that dracut.sh takes from this host.
+var scriptNeeds = []string{"mount", "chroot", "cp", "sed"}
+
 // script runs dracut.sh.
 func script(ctx context.Context, log *logTail, env []string, args ...string) error {
-	if err := need("mount", "chroot"); err != nil {
+	if err := need(scriptNeeds...); err != nil {
 		return err
 	}
 	return contained(ctx, log, env, "sh", append([]string{"-c", dracutScript, "dracut.sh"}, args...)...)
@@ -62,15 +69,16 @@ func script(ctx context.Context, log *logTail, env []string, args ...string) err
 // SIGKILL included. An ordinary user is root in a user namespace of his own there: what
 // is his on the host is root's inside, and in an image that is made there.
 func contained(ctx context.Context, log *logTail, env []string, name string, args ...string) error {
+	if path, err := hostpkg.LookPath(name); err == nil {
+		name = path
+	}
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = slices.Concat(os.Environ(), []string{"LC_ALL=C"}, env)
+	cmd.Env = slices.Concat(os.Environ(), []string{"LC_ALL=C", "PATH=" + hostpkg.Path()}, env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
 	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: uid, Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: gid, Size: 1}}
-		// Debian's tools for disks and mounts may be out of an ordinary user's way.
-		cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
 	}
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Stdout, cmd.Stderr = log, log
@@ -83,12 +91,12 @@ func contained(ctx context.Context, log *logTail, env []string, name string, arg
 		return nil
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("run %s: %w", name, context.Cause(ctx))
+		return fmt.Errorf("run %s: %w", filepath.Base(name), context.Cause(ctx))
 	}
 	if why := log.reason(); why != "" {
-		return fmt.Errorf("run %s: %w: %s", name, err, why)
+		return fmt.Errorf("run %s: %w: %s", filepath.Base(name), err, why)
 	}
-	return fmt.Errorf("run %s: %w", name, err)
+	return fmt.Errorf("run %s: %w", filepath.Base(name), err)
 }
 
 // nothing shows nothing.

@@ -185,10 +185,8 @@ func buildDracut(ctx context.Context, o Options, k Kernel, what string, tools to
 }
 
 func runDracut(ctx context.Context, task progress.Task, a arch.Arch, k Kernel, native, tree string, tools tools, args []string, dir string) error {
-	if os.Geteuid() != 0 {
-		if err := Rootless(ctx); err != nil {
-			return err
-		}
+	if err := Buildable(ctx); err != nil {
+		return err
 	}
 	work := filepath.Join(dir, "work")
 	if err := os.Mkdir(work, 0o700); err != nil {

@@ -12,7 +12,6 @@ var aarch64 = Facts{
 
 	QEMU:         "qemu-system-aarch64",
 	QEMUPackages: Packages{APT: "qemu-system-arm", DNF: "qemu-system-aarch64-core", Pacman: "qemu-system-aarch64", Zypper: "qemu-arm"},
-	User:         "qemu-aarch64",
 	Machines: []MachineType{ // docs/system/arm/virt.rst
 		{Name: "virt", QEMU: "virt", Slots: true, UEFI: true},
 		{Name: "virt-gic2", QEMU: "virt,gic-version=2", Slots: true, UEFI: true},

@@ -30,11 +30,9 @@ type Facts struct {
 	// ELF is e_machine of its programs and kernels (include/uapi/linux/elf-em.h).
 	ELF uint16
 
-	// QEMU is the system emulator's program name, QEMUPackages hold it, and User
-	// is the name of the user-mode emulator.
+	// QEMU is the system emulator's program name, and QEMUPackages hold it.
 	QEMU         string
 	QEMUPackages Packages
-	User         string
 	// Machines are the machine types, the default first; WithholdSeeds is the option
 	// that keeps QEMU from handing seeds to the guest, "" where none is needed.
 	Machines      []MachineType

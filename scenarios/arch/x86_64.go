@@ -12,7 +12,6 @@ var x86_64 = Facts{
 
 	QEMU:         "qemu-system-x86_64",
 	QEMUPackages: Packages{APT: "qemu-system-x86", DNF: "qemu-system-x86-core", Pacman: "qemu-system-x86", Zypper: "qemu-x86"},
-	User:         "qemu-x86_64",
 	Machines: []MachineType{
 		// Where the hole below 4 GiB may begin, and where RAM is cut once there is more
 		// than that: hw/i386/pc_q35.c pc_q35_init, pc_piix.c pc_init1, microvm.c

@@ -53,6 +53,7 @@ type Row struct {
 	name    string
 	started time.Time
 	say     func(string) // nil on a live display
+	stop    func()       // ends what say is called by; nil on a live display
 
 	mu    sync.Mutex
 	phase harness.Phase
@@ -137,6 +138,9 @@ func Cut(s string, width int) string {
 
 // End takes the row away.
 func (r *Row) End() {
+	if r.stop != nil {
+		r.stop()
+	}
 	if r.bar != nil {
 		r.bar.Abort(true)
 		r.bar.Wait()

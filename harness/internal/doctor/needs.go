@@ -55,10 +55,8 @@ func Needs() []Need {
 			Packages: hostpkg.Packages{DNF: "apt", Pacman: "apt"}},
 		Need{Name: "/usr/share/keyrings/debian-archive-keyring.gpg", For: "checks the Debian archive's signatures",
 			Packages: hostpkg.Packages{APT: "debian-archive-keyring", DNF: "debian-keyring", Pacman: "debian-archive-keyring", Zypper: "debian-archive-keyring"}},
-		Need{Name: "mmdebstrap", For: "unpacks the root file system in which dracut runs", Packages: hostpkg.Packages{APT: "mmdebstrap", DNF: "mmdebstrap"}},
-		Need{Name: "arch-test", For: "lets mmdebstrap unpack a foreign architecture", Packages: hostpkg.Packages{APT: "arch-test"}, Optional: true},
-		Need{Name: "qemu-aarch64-static", For: "runs dracut in an aarch64 root on another host",
-			Packages: hostpkg.Packages{APT: "qemu-user-static binfmt-support", DNF: "qemu-user-static", Pacman: "qemu-user-static qemu-user-static-binfmt", Zypper: "qemu-linux-user"}},
-		Need{Name: "unshare", For: "keeps the mounts of an image build in a namespace of its own", Packages: hostpkg.Everywhere("util-linux")},
+		Need{Name: "mount", For: "lays out the root file system in which dracut runs, in a namespace of its own",
+			Packages: hostpkg.Packages{APT: "mount", DNF: "util-linux-core", Pacman: "util-linux", Zypper: "util-linux"}},
+		Need{Name: "chroot", For: "runs dracut in that root file system", Packages: hostpkg.Everywhere("coreutils")},
 	)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -120,7 +122,47 @@ func Check(ctx context.Context, r Request) ([]Finding, error) {
 			return nil, fmt.Errorf("try the compiler in %s: %w", os.TempDir(), syscall.ENOSPC)
 		}
 	}
+	if err := c.usual(ctx); err != nil {
+		return nil, fmt.Errorf("check toolchain: %w", err)
+	}
 	return c.findings, nil
+}
+
+// usual names beside what is missing in any case what most configurations ask for as
+// well, so that one installation does: which of it this one asks for is known when it is
+// made, which takes what is missing. A host that lacks nothing else is not held up.
+func (c *checker) usual(ctx context.Context) error {
+	if !slices.ContainsFunc(c.findings, func(f Finding) bool { return f.Installed == NotInstalled && f.Problem == notInstalled }) {
+		return nil
+	}
+	const most = notInstalled + ", and most configurations need it"
+	for _, p := range []string{"perl", "openssl"} {
+		if !there(p) {
+			c.found(p, most)
+		}
+	}
+	for _, h := range []string{"stdio.h", "gelf.h", "openssl/opensslv.h"} {
+		if !there(c.tools.hostCC()) {
+			if !installedHeader(h) {
+				c.found(h, most)
+			}
+		} else if !c.isFound(h) {
+			if err := c.header(ctx, h); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// installedHeader looks where the distributions put headers, for a host without compiler.
+func installedHeader(name string) bool {
+	for _, dir := range []string{"/usr/include", "/usr/include/*-linux-gnu"} {
+		if files, _ := filepath.Glob(filepath.Join(dir, name)); len(files) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // CheckConfig is the part of Check that only a configuration asks for: programs that

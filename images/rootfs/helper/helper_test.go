@@ -168,6 +168,32 @@ func TestUnderStaysInsideTheRoot(t *testing.T) {
 	}
 }
 
+// What dracut asks of ldconfig and ldd where another root is collected: names in there.
+func TestAnotherRoot(t *testing.T) {
+	root := t.TempDir()
+	program, err := os.ReadFile("/bin/sh")
+	if err != nil {
+		t.Skip("no program to look at")
+	}
+	write(t, root, "etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n")
+	write(t, root, "etc/ld.so.conf.d/demo.conf", "/usr/lib/demo-linux-gnu\n/no/such\n")
+	write(t, root, "usr/lib/demo-linux-gnu/libdemo.so.1", "x")
+	write(t, root, "usr/bin/sh", string(program))
+	var out, errOut bytes.Buffer
+	if ldconfigMain([]string{"-r", root, "-f", "/etc/ld.so.conf", "-pN"}, &out) != 0 ||
+		out.String() != "\tlibdemo.so.1 (libc6) => /usr/lib/demo-linux-gnu/libdemo.so.1\n" {
+		t.Errorf("directories: %q", &out)
+	}
+	out.Reset()
+	if ldconfigMain([]string{"-r", root}, &out) != 0 || out.Len() != 0 {
+		t.Errorf("without -p: %q", &out)
+	}
+	lddMain([]string{root + "/usr/bin/sh"}, root, &out, &errOut)
+	if strings.Contains(out.String(), root) || errOut.Len() != 0 || !strings.Contains(out.String(), " => not found") {
+		t.Errorf("ldd: %q %q", &out, &errOut)
+	}
+}
+
 func TestRoleIsTakenFromTheName(t *testing.T) {
 	if got := run([]string{"/x/other"}); got != 2 {
 		t.Errorf("status %d, want 2", got)
