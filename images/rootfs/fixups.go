@@ -36,24 +36,26 @@ func accounts() []account {
 
 // masked are the units that a guest does not need to reach multi-user.target.
 // Each costs a process or a mount, and under TCG a process costs 0.1 s and more.
-// What the initramfs has done is not done again:
+// What the initramfs has done is not done again, and nothing is rebuilt as after an update:
 // devices are known to udev, drivers are loaded, and the root is writable.
 func masked() []string {
 	return []string{
 		"apt-daily-upgrade.timer", "apt-daily.timer", "console-getty.service", "cryptsetup.target",
 		"dev-hugepages.mount", "dev-mqueue.mount", "dpkg-db-backup.timer", "dracut-shutdown.service",
 		"e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer", "getty.target", "integritysetup.target",
-		"kmod-static-nodes.service", "proc-sys-fs-binfmt_misc.automount", "sys-fs-fuse-connections.mount",
-		"sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
-		"systemd-ask-password-console.path", "systemd-ask-password-wall.path", "systemd-binfmt.service",
-		"systemd-firstboot.service", "systemd-initctl.socket", "systemd-journal-flush.service",
-		"systemd-logind.service", "systemd-machine-id-commit.service", "systemd-modules-load.service", "systemd-networkd.service",
+		"kmod-static-nodes.service", "ldconfig.service", "proc-sys-fs-binfmt_misc.automount",
+		"sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "sys-kernel-debug.mount",
+		"sys-kernel-tracing.mount", "systemd-ask-password-console.path", "systemd-ask-password-wall.path",
+		"systemd-binfmt.service", "systemd-firstboot.service", "systemd-hwdb-update.service", "systemd-initctl.socket",
+		"systemd-journal-catalog-update.service", "systemd-journal-flush.service", "systemd-logind.service",
+		"systemd-machine-id-commit.service", "systemd-modules-load.service", "systemd-networkd.service",
 		"systemd-pcrphase-initrd.service", "systemd-pcrphase-sysinit.service", "systemd-pcrphase.service",
 		"systemd-pstore.service", "systemd-remount-fs.service", "systemd-repart.service", "systemd-resolved.service",
 		"systemd-sysusers.service", "systemd-timesyncd.service", "systemd-tmpfiles-clean.timer",
-		"systemd-tmpfiles-setup-dev.service", "systemd-udev-trigger.service",
-		"systemd-update-utmp-runlevel.service", "systemd-update-utmp.service",
-		"systemd-user-sessions.service", "veritysetup.target",
+		"systemd-tmpfiles-setup-dev-early.service", "systemd-tmpfiles-setup-dev.service",
+		"systemd-udev-load-credentials.service", "systemd-udev-trigger.service", "systemd-update-done.service",
+		"systemd-update-utmp-runlevel.service", "systemd-update-utmp.service", "systemd-user-sessions.service",
+		"veritysetup.target",
 	}
 }
 
@@ -63,8 +65,8 @@ func maskedGenerators() []string {
 	return []string{
 		"systemd-cryptsetup-generator", "systemd-debug-generator", "systemd-getty-generator",
 		"systemd-gpt-auto-generator", "systemd-hibernate-resume-generator", "systemd-integritysetup-generator",
-		"systemd-rc-local-generator", "systemd-run-generator", "systemd-system-update-generator",
-		"systemd-sysv-generator", "systemd-veritysetup-generator",
+		"systemd-rc-local-generator", "systemd-run-generator", "systemd-ssh-generator", "systemd-system-update-generator",
+		"systemd-sysv-generator", "systemd-tpm2-generator", "systemd-veritysetup-generator",
 	}
 }
 
