@@ -65,10 +65,9 @@ func areFlags(spaces []*space, off uint64) bool {
 }
 
 // cacheTypes are what has been the same in all kernels since 5.10, on 64 bits and without
-// the kernel's debugging of locks and pages: the page cache (include/linux/fs.h, xarray.h,
-// mm_types.h). The proof fails where it is not so.
+// the kernel's debugging of pages: the page cache (include/linux/xarray.h, mm_types.h). The
+// proof fails where it is not so.
 func cacheTypes(out map[string]field) {
-	out["address_space.i_pages.xa_head"] = field{Off: 16, Size: word}
 	out["xa_node.shift"] = field{Off: 0, Size: 1}
 	out["xa_node.slots"] = field{Off: 40, Size: 64 * word}
 	out["page"] = field{Size: 64}
@@ -77,8 +76,8 @@ func cacheTypes(out map[string]field) {
 }
 
 // proof is what is to be proven: where a mm_struct has its page tables, a vm_area_struct
-// its file, and a file its pages.
-type proof struct{ pgd, file, mapping uint64 }
+// its file, a file its pages, and these the head of their tree.
+type proof struct{ pgd, file, mapping, head uint64 }
 
 func (p proof) fields() map[string]field {
 	return map[string]field{
@@ -87,6 +86,7 @@ func (p proof) fields() map[string]field {
 		"vm_area_struct.vm_file":         {Off: p.file, Size: word},
 		"vm_area_struct.vm_private_data": {Off: p.file + word, Size: word},
 		"file.f_mapping":                 {Off: p.mapping, Size: word},
+		"address_space.i_pages.xa_head":  {Off: p.head, Size: word},
 	}
 }
 
@@ -98,8 +98,12 @@ func (g *guess) prove(spaces []*space, flags uint64) bool {
 		if !ok {
 			continue
 		}
+		head, ok := g.headOf(spaces, file, mapping)
+		if !ok {
+			continue
+		}
 		for pgd := uint64(0); pgd < maxArea; pgd += word {
-			p := proof{pgd, file, mapping}
+			p := proof{pgd, file, mapping, head}
 			if arePages(spaces, pgd) && g.agrees(spaces, p) {
 				found = append(found, p)
 			}
@@ -113,6 +117,39 @@ func (g *guess) prove(spaces []*space, flags uint64) bool {
 	}
 	maps.Copy(g.out, found[0].fields())
 	return true
+}
+
+// headOf finds address_space.i_pages.xa_head: the only place of every file's address_space
+// that has nothing, one page or, in some, a node (include/linux/xarray.h). How long the
+// lock before it is depends on the configuration.
+func (g *guess) headOf(spaces []*space, file, mapping uint64) (uint64, bool) {
+	const maxMapping = 160
+	files, _ := distinct(spaces, file)
+	holds, nodes := map[uint64]bool{}, map[uint64]bool{}
+	for off := uint64(2 * word); off < maxMapping; off += word {
+		holds[off] = true
+	}
+	for _, f := range files {
+		b := make([]byte, maxMapping)
+		at, err := g.k.Space.Uint64(f + mapping)
+		if err != nil || g.k.Space.Read(at, b) != nil {
+			return 0, false
+		}
+		a := area{b: b}
+		for off := range holds {
+			v := a.at(off)
+			node := v>>63 != 0 && v&7 == 2
+			nodes[off] = nodes[off] || node
+			if v != 0 && !node && !isPointer(v) {
+				delete(holds, off)
+			}
+		}
+	}
+	maps.DeleteFunc(holds, func(off uint64, _ bool) bool { return !nodes[off] })
+	for off := range holds {
+		return off, len(holds) == 1
+	}
+	return 0, false
 }
 
 // arePages says that an offset of every mm_struct points to a page of its own.
@@ -154,8 +191,9 @@ func (g *guess) agrees(spaces []*space, p proof) bool {
 	return pages >= minAgree
 }
 
-// The places of a struct file, and of a struct inode, that are looked at.
-const maxFile = 256
+// maxFile is how much of a struct file is looked at, in bytes: the locks in it are long in
+// a PREEMPT_RT kernel.
+const maxFile = 384
 
 // filesAt finds file.f_mapping where an offset of each mapping holds its file, or nothing:
 // what it points to has an inode that points back (inode.i_mapping), in every file at the
