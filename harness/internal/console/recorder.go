@@ -97,6 +97,7 @@ type Recorder struct {
 	lag   backlog       // read, to be written to the log
 	done  chan struct{} // closed when the log is complete
 	hurry chan struct{} // closed when Close is called
+	sync  chan struct{} // has one when Sync is called
 
 	writing sync.Mutex
 
@@ -123,7 +124,7 @@ func Record(src io.Reader, log File, o Options) (*Recorder, error) {
 	}
 	r := &Recorder{
 		src: src, opts: o, log: newLogfile(log, o.MaxBytes, o.MaxTail),
-		lag: newBacklog(maxLag), done: make(chan struct{}), hurry: make(chan struct{}), split: splitter{max: MaxLine}, lines: store{budget: o.MemoryBytes},
+		lag: newBacklog(maxLag), done: make(chan struct{}), hurry: make(chan struct{}), sync: make(chan struct{}, 1), split: splitter{max: MaxLine}, lines: store{budget: o.MemoryBytes},
 	}
 	go r.read()
 	go r.writeLog()
@@ -165,7 +166,38 @@ func (r *Recorder) gather() {
 	defer wait.Stop()
 	select {
 	case <-wait.C:
+	case <-r.sync:
 	case <-r.hurry:
+	}
+}
+
+// maxSync bounds Sync: the log's disk may make reading wait.
+const maxSync = time.Second
+
+// Sync waits until what has come by now is recorded, where the source counts that.
+func (r *Recorder) Sync() {
+	c, ok := r.src.(interface{ Came() int64 })
+	if !ok {
+		return
+	}
+	came, late := c.Came(), time.After(maxSync)
+	for {
+		r.mu.Lock()
+		if r.stats.Bytes >= came || r.stats.Ended {
+			r.mu.Unlock()
+			return
+		}
+		news := r.waken()
+		r.mu.Unlock()
+		select {
+		case r.sync <- struct{}{}:
+		default:
+		}
+		select {
+		case <-news:
+		case <-late:
+			return
+		}
 	}
 }
 
@@ -190,6 +222,14 @@ func (r *Recorder) news() {
 		close(r.wake)
 		r.wake = nil
 	}
+}
+
+// waken is what the next news closes. It is called with the lock held.
+func (r *Recorder) waken() <-chan struct{} {
+	if r.wake == nil {
+		r.wake = make(chan struct{})
+	}
+	return r.wake
 }
 
 func (r *Recorder) end(err error) {
@@ -383,10 +423,7 @@ func (r *Recorder) look(offset int64, partial bool) view {
 	if r.stats.Ended {
 		return view{}
 	}
-	if r.wake == nil {
-		r.wake = make(chan struct{})
-	}
-	v := view{wake: r.wake}
+	v := view{wake: r.waken()}
 	if rest := r.split.rest; partial && len(rest) > 0 {
 		v.part = Line{
 			Offset: r.split.offset, End: r.split.offset + int64(len(rest)),

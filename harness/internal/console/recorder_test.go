@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -416,6 +417,38 @@ func TestCloseIsNoError(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// counted is a source that says how much has come.
+type counted struct {
+	io.ReadCloser
+	came atomic.Int64
+}
+
+func (c *counted) Came() int64 { return c.came.Load() }
+
+// Sync takes what has come, and does not wait for more.
+func TestSyncTakesWhatHasCome(t *testing.T) {
+	near, far, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	src := &counted{ReadCloser: near}
+	r := record(t, src, nil, Options{Gather: time.Hour})
+	for _, text := range []string{"first\n", "second\n", "third\n"} {
+		if _, err := far.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		want := src.came.Add(int64(len(text)))
+		r.Sync()
+		if got := r.Stats().Bytes; got != want {
+			t.Errorf("after %q %d bytes are recorded, want %d", text, got, want)
+		}
+	}
+	r.Sync() // nothing has come
+	far.Close()
+	near.Close()
 }
 
 // What comes while the Recorder gathers is not lost by Close.

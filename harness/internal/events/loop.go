@@ -138,6 +138,7 @@ func (l *Loop) take(ctx context.Context, tick <-chan time.Time, h Handler) error
 		}
 		l.line(line, h)
 	case r := <-l.reports:
+		l.CatchUp(h) // the console first: what it shows came before the report
 		h.Report(r)
 	case err := <-l.bad:
 		h.Unreadable(err)
@@ -176,6 +177,7 @@ func (l *Loop) line(line console.Line, h Handler) {
 
 // CatchUp hands h all whole lines that the guest has printed by now.
 func (l *Loop) CatchUp(h Handler) {
+	l.guest.Console().Sync()
 	lines, _ := l.guest.Console().Since(l.fed)
 	for _, line := range lines {
 		l.line(line, h)
@@ -184,6 +186,7 @@ func (l *Loop) CatchUp(h Handler) {
 
 // Skip passes over all that has happened and was not handed on.
 func (l *Loop) Skip() {
+	l.guest.Console().Sync()
 	l.fed = l.guest.Console().Stats().Bytes
 	for {
 		select {

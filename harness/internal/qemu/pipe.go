@@ -71,6 +71,9 @@ func (c *PipeConn) Read(p []byte) (int, error) { return c.out.Read(p) }
 // Write implements io.Writer: what is typed at the guest.
 func (c *PipeConn) Write(p []byte) (int, error) { return c.in.Write(p) }
 
+// Came counts the bytes that the guest has printed, read or not.
+func (c *PipeConn) Came() int64 { return c.out.Came() }
+
 // SetReadDeadline bounds Read, also one that waits.
 func (c *PipeConn) SetReadDeadline(t time.Time) error { return c.out.SetReadDeadline(t) }
 

@@ -46,6 +46,9 @@ func TestPipeHoldsAUARTsBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if came := conn.Came(); came != n {
+		t.Errorf("%d bytes have come, of %d", came, n)
+	}
 	if _, err := conn.Write([]byte("t")); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ type wakeable struct {
 	mu       sync.Mutex
 	deadline time.Time
 	closed   bool
+	got      int64 // bytes that Read gave
 }
 
 func openWakeable(path string) (*wakeable, error) {
@@ -47,7 +48,7 @@ func (w *wakeable) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		n, err := unix.Read(w.fd, p)
+		n, err := w.take(p)
 		switch {
 		case err == nil && n == 0 && len(p) > 0:
 			return 0, io.EOF
@@ -61,6 +62,29 @@ func (w *wakeable) Read(p []byte) (int, error) {
 			return 0, os.NewSyscallError("read", err)
 		}
 	}
+}
+
+// take reads what there is.
+func (w *wakeable) take(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, err := unix.Read(w.fd, p)
+	w.got += int64(max(n, 0))
+	return n, err
+}
+
+// Came counts the bytes that have come: those that Read gave, and those that wait.
+func (w *wakeable) Came() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return w.got
+	}
+	waiting, err := unix.IoctlGetInt(w.fd, unix.TIOCINQ)
+	if err != nil {
+		return w.got
+	}
+	return w.got + int64(waiting)
 }
 
 // left is how long Read may wait, in milliseconds; -1 is without end.
