@@ -79,6 +79,13 @@ test-bisect: setup ## Bisect real kernels: a source's commits, which are built, 
 test-kvm: setup ## Boot under a real KVM, in a host of each architecture that QEMU emulates with its virtualization
 	$(GO) tool ginkgo -v -p --procs=$(JOBS) --no-color --keep-going --timeout=6h ./suites/kvm
 
+# The Debian releases whose QEMU is tested: 7.2, 10.0, and sid's.
+QEMUS ?= bookworm trixie sid
+.PHONY: test-qemu
+test-qemu: setup ## Run the core of the hang suite on the QEMU of other Debian releases
+	@ci/compilers.sh patchelf
+	ci/qemus.sh $(GO) $(JOBS) $(QEMUS)
+
 .PHONY: bench
 bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
 	@$(GO) test -run '^$$' -bench Parse -benchmem ./harness/internal/dump

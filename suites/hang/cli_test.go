@@ -50,7 +50,7 @@ var _ = Describe("the program", Label("cli", "tiny"), func() {
 			}, args...)...)
 		}
 
-		It("takes QEMU with it when it is killed", func(SpecContext) {
+		It("takes QEMU with it when it is killed", Label("core"), func(SpecContext) {
 			s := start(hang())
 			vm := running(s)
 			s.Kill()
@@ -67,7 +67,7 @@ var _ = Describe("the program", Label("cli", "tiny"), func() {
 			Expect(string(s.Err.Contents())).To(ContainSubstring("interrupted"))
 		}, short)
 
-		It("keeps a hung guest, paused, until it is told to stop", func(SpecContext) {
+		It("keeps a hung guest, paused, until it is told to stop", Label("core"), func(SpecContext) {
 			s := start(hang("--keep"))
 			vm := running(s)
 			Eventually(s, patience).Should(gexec.Exit(1))

@@ -23,7 +23,7 @@ import (
 
 var _ = Describe("the console", Label("console", "tiny"), func() {
 	EachKernel(func(k Kernel) {
-		It("neither loses nor doubles a byte of a full task dump", func(ctx SpecContext) {
+		It("neither loses nor doubles a byte of a full task dump", Label("core"), func(ctx SpecContext) {
 			sc := Pick(Cells("tiny", k.Arch), scenarios.None, scenarios.Tiny)
 			// The ring buffer must hold all, and the console print all of it.
 			sc.Cmdline = []string{"log_buf_len=8M", "ignore_loglevel", "unwedge.fault=sysrq:9,sysrq:t,sysrq:m,dmesg"}

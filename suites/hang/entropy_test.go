@@ -20,7 +20,7 @@ const jitter = "try_to_generate_entropy"
 
 var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 	EachKernel(func(k Kernel) {
-		It("blocks PID 1 in getrandom, and the report says so", Label("tiny", "no-rng"), func(ctx SpecContext) {
+		It("blocks PID 1 in getrandom, and the report says so", Label("tiny", "no-rng", "core"), func(ctx SpecContext) {
 			sc := Pick(Cells("random", k.Arch), scenarios.None, scenarios.Tiny)
 			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
 			Expect(boot).To(HaveCause(result.CauseEntropy))
@@ -42,7 +42,7 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 			Expect(boot.Kernel.Fault).To(ContainSubstring(jitter))
 		}, short)
 
-		It("boots with virtio-rng and its driver", Label("tiny", "virtio-rng"), func(ctx SpecContext) {
+		It("boots with virtio-rng and its driver", Label("tiny", "virtio-rng", "core"), func(ctx SpecContext) {
 			sc := Pick(Cells("random", k.Arch), scenarios.VirtioRNG, scenarios.Tiny)
 			boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
 			Expect(boot).To(ReachUserspace())

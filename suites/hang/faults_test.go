@@ -16,6 +16,7 @@ type fault struct {
 	name    string
 	words   []string // for the kernel command line
 	change  func(*scenarios.Scenario)
+	core    bool // what is tested with other versions of QEMU too
 	outcome scenarios.Outcome
 	causes  []result.Cause // any of these is right
 	where   result.Where
@@ -44,7 +45,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "PID 1 waits for a file lock that a child holds", words: []string{"unwedge.fault=flock-held"},
+		name: "PID 1 waits for a file lock that a child holds", words: []string{"unwedge.fault=flock-held"}, core: true,
 		outcome: scenarios.Hung, causes: []result.Cause{result.CauseUserLock}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Diagnosis.Task.PID).To(Equal(1))
@@ -81,14 +82,14 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "PID 1 spins in user space", words: []string{"unwedge.fault=spin"},
+		name: "PID 1 spins in user space", words: []string{"unwedge.fault=spin"}, core: true,
 		outcome: scenarios.Hung, causes: []result.Cause{result.CauseSpin, result.CauseUserService}, where: result.WhereInitramfs,
 		check: func(r *result.Result) {
 			Expect(r.Stalls[len(r.Stalls)-1].Idle).To(BeFalse())
 		},
 	},
 	{
-		name: "PID 1 exits", words: []string{"unwedge.fault=exit"},
+		name: "PID 1 exits", words: []string{"unwedge.fault=exit"}, core: true,
 		outcome: scenarios.Panicked, causes: []result.Cause{result.CauseInitDied},
 	},
 	{
@@ -105,11 +106,11 @@ var faults = []fault{
 		outcome: scenarios.Panicked, causes: []result.Cause{result.CausePanic}, where: result.WhereUserspace, // it was asked for
 	},
 	{
-		name: "user space reboots again and again", words: []string{"unwedge.fault=reboot"},
+		name: "user space reboots again and again", words: []string{"unwedge.fault=reboot"}, core: true,
 		outcome: scenarios.Rebooting, causes: []result.Cause{result.CauseRebootLoop},
 	},
 	{
-		name: "user space powers off", words: []string{"unwedge.fault=poweroff"},
+		name: "user space powers off", words: []string{"unwedge.fault=poweroff"}, core: true,
 		outcome: scenarios.Stopped, causes: []result.Cause{result.CauseShutdown}, where: result.WhereUserspace,
 	},
 	{
@@ -132,7 +133,11 @@ var faults = []fault{
 var _ = Describe("a broken user space", func() {
 	EachKernel(func(k Kernel) {
 		for _, f := range faults {
-			It("is explained: "+f.name, Label("tiny", string(f.outcome)), func(ctx SpecContext) {
+			labels := Label("tiny", string(f.outcome))
+			if f.core {
+				labels = append(labels, "core")
+			}
+			It("is explained: "+f.name, labels, func(ctx SpecContext) {
 				sc := Cell("tiny", k.Arch, f.words...)
 				if f.change != nil {
 					f.change(&sc)

@@ -22,7 +22,7 @@ import (
 var _ = Describe("a kept guest that is inspected", Label("cli", "inspect", "tiny"), func() {
 	EachKernel(func(k Kernel) {
 		// The kernel sleeps long before there is a user space that could be asked.
-		It("shows its tasks, stacks and log, and a dump of it shows the same", func(ctx SpecContext) {
+		It("shows its tasks, stacks and log, and a dump of it shows the same", Label("core"), func(ctx SpecContext) {
 			c := Mutant(ctx, k.Get(ctx), "misc_register", mutate.Sleep)
 			dir, err := OutDir()
 			Expect(err).NotTo(HaveOccurred())

@@ -19,7 +19,7 @@ import (
 
 var _ = Describe("an experiment on a hung guest", Label("probe"), func() {
 	EachKernel(func(k Kernel) {
-		It("confirms the cause of an entropy hang, and leaves the capture as it was", Label("tiny", "no-rng", "entropy"), func(ctx SpecContext) {
+		It("confirms the cause of an entropy hang, and leaves the capture as it was", Label("tiny", "no-rng", "entropy", "core"), func(ctx SpecContext) {
 			sc := Pick(Cells("random", k.Arch), scenarios.None, scenarios.Tiny)
 			boot := Probe(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc, result.ProbeNames()...)
 			Expect(boot).To(HaveCause(result.CauseEntropy))

@@ -21,7 +21,7 @@ import (
 
 var _ = Describe("sysrq on a hung guest", Label("sysrq", "tiny"), func() {
 	EachKernel(func(k Kernel) {
-		It("prints the stacks although the kernel was booted quiet", func(ctx SpecContext) {
+		It("prints the stacks although the kernel was booted quiet", Label("core"), func(ctx SpecContext) {
 			boot := Boot(ctx, k.Get(ctx), Cell("tiny", k.Arch, "quiet", "unwedge.fault=pipe"))
 			Expect(boot).To(HaveHung())
 			Expect(boot.Diagnosis.Syscall).To(Equal("read"))
@@ -46,7 +46,7 @@ var _ = Describe("sysrq on a hung guest", Label("sysrq", "tiny"), func() {
 
 	// 8324a54f604d (7.0-rc5, 6.19.10) made the 8250 driver swallow the BREAK
 	// of sysrq; Debian has kernels with it in its backports.
-	It("is asked by keyboard where the kernel swallows BREAK", Label(string(arch.X86_64)), func(ctx SpecContext) {
+	It("is asked by keyboard where the kernel swallows BREAK", Label(string(arch.X86_64), "core"), func(ctx SpecContext) {
 		// The archive keeps the kernels of superseded packages, not all of
 		// what they depend on; this boot needs no modules.
 		const release = "6.19.10+deb13-cloud-amd64"

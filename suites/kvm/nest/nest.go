@@ -78,7 +78,7 @@ func Start(ctx context.Context, o Options) (_ *Host, err error) {
 		return nil, err
 	}
 	port := filepath.Join(o.Dir, "port")
-	l, err := net.Listen("unix", port)
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", port)
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
