@@ -73,9 +73,9 @@ func boots(h *host) {
 	}, each)
 
 	It("explains a leaked lock from memory alone, on a silent console and without sysrq", func(ctx SpecContext) {
-		r := h.boot(ctx, Mutant(ctx, h.kernel, "misc_register", mutate.LeakLock), "--without", "sysrq,console")
+		r := h.boot(ctx, Mutant(ctx, h.kernel, "crypto_register_template", mutate.LeakLock), "--without", "sysrq,console")
 		Expect(r).To(And(HaveHung(), HaveCause(result.CauseDeadlock)))
-		Expect(r.Diagnosis.Function).To(Equal("misc_register"))
+		Expect(r.Diagnosis.Function).To(Equal("crypto_register_template"))
 	}, each)
 
 	It("finds a sleep before user space, with two vCPUs", func(ctx SpecContext) {
