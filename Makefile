@@ -86,6 +86,11 @@ test-qemu: setup ## Run the core of the hang suite on the QEMU of other Debian r
 	@ci/compilers.sh patchelf
 	ci/qemus.sh $(GO) $(JOBS) $(QEMUS)
 
+.PHONY: test-browser
+test-browser: ## Open report pages in Chromium (Debian's; SCREENSHOTS=DIR keeps pictures)
+	UNWEDGE_CHROMIUM="$${UNWEDGE_CHROMIUM:-$$(command -v chromium)}" UNWEDGE_SCREENSHOTS='$(abspath $(SCREENSHOTS))' \
+		$(GO) test -v -count=1 -timeout 30m ./harness/report/page/browser
+
 .PHONY: bench
 bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
 	@$(GO) test -run '^$$' -bench Parse -benchmem ./harness/internal/dump

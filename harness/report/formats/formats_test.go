@@ -52,20 +52,26 @@ func TestGolden(t *testing.T) {
 	for _, f := range formats.All() {
 		t.Run(f.Name, func(t *testing.T) {
 			got := write(t, f.Name, sampleFor(f.Name))
-			path := filepath.Join("testdata", "all."+f.Name)
-			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("%s differs: go test -update, and look at the difference", path)
-			}
+			golden(t, "all."+f.Name, got)
 		})
+	}
+}
+
+// golden compares with a file, or writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs: go test -update, and look at the difference", path)
 	}
 }
 

@@ -171,3 +171,9 @@ func TestHTMLLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+// The hostile boot alone is a page of its own, with its console, that a browser opens.
+func TestHTMLHostileGolden(t *testing.T) {
+	r := hostile()
+	golden(t, "hostile.html", write(t, "html", summary.Of([]summary.Cell{summary.OfResult(r, r.Dir)})))
+}

@@ -2,6 +2,7 @@ package summary
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -82,7 +83,7 @@ func readLog(r io.Reader, head, tail int) (Log, error) {
 				next = (next + 1) % tail
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -110,7 +111,7 @@ func line(in *bufio.Reader) (text []byte, size int64, err error) {
 		if room := maxLineBytes - len(text); room > 0 {
 			text = append(text, part[:min(room, len(part))]...)
 		}
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
 		for len(text) > 0 && (text[len(text)-1] == '\n' || text[len(text)-1] == '\r') {
