@@ -36,10 +36,11 @@ func (p *plain) Close() {}
 // prints nothing for ten.
 const minute = time.Minute
 
-// eachMinute calls say once a minute until stop is called.
+// eachMinute calls say once a minute until stop is called, which waits for the last one.
 func eachMinute(say func()) (stop func()) {
 	quit := make(chan struct{})
-	go func() {
+	var saying sync.WaitGroup
+	saying.Go(func() {
 		tick := time.NewTicker(minute)
 		defer tick.Stop()
 		for {
@@ -50,8 +51,8 @@ func eachMinute(say func()) (stop func()) {
 				say()
 			}
 		}
-	}()
-	return sync.OnceFunc(func() { close(quit) })
+	})
+	return sync.OnceFunc(func() { close(quit); saying.Wait() })
 }
 
 func (p *plain) Task(name string, total int64) progress.Task {
