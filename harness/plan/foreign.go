@@ -3,7 +3,6 @@ package plan
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -148,7 +147,7 @@ func (r *runningKernel) in(ctx context.Context, ram physmem.Reader) (stall.Image
 	c, err := r.planner.Running(ctx, running, r.arch, r.first)
 	if err != nil {
 		if !r.silent { // the console tells without it
-			err = fmt.Errorf("%s", err)
+			err = errors.New(err.Error()) // what it is does not matter, and must not end the watching
 		}
 		r.missing, r.next = err, time.Now().Add(again)
 		return r.img, err

@@ -247,14 +247,14 @@ func fileOf(text string) string {
 	if xml.Unmarshal([]byte(text), &d) != nil {
 		return ""
 	}
-	for _, s := range append(d.Serial, d.Console...) {
-		switch {
-		case s.Log.File != "":
-			return s.Log.File
-		case s.Type == "file":
-			return s.Source.Path
-		}
-		return "" // the first counts
+	all := append(d.Serial, d.Console...)
+	switch {
+	case len(all) == 0:
+		return ""
+	case all[0].Log.File != "": // the first counts
+		return all[0].Log.File
+	case all[0].Type == "file":
+		return all[0].Source.Path
 	}
 	return ""
 }
