@@ -10,6 +10,7 @@ import (
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/images/seedlib"
 	"github.com/unwedge/unwedge/scenarios"
+	"github.com/unwedge/unwedge/scenarios/release"
 	"github.com/unwedge/unwedge/scenarios/stage"
 	. "github.com/unwedge/unwedge/suites/unwedgetest"
 )
@@ -64,10 +65,12 @@ var _ = Describe("a kernel that is never seeded", Label("entropy"), func() {
 		}, long)
 
 		// What libgcrypt did then, in the same image with the same systemd: PID 1
-		// does not come to its main function.
-		for _, e := range []scenarios.Entropy{scenarios.None, scenarios.VirtioRNG} {
+		// does not come to its main function, in each release.
+		for i, of := range release.All() {
+			e := []scenarios.Entropy{scenarios.VirtioRNG, scenarios.None}[i%2]
 			sc := Pick(Cells("seed-library", k.Arch), e, scenarios.DracutFIPS)
-			It("blocks systemd in a library's constructor, and the report names the library", CellLabels(sc), func(ctx SpecContext) {
+			sc.ImageRelease = of
+			It("blocks systemd in a library's constructor, and the report names the library: "+string(of), CellLabels(sc), func(ctx SpecContext) {
 				boot := Boot(ctx, Mutant(ctx, k.Get(ctx), jitter, mutate.Return), sc)
 				Expect(boot).To(HaveCause(result.CauseEntropy))
 				Expect(boot).To(BeBlockedIn("wait_for_random_bytes"))
