@@ -223,7 +223,7 @@ func (w *watcher) sampled(got stall.Finding) {
 	if !got.Frozen || w.tracker.Progress().After(s.since) || !s.reset.IsZero() || w.ended {
 		s.cancel()
 		w.suspicion = nil
-		w.tracker.Looked(now)
+		w.tracker.Looked(now, got.Rests)
 		if !s.reset.IsZero() {
 			w.tracker.Reset(s.reset)
 		}

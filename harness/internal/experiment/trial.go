@@ -202,7 +202,7 @@ func (t *trial) Over(_ context.Context, now time.Time) bool {
 		}
 	case d.State != watch.Suspect:
 	case d.Early:
-		t.tracker.Looked(now)
+		t.tracker.Looked(now, false)
 	case !t.acting && now.Sub(t.acted) >= t.patience(d.Idle):
 		t.over = true
 		t.p.Boot = scenarios.Hung

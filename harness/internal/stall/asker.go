@@ -88,7 +88,10 @@ func (a *Asker) Ask(ctx context.Context, d watch.Decision) (got Finding) {
 		return got
 	}
 	if d.Early {
-		got.Frozen = vcpu.Frozen(got.Registers, meter.Loads())
+		loads := meter.Loads()
+		a.place(ctx, &got)
+		got.Rests = vcpu.Rests(got.Registers)
+		got.Frozen = !got.Rests && vcpu.Frozen(got.Registers, loads)
 		return got
 	}
 	got.Works = !d.Idle && vcpu.Places(got.Registers) >= workPlaces
@@ -157,6 +160,19 @@ func (a *Asker) keys(ctx context.Context, got *Finding, seen bool) {
 		if at.Key == "q" {
 			got.UserTimer = a.userTimer(text)
 		}
+	}
+}
+
+// place names where the vCPUs were in a kernel that has moved itself, which hides its
+// idle loop. Where they were seen to halt, or in user mode, that need not be known.
+func (a *Asker) place(ctx context.Context, got *Finding) {
+	hidden := func(r result.CPUSample) bool { return r.Symbol == "" && !r.Halted && !r.User }
+	if !slices.ContainsFunc(got.Registers, hidden) {
+		return
+	}
+	var said result.Memory // the capture says what of it could not be read
+	if v := a.Look(ctx, &said); v != nil {
+		got.Registers = named(got.Registers, a.Image.Symbol, v.Offset)
 	}
 }
 

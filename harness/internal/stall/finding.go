@@ -63,9 +63,10 @@ type Finding struct {
 	UserTimer time.Duration
 	// Firmware says that no kernel runs yet, so that none was asked.
 	Firmware bool
-	// Idle says that every vCPU idles, Frozen that none computes anything, Works that
+	// Idle says that every vCPU idles, Rests that it is seen to by its registers (of an
+	// early capture only), Frozen that none computes anything, Works that
 	// one was seen to do real work, Reads that a disk answered reads meanwhile.
-	Idle, Frozen, Works, Reads bool
+	Idle, Rests, Frozen, Works, Reads bool
 	// Errs are what went wrong, Lost is why QEMU's monitor could not be asked at all.
 	Errs []error
 	Lost error

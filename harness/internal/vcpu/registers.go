@@ -53,7 +53,7 @@ func Places(samples []result.CPUSample) int {
 	return most
 }
 
-// minFrozen is how many samples Frozen wants to see of a vCPU, and minRan how
+// minFrozen is how many samples Frozen and Rests want to see of a vCPU, and minRan how
 // much of a host CPU the vCPU must have had meanwhile: one that its host does
 // not run changes no register either.
 const (
@@ -89,6 +89,26 @@ func Frozen(samples []result.CPUSample, loads []Load) bool {
 		}
 	}
 	return stuck
+}
+
+// Rests says that every vCPU idled, in the guest's own eyes: it was seen to in at least
+// four of five samples. An idle guest's thread can look busy for all that, on a host
+// that makes it wait for a CPU, or whose virtualization is slow so that the guest's
+// timer interrupts alone fill its time.
+func Rests(samples []result.CPUSample) bool {
+	n, idle := map[int]int{}, map[int]int{}
+	for _, s := range samples {
+		n[s.CPU]++
+		if Idles(s) {
+			idle[s.CPU]++
+		}
+	}
+	for cpu := range n {
+		if n[cpu] < minFrozen || 5*idle[cpu] < 4*n[cpu] {
+			return false
+		}
+	}
+	return len(n) > 0
 }
 
 // Place names what Places counts.

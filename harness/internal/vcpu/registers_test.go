@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -170,6 +171,41 @@ func TestFrozen(t *testing.T) {
 		"nothing is known of the vCPUs": {samples(0, 24, same), nil, false},
 	} {
 		if got := vcpu.Frozen(tc.samples, tc.loads); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+func TestRests(t *testing.T) {
+	// at puts a vCPU into each place for as many samples.
+	at := func(cpu int, places map[string]int) []result.CPUSample {
+		var out []result.CPUSample
+		for symbol, n := range places {
+			for range n {
+				out = append(out, result.CPUSample{CPU: cpu, Symbol: symbol})
+			}
+		}
+		return out
+	}
+	yes, no := true, false
+	halted := func(irqsOff *bool) []result.CPUSample {
+		return slices.Repeat([]result.CPUSample{{Halted: true, IRQsOff: irqsOff}}, 24)
+	}
+	resting := at(0, map[string]int{"cpu_do_idle+0xc/0x14": 22, "mutex_lock+0x6c/0x90": 1, "arch_counter_read+0x20/0x30": 1})
+	for name, tc := range map[string]struct {
+		samples []result.CPUSample
+		want    bool
+	}{
+		"idle but for its ticks":        {resting, true},
+		"halted":                        {halted(&no), true},
+		"stopped":                       {halted(&yes), false},
+		"half idle":                     {at(0, map[string]int{"cpu_do_idle": 12, "memcpy": 12}), false},
+		"one idles, the other works":    {append(resting, at(1, map[string]int{"memcpy": 24})...), false},
+		"both idle":                     {append(resting, at(1, map[string]int{"default_idle": 24})...), true},
+		"too few looks":                 {at(0, map[string]int{"cpu_do_idle": 5}), false},
+		"nothing is known of the vCPUs": {nil, false},
+	} {
+		if got := vcpu.Rests(tc.samples); got != tc.want {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}

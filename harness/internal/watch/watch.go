@@ -13,7 +13,8 @@
 //     A busy guest whose vCPUs are seen in many places works, and is given more
 //     time instead. One whose vCPUs change no register for some seconds
 //     computes nothing, and need not be waited for longer than an idle one: it
-//     is looked at after Limits.Look, and each Limits.Look anew.
+//     is looked at after Limits.Look, and each Limits.Look anew. One whose registers
+//     show the idle loop twice in a row is idle, whatever its threads do.
 //   - The same few lines over and over for some seconds, and nothing else: suspect,
 //     as if it were silent.
 //   - Limits.Deadline: slow if it still makes progress or works, suspect if not.
@@ -43,6 +44,10 @@ import (
 // idleShare is how much of a quiet period a vCPU may run and still count as
 // idle: the timer tick and a status line cost some per cent under TCG.
 const idleShare = 0.2
+
+// restful is how often in a row the registers must show idle vCPUs whose threads are
+// busy. A guest that pauses now and then looks so once.
+const restful = 2
 
 // oneReset is how far apart resets are that count as two. The two of one reboot
 // were seen 60 ms apart under TCG; a loop that is faster than this is counted a
@@ -110,6 +115,7 @@ type Tracker struct {
 	stands     bool      // its vCPUs are stopped
 	firmware   bool      // the kernel does not run yet
 	looked     time.Time // when the registers were last seen to change
+	rested     int       // how often in a row, since the last progress, they showed idle vCPUs
 	worked     time.Time // when the vCPUs were last seen to do real work
 }
 
@@ -263,8 +269,14 @@ func (t *Tracker) Saw(at time.Time, what string) {
 	}
 }
 
-// Looked says that the registers of a busy guest change: see Decision.Early.
-func (t *Tracker) Looked(at time.Time) { t.looked = at }
+// Looked says that the registers of a busy guest change (see Decision.Early), and
+// whether they show that its vCPUs idle, whatever their threads do.
+func (t *Tracker) Looked(at time.Time, rests bool) {
+	t.looked = at
+	if t.rested++; !rests {
+		t.rested = 0
+	}
+}
 
 // Limits returns the limits now in force.
 func (t *Tracker) Limits() result.Limits { return t.limits }
@@ -281,7 +293,7 @@ func (t *Tracker) moved(at time.Time) {
 	} else {
 		t.gaps.BusyGap = max(t.gaps.BusyGap, gap)
 	}
-	t.progress, t.detector, t.flood = at, "", flood{}
+	t.progress, t.detector, t.flood, t.rested = at, "", flood{}, 0
 	t.busy = meter{from: at}
 }
 
@@ -310,7 +322,8 @@ func (t *Tracker) Decide(now time.Time) Decision {
 
 func (t *Tracker) decideStall(now time.Time) Decision {
 	quiet := now.Sub(t.progress)
-	idle := t.busy.mean() < idleShare && t.busy.known()
+	rests := t.rested >= restful
+	idle := rests || t.busy.mean() < idleShare && t.busy.known()
 	late := now.Sub(t.start) >= t.limits.Deadline
 	d := Decision{State: Suspect, Since: t.progress, Idle: idle, Late: late, Firmware: t.firmware, Confidence: result.Likely}
 	switch {
@@ -342,6 +355,9 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 		d.Why = fmt.Sprintf("the same lines over and over for %s: %s", round(now.Sub(t.flood.from)), t.flood.text)
 	case idle && t.spoke && quiet >= t.limits.Idle:
 		d.Why = fmt.Sprintf("no progress for %s with every vCPU idle", round(quiet))
+		if rests {
+			d.Why += ", by its registers: the host keeps its thread busy"
+		}
 	case t.spoke && quiet >= t.limits.Busy:
 		d.Confidence = result.Possible
 		d.Why = fmt.Sprintf("no progress for %s while a vCPU is busy", round(quiet))

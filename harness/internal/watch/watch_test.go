@@ -89,7 +89,7 @@ func TestIdleGuestIsSuspectSoonBusyGuestLate(t *testing.T) {
 	}
 	d := busy.pass(time.Hour, 1)
 	for ; d.Early; d = busy.pass(time.Hour, 1) {
-		busy.Looked(busy.at)
+		busy.Looked(busy.at, false)
 	}
 	if d.State != watch.Suspect || d.Idle {
 		t.Errorf("busy: %+v", d)
@@ -112,7 +112,7 @@ func TestBusyGuestIsLookedAtEarly(t *testing.T) {
 		if got, want := b.at.Sub(from), watch.Scale(result.Reference{Unit: time.Second}).Look; got != want {
 			t.Errorf("looked at after %s, want %s", got, want)
 		}
-		b.Looked(b.at)
+		b.Looked(b.at, false)
 		from = b.at
 	}
 	// One that prints nothing at all is looked at early, too.
@@ -122,12 +122,36 @@ func TestBusyGuestIsLookedAtEarly(t *testing.T) {
 	}
 	// With no look ever having found it computing, patience ends as before.
 	for range 20 {
-		b.Looked(b.at)
+		b.Looked(b.at, false)
 		if d := b.pass(time.Hour, 1); d.State == watch.Suspect && !d.Early {
 			return
 		}
 	}
 	t.Error("a silent busy guest was never suspected")
+}
+
+// On a slow host the threads of an idle guest look busy; its registers say better.
+func TestBusyThreadOfAnIdleGuest(t *testing.T) {
+	b := newBoot()
+	b.line("hello")
+	limits, from := watch.Scale(result.Reference{Unit: time.Second}), b.at
+	for i, rests := range []bool{true, false, true, true} {
+		d := b.pass(time.Hour, 1)
+		if d.State != watch.Suspect || !d.Early || d.Idle {
+			t.Fatalf("look %d: %+v, want an early look", i+1, d)
+		}
+		b.Looked(b.at, rests)
+	}
+	if d := b.Decide(b.at); d.State != watch.Suspect || d.Early || !d.Idle || d.Confidence != result.Likely {
+		t.Errorf("at rest twice in a row: %+v", d)
+	}
+	if b.at.Sub(from) >= limits.Busy {
+		t.Errorf("noticed after %s, no earlier than a busy one", b.at.Sub(from))
+	}
+	b.line("it goes on")
+	if d := b.pass(limits.Look+time.Second, 1); !d.Early {
+		t.Errorf("after progress: %+v, want an early look", d)
+	}
 }
 
 // What no one measured must not count as idle.
@@ -181,7 +205,7 @@ func TestFloodIsNoticed(t *testing.T) {
 			b.line("[    1.%06d]  %s+0x%x/0x%x", i, f, i, i)
 		}
 		if d := b.pass(250*time.Millisecond, 1); d.Early {
-			b.Looked(b.at) // its registers change
+			b.Looked(b.at, false) // its registers change
 		} else if d.State == watch.Suspect {
 			if !strings.Contains(d.Why, "bad: scheduling") || d.Confidence != result.Likely {
 				t.Errorf("%+v", d)
@@ -202,7 +226,7 @@ func TestListIsNoFlood(t *testing.T) {
 			b.line("[    1.%06d] pci 0000:00:%02x.0: BAR %d: assigned", i, k, k)
 		}
 		if d := b.pass(250*time.Millisecond, 1); d.Early {
-			b.Looked(b.at) // its registers change
+			b.Looked(b.at, false) // its registers change
 		} else if d.State == watch.Suspect && i < 34 {
 			t.Fatalf("suspected after %d rounds: %+v", i, d)
 		}
@@ -374,7 +398,7 @@ func TestConfidence(t *testing.T) {
 		t.Errorf("registers that do not change: %+v", computing)
 	}
 	for computing.Early {
-		busy.Looked(busy.at)
+		busy.Looked(busy.at, false)
 		computing = busy.pass(time.Hour, 1)
 	}
 	for name, tt := range map[string]struct {
