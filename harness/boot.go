@@ -10,6 +10,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/boot"
 	"github.com/unwedge/unwedge/harness/internal/events"
 	"github.com/unwedge/unwedge/harness/internal/experiment"
+	"github.com/unwedge/unwedge/harness/internal/hostclass"
 	"github.com/unwedge/unwedge/harness/internal/machine"
 	"github.com/unwedge/unwedge/harness/internal/run"
 	"github.com/unwedge/unwedge/harness/internal/stall"
@@ -147,7 +148,7 @@ func newResult(req Request) *result.Result {
 			QEMU: req.Machine.QEMU, QEMUVersion: req.QEMUVersion,
 			Accel: req.Machine.Accel, AccelWhy: req.AccelWhy,
 			Args: req.Machine.Args(), Cmdline: req.Machine.Cmdline(),
-			Limits: limits, Reference: req.Reference, Calibrated: req.Calibrated,
+			Limits: limits, Reference: req.Reference, Calibrated: req.Calibrated, Class: hostclass.Here(),
 		},
 		Dir: req.Dir, Notes: req.Notes,
 	}

@@ -13,6 +13,7 @@
 //	harness/rundir         the names of the files in a run's directory
 //	harness/inspect        what a guest's memory shows: `unwedge inspect`
 //	harness/bisect         the first bad kernel of many, found by booting some
+//	harness/history/store  what all runs showed: `unwedge history`
 //	harness/cli            the command line
 //	scenarios              what to boot and what must happen
 //	images/candidate       the kernel that an argument names

@@ -162,7 +162,7 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	return nil
 }
 
-// run boots a planned request in a new run directory.
+// run boots a planned request in a new run directory, and records it in the history.
 func (a *app) run(ctx context.Context, d display.Display, req harness.Request, out, name string, setup func(*display.Row)) (*result.Result, error) {
 	dir, err := rundir.New(out, req.Machine.Scenario.Name, req.Kernel.Release)
 	if err != nil {
@@ -179,6 +179,7 @@ func (a *app) run(ctx context.Context, d display.Display, req harness.Request, o
 	if err != nil {
 		return nil, fmt.Errorf("%w (artifacts in %s)", err, dir)
 	}
+	a.record(ctx, d, res)
 	return res, nil
 }
 

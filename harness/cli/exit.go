@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/unwedge/unwedge/harness/history/store"
 	"github.com/unwedge/unwedge/harness/inspect"
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/usage"
@@ -50,7 +51,7 @@ func exitCode(err error) int {
 		return git.code
 	case errors.Is(err, errKernel), errors.As(err, new(inspect.NothingError)):
 		return exitKernel
-	case errors.As(err, new(usage.Error)), errors.As(err, new(*plan.UnsupportedError)), errors.As(err, new(*kernel.BadKernelError)),
+	case errors.Is(err, store.ErrNone), errors.As(err, new(usage.Error)), errors.As(err, new(*plan.UnsupportedError)), errors.As(err, new(*kernel.BadKernelError)),
 		errors.As(err, new(*candidate.NotFoundError)), errors.As(err, new(*candidate.PackageError)),
 		errors.As(err, new(*trees.UnknownTreeError)), errors.As(err, new(*trees.RevisionError)), errors.As(err, new(*trees.NoBranchError)):
 		return exitUsage

@@ -57,6 +57,7 @@ type app struct {
 	mirror         string
 	accel          string
 	scenarioFile   string
+	noHistory      bool
 	scenariosFrom  string // the tree's file that names scenarioFile, "" where a user does
 }
 
@@ -98,9 +99,10 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	f.StringVar(&a.mirror, "mirror", "", "Debian mirror to fetch from (default: $UNWEDGE_DEBIAN_MIRROR, else the host's)")
 	f.StringVar(&a.accel, "accel", "auto", "accelerator: auto (tested with a real guest), kvm or tcg")
 	f.StringVar(&a.scenarioFile, "scenarios", "", "file with your own scenarios, in addition to the built-in ones")
+	f.BoolVar(&a.noHistory, "no-history", false, "record no run in the history")
 	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.inspectCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
 		a.attachCmd(), a.stopCmd(), a.watchCmd(), a.mutateCmd(), a.moduleCmd(), a.bisectCmd(), a.reportCmd(), a.kernelsCmd(), a.treesCmd(), a.versionCmd())
-	cmd.AddCommand(a.buildCmd(), a.configCmd())
+	cmd.AddCommand(a.buildCmd(), a.configCmd(), a.historyCmd())
 	for _, c := range cmd.Commands() {
 		usageArgs(c)
 	}

@@ -144,6 +144,9 @@ func (a *app) watch(ctx context.Context, f watchFlags) error {
 	}
 	req.Observer = row
 	res, err := harness.Watch(ctx, req)
+	if err == nil {
+		a.record(ctx, d, res)
+	}
 	d.Close()
 	if err != nil {
 		return fmt.Errorf("%w (artifacts in %s)", err, req.Dir)

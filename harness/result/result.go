@@ -180,6 +180,9 @@ type Host struct {
 	Reference Reference `json:"reference"`
 	// Calibrated says that the reference was measured on this host.
 	Calibrated bool `json:"calibrated"`
+	// Class is the kind of machine that QEMU ran on: the processor's model and the number
+	// of CPUs. Times of different classes are not compared.
+	Class string `json:"class,omitempty"`
 }
 
 // QueryKVM is QEMU's answer to the QMP command query-kvm.

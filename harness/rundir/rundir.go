@@ -20,6 +20,7 @@ const (
 	Console    = "console.log"     // what the guest wrote to its UART, raw
 	QEMUStderr = "qemu.stderr"     // what QEMU printed
 	QMP        = "qmp.jsonl"       // each QMP line sent and received
+	History    = "history.db"      // in Base: what all runs showed, see package harness/history/store
 	Bisection  = "bisect.json"     // of a bisection's directory: what it found, see package bisect
 	Command    = "qemu.sh"         // a script that boots the same guest by hand
 	Registers  = "registers.txt"   // the vCPUs' registers, each time they were read

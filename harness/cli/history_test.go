@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/history/store"
+	"github.com/unwedge/unwedge/harness/internal/display"
+	"github.com/unwedge/unwedge/harness/internal/sample"
+	"github.com/unwedge/unwedge/harness/rundir"
+)
+
+// runs leaves the result.json of boots below a directory.
+func runs(t *testing.T, dir string, boots ...sample.Boot) {
+	t.Helper()
+	for i, b := range boots {
+		r := b.Result()
+		r.Times.Started = sample.Begin.Add(time.Duration(i) * time.Minute)
+		var err error
+		if err = os.MkdirAll(dir, 0o755); err == nil {
+			r.Dir, err = os.MkdirTemp(dir, "run")
+		}
+		if err == nil {
+			err = r.Write(rundir.Result)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestHistory(t *testing.T) {
+	dir := isolated(t)
+	if r := unwedge(t, "", "history"); r.code != exitUsage || !strings.Contains(r.stderr, "no history yet") {
+		t.Errorf("before the first run: %+v", r)
+	}
+	runs(t, filepath.Join(dir, "runs"),
+		sample.Boot{Release: "6.1.0", Cell: "tiny/x86_64/none/tiny"},
+		sample.Boot{Release: "6.12.0", Cell: "tiny/x86_64/none/tiny", Hang: "hang/mutex/demo"})
+	if r := unwedge(t, "", "history", "import", "runs"); r.code != exitFine || !strings.Contains(r.stdout, "2 runs, 2 of them new") {
+		t.Fatalf("import: %+v", r)
+	}
+	r := unwedge(t, "", "history", "--failed")
+	if lines := strings.Split(strings.TrimSpace(r.stdout), "\n"); r.code != exitFine || len(lines) != 2 || !strings.Contains(lines[1], "hang: hang/mutex/demo") {
+		t.Errorf("list: %+v", r)
+	}
+	if r := unwedge(t, "", "history", "--by", "kernel"); r.code != exitFine || !strings.Contains(r.stdout, "6.12.0") {
+		t.Errorf("by kernel: %+v", r)
+	}
+	r = unwedge(t, "", "history", "--json", "--kernel", "6.1.0")
+	var listed []store.Run
+	if err := json.Unmarshal([]byte(r.stdout), &listed); err != nil || len(listed) != 1 || listed[0].Kernel.Release != "6.1.0" {
+		t.Errorf("json: %+v, %v", r, err)
+	}
+	if r := unwedge(t, "", "history", "prune", "--older-than", "2026-01-02"); r.code != exitFine || !strings.Contains(r.stdout, "forgot 2 runs") {
+		t.Errorf("prune: %+v", r)
+	}
+	for _, args := range [][]string{{"history", "--by", "moon"}, {"history", "prune"}, {"history", "prune", "--older-than", "soon"}, {"history", "--since", "soon"}, {"history", "import", "nowhere"}, {"history", "--limit", "-1"}} {
+		if r := unwedge(t, "", args...); r.code != exitUsage || strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}
+
+// A history that cannot be written costs a note and nothing else.
+func TestARunThatCannotBeRecorded(t *testing.T) {
+	isolated(t)
+	t.Setenv("UNWEDGE_STATE", "/proc/nowhere")
+	var said strings.Builder
+	a := &app{stderr: &said}
+	d := display.New(&said, false)
+	a.record(t.Context(), d, sample.Boot{Release: "6.1.0", Cell: "tiny"}.Result())
+	d.Close()
+	if !strings.Contains(said.String(), "note: this run is not in the history: ") {
+		t.Errorf("%q", said.String())
+	}
+	said.Reset()
+	a.noHistory = true
+	a.record(t.Context(), d, sample.Boot{Release: "6.1.0", Cell: "tiny"}.Result())
+	if said.String() != "" {
+		t.Errorf("with --no-history: %q", said.String())
+	}
+}
