@@ -62,6 +62,7 @@ func collect(l log, in Input) *taskSet {
 			s.add(t, sourceConsole)
 		}
 	}
+	s.onlyStack()
 	for _, t := range s.all {
 		s.children[s.parent(t)] = append(s.children[s.parent(t)], t)
 	}
@@ -74,6 +75,19 @@ func latest(l log, kind dump.SectionKind, from int64) (*dump.Section, bool) {
 	i, _ := slices.BinarySearchFunc(l.Sections, from, func(s dump.Section, from int64) int { return cmp.Compare(s.Offset, from) })
 	part := dump.Dump{Sections: l.Sections[i:]}
 	return part.Last(kind)
+}
+
+// onlyStack takes the one stack of a log in which a tool printed nothing else for that
+// of what hangs: that is why somebody looked at it.
+func (s *taskSet) onlyStack() {
+	if len(s.all) != 1 || s.all[0].State != stateUnknown {
+		return
+	}
+	t := s.all[0]
+	if w := s.waits[t]; w.mech == onOther && w.fn != "" && !dump.IsGeneric(w.fn) {
+		w.what, w.why, w.hard = "the kernel", "something in the kernel", 84
+		s.waits[t] = w
+	}
 }
 
 func (s *taskSet) add(t *model.Task, source string) {

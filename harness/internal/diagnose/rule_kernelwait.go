@@ -14,8 +14,9 @@ func kernelWait(f facts) *result.Diagnosis {
 		return nil
 	}
 	w := f.wait
-	// A stack that a tool printed has no state, but I/O and RCU are always waited for in D.
-	inD := f.end.State == "D" || f.end.State == stateUnknown && (w.mech == onIO || w.mech == onRCU)
+	// A stack that a tool printed has no state: I/O and RCU are always waited for in D, and
+	// what else is here was printed alone (see onlyStack).
+	inD := f.end.State == "D" || f.end.State == stateUnknown && (w.mech == onIO || w.mech == onRCU || w.mech == onOther)
 	if !inD && w.mech != onHelper && w.mech != onFuse && !inStartUp(f) && !worksForAnother(f) {
 		return nil
 	}

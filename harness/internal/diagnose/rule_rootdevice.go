@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/dump"
@@ -57,13 +58,45 @@ func sayDevice(f facts, out *result.Diagnosis, dev string) {
 	case dev == "":
 		dev = root
 	}
-	out.Title = "hang: the device " + dev + " never appears"
+	below := ""
+	if f.cmdline.isRoot(dev) && stacked(dev) {
+		below = beneath(f)
+	}
+	out.Title = "hang: the device " + cmp.Or(below, dev) + " never appears"
 	out.Summary = "user space waits for the device " + dev + ", which never appears"
+	if below != "" {
+		out.Summary = "user space waits for the devices " + below + " and " + dev + ", which never appear; the root device " + dev + " may lie on the other"
+	}
 	out.Remedy = "check that the machine has the device, that its driver and the file system's module are in the initramfs (virtio_blk, virtio_scsi, nvme, ext4, ...), and that root= or fstab is right"
 	if len(f.log.hooks()) > 0 && root != "" && !f.cmdline.isRoot(dev) {
 		out.Summary = "dracut still waits for the device " + dev + ", which never appears; it is not the root device"
 		out.Remedy = "check what asks for it on the kernel command line (resume=, rd.lvm.lv=, rd.luks.uuid=, rd.md.uuid=) and in the initramfs (dracut --hostonly keeps what the host had): the device was removed, renamed or resized"
 	}
+}
+
+// stacked says that a device is made of others: by device mapper or mdraid.
+func stacked(dev string) bool {
+	return strings.HasPrefix(dev, "/dev/mapper/") || strings.HasPrefix(dev, "/dev/md")
+}
+
+// beneath is the device, also missing, that a stacked root device may lie on; "" for
+// none.
+func beneath(f facts) string {
+	var names []string
+	for _, e := range f.log.Boot.All(dump.EventNoDevice) {
+		names = append(names, deviceName(e.Subject))
+	}
+	for _, h := range f.log.hooks() {
+		names = append(names, hookDevice(h.Subject))
+	}
+	resume := f.cmdline.value("resume")
+	for _, n := range names {
+		uuid := strings.TrimPrefix(n, "/dev/disk/by-uuid/")
+		if strings.HasPrefix(n, "/dev/") && !stacked(n) && !f.cmdline.isRoot(n) && n != resume && "UUID="+uuid != resume {
+			return n
+		}
+	}
+	return ""
 }
 
 // blockedElsewhere says that the boot is known to wait for something other than a

@@ -35,6 +35,8 @@ var eventRules = []eventRule{
 	{kind: EventNoDevice, need: []string{": can't find UUID="}, after: "can't find "},                                                  // util-linux
 	{kind: EventNoDevice, need: []string{": can't find LABEL="}, after: "can't find "},
 	{kind: EventNoDevice, need: []string{"device did not show up after "}, after: "ERROR: ", until: " device did"}, // archiso
+	{kind: EventNoDevice, need: []string{"Could not find the root block device in "}, after: "device in "},         // genkernel
+	{kind: EventNoDevice, need: []string{"failed to resolve partition \""}, after: "partition \"", until: "\""},    // Guix, gnu/build/file-systems.scm
 	{kind: EventHook, need: []string{"initqueue/finished/", ".sh"}, after: "initqueue/finished/", until: ".sh"},    // dracut, dracut-initqueue.sh
 	{kind: EventEmergency, need: []string{"You are in emergency mode"}},
 	{kind: EventEmergency, need: []string{"Entering emergency mode"}},

@@ -56,12 +56,18 @@ func (p *parser) marker(b []byte, r Record) bool {
 }
 
 // ipLines begin the line of an instruction pointer of arm64, arm, i386, riscv, powerpc
-// and old x86_64.
-var ipLines = []string{"pc : ", "PC is at ", "EIP: ", "EIP is at ", "epc : ", "NIP [", "IP: "}
+// and old x86_64, MIPS, LoongArch (until 6.1, since), s390, sparc, parisc and m68k.
+var ipLines = []string{
+	"pc : ", "PC is at ", "EIP: ", "EIP is at ", "epc : ", "NIP [", "IP: ",
+	"epc   : ", "era   : ", "ERA: ", "Krnl PSW : ", "TPC: <", "IAOQ[0]: ", "PC: [<",
+}
 
 func isIPLine(b []byte) bool {
+	if b = bytes.TrimLeft(b, " "); len(b) == 0 {
+		return false
+	}
 	switch b[0] {
-	case 'p', 'P', 'E', 'e', 'N', 'I':
+	case 'p', 'P', 'E', 'e', 'N', 'I', 'K', 'T':
 		return slices.ContainsFunc(ipLines, func(s string) bool { return hasPrefix(b, s) })
 	}
 	return false

@@ -204,9 +204,14 @@ func unprefixed(t []byte) []byte {
 			t = t[len(x):]
 		}
 	}
-	if hasPrefix(t, "CPU") { // `watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 0`, 6.8
-		if _, n := parseDec(t[3:]); n > 0 && hasPrefix(t[3+n:], ": ") {
-			t = t[3+n+2:]
+	if hasPrefix(t, "CPU") {
+		rest := bytes.TrimPrefix(t[3:], []byte(" "))
+		switch _, n := parseDec(rest); {
+		case n == 0:
+		case hasPrefix(rest[n:], ": "): // `watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 0`, 6.8
+			t = rest[n+2:]
+		case hasPrefix(rest[n:], " Unable to handle "): // MIPS, LoongArch
+			t = rest[n+1:]
 		}
 	}
 	if hasPrefix(t, "[ ") && t[len(t)-1] == ']' { // lockdep's, all of them before 4.12
@@ -229,13 +234,17 @@ func (p *parser) report(b []byte, r Record) bool {
 	}
 	kind := reportKind(t)
 	if kind == "" {
-		if t = reportIn(t); t == nil || r.Source == SourceUserspace && p.stamped {
+		whole := t
+		switch t = reportIn(t); {
+		case t == nil && r.HasTime && dies(whole):
+			t, kind = whole, ReportOops
+		case t == nil || r.Source == SourceUserspace && p.stamped:
 			return false
-		}
-		if hasPrefix(t, "INFO: ") {
+		case hasPrefix(t, "INFO: "):
 			return p.info(t, r)
+		default:
+			kind = reportKind(t)
 		}
-		kind = reportKind(t)
 	}
 	if p.merge(kind, t, r) || p.repeated(t) {
 		return true
@@ -251,12 +260,7 @@ func (p *parser) report(b []byte, r Record) bool {
 	case ReportSoft:
 		lockupFacts(t, &rep)
 	case ReportHard:
-		for _, before := range []string{" on cpu ", " CPU:"} { // x86 and others, powerpc
-			if i := bytes.Index(t, []byte(before)); i > 0 {
-				rep.CPU = cpuFrom1(t[i+len(before):])
-				break
-			}
-		}
+		hardFacts(t, &rep)
 	case ReportWarning:
 		rep.IP = string(ipSymbol(t))
 	case ReportKASAN:
@@ -297,7 +301,7 @@ func reportKind(t []byte) ReportKind {
 		}
 	}
 	switch {
-	case hasPrefix(t, "Watchdog CPU:") && bytes.Contains(t, []byte("Hard LOCKUP")):
+	case (hasPrefix(t, "CPU ") || hasPrefix(t, "Watchdog CPU:")) && bytes.Contains(t, []byte("ard LOCKUP")): // powerpc, since 4.14 and before
 		return ReportHard
 	case bytes.Contains(t, []byte(" invoked oom-killer: ")):
 		return ReportOOM
@@ -311,11 +315,27 @@ func reportKind(t []byte) ReportKind {
 	return ""
 }
 
+// dies says that a line ends, as the first of each architecture's die() does, with
+// the number of the crash and words in capitals: "illegal operation: 0001 ilc:1 [#1] SMP"
+// (s390), "Kernel bug detected[#1]:" (MIPS), "Oops - illegal instruction [#1]" (riscv).
+func dies(t []byte) bool {
+	_, rest, ok := bytes.Cut(t, []byte("[#"))
+	if !ok || len(rest) < 2 || !isDigit(rest[0]) || rest[1] != ']' || len(rest) > 80 {
+		return false
+	}
+	for _, c := range rest[2:] {
+		if c >= 'a' && c <= 'z' {
+			return false
+		}
+	}
+	return true
+}
+
 // merge says whether a line belongs to the report that is already open: x86 prints
 // the cause first and then `Oops:`, arm64 the address and then `Internal error:`, and
 // a failed check of an indirect call is a warning or an exception.
 func (p *parser) merge(kind ReportKind, t []byte, r Record) bool {
-	follows := kind == ReportOops && (hasPrefix(t, "Oops: ") || hasPrefix(t, "Internal error: ") || hasPrefix(t, "Unhandled fault: ") || hasPrefix(t, "invalid opcode:"))
+	follows := kind == ReportOops && (hasPrefix(t, "Oops: ") || hasPrefix(t, "Internal error: ") || hasPrefix(t, "Unhandled fault: ") || hasPrefix(t, "invalid opcode:") || dies(t))
 	bl := p.block(r.Caller)
 	if bl == nil || bl.report < 0 || len(bl.frames) > 0 {
 		return false

@@ -147,6 +147,25 @@ func lockupFacts(t []byte, rep *Report) {
 	}
 }
 
+// hardFacts reads the CPU of a hard lockup, of powerpc's also where it is:
+//
+//	Watchdog detected hard LOCKUP on cpu 3
+//	Watchdog CPU:59 Hard LOCKUP                       powerpc until 4.13
+//	CPU 17 Hard LOCKUP                                powerpc
+//	CPU 17 self-detected hard LOCKUP @ fn+0x12/0x34
+//	CPU 0 detected hard LOCKUP on other CPUs 17
+func hardFacts(t []byte, rep *Report) {
+	for _, before := range []string{" on cpu ", " on other CPUs ", " CPU:", "CPU "} {
+		if i := bytes.Index(t, []byte(before)); i >= 0 {
+			rep.CPU = cpuFrom1(t[i+len(before):])
+			break
+		}
+	}
+	if i := bytes.Index(t, []byte(" @ ")); i > 0 {
+		rep.IP = string(ipSymbol(t[i:]))
+	}
+}
+
 // oomFacts reads `Out of memory: Killed process 123 (comm) ...` and
 // `comm invoked oom-killer: ...`.
 func oomFacts(t []byte, rep *Report) {

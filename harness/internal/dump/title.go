@@ -130,6 +130,7 @@ var titleRules = []titleRule{
 	{text: "BUG: Unable to handle kernel ", title: badPaging},        // powerpc
 	{text: "Unable to handle kernel NULL pointer dereference", title: nullDeref},
 	{text: "Unable to handle kernel paging request", title: badPaging},
+	{text: "Unable to handle kernel pointer dereference", title: badPaging}, // s390
 	{text: "Unable to handle kernel access to user memory", title: "BUG: unable to handle kernel access to user memory in %F"},
 	{text: "Unable to handle kernel ", title: "Internal error in %F"}, // arm64's rarer faults: the title of the line that follows
 	{text: "general protection fault", title: "general protection fault in %F"},
@@ -150,6 +151,7 @@ var titleRules = []titleRule{
 	{text: "kernel BUG at lib/list_debug.c", title: "BUG: corrupted list in %F"},
 	{text: "kernel BUG at ", title: "kernel BUG in %F", skip: namesLike("skb_*")},
 	{text: "Kernel BUG at ", title: "kernel BUG in %F", skip: namesLike("skb_*")},
+	{text: "Kernel bug detected", title: "kernel BUG in %F"}, // MIPS, LoongArch
 	{text: "bad: scheduling from the idle thread", title: "bad: scheduling from the idle thread in %F", skip: namesLike("*schedule* dequeue_task*")},
 	{text: "BUG: scheduling while atomic", title: "BUG: scheduling while atomic in %F", skip: namesLike("*schedule*")},
 	{text: "BUG: sleeping function called from invalid context", title: "BUG: sleeping function called from invalid context in %F"},
