@@ -14,6 +14,7 @@
 //	harness/inspect        what a guest's memory shows: `unwedge inspect`
 //	harness/bisect         the first bad kernel of many, found by booting some
 //	harness/history/store  what all runs showed: `unwedge history`
+//	harness/history/compare  what is new with one kernel: `unwedge compare`
 //	harness/cli            the command line
 //	scenarios              what to boot and what must happen
 //	images/candidate       the kernel that an argument names

@@ -85,3 +85,38 @@ func TestARunThatCannotBeRecorded(t *testing.T) {
 		t.Errorf("with --no-history: %q", said.String())
 	}
 }
+
+func TestCompare(t *testing.T) {
+	dir := isolated(t)
+	const cell = "tiny/x86_64/none/tiny"
+	var boots []sample.Boot
+	for range 5 {
+		boots = append(boots, sample.Boot{Release: "6.1.0", Cell: cell}, sample.Boot{Release: "6.12.0", Cell: cell, Hang: "hang/mutex/demo", Slow: 0.1})
+	}
+	runs(t, filepath.Join(dir, "runs"), boots...)
+	unwedge(t, "", "history", "import", "runs")
+	for _, args := range [][]string{{"compare", "6.1.0", "6.12.0"}, {"compare", "last"}} {
+		r := unwedge(t, "", args...)
+		for _, want := range []string{"New failures\n  hang: hang/mutex/demo\n    " + cell, "A 0 of 5 (0 to 43 %), B 5 of 5 (57 to 100 %); by chance p = 0.004", "slower: switch-root +0.6 s (+10 %)"} {
+			if r.code != exitKernel || !strings.Contains(r.stdout, want) {
+				t.Errorf("%v: %+v\nlacks %q", args, r, want)
+			}
+		}
+	}
+	if r := unwedge(t, "", "compare", "6.12.0", "6.1.0"); r.code != exitFine || !strings.Contains(r.stdout, "Fixed\n") {
+		t.Errorf("the other way: %+v", r)
+	}
+	r := unwedge(t, "", "compare", "--json", "6.1.0", "6.12.0")
+	var doc struct {
+		Schema  string
+		Entries []struct{ State string }
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || doc.Schema != "unwedge/compare/1" || len(doc.Entries) != 1 || doc.Entries[0].State != "new" {
+		t.Errorf("json: %+v, %v", r, err)
+	}
+	for _, args := range [][]string{{"compare", "6.1.0", "9.9"}, {"compare"}, {"compare", "--confidence", "100", "6.1.0", "6.12.0"}} {
+		if r := unwedge(t, "", args...); r.code != exitUsage || strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}

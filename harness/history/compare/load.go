@@ -1,0 +1,47 @@
+package compare
+
+import (
+	"context"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/history/store"
+)
+
+// Kernels compares what a history has of two kernels, see Select and Of.
+func Kernels(ctx context.Context, s *store.Store, a, b string, confidence float64) (Report, error) {
+	kernels, err := s.Kernels(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	sideA, sideB, err := Select(kernels, a, b)
+	if err != nil {
+		return Report{}, err
+	}
+	d, err := load(ctx, s, sideA, sideB)
+	if err != nil {
+		return Report{}, err
+	}
+	return Of(sideA, sideB, d, confidence), nil
+}
+
+func load(ctx context.Context, s *store.Store, a, b Side) (d Data, err error) {
+	read := func(to *error, do func() error) {
+		if *to == nil {
+			*to = do()
+		}
+	}
+	var first time.Time // of B
+	for _, k := range b.Kernels {
+		if first.IsZero() || k.First.Before(first) {
+			first = k.First
+		}
+	}
+	read(&err, func() (e error) { d.TalliesA, e = s.Tallies(ctx, a.IDs()...); return e })
+	read(&err, func() (e error) { d.TalliesB, e = s.Tallies(ctx, b.IDs()...); return e })
+	read(&err, func() (e error) { d.CountsA, e = s.Counts(ctx, a.IDs()...); return e })
+	read(&err, func() (e error) { d.CountsB, e = s.Counts(ctx, b.IDs()...); return e })
+	read(&err, func() (e error) { d.Before, e = s.SeenBefore(ctx, b.IDs(), a.IDs(), first); return e })
+	read(&err, func() (e error) { d.TimesA, e = s.StageTimes(ctx, a.IDs()...); return e })
+	read(&err, func() (e error) { d.TimesB, e = s.StageTimes(ctx, b.IDs()...); return e })
+	return d, err
+}
