@@ -89,7 +89,7 @@ test-qemu: setup ## Run the core of the hang suite on the QEMU of other Debian r
 .PHONY: test-browser
 test-browser: ## Open report pages in Chromium (Debian's; SCREENSHOTS=DIR keeps pictures)
 	UNWEDGE_CHROMIUM="$${UNWEDGE_CHROMIUM:-$$(command -v chromium)}" UNWEDGE_SCREENSHOTS='$(abspath $(SCREENSHOTS))' \
-		$(GO) test -v -count=1 -timeout 30m ./harness/report/page/browser
+		$(GO) test -v -count=1 -timeout 30m ./harness/report/page/browser ./harness/history/pages/browser
 
 .PHONY: bench
 bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser

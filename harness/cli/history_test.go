@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,5 +120,47 @@ func TestCompare(t *testing.T) {
 		if r := unwedge(t, "", args...); r.code != exitUsage || strings.Count(r.stderr, "\n") != 1 {
 			t.Errorf("%v: %+v", args, r)
 		}
+	}
+}
+
+// written hands on what is written.
+type written chan string
+
+func (l written) Write(p []byte) (int, error) { l <- string(p); return len(p), nil }
+
+func TestServe(t *testing.T) {
+	dir := isolated(t)
+	runs(t, filepath.Join(dir, "runs"), sample.Boot{Release: "6.1.0", Cell: "tiny/x86_64/none/tiny"})
+	unwedge(t, "", "history", "import", "runs")
+	for listen, token := range map[string]bool{"127.0.0.1:0": false, ":0": true} {
+		ctx, stop := context.WithCancel(t.Context())
+		out, code := make(written, 10), make(chan int, 1)
+		a := &app{version: "v1", stdout: out, stderr: out}
+		go func() { code <- a.main(ctx, []string{"serve", "--listen", listen}) }()
+		url := strings.TrimSpace(<-out)
+		if strings.Contains(url, "?token=") != token {
+			t.Fatalf("%s: %q", listen, url)
+		}
+		bare, _, _ := strings.Cut(url, "?")
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, bare, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if want := map[bool]int{false: http.StatusOK, true: http.StatusUnauthorized}[token]; res.StatusCode != want {
+			t.Errorf("%s: %d", listen, res.StatusCode)
+		}
+		stop()
+		if c := <-code; c != exitFine {
+			t.Errorf("%s: exit code %d", listen, c)
+		}
+	}
+	if r := unwedge(t, "", "serve", "--listen", "here"); r.code != exitUsage {
+		t.Errorf("%+v", r)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Last names the kernel of the latest run; as the first of two, that of the latest run
-// of another kernel than the second.
+// of another kernel than the second. An empty word is the same.
 const Last = "last"
 
 // minDigits is how much of a build ID or checksum names a kernel.
@@ -32,6 +32,9 @@ func Select(kernels []store.Kernel, a, b string) (sideA, sideB Side, err error) 
 
 func choose(kernels []store.Kernel, word string, other []store.Kernel) (Side, error) {
 	s := Side{Word: word}
+	if word == "" {
+		word = Last
+	}
 	taken := map[int64]bool{}
 	for _, k := range other {
 		taken[k.ID] = true

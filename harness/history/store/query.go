@@ -77,8 +77,9 @@ type Run struct {
 
 // Filter selects runs. Its zero value selects all.
 type Filter struct {
-	// ID is one run's, Kernel one kernel's, Cell one cell's; 0 selects all.
-	ID, Kernel, Cell int64
+	// ID is one run's, Kernel one kernel's, Cell one cell's, Failure one failure's; 0
+	// selects all.
+	ID, Kernel, Cell, Failure int64
 	// Scenario is a scenario, or a cell by its whole name; Arch an architecture.
 	Scenario, Arch string
 	// Release is a release, or the beginning of a build ID.
@@ -104,6 +105,7 @@ func (f Filter) where() (sqlText string, args []any) {
 	add(f.ID != 0, "r.id = ?", f.ID)
 	add(f.Kernel != 0, "r.kernel = ?", f.Kernel)
 	add(f.Cell != 0, "r.cell = ?", f.Cell)
+	add(f.Failure != 0, "r.failure = ?", f.Failure)
 	add(f.Scenario != "", "(c.scenario = ? OR c.name = ?)", f.Scenario, f.Scenario)
 	add(f.Arch != "", "c.arch = ?", f.Arch)
 	add(f.Release != "", "(k.release = ? OR length(?) >= 8 AND substr(k.build_id, 1, length(?)) = ?)", f.Release, f.Release, f.Release, f.Release)

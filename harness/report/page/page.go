@@ -83,12 +83,20 @@ type evidence struct {
 	More int
 }
 
+// Style is the page's style, for pages that go with it.
+func Style() string { return style }
+
+// Policy is the page's content security policy.
+func Policy() string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
+}
+
 // Write writes the page. version is unwedge's.
 func Write(w io.Writer, s summary.Summary, version string) error {
-	sum := sha256.Sum256([]byte(style))
 	d := document{
 		Title: s.Title(), Version: version, Summary: s, Style: template.CSS(style), //nolint:gosec // embedded, not a guest's
-		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'",
+		Policy: Policy(),
 	}
 	consoles := 0
 	for i, c := range s.Cells {

@@ -3,55 +3,43 @@
 package browser_test
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/chromium"
 )
 
 // pages are golden pages of package formats: all cells, hostile ones among them, and the
 // hostile boot alone, with its console.
 var pages = []string{"../../formats/testdata/all.html", "../../formats/testdata/hostile.html"}
 
-// chromium runs the browser that UNWEDGE_CHROMIUM names on a page, and returns what it
-// prints, and what it logs: the messages of a page's console are there.
-func chromium(t *testing.T, page string, args ...string) (dom, log string) {
+// open opens a file in the browser.
+func open(t *testing.T, page string, args ...string) (dom, log string) {
 	t.Helper()
-	program := os.Getenv("UNWEDGE_CHROMIUM")
-	if program == "" {
-		t.Skip("set UNWEDGE_CHROMIUM to the browser, or run make test-browser")
+	if os.Getenv(chromium.Variable) == "" {
+		t.Skip("set " + chromium.Variable + " to the browser, or run make test-browser")
 	}
 	page, err := filepath.Abs(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	args = append([]string{
-		"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--enable-logging=stderr", "--v=0",
-		"--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir=" + t.TempDir(),
-	}, args...)
-	cmd := exec.CommandContext(ctx, program, append(args, "file://"+page)...)
-	cmd.WaitDelay = time.Second
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s", program, err, errs.String())
+	dom, log, err = chromium.Open(t.Context(), t.TempDir(), "file://"+page, args...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out.String(), errs.String()
+	return dom, log
 }
 
 // A hostile guest's text runs nothing, loads nothing and breaks no policy, and the page's
 // own style is applied.
 func TestPageIsQuiet(t *testing.T) {
 	for _, p := range pages {
-		dom, log := chromium(t, p, "--dump-dom")
+		dom, log := open(t, p, "--dump-dom")
 		if !strings.Contains(dom, "</footer>") {
 			t.Fatalf("%s: no page: %.200s", p, dom)
 		}
@@ -73,7 +61,7 @@ func TestPolicyStopsScripts(t *testing.T) {
 	page := changed(t, func(s string) string {
 		return strings.Replace(s, "</main>", `<script>document.title = "owned"</script><img src="https://example.org/x" onerror="document.title = 'owned'"></main>`, 1)
 	})
-	dom, log := chromium(t, page, "--dump-dom")
+	dom, log := open(t, page, "--dump-dom")
 	if strings.Contains(dom, "<title>owned") {
 		t.Error("the script ran")
 	}
@@ -106,7 +94,7 @@ func TestPageFitsAPhone(t *testing.T) {
 	</script></body>`
 	page := changed(t, func(s string) string { return strings.Replace(policy.ReplaceAllString(s, ""), "</body>", measure, 1) })
 	for _, width := range []int{390, 500, 1100} {
-		dom, _ := chromium(t, page, "--dump-dom", fmt.Sprintf("--window-size=%d,800", width))
+		dom, _ := open(t, page, "--dump-dom", fmt.Sprintf("--window-size=%d,800", width))
 		m := regexp.MustCompile(`<title>measured (\d+) (\d+) anywhere</title>`).FindStringSubmatch(dom)
 		if m == nil {
 			t.Fatalf("not measured: %.400s", dom)
@@ -131,7 +119,7 @@ func TestScreenshots(t *testing.T) {
 	for _, p := range pages {
 		for name, size := range map[string]string{"wide": "1100,2400", "phone": "390,2400"} {
 			file := filepath.Join(dir, strings.TrimSuffix(filepath.Base(p), ".html")+"-"+name+".png")
-			chromium(t, p, "--screenshot="+file, "--window-size="+size)
+			open(t, p, "--screenshot="+file, "--window-size="+size)
 			if st, err := os.Stat(file); err != nil || st.Size() < 10_000 {
 				t.Errorf("%s: no picture: %v", file, err)
 			}
