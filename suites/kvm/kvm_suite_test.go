@@ -49,6 +49,7 @@ var _ = Describe("unwedge on a host with KVM", func() {
 			BeforeAll(func(ctx SpecContext) { h.start(ctx) }, start)
 			boots(h)
 			program(h)
+			long(h)
 		})
 	}
 })
