@@ -25,11 +25,13 @@ import (
 // to the run's directory, with the other artifacts. An error means that nothing
 // is known about the kernel: it wraps ErrQEMU, or is the context's cause when
 // the context ended. Nothing is left running, but for a hung guest with
-// Request.Keep.
+// Request.Keep. A second boot, see Request.Again, never makes an error: if the context
+// ends in it, the Result of the first is returned.
 func Boot(ctx context.Context, req Request) (*result.Result, error) {
 	res, err := bootOnce(ctx, req)
 	switch {
 	case err == nil:
+		bootAgain(ctx, req, res)
 		return res, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
@@ -39,9 +41,7 @@ func Boot(ctx context.Context, req Request) (*result.Result, error) {
 }
 
 func bootOnce(ctx context.Context, req Request) (res *result.Result, err error) {
-	if req.Observer == nil {
-		req.Observer = silent{}
-	}
+	req.Observer = req.observer()
 	if err := req.Machine.Scenario.Validate(); err != nil {
 		return nil, err
 	}

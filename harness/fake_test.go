@@ -103,8 +103,10 @@ func runFake() int {
 		case "-append":
 			for _, w := range strings.Fields(a) {
 				if name, ok := strings.CutPrefix(w, "fake="); ok {
-					if f.play, ok = plays[name]; !ok {
-						f.play, ok = probePlays[name]
+					for _, known := range []map[string]play{plays, probePlays, secondPlays} {
+						if f.play, ok = known[name]; ok {
+							break
+						}
 					}
 					if !ok {
 						return fail("no such play: " + name)

@@ -60,6 +60,11 @@ type Request struct {
 	Against *result.Baseline
 	// Keep leaves a hung guest paused, to be looked at by hand.
 	Keep bool
+	// Again allows a second boot, with arguments added that make the kernel say more,
+	// where the diagnosis of the first names some (result.Diagnosis.Again). There is none
+	// of a guest that is kept or was probed, nor where the disk's own boot loader makes the
+	// command line.
+	Again bool
 	// ConsoleCap is how many bytes of console.log are kept at most; 0 means
 	// 64 MiB.
 	ConsoleCap int64
@@ -100,8 +105,17 @@ const (
 	Capturing  = boot.Capturing  // it has stalled, and is being asked where
 	Confirming = boot.Confirming // it gets a last chance
 	Probing    = boot.Probing    // it hangs, and is experimented on
+	Again      = boot.Again      // the guest is booted once more, with arguments that make it say more
 	Finished   = boot.Finished   // the verdict is there
 )
+
+// observer is the request's, or one that takes no notice.
+func (r Request) observer() Observer {
+	if r.Observer == nil {
+		return silent{}
+	}
+	return r.Observer
+}
 
 type silent struct{}
 

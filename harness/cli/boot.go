@@ -27,7 +27,8 @@ type bootFlags struct {
 	memory, cpus                       int
 	deadline                           time.Duration
 	out, modulesDir, headers           string
-	keep, console, printQEMU, json     bool
+	keep, once                         bool
+	console, printQEMU, json           bool
 	own                                ownFlags
 	probe                              []string
 	judge                              judgeFlags
@@ -65,7 +66,11 @@ to confirm the cause:
   input         feed the entropy pool by keyboard or console input
   virtio-rng    hot-plug a virtio-rng device, whose driver the tiny initramfs loads
 Each probe starts from the guest as it hung and leaves the diagnosis as it was: see
-"probes" in the Result, and probe.log.`,
+"probes" in the Result, and probe.log.
+
+Where a kernel hangs before user space and nothing names what it does there, it is booted
+once more with initcall_debug ignore_loglevel, and what that tells is joined into the
+Result: see "second" in it. --once boots only once.`,
 		Example: `  unwedge boot arch/x86/boot/bzImage
   unwedge boot --arch aarch64
   unwedge boot deb:linux-image-cloud-amd64@trixie-backports --scenario random --entropy none
@@ -73,6 +78,7 @@ Each probe starts from the guest as it hung and leaves the diagnosis as it was: 
   unwedge boot --initrd my.cpio.zst --expect 'console=^all tests passed' ./bzImage
   unwedge boot --disk image.qcow2 --firmware uefi --expect login
   unwedge boot --root / ./bzImage        # the host's own root, read-only below an overlay
+  unwedge boot --once ./bzImage          # no second boot, whatever the first left open
   unwedge boot --keep ./bzImage          # leave a hung guest paused, for inspection
   unwedge boot --probe ./bzImage         # experiment on a hung guest: give it entropy, fail the system call it waits in
   unwedge boot --strict ./bzImage        # a WARNING fails the boot, too
@@ -87,6 +93,7 @@ Each probe starts from the guest as it hung and leaves the diagnosis as it was: 
 	fs.StringVar(&f.headers, "headers", "", "build tree or headers of the kernel: for its types if it has no BTF, and for the scenario module (default: found with KERNEL)")
 	fs.StringVarP(&f.out, "out", "o", "", "directory for the artifacts (default: a new one below $XDG_STATE_HOME/unwedge)")
 	fs.BoolVar(&f.keep, "keep", false, "leave a hung guest paused and print how to continue by hand")
+	addOnceFlag(cmd, &f.once)
 	addProbeFlag(cmd, &f.probe)
 	f.judge.add(cmd)
 	fs.StringVar(&f.against, "against", "", "result.json of a good boot, or its directory: say which findings are new")
@@ -134,7 +141,7 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 		_, err := fmt.Fprintln(a.stdout, req.Machine.CommandLine())
 		return err
 	}
-	req.Keep = f.keep
+	req.Keep, req.Again = f.keep, !f.once
 	if err := f.judge.apply(&req); err != nil {
 		return err
 	}
@@ -156,43 +163,17 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	if err := a.write(f.report, summary.Of([]summary.Cell{summary.OfResult(res, res.Dir)})); err != nil {
 		return err
 	}
+	if ctx.Err() != nil { // in the second boot
+		return context.Cause(ctx)
+	}
 	if !res.Expected {
 		return errKernel
 	}
 	return nil
 }
 
+func addOnceFlag(cmd *cobra.Command, once *bool) {
+	cmd.Flags().BoolVar(once, "once", false, "boot only once, also where a second boot with initcall_debug would tell more")
+}
+
 // run boots a planned request in a new run directory, and records it in the history.
-func (a *app) run(ctx context.Context, d display.Display, req harness.Request, out, name string, setup func(*display.Row)) (*result.Result, error) {
-	dir, err := rundir.New(out, req.Machine.Scenario.Name, req.Kernel.Release)
-	if err != nil {
-		return nil, err
-	}
-	req.Dir = dir
-	r := d.Boot(name)
-	defer r.End()
-	if setup != nil {
-		setup(r)
-	}
-	req.Observer = r
-	res, err := harness.Boot(ctx, req)
-	if err != nil {
-		return nil, fmt.Errorf("%w (artifacts in %s)", err, dir)
-	}
-	a.record(ctx, d, res)
-	return res, nil
-}
-
-// show prints the Result for people or machines.
-func (a *app) show(res *result.Result, asJSON bool) error {
-	if asJSON {
-		return report.JSON(a.stdout, res)
-	}
-	return report.Text(a.stdout, res, a.style())
-}
-
-// style colours on a terminal, unless NO_COLOR is set (no-color.org).
-func (a *app) style() report.Style {
-	f, ok := a.stdout.(*os.File)
-	return report.Style{Colour: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""}
-}

@@ -25,6 +25,7 @@ type matrixFlags struct {
 	releases           []string
 	jobs               int
 	probe              []string
+	once               bool
 	json, verbose      bool
 	judge              judgeFlags
 	report             reportTo
@@ -53,6 +54,7 @@ Without KERNEL a Debian kernel for each architecture is booted.`,
 	fs.StringSliceVar(&f.initramfs, "initramfs", nil, "only these kinds of initramfs")
 	addReleases(cmd, &f.releases)
 	fs.IntVarP(&f.jobs, "jobs", "j", 1, "guests at a time; one per core is best")
+	addOnceFlag(cmd, &f.once)
 	addProbeFlag(cmd, &f.probe)
 	f.judge.add(cmd)
 	fs.BoolVar(&f.json, "json", false, "print the Results as a JSON list")
@@ -95,6 +97,7 @@ func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 		if err := f.judge.apply(&req); err != nil {
 			return nil, err
 		}
+		req.Again = !f.once
 		return a.run(ctx, d, req, "", c.Job.Label, nil)
 	}, func(c matrix.Done[matrix.Boot]) {
 		d.Say(fmt.Sprintf("[%d/%d] %s", c.Index+1, len(boots), matrix.Line(c)))

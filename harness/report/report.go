@@ -67,6 +67,7 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	}
 	findings(b, r.Findings, 1, s)
 	modules(b, r)
+	second(b, r)
 	times(b, r)
 	captures(b, r)
 	probes(b, r)
@@ -232,6 +233,19 @@ func captures(b *strings.Builder, r *result.Result) {
 	if pc := programCounters(st); pc != "" {
 		field(b, "vCPUs", pc)
 	}
+}
+
+// second says what came of a second boot.
+func second(b *strings.Builder, r *result.Result) {
+	s := r.Second
+	if s == nil {
+		return
+	}
+	ended := ""
+	if s.Outcome != "" {
+		ended = fmt.Sprintf(", %s after %s", safe(string(s.Outcome)), seconds(s.Took))
+	}
+	field(b, "again", fmt.Sprintf("a second boot, with %s%s: %s", safe(strings.Join(s.Added, " ")), ended, safe(s.Says)))
 }
 
 // maxProbeLines bounds the lines shown of what the guest printed during a probe.

@@ -252,6 +252,9 @@ type Diagnosis struct {
 	Notes []string `json:"notes,omitempty"`
 	// References are upstream commits and documents.
 	References []string `json:"references,omitempty"`
+	// Again are arguments of the kernel with which another boot would tell more; empty
+	// where none are known.
+	Again []string `json:"again,omitempty"`
 	// Compared says how far memory and the printed dump agree; nil if one of them
 	// is missing.
 	Compared *Compared `json:"compared,omitempty"`

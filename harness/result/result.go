@@ -85,6 +85,10 @@ type Result struct {
 	// Probes are the experiments made on a hung guest. Everything else, the
 	// diagnosis included, is from before them.
 	Probes []Probe `json:"probes,omitempty"`
+	// Second is the second boot that was made because the first left open what another
+	// would tell; nil: there was none. Everything else, but for Diagnosis where Second.Told
+	// says so, is of the first boot.
+	Second *Second `json:"second,omitempty"`
 	// Dir is the run's directory when the boot ended.
 	Dir string `json:"dir"`
 	// Files are the artifacts in the directory: file names by what they hold.

@@ -29,6 +29,7 @@ const (
 	Agent      = "agent.jsonl"     // the agent's reports
 	Probe      = "probe.log"       // what the guest printed during each probe, raw, after a line that begins with #
 	ProbeState = "probe.qcow2"     // while probes are made: the guest as it hung
+	Second     = "second"          // the directory of the second boot, like that of a run; see result.Second
 	dumpPrefix = "dump-sysrq-"     // + key + ".txt": what one sysrq key printed
 	dumpSuffix = ".txt"            //
 	maxNameLen = 80                // of the part of a run's name that comes from outside
@@ -44,6 +45,7 @@ func Present(dir string) map[string]string {
 	for what, name := range map[string]string{
 		"console": Console, "qemu-stderr": QEMUStderr, "qmp": QMP, "command": Command,
 		"registers": Registers, "memory": Memory, "agent": Agent, "probe": Probe,
+		"second": Second,
 	} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			files[what] = name

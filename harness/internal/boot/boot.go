@@ -36,6 +36,7 @@ const (
 	Capturing  Phase = "capturing"  // it has stalled, and is being asked where
 	Confirming Phase = "confirming" // it gets a last chance
 	Probing    Phase = "probing"    // it hangs, and is experimented on
+	Again      Phase = "again"      // the guest is booted once more, with arguments that make it say more
 	Finished   Phase = "finished"   // the verdict is there
 )
 

@@ -25,6 +25,7 @@ func finish(f facts, out *result.Diagnosis, also []string) {
 	noteAttempts(f, out)
 	out.Notes = append(out.Notes, also...)
 	noteComplaint(f, out)
+	addAgain(f, out)
 	clean(out)
 	out.Signature = signature(out)
 }

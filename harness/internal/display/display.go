@@ -94,6 +94,9 @@ func (r *Row) Report(rep agentproto.Report) {
 func (r *Row) Phase(p harness.Phase, why string) {
 	r.mu.Lock()
 	r.phase = p
+	if p == harness.Again {
+		r.stage, r.guest, r.last = "", "", ""
+	}
 	r.mu.Unlock()
 	if r.say == nil || p == harness.Starting || p == harness.Finished {
 		return
