@@ -102,8 +102,10 @@ func TestSecondBoot(t *testing.T) {
 func TestNoSecondBoot(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*harness.Request){
-		"once":      func(r *harness.Request) { r.Again = false },
-		"asked":     func(r *harness.Request) { r.Machine.Scenario.Cmdline = append(r.Machine.Scenario.Cmdline, "initcall_debug") },
+		"once": func(r *harness.Request) { r.Again = false },
+		"asked": func(r *harness.Request) {
+			r.Machine.Scenario.Cmdline = append(r.Machine.Scenario.Cmdline, "initcall_debug")
+		},
 		"kept":      func(r *harness.Request) { r.Keep = true },
 		"as wanted": func(r *harness.Request) { r.Machine.Scenario.Expect.Outcome = scenarios.Hung },
 	} {

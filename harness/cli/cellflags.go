@@ -139,6 +139,7 @@ func (f bootFlags) cell(t scenarios.Template, a arch.Arch) (scenarios.Scenario, 
 	if err := f.own.template(&t); err != nil {
 		return scenarios.Scenario{}, err
 	}
+	f.own.rootOnDisk(&t, f.initramfs, f.cmdline)
 	if len(t.Root) == 0 && len(t.Disk) == 0 && scenarios.Initramfs(f.initramfs).NeedsRoot() {
 		t.Root = scenarios.Axis[scenarios.Root]{scenarios.Ext4}
 	}

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -21,7 +23,7 @@ type ownFlags struct {
 func (f *ownFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.initrd, "initrd", "", "boot with this initramfs `FILE`, as it is")
 	fs.BoolVar(&f.withAgent, "with-agent", false, "add unwedge's agent to --initrd, as one more cpio archive")
-	fs.StringVar(&f.disk, "disk", "", "attach this disk `IMAGE`, raw or qcow2, which is never written; without KERNEL boot it")
+	fs.StringVar(&f.disk, "disk", "", "attach this disk `IMAGE`, raw or qcow2, which is never written; without KERNEL boot it, with --append root=DEVICE have the kernel mount it")
 	fs.BoolVar(&f.bootDisk, "boot-disk", false, "boot the boot loader and kernel of --disk; KERNEL is the one that should run")
 	fs.StringVar(&f.root, "root", "", "have this `DIR` of the host, or /, as root: read-only, with an overlay in the guest")
 	fs.StringVar(&f.firmware, "firmware", "", "firmware: default, uefi (default: the scenario's)")
@@ -76,6 +78,22 @@ func (f *ownFlags) template(t *scenarios.Template) error {
 		t.Root, t.Modules = nil, nil
 	}
 	return nil
+}
+
+// rootOnDisk makes a kernel with a disk and root= mount that root itself, as QEMU's
+// -kernel and -append do: unwedge's own initramfs would never look at it.
+func (f *ownFlags) rootOnDisk(t *scenarios.Template, initramfs string, cmdline []string) {
+	named := slices.ContainsFunc(slices.Concat(append(slices.Clone(t.Cmdline), cmdline)...), func(words string) bool {
+		return slices.ContainsFunc(strings.Fields(words), func(w string) bool { return strings.HasPrefix(w, "root=") })
+	})
+	if f.disk == "" || f.bootsDisk() || f.initrd != "" || f.root != "" || initramfs != "" || !named {
+		return
+	}
+	t.Initramfs = scenarios.Axis[scenarios.Initramfs]{scenarios.NoInitrd}
+	t.Root, t.Modules = nil, nil
+	if t.Expect.Sign().Kind == scenarios.ByStage {
+		t.Expect = t.Expect.With(scenarios.Sign{})
+	}
 }
 
 // cell changes a cell as the flags say.

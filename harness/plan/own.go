@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness"
@@ -184,6 +185,15 @@ var needs = []struct {
 }{
 	{func(s scenarios.Scenario) bool { return s.UEFI() && !s.BootDisk }, []string{"CONFIG_EFI_STUB"}, false, "UEFI cannot start it"},
 	{func(s scenarios.Scenario) bool { return s.RootDir != "" }, []string{"CONFIG_9P_FS", "CONFIG_NET_9P_VIRTIO", "CONFIG_OVERLAY_FS"}, true, "it cannot have a directory of the host as root"},
+	{mountsDisk, []string{"CONFIG_VIRTIO_PCI", "CONFIG_VIRTIO_BLK"}, false, "it cannot mount root= of the disk itself: name the disk's own initramfs with --initrd"},
+}
+
+// mountsDisk says that the kernel itself has to mount a root file system from the user's
+// disk.
+func mountsDisk(s scenarios.Scenario) bool {
+	return s.Disk != "" && !s.BootDisk && !s.Initramfs.Present() && slices.ContainsFunc(s.Cmdline, func(words string) bool {
+		return strings.HasPrefix(words, "root=") || strings.Contains(words, " root=")
+	})
 }
 
 // lacks says what a kernel lacks for a scenario, "" for nothing or where its
@@ -198,7 +208,11 @@ func lacks(sc scenarios.Scenario, config *kernel.Config) string {
 		}
 		var missing []string
 		for _, o := range n.options {
-			if v := config.Get(o); v != "y" && !(n.module && v == "m") {
+			switch v := config.Get(o); {
+			case v == "y", v == "m" && n.module:
+			case v == "m":
+				missing = append(missing, o+"=y")
+			default:
 				missing = append(missing, o)
 			}
 		}
