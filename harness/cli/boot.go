@@ -177,3 +177,36 @@ func addOnceFlag(cmd *cobra.Command, once *bool) {
 }
 
 // run boots a planned request in a new run directory, and records it in the history.
+func (a *app) run(ctx context.Context, d display.Display, req harness.Request, out, name string, setup func(*display.Row)) (*result.Result, error) {
+	dir, err := rundir.New(out, req.Machine.Scenario.Name, req.Kernel.Release)
+	if err != nil {
+		return nil, err
+	}
+	req.Dir = dir
+	r := d.Boot(name)
+	defer r.End()
+	if setup != nil {
+		setup(r)
+	}
+	req.Observer = r
+	res, err := harness.Boot(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("%w (artifacts in %s)", err, dir)
+	}
+	a.record(ctx, d, res)
+	return res, nil
+}
+
+// show prints the Result for people or machines.
+func (a *app) show(res *result.Result, asJSON bool) error {
+	if asJSON {
+		return report.JSON(a.stdout, res)
+	}
+	return report.Text(a.stdout, res, a.style())
+}
+
+// style colours on a terminal, unless NO_COLOR is set (no-color.org).
+func (a *app) style() report.Style {
+	f, ok := a.stdout.(*os.File)
+	return report.Style{Colour: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""}
+}

@@ -39,6 +39,15 @@ const (
 // Dump is the file that holds what sysrq KEY printed.
 func Dump(key byte) string { return dumpPrefix + string(rune(key)) + dumpSuffix }
 
+// IsSecond says that a directory is that of a run's second boot: its parent is a run's.
+func IsSecond(dir string) bool {
+	if filepath.Base(dir) != Second {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(filepath.Dir(dir), Result))
+	return err == nil
+}
+
 // Present lists the artifacts that exist, by what they hold.
 func Present(dir string) map[string]string {
 	files := map[string]string{}

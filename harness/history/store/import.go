@@ -51,6 +51,8 @@ func (s *Store) Import(ctx context.Context, dir string) (im Imported, err error)
 		case err != nil:
 			skip(path, err)
 			return nil
+		case e.IsDir() && path != dir && rundir.IsSecond(path): // a part of the run above it
+			return fs.SkipDir
 		case e.Name() != rundir.Result || !e.Type().IsRegular():
 			return nil
 		}

@@ -110,6 +110,14 @@ func TestImport(t *testing.T) {
 			}
 		}
 	}
+	second := sample.Boot{Release: "6.1.0", Cell: tiny, At: at(9)}.Result() // a part of the run above it
+	second.Dir = filepath.Join(dir, "runs", "1", rundir.Second)
+	if err := os.MkdirAll(second.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Write(rundir.Result); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "runs", "torn"), 0o755); err != nil {
 		t.Fatal(err)
 	}
