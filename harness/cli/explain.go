@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -161,22 +162,26 @@ func (a *app) explained(d result.Explanation, how explaining) error {
 }
 
 func (a *app) readBounded(path string) ([]byte, error) {
-	in := a.stdin
+	in, size := a.stdin, int64(0)
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, fmt.Errorf("read log: %w", err)
 		}
 		defer f.Close()
-		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Size() > maxExplain {
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+			size = st.Size()
+		}
+		if size > maxExplain {
 			return nil, tooLong(path)
 		}
 		in = f
 	}
-	b, err := io.ReadAll(io.LimitReader(in, maxExplain+1))
-	if err != nil {
+	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead)) // a copy less, for a file
+	if _, err := buf.ReadFrom(io.LimitReader(in, maxExplain+1)); err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
+	b := buf.Bytes()
 	if len(b) > maxExplain {
 		return nil, tooLong(path)
 	}

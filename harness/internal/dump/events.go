@@ -159,17 +159,14 @@ func (p *parser) ruleLine(b []byte, r Record) {
 		return
 	}
 	p.work += len(b)
-	if isQuote(b) {
-		if hasPrefix(b, "Unknown kernel command line parameters ") && bytes.Contains(b, []byte("fips=1")) {
-			p.event(Event{Kind: EventFIPSUnknown}, b, r)
-		}
-		return
-	}
 	p.noticeLine(b, r)
 	if r.Source == SourceFirmware {
 		return
 	}
-	if rule := findRule(b); rule != nil {
+	if hasPrefix(b, "Unknown kernel command line parameters ") && bytes.Contains(b, []byte("fips=1")) {
+		p.event(Event{Kind: EventFIPSUnknown}, b, r)
+	}
+	if rule := findRule(b); rule != nil && !isQuote(b) {
 		p.event(Event{Kind: rule.kind, Subject: rule.subject(b)}, b, r)
 		if rule.kind == EventDracutTimeout && bytes.Contains(b, []byte("still waiting for following")) {
 			p.event(Event{Kind: EventHooks}, b, r)
@@ -212,7 +209,7 @@ func (p *parser) noticeLine(b []byte, r Record) {
 	case r.Source == SourceKernel && !isKernelStart(b), bo.Stage.Rank() >= StageInit.Rank() && bo.StageOffset == r.Offset:
 		bo.KernelRuns = true
 	}
-	if n, what := notice.Match(b, bo.KernelRuns); n != nil {
+	if n, what := notice.Match(b, bo.KernelRuns); n != nil && !isQuote(b) {
 		kind := EventKind(n.Name)
 		if n.Role == notice.Go {
 			kind = GoesOn(n.Name)

@@ -78,6 +78,7 @@ type splitter struct {
 	restarted  bool // firmware or a loader has printed since the kernel's last stamp
 	excerpt    bool // a kernel or user space has printed before any banner
 	work       int  // bytes looked at
+	rec        Record
 }
 
 func (s *splitter) split(log []byte, yield func(Record) bool) {
@@ -113,8 +114,9 @@ func (s *splitter) line(line []byte, off int64, yield func(Record) bool) bool {
 // segment emits the records of a piece of a line without carriage returns.
 func (s *splitter) segment(text []byte, off, end int64, yield func(Record) bool) bool {
 	for len(text) > 0 {
-		r := Record{Offset: off, End: end, Level: -1}
-		n, kind := parsePrefix(text, &r)
+		r := &s.rec
+		*r = Record{Offset: off, End: end, Level: -1}
+		n, kind := parsePrefix(text, r)
 		body := text[n:]
 		next := nextStamp(body)
 		s.work += n + next
@@ -123,8 +125,8 @@ func (s *splitter) segment(text []byte, off, end int64, yield func(Record) bool)
 		}
 		r.Text = trimBlanks(body[:next])
 		if len(r.Text) > 0 {
-			s.guess(&r, kind)
-			if !yield(r) {
+			s.guess(r, kind)
+			if !yield(*r) {
 				return false
 			}
 		}
@@ -203,7 +205,8 @@ func isReportStart(b []byte) bool {
 	}
 	switch reportKind(t) {
 	case "":
-		return reportIn(t) != nil
+		in, _ := reportIn(t)
+		return in != nil
 	case ReportReboot:
 		return false
 	case ReportWarning: // anybody may print "WARNING: "

@@ -170,17 +170,34 @@ var midLineIndex = func() *phrase.Index {
 	for _, s := range midLine {
 		anchors = append(anchors, phrase.Anchor{Text: s})
 	}
+	for _, w := range wordKinds {
+		anchors = append(anchors, phrase.Anchor{Text: w.text})
+	}
 	return phrase.NewIndex(anchors)
 }()
 
+// wordKinds are reports known by words behind a name, which begins the line.
+var wordKinds = []struct {
+	text []byte
+	kind ReportKind
+}{
+	{[]byte(" invoked oom-killer: "), ReportOOM},
+	{[]byte(": page allocation failure"), ReportPageAlloc},
+	{[]byte(": vmalloc error: size "), ReportPageAlloc},
+}
+
 // reportIn returns what follows other text on a line and begins a report, nil for
-// nothing. A quoted report, in a message about it, is none.
-func reportIn(t []byte) []byte {
+// nothing. A quoted report, in a message about it, is none. kind is that of the whole
+// line, where words inside it say that it is a report.
+func reportIn(t []byte) (in []byte, kind ReportKind) {
 	if bytes.IndexByte(t, ':') < 0 || hasPrefix(t, "---[ end ") {
-		return nil
+		return nil, ""
 	}
 	first, at := len(midLine), 0
 	midLineIndex.Each(t, func(i int) {
+		if w := i - len(midLine); w >= 0 && kind == "" && bytes.Contains(t, wordKinds[w].text) {
+			kind = wordKinds[w].kind
+		}
 		if i >= first {
 			return
 		}
@@ -191,10 +208,13 @@ func reportIn(t []byte) []byte {
 		}
 		first, at = i, k
 	})
-	if at == 0 {
-		return nil
+	switch {
+	case kind != "":
+		return t, kind
+	case at == 0:
+		return nil, ""
 	}
-	return t[at:]
+	return t[at:], reportKind(t[at:])
 }
 
 // unprefixed takes off what stands before the first words of a report.
@@ -235,15 +255,13 @@ func (p *parser) report(b []byte, r Record) bool {
 	kind := reportKind(t)
 	if kind == "" {
 		whole := t
-		switch t = reportIn(t); {
+		switch t, kind = reportIn(t); {
 		case t == nil && r.HasTime && dies(whole):
 			t, kind = whole, ReportOops
 		case t == nil || r.Source == SourceUserspace && p.stamped:
 			return false
 		case hasPrefix(t, "INFO: "):
 			return p.info(t, r)
-		default:
-			kind = reportKind(t)
 		}
 	}
 	if p.merge(kind, t, r) || p.repeated(t) {
@@ -293,22 +311,27 @@ func (p *parser) panicsFor(t []byte, c model.Caller) int {
 	return bl.report
 }
 
-// reportKind returns the kind of report that a line begins, "" for none.
+// startsWith are the reportStarts that begin with a byte, in order.
+var startsWith = func() (at [256][]int) {
+	for i, s := range reportStarts {
+		at[s.text[0]] = append(at[s.text[0]], i)
+	}
+	return at
+}()
+
+// reportKind returns the kind of report that a line begins, "" for none; see also
+// reportIn.
 func reportKind(t []byte) ReportKind {
-	for i := range reportStarts {
-		if s := &reportStarts[i]; t[0] == s.text[0] && hasPrefix(t, s.text) {
+	for _, i := range startsWith[t[0]] {
+		if s := &reportStarts[i]; hasPrefix(t, s.text) {
 			return s.kind
 		}
 	}
 	switch {
 	case (hasPrefix(t, "CPU ") || hasPrefix(t, "Watchdog CPU:")) && bytes.Contains(t, []byte("ard LOCKUP")): // powerpc, since 4.14 and before
 		return ReportHard
-	case bytes.Contains(t, []byte(" invoked oom-killer: ")):
-		return ReportOOM
 	case hasPrefix(t, "BUG ") && bytes.Contains(t, []byte("ainted): ")): // mm/slub.c, slab_bug
 		return ReportBug
-	case bytes.Contains(t, []byte(": page allocation failure")), bytes.Contains(t, []byte(": vmalloc error: size ")):
-		return ReportPageAlloc
 	case hasPrefix(t, "irq ") && bytes.Contains(t, []byte(": nobody cared")):
 		return ReportIRQ
 	}

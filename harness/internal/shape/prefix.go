@@ -38,11 +38,40 @@ func stampLen(line []byte) int {
 	if len(line) < 8 || line[0] != '[' && (line[0] < '0' || line[0] > '9') && (line[0] < 'A' || line[0] > 'Z') {
 		return 0
 	}
+	if n := plainStamp(line); n > 0 {
+		return n
+	}
 	m := stamps.FindIndex(line[:min(len(line), longStamp)])
 	if m == nil {
 		return 0
 	}
 	return m[1]
+}
+
+// plainStamp is stampLen of the commonest stamp, without a regular expression:
+// 2024-05-01T10:00:01.1234567Z and a blank, with nothing of a CI's own behind it.
+func plainStamp(line []byte) int {
+	const form = "dddd-dd-ddTdd:dd:dd."
+	if len(line) < len(form)+3 {
+		return 0
+	}
+	for i := range len(form) {
+		if form[i] == 'd' && !digit(line[i]) || form[i] != 'd' && form[i] != line[i] {
+			return 0
+		}
+	}
+	n := len(form)
+	for n < len(line) && n < len(form)+9 && digit(line[n]) {
+		n++
+	}
+	if n == len(form) || n+2 >= len(line) || line[n] != 'Z' || line[n+1] != ' ' {
+		return 0
+	}
+	switch c := line[n+2]; { // what may be GitLab's, Kubernetes' or a column of its own
+	case digit(c), c == 's', c == '|', c == ':':
+		return 0
+	}
+	return n + 2
 }
 
 // hostTag is what syslog and journalctl print behind the date. Package dump reads
