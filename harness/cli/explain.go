@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ func (a *app) explainCmd() *cobra.Command {
 	var how explaining
 	var follow bool
 	var kernel string
+	var mods []string
 	cmd := &cobra.Command{
 		Use:   "explain FILE|DIR|-...",
 		Short: "Diagnose existing console logs",
@@ -56,7 +58,7 @@ not, or if it came to its end with a finding that is an error (--strict: a warni
 			if how.good, err = a.goodLog(how.against); err != nil {
 				return err
 			}
-			if how.lines, err = openLines(kernel); err != nil {
+			if how.lines, err = openLines(kernel, mods); err != nil {
 				return err
 			}
 			switch {
@@ -71,6 +73,7 @@ not, or if it came to its end with a finding that is an error (--strict: a warni
 	how.judge.add(cmd)
 	cmd.Flags().StringVar(&how.against, "against", "", "log of a good boot: say which findings are new")
 	cmd.Flags().StringVar(&kernel, "kernel", "", "build tree, image in it, or vmlinux with debug information: add file and line to the kernel's frames")
+	cmd.Flags().StringArrayVar(&mods, "modules", nil, "with --kernel: a module (.ko) with debug information, or the build tree of some that are not in the kernel's (repeatable)")
 	cmd.Flags().BoolVar(&follow, "follow", false, "read a log that grows, until the verdict is certain or the boot came through")
 	cmd.Flags().BoolVar(&how.asJSON, "json", false, "print the Diagnosis and the findings as JSON")
 	return cmd
@@ -106,9 +109,13 @@ func decode(t *lines.Table, text []string) {
 	}
 }
 
-// openLines opens the vmlinux of a kernel argument, nil for none.
-func openLines(kernel string) (*lines.Table, error) {
+// openLines opens the vmlinux of a kernel argument, nil for none, with the modules of
+// its tree and of mods.
+func openLines(kernel string, mods []string) (*lines.Table, error) {
 	if kernel == "" {
+		if len(mods) > 0 {
+			return nil, usage.Wrap(errors.New("decode frames: --modules needs --kernel: name the build tree or the vmlinux"))
+		}
 		return nil, nil
 	}
 	vmlinux, err := lines.Find(kernel)
@@ -118,6 +125,11 @@ func openLines(kernel string) (*lines.Table, error) {
 	t, err := lines.Open(vmlinux)
 	if err != nil {
 		return nil, usage.Wrap(err)
+	}
+	for _, from := range append(mods, filepath.Dir(vmlinux)) {
+		if err := t.AddModules(from); err != nil {
+			return nil, usage.Wrap(fmt.Errorf("find modules: %w", err))
+		}
 	}
 	return t, nil
 }

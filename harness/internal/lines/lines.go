@@ -23,8 +23,10 @@ import (
 // ErrNone says that a file has no line numbers.
 var ErrNone = errors.New("it has no debug information: build the kernel with CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y")
 
-// Table knows the lines of one file. It is not safe for concurrent use.
+// Table knows the lines of one file, and of the modules that are made known to it. It is
+// not safe for concurrent use.
 type Table struct {
+	modules modules
 	data    *dwarf.Data
 	symbols map[string][]elf.Symbol
 	units   []unit // by address
@@ -45,10 +47,19 @@ func Open(name string) (*Table, error) {
 		return nil, fmt.Errorf("read %s: not an ELF file with symbols, such as a vmlinux: %w", name, err)
 	}
 	defer f.Close() // read only
+	return read(f, name)
+}
+
+// read reads the symbols and the debug information.
+func read(f *elf.File, name string) (*Table, error) {
 	if f.Section(".debug_line") == nil && f.Section(".zdebug_line") == nil {
 		return nil, fmt.Errorf("read %s: %w", name, ErrNone)
 	}
-	t := &Table{symbols: map[string][]elf.Symbol{}, rows: map[dwarf.Offset][]dwarf.LineEntry{}}
+	t := &Table{
+		modules: modules{files: map[string]string{}, tables: map[string]*Table{}},
+		symbols: map[string][]elf.Symbol{}, rows: map[dwarf.Offset][]dwarf.LineEntry{},
+	}
+	var err error
 	if t.data, err = f.DWARF(); err != nil {
 		return nil, fmt.Errorf("read debug information of %s: %w", name, err)
 	}
@@ -161,8 +172,8 @@ func (t *Table) read(e *dwarf.Entry) (rows []dwarf.LineEntry) {
 }
 
 // place is a place in the kernel's code as the kernel prints it. One in a module is
-// followed by its name.
-var place = regexp.MustCompile(`\b([A-Za-z_][\w.]*)\+0x([0-9a-f]+)/0x([0-9a-f]+)( \[\w+\])?`)
+// followed by its name, and by its build ID where the kernel prints that.
+var place = regexp.MustCompile(`\b([A-Za-z_][\w.]*)\+0x([0-9a-f]+)/0x([0-9a-f]+)(?: \[(\w+)(?: [0-9a-f]+)?\])?`)
 
 // now are the words before the place where a CPU is. All others are return addresses,
 // and the call is what stands before them.
@@ -175,13 +186,17 @@ func (t *Table) Decode(line string) string {
 	for _, m := range place.FindAllStringSubmatchIndex(line, -1) {
 		offset, err1 := strconv.ParseUint(line[m[4]:m[5]], 16, 64)
 		size, err2 := strconv.ParseUint(line[m[6]:m[7]], 16, 64)
-		if err1 != nil || err2 != nil || m[8] >= 0 {
+		of := t
+		if m[8] >= 0 {
+			of = t.module(line[m[8]:m[9]])
+		}
+		if err1 != nil || err2 != nil || of == nil {
 			continue
 		}
 		if offset > 0 && !now.MatchString(line[:m[2]]) {
 			offset--
 		}
-		if at := t.At(line[m[2]:m[3]], offset, size); at != "" {
+		if at := of.At(line[m[2]:m[3]], offset, size); at != "" {
 			b.WriteString(line[last:m[1]] + " (" + at + ")")
 			last = m[1]
 		}

@@ -90,6 +90,40 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestModules decodes places in a module, a relocatable file: in its .text and in
+// another section of code, which both begin at address 0.
+func TestModules(t *testing.T) {
+	vmlinux, tree := compile(t, "-g"), t.TempDir()
+	for _, dwarf := range []string{"-gdwarf-4", "-gdwarf-5"} {
+		file := compile(t, dwarf, "-c", "-ffunction-sections")
+		ko := filepath.Join(tree, "demo-mod.ko")
+		if err := os.Rename(file, ko); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(tree, "modules.order"), []byte("demo-mod.o\nmissing.o\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		table, err := Open(vmlinux)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := table.AddModules(tree); err != nil {
+			t.Fatal(err)
+		}
+		for function, line := range map[string]int{"called": 2, "main": 8} {
+			ip := fmt.Sprintf("[    1.0] RIP: 0010:%s+0x0/0x%x [demo_mod 0123abcd]", function, sizeOf(t, ko, function))
+			if got, want := table.Decode(ip), fmt.Sprintf("%s (demo.c:%d)", ip, line); got != want {
+				t.Errorf("%s: %q, want %q", dwarf, got, want)
+			}
+		}
+		for _, other := range []string{" called+0x0/0x6 [missing]", " called+0x0/0x6 [other]"} {
+			if got := table.Decode(other); got != other {
+				t.Errorf("%q became %q", other, got)
+			}
+		}
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	if _, err := Open(compile(t)); !errors.Is(err, ErrNone) {
 		t.Errorf("without -g: %v", err)
