@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/boot"
@@ -16,6 +17,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/experiment"
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/known"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/scenarios"
@@ -112,6 +114,7 @@ func (o *outcome) fill(res *result.Result, req Request, g boot.Guest) {
 	res.Expected = res.Outcome == want.ExpectedOutcome() &&
 		(res.Outcome != scenarios.Booted || result.Tolerated(res.Findings, want.Expect.Findings)) &&
 		(want.Expect.Cause == "" || res.Diagnosis != nil && string(res.Diagnosis.Cause) == want.Expect.Cause)
+	o.known(res, req)
 	res.Notes = append(res.Notes, b.Notes...)
 	res.Notes = append(res.Notes, o.notes...)
 	res.Notes = append(res.Notes, o.probed.Notes...)
@@ -121,7 +124,7 @@ func (o *outcome) fill(res *result.Result, req Request, g boot.Guest) {
 
 // findings fills in the kernel's reports, with what is known and what is new among them.
 func (o *outcome) findings(res *result.Result, req Request) {
-	list, notes := req.Known.Mark(o.boot.Findings(), time.Now())
+	list, notes := o.knows(req).Mark(o.boot.Findings(), time.Now())
 	res.Notes = append(res.Notes, notes...)
 	if a := req.Against; a != nil {
 		var fresh int
@@ -130,6 +133,30 @@ func (o *outcome) findings(res *result.Result, req Request) {
 	}
 	res.Findings = list
 	res.Unclean = res.Outcome == scenarios.Booted && !result.Clean(list)
+}
+
+// knows are the entries of the list of what is known that are for this kernel.
+func (o *outcome) knows(req Request) known.List {
+	release := req.Kernel.Release
+	if release == "" && o.running != nil {
+		release = o.running.Release
+	}
+	return req.Known.For(string(req.Machine.Scenario.Arch), release)
+}
+
+// known says whether the boot's failure is known. A finding that is neither known nor the
+// failure itself, and that would fail the boot, keeps it a failure.
+func (o *outcome) known(res *result.Result, req Request) {
+	if res.Expected || res.Diagnosis == nil {
+		return
+	}
+	k := o.knows(req).Failure(*res.Diagnosis, time.Now())
+	others := slices.DeleteFunc(slices.Clone(res.Findings), func(f result.Finding) bool { return f.Title == res.Diagnosis.Title })
+	if k != nil && !result.Tolerated(others, res.Scenario.Expect.Findings) {
+		res.Notes = append(res.Notes, fmt.Sprintf("the failure is known (%s), and the run fails all the same: %s", k.Reason, result.Worst(others).Title))
+		k = nil
+	}
+	res.KnownFailure = k
 }
 
 func (o *outcome) consoleFacts(res *result.Result, g boot.Guest) {

@@ -47,7 +47,8 @@ scenario expects, report where it is blocked and why.
 A boot that comes through is "booted, unclean" if the kernel reported a fault on the
 way. An error (an oops, KASAN, a lockup, lockdep) fails it, a warning does not: --strict
 and the scenario's expect.findings change that. --known names a YAML file of findings
-that do not count: a list of pattern (of the title), reason, link, expires.
+and failures that do not count: a list of pattern (of the title) or signature (of a
+failure), arch, releases (6.12..7.3), reason, link, expires.
 
 KERNEL is a bzImage, Image, Image.gz, vmlinux, a kernel build tree, a .deb or
 .rpm, or deb:PACKAGE[=VERSION][@SUITE] from the Debian archive. Without KERNEL
@@ -160,13 +161,14 @@ func (a *app) boot(ctx context.Context, args []string, f bootFlags) error {
 	if err := a.show(res, f.json); err != nil {
 		return err
 	}
+	a.note(f.judge.uses(res))
 	if err := a.write(f.report, summary.Of([]summary.Cell{summary.OfResult(res, res.Dir)})); err != nil {
 		return err
 	}
 	if ctx.Err() != nil { // in the second boot
 		return context.Cause(ctx)
 	}
-	if !res.Expected {
+	if res.Fails() {
 		return errKernel
 	}
 	return nil
@@ -203,6 +205,13 @@ func (a *app) show(res *result.Result, asJSON bool) error {
 		return report.JSON(a.stdout, res)
 	}
 	return report.Text(a.stdout, res, a.style())
+}
+
+// note prints lines for people beside the output.
+func (a *app) note(said []string) {
+	for _, l := range said {
+		fmt.Fprintln(a.stderr, l)
+	}
 }
 
 // style colours on a terminal, unless NO_COLOR is set (no-color.org).

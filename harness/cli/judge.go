@@ -11,6 +11,7 @@ import (
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/internal/known"
 	"github.com/unwedge/unwedge/harness/internal/usage"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/scenarios"
@@ -24,7 +25,7 @@ type judgeFlags struct {
 
 func (f *judgeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "a warning of the kernel fails the boot, too")
-	cmd.Flags().StringVar(&f.known, "known", "", "YAML `FILE` of findings that do not count: pattern, reason, link, expires")
+	cmd.Flags().StringVar(&f.known, "known", "", "YAML `FILE` of findings and failures that do not count: pattern or signature, arch, releases, reason, link, expires")
 }
 
 // list reads the file of known findings.
@@ -48,6 +49,18 @@ func (f *judgeFlags) apply(req *harness.Request) (err error) {
 	return err
 }
 
+// uses says how often what is known was seen, and what was not seen any more.
+func (f *judgeFlags) uses(boots ...*result.Result) (said []string) {
+	l, err := f.list()
+	if err != nil {
+		return nil // it was read before the boots; the user has changed it since
+	}
+	for _, u := range l.Uses(boots, time.Now()) {
+		said = append(said, "note: "+report.Safe(u.String(), 400))
+	}
+	return said
+}
+
 // mark says of an explained log's findings which are known, and which the good log does
 // not have.
 func (f *judgeFlags) mark(e *result.Explanation, good *result.Baseline) error {
@@ -56,7 +69,7 @@ func (f *judgeFlags) mark(e *result.Explanation, good *result.Baseline) error {
 		return err
 	}
 	var notes []string
-	e.Findings, notes = l.Mark(e.Findings, time.Now())
+	e.Findings, notes = l.For("", "").Mark(e.Findings, time.Now())
 	if good != nil {
 		var fresh int
 		e.Findings, fresh = good.Mark(e.Findings)

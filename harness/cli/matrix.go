@@ -111,6 +111,7 @@ func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 	if err := show(); err != nil {
 		return err
 	}
+	a.note(f.judge.uses(results...))
 	if err := a.write(f.report, summary.OfMatrix(done)); err != nil {
 		return err
 	}

@@ -154,7 +154,8 @@ func (a *app) watch(ctx context.Context, f watchFlags) error {
 	if err := a.show(res, f.json); err != nil {
 		return err
 	}
-	if !res.Expected {
+	a.note(f.judge.uses(res))
+	if res.Fails() {
 		return errKernel
 	}
 	return nil

@@ -73,7 +73,7 @@ func Results(done []Done[Boot]) (results []*result.Result, difference string, fa
 		if c.Err == nil {
 			results = append(results, c.Result)
 			p.Accel, p.Outcome, p.Expected = c.Result.Host.Accel, c.Result.Outcome, c.Result.Expected
-			failed = failed || !c.Result.Expected
+			failed = failed || c.Result.Fails()
 		} else if _, ok := Skipped(c.Err); !ok {
 			errs = append(errs, c.Err)
 		}

@@ -65,6 +65,9 @@ func Text(w io.Writer, r *result.Result, s Style) error {
 	if r.Diagnosis != nil {
 		Diagnosis(b, *r.Diagnosis, s)
 	}
+	if k := r.KnownFailure; k != nil {
+		field(b, "known", strings.TrimSpace(safe(k.Reason+" "+k.Link))+": the run does not fail")
+	}
 	findings(b, r.Findings, 1, s)
 	modules(b, r)
 	second(b, r)

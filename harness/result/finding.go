@@ -78,18 +78,26 @@ type Finding struct {
 	Lines []string `json:"lines,omitempty"`
 	// Offset is where it begins in the log, in bytes.
 	Offset int64 `json:"offset"`
-	// Known is the entry of the user's list of known findings that it matches: such a
+	// Known is the entry of the user's list of what is known that it matches: such a
 	// finding does not count.
 	Known *Known `json:"known,omitempty"`
 	// New says that the good boot or log that it was compared with did not have it.
 	New bool `json:"new,omitempty"`
 }
 
-// Known is an entry of a list of known findings.
+// Known is an entry of a list of known findings and failures.
 type Known struct {
-	// Pattern is the regular expression that the title matches.
+	// Pattern is the regular expression that the title matches; empty for any.
 	Pattern string `json:"pattern" yaml:"pattern"`
-	// Reason is why the finding does not count.
+	// Signature is the failure's, see Diagnosis; empty for any. An entry with one is not
+	// for findings.
+	Signature string `json:"signature,omitempty" yaml:"signature"`
+	// Arch is the architecture that the entry is for; empty for all.
+	Arch string `json:"arch,omitempty" yaml:"arch"`
+	// Releases is the range of kernels that it is for, such as 6.12..7.3, both ends
+	// included; empty for all.
+	Releases string `json:"releases,omitempty" yaml:"releases"`
+	// Reason is why it does not count.
 	Reason string `json:"reason" yaml:"reason"`
 	// Link is where more is said.
 	Link string `json:"link,omitempty" yaml:"link"`

@@ -77,6 +77,9 @@ type Result struct {
 	Console Console `json:"console"`
 	// Diagnosis says where the boot is blocked and why; nil if it booted.
 	Diagnosis *Diagnosis `json:"diagnosis,omitempty"`
+	// KnownFailure is the entry of the user's list of what is known that a boot that failed
+	// matches: such a failure does not count.
+	KnownFailure *Known `json:"known_failure,omitempty"`
 	// Findings are the kernel's reports, of a good boot too, in order; at most 256.
 	Findings []Finding `json:"findings,omitempty"`
 	// Unclean says that the boot came to its end, but with findings worse than a note
@@ -367,6 +370,9 @@ type Watched struct {
 	// Unsure says that it would have stayed stopped, had unwedge been killed meanwhile.
 	Unsure bool `json:"unsure,omitempty"`
 }
+
+// Fails says that the boot did not end as the scenario asks, and not for a known reason.
+func (r *Result) Fails() bool { return !r.Expected && r.KnownFailure == nil }
 
 // Write writes the Result to its file in Dir, whole or not at all.
 func (r *Result) Write(name string) error {

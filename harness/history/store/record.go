@@ -294,5 +294,5 @@ func failureOf(r *result.Result) (f *Failure, known bool) {
 		f = &Failure{Signature: safe("booted/" + w.Title), Title: safe(w.Title), Cause: string(result.CauseReport)}
 	}
 	f.Signature = cmp.Or(f.Signature, safe(string(r.Outcome)+"/"+f.Title))
-	return f, false
+	return f, r.KnownFailure != nil
 }

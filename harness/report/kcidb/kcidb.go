@@ -141,7 +141,7 @@ func (m *maker) test(c summary.Cell, build string, started time.Time) {
 		}
 	}
 	m.doc.Tests = append(m.doc.Tests, t)
-	if c.Status == summary.Fail {
+	if c.Status == summary.Fail || knownFailure(c) {
 		m.issue(c, id)
 	}
 }
@@ -152,7 +152,7 @@ func (m *maker) issue(c summary.Cell, test string) {
 	signature, title := "", c.Title()
 	where := result.WhereUnknown
 	if d := c.Result.Diagnosis; d != nil {
-		signature, where = d.Signature, d.Where
+		signature, where, title = d.Signature, d.Where, d.Title
 	}
 	if signature == "" {
 		signature = "title/" + title
@@ -189,7 +189,7 @@ func status(c summary.Cell) string {
 	switch {
 	case c.Status == summary.Pass:
 		return "PASS"
-	case c.Status == summary.Skip:
+	case c.Status == summary.Skip && !knownFailure(c):
 		return "SKIP"
 	case c.Status == summary.Error:
 		return "MISS"
@@ -199,6 +199,9 @@ func status(c summary.Cell) string {
 		return "FAIL"
 	}
 }
+
+// knownFailure says that this system does not count the failure; KernelCI does.
+func knownFailure(c summary.Cell) bool { return c.Result != nil && c.Result.KnownFailure != nil }
 
 var unfit = regexp.MustCompile(`[^a-zA-Z0-9_-]+`)
 

@@ -37,7 +37,7 @@ type Status string
 const (
 	Pass  Status = "pass"  // the boot ended as the scenario asks
 	Fail  Status = "fail"  // the kernel failed its scenario, or a bisection found who broke it
-	Skip  Status = "skip"  // the kernel cannot be booted in this scenario
+	Skip  Status = "skip"  // the kernel cannot be booted in this scenario, or its failure is known
 	Error Status = "error" // the harness, QEMU or the host failed: nothing is known of the kernel
 )
 
@@ -110,8 +110,11 @@ func OfMatrix(done []matrix.Done[matrix.Boot]) Summary {
 // OfResult is the cell of a boot whose artifacts are in dir.
 func OfResult(r *result.Result, dir string) Cell {
 	c := Cell{Status: Fail, Scenario: r.Scenario, Release: report.Safe(release(r), maxText), Result: r, Dir: dir}
-	if r.Expected {
+	switch {
+	case r.Expected:
 		c.Status = Pass
+	case r.KnownFailure != nil:
+		c.Status = Skip
 	}
 	return c
 }
@@ -239,7 +242,11 @@ func (c Cell) Title() string {
 		return report.Safe(worst.Title, maxText)
 	}
 	if d := r.Diagnosis; d != nil {
-		return report.Safe(d.Title, maxText)
+		title := report.Safe(d.Title, maxText)
+		if k := r.KnownFailure; k != nil {
+			title = report.Safe("known: "+title+": "+k.Reason, maxText)
+		}
+		return title
 	}
 	return fmt.Sprintf("%s in %.1f s", c.Word(), r.Times.Verdict.Seconds())
 }
