@@ -47,6 +47,23 @@ var _ = Describe("a guest of the user's own", Label("own"), func() {
 			ranKernel(boot, k.Get(ctx).Kernel)
 		}, SpecTimeout(prepare))
 
+		It("has the agent added to an initramfs", Label("tiny"), func(ctx SpecContext) {
+			sc := own(ctx, k.Arch, scenarios.Sign{})
+			sc.WithAgent = true
+			boot := Boot(ctx, k.Get(ctx), sc)
+			Expect(boot).To(BeAsExpected())
+			Expect(boot).To(ReachStage(stage.Init))
+		}, SpecTimeout(prepare))
+
+		It("has booted when it takes connections", Label("root-dir", "tcp"), func(ctx SpecContext) {
+			sc := Cell("tiny", k.Arch, "init=/sbin/init")
+			sc.Root, sc.RootDir, sc.Modules = scenarios.DirRoot, serverRoot(ctx, k.Arch), []string{"virtio_net"}
+			sc.Expect = sc.Expect.With(scenarios.Sign{Kind: scenarios.ByTCP, Value: "8080"})
+			boot := Boot(ctx, with9P(ctx, k), sc)
+			Expect(boot).To(BeAsExpected())
+			Expect(boot.Why).To(ContainSubstring("takes connections on TCP port 8080"))
+		}, SpecTimeout(prepare))
+
 		It("boots a qcow2 with a boot loader and kernel of its own by UEFI", Label("uefi"), func(ctx SpecContext) {
 			c := k.Get(ctx)
 			if c.Kernel.Format == kernel.Vmlinux {
@@ -76,6 +93,29 @@ var _ = Describe("a guest of the user's own", Label("own"), func() {
 		}, SpecTimeout(prepare))
 	})
 })
+
+// server is the init of a root file system that has a network and waits for a caller.
+const server = `#!/bin/busybox sh
+/bin/busybox ip addr add 10.0.2.15/24 dev eth0
+/bin/busybox ip link set eth0 up
+while :; do /bin/busybox nc -l -p 8080 -e /bin/busybox true; done
+`
+
+// serverRoot makes a root file system of busybox that serves a TCP port.
+func serverRoot(ctx context.Context, a arch.Arch) string {
+	GinkgoHelper()
+	dir := GinkgoT().TempDir()
+	for name, data := range map[string][]byte{"bin/busybox": packaged(ctx, a, "busybox-static", "/bin/busybox"), "sbin/init": []byte(server)} {
+		path := filepath.Join(dir, name)
+		Expect(os.MkdirAll(filepath.Dir(path), 0o755)).To(Succeed())
+		Expect(os.WriteFile(path, data, 0o755)).To(Succeed())
+	}
+	Expect(os.Symlink("busybox", filepath.Join(dir, "bin/sh"))).To(Succeed())
+	for _, d := range []string{"dev", "proc", "sys", "run", "tmp"} {
+		Expect(os.Mkdir(filepath.Join(dir, d), 0o755)).To(Succeed())
+	}
+	return dir
+}
 
 // with9P is the kernel, or Debian's where that has no 9p.
 func with9P(ctx context.Context, k Kernel) *candidate.Candidate {

@@ -30,6 +30,17 @@ var _ = Describe("a kernel without BTF", Label("nobtf", "tiny"), func() {
 			Expect(typesOf(res)).To(Equal("inferred"))
 		}, short)
 
+		// What has booted can be told by a task, with whatever types there are.
+		DescribeTable("is seen to run a task", func(ctx SpecContext, kernel func(SpecContext, *candidate.Candidate) *candidate.Candidate) {
+			sc := Cell("tiny", k.Arch)
+			sc.Expect = sc.Expect.With(scenarios.Sign{Kind: scenarios.ByTask, Value: "init"})
+			res := Boot(ctx, kernel(ctx, k.Get(ctx)), sc)
+			Expect(res).To(BeAsExpected())
+			Expect(res.Why).To(ContainSubstring("the task init (PID 1) runs"))
+		},
+			Entry("with BTF", func(_ SpecContext, c *candidate.Candidate) *candidate.Candidate { return c }, short),
+			Entry("without BTF", withoutBTF, short))
+
 		It("is explained with types compiled against its headers", func(ctx SpecContext) {
 			stock := k.Get(ctx)
 			planner, err := plan.New("suite")

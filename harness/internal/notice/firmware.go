@@ -116,7 +116,7 @@ var uefi = firmware(
 		Fix: fixDisk},
 	Notice{Name: "uefi-shell", Role: Stop,
 		Lines: []string{"BdsDxe: loading Boot… \"EFI Internal Shell\"", "BdsDxe: starting Boot… \"EFI Internal Shell\"", "^UEFI Interactive Shell v", "Shell>$"},
-		Title: "UEFI waits in its shell", Means: "UEFI found nothing that it could boot, and waits at the prompt of its own shell",
+		Title: "firmware found nothing to boot: UEFI waits in its shell", Means: "UEFI found nothing that it could boot, and waits at the prompt of its own shell",
 		Fix: fixDisk + "; startup.nsh can start a kernel by itself"},
 )
 
