@@ -118,6 +118,13 @@ var _ = Describe("a guest that somebody else started", Label("cli", "inspect", "
 			gone := start(unwedge("inspect", "--quiet", "--libvirt", name))
 			Eventually(gone, patience).Should(gexec.Exit(2))
 			Expect(string(gone.Err.Contents())).To(ContainSubstring("has no domain"))
+
+			By("saying that a domain which is defined does not run")
+			virsh("define", xml)
+			DeferCleanup(virsh, "undefine", name)
+			off := start(unwedge("inspect", "--quiet", "--libvirt", name))
+			Eventually(off, patience).Should(gexec.Exit(2))
+			Expect(string(off.Err.Contents())).To(Equal("unwedge: domain " + name + " is not running: nothing of it can be read\n"))
 		}, short)
 	})
 })

@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -258,6 +260,44 @@ func TestWrongSockets(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestNoPermission: the socket, or the folder that it is in, is somebody else's.
+func TestNoPermission(t *testing.T) {
+	if os.Geteuid() == 0 { // the checks of this thread's accesses to files are those of nobody
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := syscall.Setfsuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = syscall.Setfsuid(0) }()
+	}
+	dir, err := os.MkdirTemp("", "unwedge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "qmp")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, tt := range []struct {
+		name, path string
+		mode       os.FileMode
+	}{{"the socket", path, 0}, {"the folder", dir, 0}} {
+		if err := os.Chmod(tt.path, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		g, err := foreign.Open(t.Context(), path, foreign.Options{Greeting: 300 * time.Millisecond})
+		if want := path + ": permission denied: run as the user of QEMU, or as root"; g != nil || err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", tt.name, err, want)
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -30,11 +30,17 @@ type socketWire struct {
 	conn *net.UnixConn // the newest
 }
 
+func (w *socketWire) forbidden() error {
+	return usage.Errorf("%s: permission denied: run as the user of QEMU, or as root", w.path)
+}
+
 // reopen connects to the monitor.
 func (w *socketWire) reopen(ctx context.Context) (*qmp.Conn, error) {
 	switch st, err := os.Stat(w.path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, usage.Errorf("%s: no such socket: QEMU makes one with -qmp unix:%s,server=on,wait=off", w.path, w.path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, w.forbidden()
 	case err != nil:
 		return nil, usage.Wrap(err)
 	case st.Mode().Type() != fs.ModeSocket:
@@ -45,7 +51,7 @@ func (w *socketWire) reopen(ctx context.Context) (*qmp.Conn, error) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%s: %w: nobody listens at the socket", w.path, ErrGone)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, usage.Errorf("%s: permission denied: run as the user of QEMU, or as root", w.path)
+		return nil, w.forbidden()
 	case err != nil:
 		return nil, usage.Errorf("connect to %s: %w", w.path, err)
 	}
