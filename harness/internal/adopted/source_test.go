@@ -28,7 +28,9 @@ func read(t *testing.T, path, want string, more func(f *feed)) {
 	}
 	f := newFeed(s)
 	defer f.Close()
-	go more(f)
+	done := make(chan struct{})
+	go func() { defer close(done); more(f) }()
+	defer func() { <-done }() // before the feed is closed
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(f, got); err != nil || string(got) != want {
 		t.Errorf("%q, %v, want %q", got, err, want)
