@@ -103,6 +103,7 @@ const (
 	Waiting    = boot.Waiting    // somebody else has paused the guest
 	Booting    = boot.Booting    // the guest runs
 	Capturing  = boot.Capturing  // it has stalled, and is being asked where
+	Proven     = boot.Proven     // it hangs for certain, and its memory says where; it is asked further
 	Confirming = boot.Confirming // it gets a last chance
 	Probing    = boot.Probing    // it hangs, and is experimented on
 	Again      = boot.Again      // the guest is booted once more, with arguments that make it say more

@@ -20,9 +20,9 @@ import (
 
 // inspectFlags are what `unwedge inspect` was asked.
 type inspectFlags struct {
-	kernel, dump, qmp, libvirt, symbols         string
-	live                                        bool
-	tasks, stacks, dmesg, modules, maps, asJSON bool
+	kernel, dump, qmp, libvirt, symbols                 string
+	live                                                bool
+	tasks, stacks, dmesg, modules, timers, maps, asJSON bool
 }
 
 func (a *app) inspectCmd() *cobra.Command {
@@ -74,6 +74,7 @@ memory yet), 2 usage or bad input, 3 the harness failed.`,
 	fs.BoolVar(&f.stacks, "stacks", false, "print all stacks; kernel stacks as sysrq-t prints them, for unwedge explain")
 	fs.BoolVar(&f.dmesg, "dmesg", false, "print the kernel's log")
 	fs.BoolVar(&f.modules, "modules", false, "print the loaded modules")
+	fs.BoolVar(&f.timers, "timers", false, "print what the kernel has set its clock for: timers, delayed work items, tasks to wake")
 	fs.BoolVar(&f.maps, "maps", false, "print the memory mappings of the processes with these PIDs")
 	fs.BoolVar(&f.asJSON, "json", false, "print everything as JSON, in schema "+inspect.Schema)
 	return cmd
@@ -85,7 +86,7 @@ func (f inspectFlags) views() []string {
 	for _, v := range []struct {
 		name string
 		set  bool
-	}{{"--tasks", f.tasks}, {"--stacks", f.stacks}, {"--dmesg", f.dmesg}, {"--modules", f.modules}, {"--maps", f.maps}, {"--json", f.asJSON}} {
+	}{{"--tasks", f.tasks}, {"--stacks", f.stacks}, {"--dmesg", f.dmesg}, {"--modules", f.modules}, {"--timers", f.timers}, {"--maps", f.maps}, {"--json", f.asJSON}} {
 		if v.set {
 			out = append(out, v.name)
 		}
@@ -101,7 +102,7 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 	if views := f.views(); len(views) > 1 {
 		return usage.Errorf("%s: one view at a time", strings.Join(views, " and "))
 	}
-	if len(pids) > 0 && (f.dmesg || f.modules) {
+	if len(pids) > 0 && (f.dmesg || f.modules || f.timers) {
 		return usage.Errorf("PIDs go with --tasks, --stacks, --maps and --json only")
 	}
 	if f.maps && len(pids) == 0 {
@@ -179,6 +180,8 @@ func (a *app) printInspected(r *inspect.Report, f inspectFlags, some bool) error
 		return orNothing(inspect.Lines(w, r.Log), len(r.Log), "the kernel's log", r)
 	case f.modules:
 		return inspect.Lines(w, r.Modules)
+	case f.timers:
+		return orNothing(r.TimersText(w), len(r.Events), "the kernel's timers", r)
 	case f.maps:
 		n, err := r.Maps(w)
 		return orNothing(err, n, "the mappings", r)

@@ -83,6 +83,8 @@ type Report struct {
 	Locks []Lock `json:"locks,omitempty"`
 	// Timers are the timers that will wake tasks.
 	Timers []model.Timer `json:"timers,omitempty"`
+	// Events are all timers of the kernel, of tasks, work items and drivers.
+	Events []model.Event `json:"events,omitempty"`
 	// Modules are the loaded modules, newest first.
 	Modules []string `json:"modules"`
 	// Log is the kernel's log, line by line.
@@ -248,7 +250,7 @@ func New(f Facts) *Report {
 	v := f.View
 	r := &Report{
 		Schema: Schema, Version: f.Version, Source: f.Source, Kernel: f.Kernel,
-		Offset: v.Offset, PhysBase: v.PhysBase, Jiffies: v.Jiffies, Timers: v.Timers, Complete: v.Complete, Unwinder: safe(v.Unwinder),
+		Offset: v.Offset, PhysBase: v.PhysBase, Jiffies: v.Jiffies, Timers: v.Timers, Events: events(v.Events), Complete: v.Complete, Unwinder: safe(v.Unwinder),
 		CPUs: []CPU{}, Tasks: []Task{}, Modules: []string{}, Log: logLines(v.Log),
 		Diagnosis: diagnosis(f), hz: f.HZ,
 	}
@@ -281,6 +283,9 @@ func New(f Facts) *Report {
 	}
 	for _, p := range append(slices.Clone(f.Problems), v.Problems...) {
 		r.Problems = append(r.Problems, safe(p))
+	}
+	if v.NoEvents != nil {
+		r.Problems = append(r.Problems, "the kernel's timers: "+safe(v.NoEvents.Error()))
 	}
 	if !v.Complete {
 		r.Problems = append(r.Problems, "the list of tasks is incomplete")

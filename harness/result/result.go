@@ -247,6 +247,15 @@ type Stall struct {
 	// Repeated is how many bytes the guest had printed since its last progress:
 	// lines that differ from earlier ones in their numbers only.
 	Repeated int64 `json:"repeated_bytes,omitempty" jsonschema:"minimum=0"`
+	// Proof is why nothing could wake the guest any more, where its memory proves that;
+	// otherwise it was judged by its silence.
+	Proof []string `json:"proof,omitempty"`
+	// Told is when the guest's memory had told for certain what it is, since the start;
+	// 0 where it did not before the kernel was asked.
+	Told time.Duration `json:"told_ns,omitempty"`
+	// Unproven is what could still have woken it, or what is not known of it, where that
+	// was looked for.
+	Unproven string `json:"unproven,omitempty"`
 	// Wake is how long a pending timer of the guest was waited for.
 	Wake time.Duration `json:"wake_ns,omitempty"`
 	// Works says that the guest was at work although it was silent: its vCPUs were

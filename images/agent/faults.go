@@ -27,6 +27,8 @@ var faults = map[string]func(arg string){
 	"pipe":        func(string) { blockInPipe() },
 	"wait":        func(string) { waitForStoppedChild() },
 	"sleep":       func(arg string) { sleepFor(arg) },
+	"alarm":       func(arg string) { waitForAlarm(arg) },
+	"rtc":         func(arg string) { waitForClock(arg) },
 	"spin":        func(string) { spin() },
 	"exit":        func(string) { os.Exit(0) },
 	"segv":        func(string) { segv() },

@@ -38,6 +38,14 @@ var _ = Describe("a kept guest that is inspected", Label("cli", "inspect", "tiny
 			Expect(inspected(run, "1")).To(ContainSubstring(" misc_register+"))
 			Expect(inspected(run, "--dmesg")).To(ContainSubstring("Linux version " + c.Kernel.Release))
 
+			By("having known for certain that nothing could wake it")
+			r, err := rundir.ReadResult(run)
+			Expect(err).NotTo(HaveOccurred())
+			stall := r.Stalls[len(r.Stalls)-1]
+			Expect(stall.Proof).NotTo(BeEmpty(), "unproven: %s", stall.Unproven)
+			Expect(stall.Confidence).To(Equal(result.Certain))
+			Expect(inspected(run, "--timers")).To(ContainSubstring("delayed_work_timer_fn: queues vmstat_shepherd"))
+
 			var live inspect.Report
 			Expect(json.Unmarshal([]byte(inspected(run, "--json")), &live)).To(Succeed())
 			Expect(live.Schema).To(Equal(inspect.Schema))

@@ -39,6 +39,8 @@ type pause struct {
 var tinyPauses = []pause{
 	{name: "sleep 8 s", words: []string{"unwedge.fault=sleep:8s"}},
 	{name: "sleep 20 s", words: []string{"unwedge.fault=sleep:20s"}},
+	{name: "alarm in 15 s", words: []string{"unwedge.fault=alarm:15s"}},
+	{name: "real-time clock's alarm in 15 s", words: []string{"unwedge.fault=rtc:15s"}},
 	{name: "check of 25 s", words: []string{"unwedge.fault=fsck:25s"}},
 }
 

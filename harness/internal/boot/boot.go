@@ -34,6 +34,7 @@ const (
 	Waiting    Phase = "waiting"    // somebody else has paused the guest
 	Booting    Phase = "booting"    // the guest runs
 	Capturing  Phase = "capturing"  // it has stalled, and is being asked where
+	Proven     Phase = "proven"     // it hangs for certain, and its memory says where; it is asked further
 	Confirming Phase = "confirming" // it gets a last chance
 	Probing    Phase = "probing"    // it hangs, and is experimented on
 	Again      Phase = "again"      // the guest is booted once more, with arguments that make it say more
@@ -173,6 +174,7 @@ func Watch(ctx context.Context, loop *events.Loop, g Guest, o Options) (*Boot, e
 	}
 	w.restarted()
 	w.goal, w.sight = seek(o.Machine.Scenario.Booted()), newSight(o)
+	w.proof = newSearch(o)
 	if err := w.attach(ctx); err != nil {
 		return nil, g.OrDead(err)
 	}
@@ -206,6 +208,7 @@ type watcher struct {
 	read        int64          // up to where it was taken
 	progressEnd int64          // the console's length at the last line that was progress
 
+	proof     search     // for a proof that nothing can wake the guest
 	sight     sight      // of the memory of a guest that somebody else started
 	stamped   bool       // the console has shown a line with the kernel's stamp
 	paused    time.Time  // since when somebody else has stopped it; zero: it runs
@@ -377,6 +380,7 @@ func (w *watcher) Over(ctx context.Context, now time.Time) bool {
 	}
 	w.goal.look(ctx, w, now)
 	w.sight.look(ctx, w, now)
+	w.proof.look(ctx, w, now)
 	d := w.tracker.Decide(now)
 	v := Verdict{Outcome: d.Outcome, Why: d.Why, Confidence: d.Confidence, At: now, Since: d.Since}
 	s := w.suspicion

@@ -20,6 +20,8 @@ type suspicion struct {
 	stall    result.Stall
 	since    time.Time // of the last progress before it
 	early    bool      // it is none if the registers change
+	proven   bool      // nothing can wake the guest
+	read     bool      // the memory of a proven one was read, and tells what it does
 	ctx      context.Context
 	cancel   context.CancelFunc
 	from, to int64     // console offsets of what the harness made the guest print; to is -1 while it does
@@ -55,9 +57,9 @@ func (w *watcher) suspect(ctx context.Context, d watch.Decision) {
 	s := &suspicion{
 		stall: result.Stall{
 			At: d.Since.Sub(w.start), Noticed: time.Since(w.start), Why: d.Why, Confidence: d.Confidence, Idle: d.Idle,
-			Repeated: max(0, printed-w.progressEnd),
+			Repeated: max(0, printed-w.progressEnd), Proof: w.proof.facts(d), Unproven: w.proof.unproven(d),
 		},
-		since: d.Since, early: d.Early, from: printed, to: -1,
+		since: d.Since, early: d.Early, proven: d.Proven, from: printed, to: -1,
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	w.suspicion = s
@@ -85,8 +87,12 @@ func (w *watcher) captured(got stall.Finding) {
 	if w.err = w.lost(got); w.err != nil {
 		return
 	}
-	if s.early {
+	switch {
+	case s.early:
 		w.sampled(got)
+		return
+	case s.proven && !s.read:
+		w.tell(got)
 		return
 	}
 	w.loop.CatchUp(w)
@@ -116,6 +122,33 @@ func (w *watcher) captured(got stall.Finding) {
 	w.loop.Go(func() func() {
 		d, then := now.Diagnose(), undisturbed(now, before)
 		return func() { w.explain(s, d, then) }
+	})
+}
+
+// tell goes on with a stall that is proven: its memory says what it is, and is believed
+// at once. What the kernel says by sysrq is asked for afterwards.
+func (w *watcher) tell(got stall.Finding) {
+	s := w.suspicion
+	s.read = true
+	now := w.facts(s.before)
+	now.Repeated = s.stall.Repeated
+	w.loop.Go(func() func() {
+		read := w.asker.Read(s.ctx, got)
+		now.Finding = &read
+		d := now.Diagnose()
+		return func() {
+			if w.ended || s.ctx.Err() != nil {
+				return
+			}
+			if d.Confidence == result.Certain {
+				s.stall.Told = time.Since(w.start)
+				w.Observer.Phase(Proven, fmt.Sprintf("%s (%s)", d.Title, d.Cause))
+			}
+			w.loop.Go(func() func() {
+				got := w.asker.Question(s.ctx, got)
+				return func() { w.captured(got) }
+			})
+		}
 	})
 }
 
@@ -170,6 +203,9 @@ func (w *watcher) explain(s *suspicion, d result.Diagnosis, then *result.Diagnos
 		s.stall.Works = true
 	}
 	switch {
+	case s.proven:
+		w.write(s)
+		return
 	case reads && !w.tracker.Decide(s.finished).Late:
 		w.withdraw("it is silent, but reads its disk")
 		return
@@ -246,6 +282,7 @@ func (w *watcher) callOff() {
 	}
 	w.goal.callOff()
 	w.sight.callOff()
+	w.proof.callOff()
 	w.loop.Wait()
 }
 

@@ -118,7 +118,7 @@ func (r *Row) text(width int) string {
 	if stage == "" {
 		stage = "kernel"
 	}
-	if r.phase == harness.Capturing || r.phase == harness.Confirming {
+	if r.phase == harness.Capturing || r.phase == harness.Proven || r.phase == harness.Confirming {
 		stage = string(r.phase)
 	}
 	guest := r.guest

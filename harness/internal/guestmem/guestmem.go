@@ -10,6 +10,7 @@
 //	tasks    the list of tasks
 //	modules  the loaded modules and their symbols
 //	timers   what will wake a task
+//	pending  all that the kernel has set its clock for
 //	unwind   kernel stacks
 //	locks    who holds the lock that a task waits for
 //	objects  what else a task waits for, and who could end that
@@ -33,6 +34,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/locks"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/modules"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/objects"
+	"github.com/unwedge/unwedge/harness/internal/guestmem/pending"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/printk"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/startup"
@@ -47,18 +49,20 @@ import (
 // Kernel is what an image says: symbols, types, layouts. Made once per boot; it
 // may be used by many goroutines.
 type Kernel struct {
-	img    *kimage.Image
-	finder *locate.Finder
-	tasks  *tasks.Layout
-	log    *printk.Layout // nil: the log cannot be read
-	noLog  error          // why
-	mods   *modules.Layout
-	noMods error
-	locks  *locks.Layout
-	waits  *objects.Layout
-	timers *timers.Layout // nil: what will wake a task cannot be read
-	user   *user.Layout   // nil: user space cannot be read
-	noUser error
+	img     *kimage.Image
+	finder  *locate.Finder
+	tasks   *tasks.Layout
+	log     *printk.Layout // nil: the log cannot be read
+	noLog   error          // why
+	mods    *modules.Layout
+	noMods  error
+	locks   *locks.Layout
+	waits   *objects.Layout
+	timers  *timers.Layout // nil: what will wake a task cannot be read
+	clock   *pending.Layout
+	noClock error        // why the kernel's timers cannot be listed
+	user    *user.Layout // nil: user space cannot be read
+	noUser  error
 	// noTypes says why the image has no types, nil where it has. infers says that
 	// they can be inferred; start, which may be nil, finds PID 1 where they cannot.
 	noTypes error
@@ -102,6 +106,7 @@ func (k *Kernel) layouts() (err error) {
 	}
 	k.user, k.noUser = user.NewLayout(img)
 	k.timers, _ = timers.NewLayout(img.Types) // a kernel without such timers has none to tell
+	k.clock, k.noClock = pending.NewLayout(img)
 	return nil
 }
 
@@ -129,6 +134,14 @@ type View struct {
 	Log []byte
 	// Timers are those that will wake sleeping tasks.
 	Timers []model.Timer
+	// Events are all timers of the kernel; NoEvents says why they could not be listed.
+	Events   []model.Event
+	NoEvents error
+	// NothingDeferred says that no device waits for its driver's probe to be tried again.
+	NothingDeferred bool
+	// Alarm is the name of a task that has the real-time clock open: its alarm is no timer
+	// of the kernel's. "" for none.
+	Alarm string
 	// Jiffies is jiffies_64, 0 where it could not be read. It moves while the
 	// guest takes timer interrupts.
 	Jiffies uint64
@@ -194,6 +207,13 @@ func (k *Kernel) look(ctx context.Context, found *locate.Kernel, m physmem.Reade
 	w.prepare(ctx)
 	w.objects = k.waits.Guest(found, m, k.tasks, list, w.symbols)
 	w.vcpus(vcpus)
+	v.NothingDeferred = k.nothingDeferred(found)
+	if w.objects != nil {
+		v.Alarm = w.objects.Opens("/dev/rtc")
+	}
+	if v.NoEvents = k.noClock; v.NoEvents == nil {
+		v.Events, v.NoEvents = k.clock.Read(found, max(1, len(vcpus)), list, w.symbol)
+	}
 	if vcpus != nil && len(list.Tasks) == 1 && !w.inKernel() {
 		return nil, fmt.Errorf("find the kernel in memory: %w", locate.ErrEarly)
 	}
@@ -213,6 +233,26 @@ func (k *Kernel) readJiffies(found *locate.Kernel, v *View) {
 	if v.Jiffies, err = found.Space.Uint64(a); err != nil {
 		v.problem("jiffies: %v", err)
 	}
+}
+
+// nothingDeferred says that deferred_probe_pending_list is empty (drivers/base/dd.c): by
+// name, or as the one empty list that the function refers to which shows it.
+func (k *Kernel) nothingDeferred(found *locate.Kernel) bool {
+	at, ok := k.img.Lookup("deferred_probe_pending_list")
+	heads := []uint64{at}
+	if !ok {
+		heads = k.img.Refs("deferred_devs_show")
+	}
+	empty := 0
+	for _, link := range heads {
+		a := found.Run(link)
+		next, err1 := found.Space.Uint64(a)
+		prev, err2 := found.Space.Uint64(a + 8)
+		if err1 == nil && err2 == nil && next == a && prev == a {
+			empty++
+		}
+	}
+	return empty == 1
 }
 
 func (k *Kernel) readLog(ctx context.Context, found *locate.Kernel, v *View) {

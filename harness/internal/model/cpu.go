@@ -1,5 +1,10 @@
 package model
 
+import (
+	"fmt"
+	"time"
+)
+
 // Registers are those of a vCPU, or those that an entry to the kernel saved.
 type Registers struct {
 	PC, SP, FP uint64
@@ -73,4 +78,50 @@ type Timer struct {
 	Jiffies uint64 `json:"jiffies,omitempty"`
 	// Nanoseconds is when it expires, in nanoseconds since the boot.
 	Nanoseconds uint64 `json:"nanoseconds,omitempty"`
+}
+
+// Event is something that the guest's kernel has set its clock for.
+type Event struct {
+	// Calls is the function that the timer calls.
+	Calls string `json:"calls"`
+	// Work is the function of the work item that this queues, "" for none.
+	Work string `json:"work,omitempty"`
+	// PID is the thread ID of the task that it wakes, -1 for none, Comm that task's name.
+	PID  int    `json:"pid"`
+	Comm string `json:"comm,omitempty"`
+	// Jiffies is when it is due, in jiffies; 0 where Nanoseconds is set.
+	Jiffies uint64 `json:"jiffies,omitempty"`
+	// Nanoseconds is when it is due, in nanoseconds of CLOCK_MONOTONIC.
+	Nanoseconds int64 `json:"nanoseconds,omitempty"`
+}
+
+// String says what happens then.
+func (e Event) String() string {
+	switch {
+	case e.Work != "":
+		return e.Calls + ": queues " + e.Work
+	case e.PID >= 0:
+		return fmt.Sprintf("%s: wakes %s (PID %d)", e.Calls, e.Comm, e.PID)
+	default:
+		return e.Calls
+	}
+}
+
+// In is in how long it is due, by a guest's jiffies of which hz are a second: as late as
+// it can be, for an idle guest does not count them. 0 where hz is.
+func (e Event) In(jiffies uint64, hz int) time.Duration {
+	if hz <= 0 {
+		return 0
+	}
+	tick := time.Second / time.Duration(hz)
+	if e.Nanoseconds != 0 {
+		return time.Duration(e.Nanoseconds) - SinceBoot(jiffies, hz)
+	}
+	return time.Duration(int64(e.Jiffies-jiffies)) * tick
+}
+
+// SinceBoot is the time that jiffies tell. They start five minutes before they wrap in
+// 32 bits (include/linux/jiffies.h, INITIAL_JIFFIES).
+func SinceBoot(jiffies uint64, hz int) time.Duration {
+	return time.Duration(jiffies-uint64(uint32(-300*hz))) * (time.Second / time.Duration(hz))
 }

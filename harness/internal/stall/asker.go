@@ -60,6 +60,8 @@ type rounds struct {
 }
 
 var (
+	// once tells where a guest sits that was seen to idle.
+	once = rounds{1, 0}
 	// glance tells where an idle guest sits.
 	glance = rounds{5, 20 * time.Millisecond}
 	// survey tells a busy guest that works from one that spins.
@@ -74,14 +76,18 @@ const workPlaces = 10
 
 // Ask captures the stalled guest, what disturbs it least first: registers, memory,
 // then sysrq by BREAK, keyboard, NMI. A guest that is seen to work is not disturbed
-// further, unless this is the last capture (d.Late); of an early one (d.Early) only
-// the registers are sampled.
+// further, unless this is the last capture (d.Late); of an early one (d.Early) and of one
+// that is proven (d.Proven) only the registers are sampled.
 func (a *Asker) Ask(ctx context.Context, d watch.Decision) (got Finding) {
 	how := survey
 	if d.Idle {
 		how = glance
 	}
 	got.Idle, got.Firmware = d.Idle, d.Firmware
+	if d.Proven {
+		a.sample(ctx, once, &got)
+		return got
+	}
 	meter := a.Meter.Again()
 	a.sample(ctx, how, &got)
 	if got.Lost != nil {
@@ -104,6 +110,16 @@ func (a *Asker) Ask(ctx context.Context, d watch.Decision) (got Finding) {
 		return got
 	}
 	return a.Question(ctx, got)
+}
+
+// Read goes on with a Finding that has registers only: it reads the guest's memory, and
+// asks its kernel nothing.
+func (a *Asker) Read(ctx context.Context, got Finding) Finding {
+	if got.View = a.lookStill(ctx, &got.Memory); got.View != nil {
+		got.Registers = named(got.Registers, a.Image.Symbol, got.View.Offset)
+		got.Users = a.userStacks(ctx, &got.Memory)
+	}
+	return got
 }
 
 // Question goes on with a Finding that has registers only: it reads the guest's

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/result"
 )
 
@@ -16,6 +17,9 @@ func (f *Finding) Due(d result.Diagnosis, hz int, job, hold time.Duration) time.
 		due := max(f.UserTimer, wakeIn(f.View, d.Chain, hz, hold))
 		if job <= hold {
 			due = max(due, job)
+		}
+		if f.View != nil && f.View.Alarm != "" { // of the real-time clock's alarm no more is known
+			due = hold
 		}
 		return due
 	}
@@ -44,7 +48,7 @@ func wakeIn(v *guestmem.View, tasks []result.Link, hz int, limit time.Duration) 
 		}
 		due := int64(t.Jiffies - v.Jiffies)
 		if t.Nanoseconds > 0 {
-			due = (int64(t.Nanoseconds) - int64(sinceBoot(v.Jiffies, hz))) / int64(tick)
+			due = (int64(t.Nanoseconds) - int64(model.SinceBoot(v.Jiffies, hz))) / int64(tick)
 		}
 		if due <= 0 || due > int64(limit/tick) {
 			continue
@@ -52,10 +56,4 @@ func wakeIn(v *guestmem.View, tasks []result.Link, hz int, limit time.Duration) 
 		last = max(last, time.Duration(due)*tick)
 	}
 	return last
-}
-
-// sinceBoot is the time that jiffies tell. They start five minutes before they
-// wrap in 32 bits (include/linux/jiffies.h, INITIAL_JIFFIES).
-func sinceBoot(jiffies uint64, hz int) time.Duration {
-	return time.Duration(jiffies-uint64(uint32(-300*hz))) * (time.Second / time.Duration(hz))
 }

@@ -6,6 +6,7 @@
 //   - The kernel's own last words (panic, halt, power-off), or QEMU's event for
 //     them: over, after the text has settled.
 //   - The second reset: a reboot loop. (The first may be meant.)
+//   - The guest's memory shows that nothing can wake it (package proof): hung, at once.
 //   - No progress for Limits.Idle with every vCPU idle, or for Limits.Busy with
 //     one busy, or no output at all for Limits.Start: suspect. The caller then
 //     captures, and only if nothing moves for Limits.Confirm afterwards it is
@@ -41,9 +42,9 @@ import (
 	"github.com/unwedge/unwedge/scenarios"
 )
 
-// idleShare is how much of a quiet period a vCPU may run and still count as
+// IdleShare is how much of a quiet period a vCPU may run and still count as
 // idle: the timer tick and a status line cost some per cent under TCG.
-const idleShare = 0.2
+const IdleShare = 0.2
 
 // restful is how often in a row the registers must show idle vCPUs whose threads are
 // busy. A guest that pauses now and then looks so once.
@@ -85,6 +86,9 @@ type Decision struct {
 	Firmware bool
 	// Late says that the deadline has come.
 	Late bool
+	// Proven says that the guest's memory shows that none can follow: nobody need wait
+	// for it.
+	Proven bool
 	// Early says that a vCPU is busy, and that it is Suspect only if the
 	// registers show that none computes anything. Otherwise Looked is called.
 	Early bool
@@ -117,6 +121,7 @@ type Tracker struct {
 	looked     time.Time // when the registers were last seen to change
 	rested     int       // how often in a row, since the last progress, they showed idle vCPUs
 	worked     time.Time // when the vCPUs were last seen to do real work
+	proven     string    // why nothing more can come, by what the guest's memory shows
 }
 
 // ending is how the guest said it ends.
@@ -269,6 +274,23 @@ func (t *Tracker) Saw(at time.Time, what string) {
 	}
 }
 
+// Rests says for how long the guest has made no progress with every vCPU idle; 0 where
+// one was busy.
+func (t *Tracker) Rests(now time.Time) time.Duration {
+	if t.stands || !t.busy.known() || t.busy.mean() >= IdleShare {
+		return 0
+	}
+	return now.Sub(t.progress)
+}
+
+// Proven says that nothing more can come from a guest that has made no progress since a
+// moment, and why.
+func (t *Tracker) Proven(since time.Time, why string) {
+	if t.progress.Equal(since) {
+		t.proven = why
+	}
+}
+
 // Looked says that the registers of a busy guest change (see Decision.Early), and
 // whether they show that its vCPUs idle, whatever their threads do.
 func (t *Tracker) Looked(at time.Time, rests bool) {
@@ -288,12 +310,12 @@ func (t *Tracker) moved(at time.Time) {
 		at = t.progress
 	}
 	gap := at.Sub(t.progress)
-	if t.busy.mean() < idleShare {
+	if t.busy.mean() < IdleShare {
 		t.gaps.IdleGap = max(t.gaps.IdleGap, gap)
 	} else {
 		t.gaps.BusyGap = max(t.gaps.BusyGap, gap)
 	}
-	t.progress, t.detector, t.flood, t.rested = at, "", flood{}, 0
+	t.progress, t.detector, t.flood, t.rested, t.proven = at, "", flood{}, 0, ""
 	t.busy = meter{from: at}
 }
 
@@ -323,7 +345,7 @@ func (t *Tracker) Decide(now time.Time) Decision {
 func (t *Tracker) decideStall(now time.Time) Decision {
 	quiet := now.Sub(t.progress)
 	rests := t.rested >= restful
-	idle := rests || t.busy.mean() < idleShare && t.busy.known()
+	idle := rests || t.busy.mean() < IdleShare && t.busy.known()
 	late := now.Sub(t.start) >= t.limits.Deadline
 	d := Decision{State: Suspect, Since: t.progress, Idle: idle, Late: late, Firmware: t.firmware, Confidence: result.Likely}
 	switch {
@@ -346,6 +368,9 @@ func (t *Tracker) decideStall(now time.Time) Decision {
 	case late:
 		d.Confidence = result.Possible
 		d.Why = fmt.Sprintf("no progress for %s at the deadline of %s", round(quiet), round(t.limits.Deadline))
+	case t.proven != "":
+		d.Confidence, d.Proven = result.Certain, true
+		d.Why = fmt.Sprintf("no progress for %s, and none can come: %s", round(quiet), t.proven)
 	case !t.spoke && quiet >= t.limits.Start:
 		d.Confidence = result.Possible
 		d.Why = fmt.Sprintf("nothing on the console for %s", round(quiet))

@@ -34,7 +34,7 @@ func FromELF(b []byte, source Source) (*Types, error) {
 	if err := d.index(); err != nil {
 		return nil, fmt.Errorf("read types: %w", err)
 	}
-	return &Types{source, d.field}, nil
+	return &Types{Source: source, find: d.field}, nil
 }
 
 // FromObjects reads what was compiled to be read: the types of several object files, of

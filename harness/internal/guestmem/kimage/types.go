@@ -29,6 +29,7 @@ type Types struct {
 	// Source says where they come from.
 	Source Source
 	find   finder
+	percpu map[string]Field // per-CPU variables in their section; only BTF has them
 }
 
 // finder finds a field of a type; no path is the type itself.
@@ -40,7 +41,7 @@ type Field struct{ Off, Size uint64 }
 // Known are types of which only these fields are known, by TYPE.FIELD, or by TYPE for
 // its size.
 func Known(source Source, fields map[string]Field) *Types {
-	return &Types{source, func(typ string, path []string) (Field, bool) {
+	return &Types{Source: source, find: func(typ string, path []string) (Field, bool) {
 		f, ok := fields[strings.Join(append([]string{typ}, path...), ".")]
 		return f, ok
 	}}
@@ -56,7 +57,7 @@ func (t *Types) Or(other *Types) *Types {
 			return f, true
 		}
 		return other.find(typ, path)
-	}}
+	}, t.percpu}
 }
 
 func newTypes(b []byte) (*Types, error) {
@@ -64,7 +65,7 @@ func newTypes(b []byte) (*Types, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kernel's BTF: %w", err)
 	}
-	return &Types{BTF, func(typ string, path []string) (Field, bool) {
+	return &Types{Source: BTF, percpu: perCPU(spec), find: func(typ string, path []string) (Field, bool) {
 		all, err := spec.AnyTypesByName(typ)
 		if err != nil {
 			return Field{}, false

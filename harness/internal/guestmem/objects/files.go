@@ -3,6 +3,7 @@ package objects
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/tasks"
 	"github.com/unwedge/unwedge/harness/internal/model"
@@ -83,11 +84,26 @@ func (g *Guest) open() *holders {
 	return h
 }
 
+// Opens names a task that has a file open whose path begins so, "" for none.
+func (g *Guest) Opens(path string) string {
+	if g.user == nil {
+		return ""
+	}
+	for file, by := range g.open().files {
+		inode, _ := g.pointer(file, "file.f_inode")
+		if mode, ok := g.word(inode, "inode.i_mode"); ok && mode&sIFMT == sIFCHR && strings.HasPrefix(g.user.Path(file), path) {
+			return by[0].t.Comm
+		}
+	}
+	return ""
+}
+
 // The kinds of inodes (include/uapi/linux/stat.h).
 const (
 	sIFMT   = 0o170000
 	sIFSOCK = 0o140000
 	sIFBLK  = 0o060000
+	sIFCHR  = 0o020000
 	sIFIFO  = 0o010000
 )
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/physmem"
 	"github.com/unwedge/unwedge/harness/internal/kerneltypes"
+	"github.com/unwedge/unwedge/harness/internal/model"
 	"github.com/unwedge/unwedge/harness/internal/oracle"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/agentproto"
@@ -136,6 +138,13 @@ func agree(a arch.Arch, get func(context.Context) *candidate.Candidate, moved, h
 		Expect(got.Still).To(BeNumerically(">", 30), "%q", got.Differences)
 		Expect(got.Frames.All).To(BeNumerically(">", 150))
 		Expect(got.Printed.All).To(BeNumerically(">", 150))
+		if again := at.Again; again.NoEvents == nil {
+			AddReportEntry("timers", fmt.Sprintf("%s: %d", c.Kernel.Release, len(again.Events)))
+			Expect(wakers(again)).To(ConsistOf(again.Timers), "the kernel's timers against those on the tasks' stacks")
+		} else { // its symbols have no data, and its BTF no per-CPU variables
+			Expect(c.Kernel.Release).To(HavePrefix("5."), "%v", again.NoEvents)
+			Expect(a).To(Equal(arch.AArch64))
+		}
 		for _, r := range readers {
 			Expect(r.view).NotTo(BeNil(), "types %s: nothing was read", r.source)
 			got := oracle.CompareViews(at.Again, r.view)
@@ -165,6 +174,18 @@ type reader struct {
 	source kimage.Source
 	view   *guestmem.View // the last
 	stacks []guestmem.UserStack
+}
+
+// wakers are the kernel's timers that wake tasks, as the tasks' stacks show them. A task
+// that runs has none there.
+func wakers(v *guestmem.View) []model.Timer {
+	var out []model.Timer
+	for _, e := range v.Events {
+		if i := slices.IndexFunc(v.Tasks, func(t model.Task) bool { return t.PID == e.PID }); e.PID >= 0 && (i < 0 || !v.Tasks[i].Running) {
+			out = append(out, model.Timer{PID: e.PID, Jiffies: e.Jiffies, Nanoseconds: uint64(e.Nanoseconds)})
+		}
+	}
+	return out
 }
 
 // lines are user-space stacks as they are shown.

@@ -1,0 +1,122 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/console"
+	"github.com/unwedge/unwedge/harness/internal/proof"
+	"github.com/unwedge/unwedge/harness/internal/vcpu"
+	"github.com/unwedge/unwedge/harness/internal/watch"
+)
+
+// The times of a search for a proof: how long the guest must have rested, and how far
+// apart the two looks of one proof and two searches are.
+const (
+	proofRest  = 500 * time.Millisecond
+	proofApart = 300 * time.Millisecond
+	proofEvery = time.Second
+)
+
+// search looks for a proof that nothing can wake a guest that rests, without stopping
+// it. The zero search looks for nothing.
+type search struct {
+	on      bool
+	next    time.Time
+	looking bool
+	cancel  context.CancelFunc
+	proven  []string // what the proof rests on
+	open    string   // what may still come, by the last search
+}
+
+// newSearch begins where nobody outside can wake the guest: not where it has a network,
+// devices that are not known, or somebody at its console.
+func newSearch(o Options) search {
+	sc := o.Machine.Scenario
+	return search{on: o.Foreign == nil && o.Image.Look != nil && !sc.Network && !sc.BootDisk && len(sc.Devices)+len(sc.QEMUArgs) == 0}
+}
+
+// look begins a search where one is due.
+func (s *search) look(ctx context.Context, w *watcher, now time.Time) {
+	if !s.on || s.looking || now.Before(s.next) || w.ended || w.suspicion != nil || w.tracker.Rests(now) < proofRest {
+		return
+	}
+	since := w.tracker.Progress()
+	ctx, s.cancel = context.WithTimeout(ctx, lookFor)
+	s.looking = true
+	w.loop.Go(func() func() {
+		got := s.search(ctx, w)
+		return func() {
+			over := ctx.Err() != nil
+			s.cancel()
+			s.looking, s.next = false, time.Now().Add(proofEvery)
+			if over {
+				return
+			}
+			s.open = got.Why
+			if got.Closed {
+				s.proven = got.Facts
+				w.tracker.Proven(since, got.Facts[0])
+			}
+		}
+	})
+}
+
+// search takes two looks. A vCPU that waits for the host's CPU between them may have
+// something to do that it has not begun.
+func (s *search) search(ctx context.Context, w *watcher) proof.Answer {
+	within := w.Limits.Hold
+	first := w.glance(ctx)
+	if got := proof.Judge(first, within); !got.Closed {
+		return got
+	}
+	meter := w.meter.Again()
+	select {
+	case <-ctx.Done():
+		return proof.Answer{Why: context.Cause(ctx).Error()}
+	case <-time.After(proofApart):
+	}
+	busy := func(l vcpu.Load) bool { return l.Busy >= watch.IdleShare }
+	if slices.ContainsFunc(meter.Loads(), busy) {
+		return proof.Answer{Why: "a vCPU is busy"}
+	}
+	return proof.Both(first, w.glance(ctx), within)
+}
+
+// glance looks at the guest.
+func (w *watcher) glance(ctx context.Context) proof.Look {
+	l := proof.Look{HZ: w.Image.Hertz()}
+	ram, registers, err := w.guest.Memory(ctx)
+	if err == nil {
+		l.View, err = w.Image.Look(ctx, ram, registers)
+	}
+	var owed error
+	l.Owed, owed = proof.Owed(ctx, w.guest.QMP())
+	l.Err = errors.Join(err, owed)
+	return l
+}
+
+// facts are those of a proven stall.
+func (s *search) facts(d watch.Decision) []string {
+	if !d.Proven {
+		return nil
+	}
+	return s.proven
+}
+
+// unproven is what may still come, where the stall is not proven.
+func (s *search) unproven(d watch.Decision) string {
+	if d.Proven {
+		return ""
+	}
+	return console.Sanitize(s.open)
+}
+
+// callOff ends a search.
+func (s *search) callOff() {
+	if s.looking {
+		s.cancel()
+	}
+}

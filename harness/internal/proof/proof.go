@@ -1,0 +1,172 @@
+// Package proof tells whether a guest whose vCPUs all idle can still go on by itself.
+//
+// A guest that idles is woken by a timer that its kernel has set, by the answer of a
+// device, or by somebody outside. All timers stand in its memory, QEMU knows what its
+// devices owe, and outside a machine without network there is nobody. So where no timer
+// is due in time but those of the kernel's housekeeping, and no device owes an answer,
+// nothing more will happen: that is known as soon as it is seen, without waiting.
+//
+// Whatever is not understood, a function that is in no table here, a device that QEMU
+// does not tell about, a kernel whose timers cannot be listed, proves nothing: the guest
+// is then judged by its silence.
+package proof
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/unwedge/unwedge/harness/internal/guestmem"
+	"github.com/unwedge/unwedge/harness/internal/model"
+	"github.com/unwedge/unwedge/harness/internal/vcpu"
+)
+
+// Look is what one look at the guest showed.
+type Look struct {
+	View *guestmem.View
+	// HZ is how many jiffies the kernel counts in a second.
+	HZ int
+	// Owed are the requests that the machine's devices have not answered.
+	Owed []string
+	// Err says why one of these is not known.
+	Err error
+}
+
+// Answer is what a Look proves.
+type Answer struct {
+	// Closed says that nothing will happen in the guest any more, in as long as was asked.
+	Closed bool
+	// Why is the first thing that may still happen, or that is not known. "" where Closed.
+	Why string
+	// Facts are what the proof rests on.
+	Facts []string
+}
+
+// late is by how much later than it seems a timer may be due: an idle guest does not
+// count its jiffies, and its clock begins before they do.
+const late = 10 * time.Second
+
+// Judge says whether anything will happen within a time.
+func Judge(l Look, within time.Duration) Answer {
+	if why := unknown(l); why != "" {
+		return Answer{Why: why}
+	}
+	v := l.View
+	if why := awake(v); why != "" {
+		return Answer{Why: why}
+	}
+	for i := range v.Tasks {
+		if why := outside(&v.Tasks[i]); why != "" {
+			return Answer{Why: why}
+		}
+	}
+	far, kept := 0, 0
+	for _, e := range v.Events {
+		due := e.In(v.Jiffies, l.HZ)
+		if due > within+late {
+			far++
+			continue
+		}
+		if !keeps(e, v) {
+			return Answer{Why: fmt.Sprintf("%s, due in %s", e, max(0, due).Round(100*time.Millisecond))}
+		}
+		kept++
+	}
+	if len(l.Owed) > 0 {
+		return Answer{Why: strings.Join(l.Owed, ", ")}
+	}
+	return Answer{Closed: true, Facts: []string{
+		"every vCPU idles, and no task can run",
+		fmt.Sprintf("of %d timers %d are the kernel's housekeeping, and %d are due in more than %s", len(v.Events), kept, far, within),
+		"no device owes an answer",
+	}}
+}
+
+// Both says whether two Looks, with nothing but idleness between them, prove the same of
+// one guest that stood still: what changes while it is read, or ran in between, is no proof.
+func Both(a, b Look, within time.Duration) Answer {
+	first, then := Judge(a, within), Judge(b, within)
+	if !first.Closed {
+		return first
+	}
+	if !then.Closed {
+		return then
+	}
+	if len(a.View.Tasks) != len(b.View.Tasks) {
+		return Answer{Why: "tasks came or went"}
+	}
+	ran := map[int]uint64{}
+	for _, t := range a.View.Tasks {
+		if t.PID > 0 {
+			ran[t.PID] = t.Switches
+		}
+	}
+	for _, t := range b.View.Tasks {
+		if before, ok := ran[t.PID]; t.PID > 0 && !housekeeper(&t) && (!ok || before != t.Switches) {
+			return Answer{Why: fmt.Sprintf("%s (PID %d) ran", t.Comm, t.PID)}
+		}
+	}
+	return then
+}
+
+// unknown is what is missing for a proof.
+func unknown(l Look) string {
+	switch v := l.View; {
+	case l.Err != nil:
+		return l.Err.Error()
+	case v == nil:
+		return "the guest's memory could not be read"
+	case v.NoEvents != nil:
+		return v.NoEvents.Error()
+	case !v.Complete || len(v.CPUs) == 0 || v.Unwinder == "":
+		return "not all tasks could be read"
+	case l.HZ <= 0:
+		return "the kernel's HZ is not known"
+	}
+	return ""
+}
+
+// awake is a vCPU that does not idle or a task that could run.
+func awake(v *guestmem.View) string {
+	for _, c := range v.CPUs {
+		rests := c.Halted || len(c.Frames) > 0 && vcpu.IdleFunction(c.Frames[0].Base())
+		if c.PID != 0 || c.User || !rests {
+			return fmt.Sprintf("vCPU %d runs %s (PID %d)", c.Index, c.Comm, c.PID)
+		}
+	}
+	for i := range v.Tasks {
+		if t := &v.Tasks[i]; t.PID != 0 && (t.Running || t.State == "R") {
+			return fmt.Sprintf("%s (PID %d) can run", t.Comm, t.PID)
+		}
+	}
+	if v.Alarm != "" {
+		return v.Alarm + " has the real-time clock open, whose alarm is in no list"
+	}
+	return ""
+}
+
+// keeps says whether an event is of the kernel's housekeeping, which never lets a boot
+// go on.
+func keeps(e model.Event, v *guestmem.View) bool {
+	var k keeping
+	var ok bool
+	switch {
+	case e.Work != "":
+		k, ok = works[e.Work]
+	case e.PID >= 0:
+		i := slices.IndexFunc(v.Tasks, func(t model.Task) bool { return t.PID == e.PID })
+		if i < 0 {
+			return false
+		}
+		k, ok = thread(&v.Tasks[i])
+	default:
+		k, ok = calls[e.Calls]
+	}
+	return ok && (k.idle == nil || k.idle(v)) && (k.but == "" || !slices.ContainsFunc(v.Tasks, func(t model.Task) bool { return in(&t, k.but) }))
+}
+
+// in says whether a function is on a task's stack.
+func in(t *model.Task, function string) bool {
+	return slices.ContainsFunc(t.Frames, func(f model.Frame) bool { return f.Base() == function })
+}
