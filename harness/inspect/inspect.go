@@ -284,8 +284,8 @@ func New(f Facts) *Report {
 	for _, p := range append(slices.Clone(f.Problems), v.Problems...) {
 		r.Problems = append(r.Problems, safe(p))
 	}
-	if v.NoEvents != nil {
-		r.Problems = append(r.Problems, "the kernel's timers: "+safe(v.NoEvents.Error()))
+	if v.NoEvents != "" {
+		r.Problems = append(r.Problems, "the kernel's timers: "+safe(v.NoEvents))
 	}
 	if !v.Complete {
 		r.Problems = append(r.Problems, "the list of tasks is incomplete")

@@ -39,7 +39,7 @@ var _ = Describe("a kept guest that is inspected", Label("cli", "inspect", "tiny
 			Expect(inspected(run, "--dmesg")).To(ContainSubstring("Linux version " + c.Kernel.Release))
 
 			By("having known for certain that nothing could wake it")
-			r, err := rundir.ReadResult(run)
+			r, err := result.Read(filepath.Join(run, rundir.Result))
 			Expect(err).NotTo(HaveOccurred())
 			stall := r.Stalls[len(r.Stalls)-1]
 			Expect(stall.Proof).NotTo(BeEmpty(), "unproven: %s", stall.Unproven)

@@ -134,9 +134,10 @@ type View struct {
 	Log []byte
 	// Timers are those that will wake sleeping tasks.
 	Timers []model.Timer
-	// Events are all timers of the kernel; NoEvents says why they could not be listed.
+	// Events are all timers of the kernel; NoEvents says why they could not be listed, ""
+	// where they were.
 	Events   []model.Event
-	NoEvents error
+	NoEvents string
 	// NothingDeferred says that no device waits for its driver's probe to be tried again.
 	NothingDeferred bool
 	// Alarm is the name of a task that has the real-time clock open: its alarm is no timer
@@ -211,9 +212,7 @@ func (k *Kernel) look(ctx context.Context, found *locate.Kernel, m physmem.Reade
 	if w.objects != nil {
 		v.Alarm = w.objects.Opens("/dev/rtc")
 	}
-	if v.NoEvents = k.noClock; v.NoEvents == nil {
-		v.Events, v.NoEvents = k.clock.Read(found, max(1, len(vcpus)), list, w.symbol)
-	}
+	w.events(max(1, len(vcpus)))
 	if vcpus != nil && len(list.Tasks) == 1 && !w.inKernel() {
 		return nil, fmt.Errorf("find the kernel in memory: %w", locate.ErrEarly)
 	}

@@ -205,3 +205,14 @@ func (w *walker) symbol(addr uint64) string {
 	}
 	return fmt.Sprintf("%#x", addr)
 }
+
+// events lists the kernel's timers on so many CPUs.
+func (w *walker) events(cpus int) {
+	err := w.k.noClock
+	if err == nil {
+		w.view.Events, err = w.k.clock.Read(w.found, cpus, w.list, w.symbol)
+	}
+	if err != nil {
+		w.view.NoEvents = err.Error()
+	}
+}

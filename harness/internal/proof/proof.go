@@ -117,8 +117,10 @@ func unknown(l Look) string {
 		return l.Err.Error()
 	case v == nil:
 		return "the guest's memory could not be read"
-	case v.NoEvents != nil:
-		return v.NoEvents.Error()
+	case v.NoEvents != "":
+		return v.NoEvents
+	case len(v.Events) == 0:
+		return "the kernel has set no timer yet"
 	case !v.Complete || len(v.CPUs) == 0 || v.Unwinder == "":
 		return "not all tasks could be read"
 	case l.HZ <= 0:
