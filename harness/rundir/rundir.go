@@ -98,7 +98,7 @@ func New(out, scenario, release string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("--out: %w", err)
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := os.MkdirAll(out, private); err != nil {
 		return "", fmt.Errorf("--out: %w", err)
 	}
 	return out, CheckOut(out)
@@ -123,11 +123,15 @@ func CheckOut(out string) error {
 	}
 }
 
+// private is the mode of a run's directory: it has what the guest printed and what its
+// memory held, and a kept guest's sockets.
+const private = 0o700
+
 // Create makes a new directory for a run below base/runs, named by time, scenario
 // and kernel. Two runs never share a directory.
 func Create(base, scenario, release string, now time.Time) (string, error) {
 	runs := filepath.Join(base, "runs")
-	if err := os.MkdirAll(runs, 0o755); err != nil {
+	if err := os.MkdirAll(runs, private); err != nil {
 		return "", fmt.Errorf("make run directory: %w", err)
 	}
 	name := now.UTC().Format(stamp) + "-" + clean(scenario) + "-" + clean(release)
@@ -136,7 +140,7 @@ func Create(base, scenario, release string, now time.Time) (string, error) {
 		if i > 1 {
 			dir += fmt.Sprintf("-%d", i)
 		}
-		err := os.Mkdir(dir, 0o755)
+		err := os.Mkdir(dir, private)
 		if err == nil {
 			return dir, nil
 		}

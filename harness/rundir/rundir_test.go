@@ -32,6 +32,24 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+// A run's directory has what a guest's memory held: it is its user's alone.
+func TestNobodyElseReadsIt(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "base")
+	made, err := Create(base, "tiny", "6.1", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := New(filepath.Join(t.TempDir(), "out"), "tiny", "6.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{made, asked} {
+		if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", dir, st.Mode(), err)
+		}
+	}
+}
+
 func TestHostileNames(t *testing.T) {
 	plain := regexp.MustCompile(`^20261123-110000-[A-Za-z0-9._+-]*$`)
 	for _, name := range []string{

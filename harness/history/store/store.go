@@ -38,7 +38,7 @@ func Path() (string, error) {
 
 // Open opens the history at path to be written, and makes it where there is none.
 func Open(ctx context.Context, path string) (*Store, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
 	}
 	s, err := open(path, "mode=rwc")
