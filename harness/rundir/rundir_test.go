@@ -35,11 +35,11 @@ func TestCreate(t *testing.T) {
 // A run's directory has what a guest's memory held: it is its user's alone.
 func TestNobodyElseReadsIt(t *testing.T) {
 	base := filepath.Join(t.TempDir(), "base")
-	made, err := Create(base, "tiny", "6.1", time.Now())
+	made, err := rundir.Create(base, "tiny", "6.1", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked, err := New(filepath.Join(t.TempDir(), "out"), "tiny", "6.1")
+	asked, err := rundir.New(filepath.Join(t.TempDir(), "out"), "tiny", "6.1")
 	if err != nil {
 		t.Fatal(err)
 	}
