@@ -248,6 +248,9 @@ func waitOf(w *model.Wait) *Wait {
 // New assembles a Report.
 func New(f Facts) *Report {
 	v := f.View
+	if f.HZ == 0 {
+		f.HZ = v.Hertz()
+	}
 	r := &Report{
 		Schema: Schema, Version: f.Version, Source: f.Source, Kernel: f.Kernel,
 		Offset: v.Offset, PhysBase: v.PhysBase, Jiffies: v.Jiffies, Timers: v.Timers, Events: events(v.Events), Complete: v.Complete, Unwinder: safe(v.Unwinder),

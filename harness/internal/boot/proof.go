@@ -20,6 +20,9 @@ const (
 	proofEvery = time.Second
 )
 
+// closed is a proof in short.
+const closed = "no task can run, only housekeeping is due, and no device owes an answer"
+
 // search looks for a proof that nothing can wake a guest that rests, without stopping
 // it. The zero search looks for nothing.
 type search struct {
@@ -58,7 +61,7 @@ func (s *search) look(ctx context.Context, w *watcher, now time.Time) {
 			s.open = got.Why
 			if got.Closed {
 				s.proven = got.Facts
-				w.tracker.Proven(since, got.Facts[0])
+				w.tracker.Proven(since, closed)
 			}
 		}
 	})
@@ -91,6 +94,9 @@ func (w *watcher) glance(ctx context.Context) proof.Look {
 	ram, registers, err := w.guest.Memory(ctx)
 	if err == nil {
 		l.View, err = w.Image.Look(ctx, ram, registers)
+	}
+	if l.HZ == 0 && l.View != nil {
+		l.HZ = l.View.Hertz()
 	}
 	var owed error
 	l.Owed, owed = proof.Owed(ctx, w.guest.QMP())

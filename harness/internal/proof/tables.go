@@ -54,6 +54,7 @@ var works = map[string]keeping{
 	"addrconf_verify_work":       {why: "ages addresses (net/ipv6/addrconf.c)"},
 	"wakeup_dirtytime_writeback": {why: "writes time stamps of inodes (fs/fs-writeback.c)"},
 	"ima_keys_handler":           {why: "gives up waiting for a policy (security/integrity/ima)"},
+	"fill_ptr_key_workfn":        {why: "waits for a key to print pointers with (lib/vsprintf.c)"},
 	"crng_reseed":                {why: "replaces a seed (drivers/char/random.c)", but: random},
 	"cec_work_fn":                {why: "forgets corrected errors (drivers/ras/cec.c)"},
 	"mce_work_trigger":           {why: "polls machine checks"},

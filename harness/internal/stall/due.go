@@ -13,6 +13,9 @@ import (
 // for nothing within hold. job is when systemd ends the job that it waits for, 0 for
 // none. A hopeless wait is waited for only if it has a time-out of its own.
 func (f *Finding) Due(d result.Diagnosis, hz int, job, hold time.Duration) time.Duration {
+	if hz == 0 && f.View != nil {
+		hz = f.View.Hertz()
+	}
 	if !hopeless(d) {
 		due := max(f.UserTimer, wakeIn(f.View, d.Chain, hz, hold))
 		if job <= hold {
