@@ -119,9 +119,9 @@ dist: $(AGENTS) $(HELPERS) ## Build what users install: binaries, .deb and .rpm 
 	cd ci/dist && $(GO) run . -version '$(VERSION)' -epoch $(EPOCH) -dir '$(abspath $(DIST))'
 
 .PHONY: test-dist
-test-dist: setup ## Build the packages twice, compare them, install them in fresh Debian roots and boot there
+test-dist: setup ## Build the packages twice, compare them, install them in fresh Debian roots, boot there, run the CI templates
 	@ci/compilers.sh mmdebstrap
-	ci/dist-test.sh '$(MAKE)' $(DIST) bookworm trixie
+	ci/dist-test.sh '$(MAKE)' '$(GO)' $(DIST) bookworm trixie
 
 .PHONY: lint
 lint: ## Run golangci-lint, where it is installed
