@@ -11,7 +11,7 @@ mkdir -p /builds/project/kernel
 cd /builds/project
 apt-get update -q >/dev/null
 image=$(apt-cache depends "$kernel" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
-(cd kernel && apt-get download -q "$image" >/dev/null)
+(cd kernel && apt-get download -q -o APT::Sandbox::User=root "$image" >/dev/null)
 ln kernel/linux-image-*.deb .
 # The steps begin where a runner's image does.
 rm -rf /var/lib/apt/lists/*

@@ -66,13 +66,13 @@ func (b Boot) slow() bool { return b.Outcome == string(scenarios.Slow) }
 // was up, which says as much of the host as of the kernel, unless that is the failure
 // looked for.
 func (b Boot) Undecided(want Boot) bool {
-	return b.slow() && (want.Outcome == "" || !b.same(want))
+	return b.slow() && (want.Outcome == "" || !b.Same(want))
 }
 
-// same says that two boots failed in the same way: by the signature, which does
+// Same says that two boots failed in the same way: by the signature, which does
 // not differ between kernels and architectures, else by the title. A loop is the same
 // wherever it was met.
-func (b Boot) same(other Boot) bool {
+func (b Boot) Same(other Boot) bool {
 	if b.Signature != "" || other.Signature != "" {
 		return b.Signature == other.Signature || sameLoop(b, other)
 	}
@@ -96,7 +96,7 @@ func Judge(b, want Boot, any bool) (search.Verdict, string) {
 	switch {
 	case b.Expected:
 		return search.Good, b.Outcome
-	case b.same(want):
+	case b.Same(want):
 		return search.Bad, b.name()
 	case b.came() && want.Outcome != "" && !want.came(): // it came through, with findings
 		return search.Good, b.Outcome + ", unclean: " + b.name()

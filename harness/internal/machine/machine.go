@@ -33,6 +33,9 @@ type Spec struct {
 	Disks []Disk
 	// KernelArgs come from the images (root=, fips=1, …).
 	KernelArgs []string
+	// Append is the whole kernel command line where a boot is made again; "" makes it of
+	// what the machine has.
+	Append string
 	// Slot reserves a place for one device to be plugged in while the guest
 	// runs, see SlotID.
 	Slot bool
@@ -96,6 +99,9 @@ func (s Spec) Args() []string {
 func (s Spec) Cmdline() string {
 	if s.Scenario.BootDisk {
 		return ""
+	}
+	if s.Append != "" {
+		return s.Append
 	}
 	var words []string
 	for _, f := range s.features() {
