@@ -29,9 +29,11 @@ fresh() {
 	cp -L /etc/resolv.conf "$root/etc/"
 }
 
-# inside COMMAND... runs it in $root. The mounts and whatever runs end with the namespaces.
+# inside COMMAND... runs it in $root, which is a mount as a container's is. The mounts and
+# whatever runs end with the namespaces.
 inside() {
 	unshare --mount --fork --pid --kill-child sh -eu -c '
+		mount --bind "$1" "$1"
 		mount --rbind /dev "$1/dev"
 		mount -t proc proc "$1/proc"
 		shift

@@ -209,6 +209,12 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	if err := addOwn(&req); err != nil {
 		return harness.Request{}, err
 	}
+	return p.observed(req, c)
+}
+
+// observed adds what the boot is watched and explained by.
+func (p *Planner) observed(req harness.Request, c *candidate.Candidate) (harness.Request, error) {
+	k, sc := c.Kernel, req.Machine.Scenario
 	if k.SHA256 != "" {
 		i := lazily(k)
 		req.Image = describe(i, memory(i, p.types(c, "")), k.Config.HZ(), p.tree(sc))
@@ -219,7 +225,8 @@ func (p *Planner) Request(ctx context.Context, sc scenarios.Scenario, c *candida
 	if n := len(req.Machine.Cmdline()); n > maxCmdline {
 		return harness.Request{}, &UnsupportedError{sc.Name, k.Release, fmt.Sprintf("the kernel command line has %d bytes, and the kernel cuts it at %d", n, maxCmdline)}
 	}
-	class := calibrate.Class{Arch: string(sc.Arch), Accel: string(h.Accel), QEMU: req.QEMUVersion}
+	class := calibrate.Class{Arch: string(sc.Arch), Accel: string(req.Machine.Accel), QEMU: req.QEMUVersion}
+	var err error
 	req.Reference, req.Calibrated, err = req.Calibration.Reference(class, kind(sc))
 	if err != nil {
 		req.Notes = append(req.Notes, err.Error())

@@ -134,7 +134,7 @@ func Create(base, scenario, release string, now time.Time) (string, error) {
 	if err := os.MkdirAll(runs, private); err != nil {
 		return "", fmt.Errorf("make run directory: %w", err)
 	}
-	name := now.UTC().Format(stamp) + "-" + clean(scenario) + "-" + clean(release)
+	name := now.UTC().Format(stamp) + "-" + Name(scenario, release)
 	for i := 1; i < 10000; i++ {
 		dir := filepath.Join(runs, name)
 		if i > 1 {
@@ -150,6 +150,9 @@ func Create(base, scenario, release string, now time.Time) (string, error) {
 	}
 	return "", fmt.Errorf("make run directory %s: ten thousand of that name are there", filepath.Join(runs, name))
 }
+
+// Name is a plain file name for what was booted how.
+func Name(scenario, release string) string { return clean(scenario) + "-" + clean(release) }
 
 // clean makes a plain file name of a word that may come from a guest.
 func clean(s string) string {

@@ -20,7 +20,7 @@ layer() {
 		cp -a "$n.lower/." "$1"
 }
 
-mount --make-rprivate / || die "cannot mount in a namespace of its own"
+mount --make-rprivate / || die "cannot mount in a namespace of its own (in a chroot: mount --bind its root on itself first)"
 mount -t proc proc /proc || die "cannot mount /proc in a namespace of its own"
 [ "$1" != check ] || exit 0
 [ "$1" = build ] || die "unknown verb $1"
