@@ -54,7 +54,7 @@ func (r *run) ends(ctx context.Context) error {
 		} else {
 			r.want, v = boot, search.Bad
 		}
-		why := boot.name()
+		why := boot.Name()
 		if v == search.Good {
 			why = boot.Outcome
 		}
@@ -140,14 +140,14 @@ func (r *run) goodOnce(ctx context.Context, g Candidate, k Kernel) (good bool, e
 	}
 	switch v, why := Judge(boot, r.want, r.Options.AnyFailure); {
 	case v == search.Bad:
-		return false, &EndsError{fmt.Sprintf("the good end %s fails like the bad end%s (%s; run in %s): choose an earlier good end", g, before, boot.name(), boot.Dir), g.ID}
+		return false, &EndsError{fmt.Sprintf("the good end %s fails like the bad end%s (%s; run in %s): choose an earlier good end", g, before, boot.Name(), boot.Dir), g.ID}
 	case v == search.Skip && r.shown[k.Image].mayBeChance(r.Options.Intermittent):
 		r.shown[k.Image].odd++
 		step.Verdict, step.Why = v.String(), why+"; possibly by chance"
 		r.step(step)
 		return false, nil
 	case v != search.Good:
-		return false, &EndsError{Reason: fmt.Sprintf("the good end %s fails too, but not like the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.name(), boot.Dir)}
+		return false, &EndsError{Reason: fmt.Sprintf("the good end %s fails too, but not like the bad end%s (%s; run in %s): choose another good end or scenario", g, before, boot.Name(), boot.Dir)}
 	default:
 		r.goods++
 		r.shown[k.Image].judged++

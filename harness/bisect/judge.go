@@ -82,8 +82,8 @@ func (b Boot) Same(other Boot) bool {
 // came says that the boot came to its end.
 func (b Boot) came() bool { return b.Outcome == string(scenarios.Booted) }
 
-// name is the failure in a few words.
-func (b Boot) name() string {
+// Name is the failure in a few words.
+func (b Boot) Name() string {
 	if b.Title != "" {
 		return b.Title
 	}
@@ -97,14 +97,14 @@ func Judge(b, want Boot, any bool) (search.Verdict, string) {
 	case b.Expected:
 		return search.Good, b.Outcome
 	case b.Same(want):
-		return search.Bad, b.name()
+		return search.Bad, b.Name()
 	case b.came() && want.Outcome != "" && !want.came(): // it came through, with findings
-		return search.Good, b.Outcome + ", unclean: " + b.name()
+		return search.Good, b.Outcome + ", unclean: " + b.Name()
 	case any && want.Outcome == "": // there is none to be like
-		return search.Bad, b.name()
+		return search.Bad, b.Name()
 	case any:
-		return search.Bad, "another failure: " + b.name()
+		return search.Bad, "another failure: " + b.Name()
 	default:
-		return search.Skip, "another failure: " + b.name()
+		return search.Skip, "another failure: " + b.Name()
 	}
 }

@@ -102,7 +102,7 @@ input, 3 the harness, QEMU or the host failed, 130 interrupted.`,
 	f.BoolVar(&a.noHistory, "no-history", false, "record no run in the history")
 	cmd.AddCommand(a.bootCmd(), a.matrixCmd(), a.explainCmd(), a.inspectCmd(), a.scenariosCmd(), a.imagesCmd(), a.doctorCmd(),
 		a.attachCmd(), a.stopCmd(), a.watchCmd(), a.mutateCmd(), a.moduleCmd(), a.bisectCmd(), a.reportCmd(), a.kernelsCmd(), a.treesCmd(), a.versionCmd())
-	cmd.AddCommand(a.buildCmd(), a.configCmd(), a.historyCmd(), a.compareCmd(), a.serveCmd(), a.bundleCmd(), a.reproduceCmd())
+	cmd.AddCommand(a.buildCmd(), a.configCmd(), a.historyCmd(), a.compareCmd(), a.serveCmd(), a.bundleCmd(), a.reproduceCmd(), a.tryCmd())
 	for _, c := range cmd.Commands() {
 		usageArgs(c)
 	}

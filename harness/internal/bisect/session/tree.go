@@ -56,21 +56,15 @@ func (s Session) treeQuest(ctx context.Context, r Request) (*quest, error) {
 // openHistory opens the tree, which is a directory or a name of the catalogue, and
 // lists the commits between the ends.
 func openHistory(ctx context.Context, asked Request, src *commits.Source, q *quest) error {
-	dir, good, bad := asked.Tree, asked.Good, asked.Bad
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(dir, filepath.Separator) {
-		got, err := revisions(ctx, dir, append([]string{bad}, good...))
-		if err != nil {
-			return err
-		}
-		q.notes = append(q.notes, got.Notes...)
-		dir, bad, good = got.GitDir, got.Commits[bad], nil
-		for _, g := range asked.Good {
-			good = append(good, got.Commits[g])
-		}
-	}
-	repo, err := history.Open(ctx, dir)
+	repo, here, notes, err := locate(ctx, asked.Tree, append([]string{asked.Bad}, asked.Good...)...)
 	if err != nil {
-		return historyError(err)
+		return err
+	}
+	q.notes = append(q.notes, notes...)
+	bad := here(asked.Bad)
+	var good []string
+	for _, g := range asked.Good {
+		good = append(good, here(g))
 	}
 	r, err := repo.Between(ctx, good, bad)
 	if err != nil {
@@ -91,6 +85,22 @@ func openHistory(ctx context.Context, asked Request, src *commits.Source, q *que
 		q.notes = append(q.notes, "uncommitted changes in "+repo.Dir()+" are not part of any kernel")
 	}
 	return nil
+}
+
+// locate opens a tree, which is a directory or a name of the catalogue, that is fetched;
+// here says what a revision is called in it.
+func locate(ctx context.Context, tree string, revs ...string) (repo *history.Repo, here func(string) string, notes []string, err error) {
+	here = func(rev string) string { return rev }
+	if _, err := os.Stat(tree); errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(tree, filepath.Separator) {
+		got, err := revisions(ctx, tree, revs)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		tree, notes = got.GitDir, got.Notes
+		here = func(rev string) string { return got.Commits[rev] }
+	}
+	repo, err = history.Open(ctx, tree)
+	return repo, here, notes, historyError(err)
 }
 
 // revisions gets revisions of a tree of the catalogue.
