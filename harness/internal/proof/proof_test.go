@@ -132,7 +132,7 @@ type monitor struct {
 	silent  bool
 }
 
-func (m monitor) Execute(_ context.Context, cmd string, _, out any) error {
+func (m monitor) Execute(_ context.Context, _ string, _, out any) error {
 	if m.silent {
 		return errors.New("The command x-query-virtio has not been found")
 	}

@@ -207,7 +207,7 @@ func (r *reader) wheel(b []byte, at uint64) error {
 }
 
 // high walks the trees of one struct hrtimer_cpu_base.
-func (r *reader) high(b []byte, at uint64) error {
+func (r *reader) high(b []byte, _ uint64) error {
 	c := r.l.clocks
 	for off := c.Off; off+r.l.clockSize <= c.Off+c.Size; off += r.l.clockSize {
 		clock := b[off : off+r.l.clockSize]
