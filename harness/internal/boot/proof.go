@@ -2,7 +2,6 @@ package boot
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -91,16 +90,17 @@ func (s *search) search(ctx context.Context, w *watcher) proof.Answer {
 // glance looks at the guest.
 func (w *watcher) glance(ctx context.Context) proof.Look {
 	l := proof.Look{HZ: w.Image.Hertz()}
+	if l.Owed, l.Err = proof.Owed(ctx, w.guest.QMP()); l.Err != nil {
+		return l // its memory need not be read
+	}
 	ram, registers, err := w.guest.Memory(ctx)
 	if err == nil {
 		l.View, err = w.Image.Look(ctx, ram, registers)
 	}
+	l.Err = err
 	if l.HZ == 0 && l.View != nil {
 		l.HZ = l.View.Hertz()
 	}
-	var owed error
-	l.Owed, owed = proof.Owed(ctx, w.guest.QMP())
-	l.Err = errors.Join(err, owed)
 	return l
 }
 
