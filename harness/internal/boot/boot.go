@@ -174,7 +174,7 @@ func Watch(ctx context.Context, loop *events.Loop, g Guest, o Options) (*Boot, e
 	}
 	w.restarted()
 	w.goal, w.sight = seek(o.Machine.Scenario.Booted()), newSight(o)
-	w.proof = newSearch(o)
+	w.proof = newSearch(o, w.goal)
 	if err := w.attach(ctx); err != nil {
 		return nil, g.OrDead(err)
 	}

@@ -34,10 +34,11 @@ type search struct {
 }
 
 // newSearch begins where nobody outside can wake the guest: not where it has a network,
-// devices that are not known, or somebody at its console.
-func newSearch(o Options) search {
+// devices that are not known, or somebody at its console. Nor where its memory shows that
+// it has booted, for then it may rest, and that is looked for now and then.
+func newSearch(o Options, g goal) search {
 	sc := o.Machine.Scenario
-	return search{on: o.Foreign == nil && o.Image.Look != nil && !sc.Network && !sc.BootDisk && len(sc.Devices)+len(sc.QEMUArgs) == 0}
+	return search{on: g.see == nil && o.Foreign == nil && o.Image.Look != nil && !sc.Network && !sc.BootDisk && len(sc.Devices)+len(sc.QEMUArgs) == 0}
 }
 
 // look begins a search where one is due.
