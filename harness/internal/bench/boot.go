@@ -20,6 +20,7 @@ import (
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/harness/rundir"
 	"github.com/unwedge/unwedge/images/agentproto"
+	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/images/mutate"
 	"github.com/unwedge/unwedge/scenarios"
 	"github.com/unwedge/unwedge/scenarios/arch"
@@ -60,11 +61,15 @@ func (b *bench) plan(ctx context.Context, scenario string, a arch.Arch) (harness
 	if err != nil {
 		return harness.Request{}, "", err
 	}
-	mutant := filepath.Join(b.dir, "mutant-"+string(a))
-	if _, err := mutate.WriteFile(ctx, c.Kernel, mutant, "try_to_generate_entropy", mutate.Return); err != nil {
-		return harness.Request{}, "", err
-	}
-	return req, mutant, nil
+	mutant, err := b.mutant(ctx, c, "try_to_generate_entropy", mutate.Return)
+	return req, mutant, err
+}
+
+// mutant breaks a function of a kernel.
+func (b *bench) mutant(ctx context.Context, c *candidate.Candidate, function string, f mutate.Fault) (string, error) {
+	path := filepath.Join(b.dir, fmt.Sprintf("mutant-%s-%s", c.Kernel.Arch, function))
+	_, err := mutate.WriteFile(ctx, c.Kernel, path, function, f)
+	return path, err
 }
 
 // overhead compares `unwedge boot`, from its start to its end, with QEMU alone,
@@ -180,6 +185,40 @@ func (b *bench) explained(ctx context.Context) error {
 			if b.dump, err = os.ReadFile(filepath.Join(res.Dir, rundir.Dump('t'))); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// proven measures a hang that the guest's memory proves: an initcall that sleeps.
+func (b *bench) proven(ctx context.Context) error {
+	p, err := plan.New("bench")
+	if err != nil {
+		return err
+	}
+	for _, a := range arch.All() {
+		c, err := p.Candidate(ctx, plan.DefaultKernel(a), a)
+		if err != nil {
+			return err
+		}
+		mutant, err := b.mutant(ctx, c, "misc_register", mutate.Sleep)
+		if err != nil {
+			return err
+		}
+		told := b.sample("s", "%s: an initcall sleeps, stall to told for certain", a)
+		told.Note = "goal: 2"
+		all := b.sample("s", "%s: an initcall sleeps, stall to the finished diagnosis", a)
+		for range b.runs {
+			res, _, err := b.unwedgeJSON(ctx, "boot", "--once", mutant)
+			if err != nil {
+				return err
+			}
+			last := res.Stalls[len(res.Stalls)-1]
+			if len(last.Proof) == 0 || last.Told == 0 {
+				return fmt.Errorf("%s: the measured hang was not proven: %s, %s", a, res.Outcome, last.Unproven)
+			}
+			told.add((last.Told - res.Times.Stalled).Seconds())
+			all.add((res.Times.Diagnosed - res.Times.Stalled).Seconds())
 		}
 	}
 	return nil
