@@ -12,10 +12,9 @@ import (
 )
 
 // The times of a search for a proof: how long the guest must have rested, and how far
-// apart the two looks of one proof and two searches are.
+// apart two searches are.
 const (
 	proofRest  = 500 * time.Millisecond
-	proofApart = 300 * time.Millisecond
 	proofEvery = time.Second
 )
 
@@ -72,14 +71,15 @@ func (s *search) look(ctx context.Context, w *watcher, now time.Time) {
 func (s *search) search(ctx context.Context, w *watcher) proof.Answer {
 	within := w.Limits.Hold
 	first := w.glance(ctx)
-	if got := proof.Judge(first, within); !got.Closed {
-		return got
+	begun := proof.Judge(first, within)
+	if !begun.Closed {
+		return begun
 	}
 	meter := w.meter.Again()
 	select {
 	case <-ctx.Done():
 		return proof.Answer{Why: context.Cause(ctx).Error()}
-	case <-time.After(proofApart):
+	case <-time.After(begun.Apart):
 	}
 	busy := func(l vcpu.Load) bool { return l.Busy >= watch.IdleShare }
 	if slices.ContainsFunc(meter.Loads(), busy) {
@@ -110,7 +110,11 @@ func (s *search) facts(d watch.Decision) []string {
 	if !d.Proven {
 		return nil
 	}
-	return s.proven
+	facts := make([]string, len(s.proven))
+	for i, f := range s.proven {
+		facts[i] = console.Sanitize(f)
+	}
+	return facts
 }
 
 // unproven is what may still come, where the stall is not proven.

@@ -27,6 +27,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem/infer"
 	"github.com/unwedge/unwedge/harness/internal/guestmem/kimage"
@@ -140,6 +141,9 @@ type View struct {
 	NoEvents string
 	// NothingDeferred says that no device waits for its driver's probe to be tried again.
 	NothingDeferred bool
+	// Randomness changes with each interrupt of a device that feeds the generator of
+	// random numbers; nil where it is not known.
+	Randomness []byte
 	// Alarm is the name of a task that has the real-time clock open: its alarm is no timer
 	// of the kernel's. "" for none.
 	Alarm string
@@ -240,7 +244,9 @@ func (k *Kernel) nothingDeferred(found *locate.Kernel) bool {
 	at, ok := k.img.Lookup("deferred_probe_pending_list")
 	heads := []uint64{at}
 	if !ok {
-		heads = k.img.Refs("deferred_devs_show")
+		heads = k.img.Refs("deferred_devs_show") // which comes back to it
+		slices.Sort(heads)
+		heads = slices.Compact(heads)
 	}
 	empty := 0
 	for _, link := range heads {

@@ -211,6 +211,7 @@ func (w *walker) events(cpus int) {
 	err := w.k.noClock
 	if err == nil {
 		w.view.Events, err = w.k.clock.Read(w.found, cpus, w.list, w.symbol)
+		w.view.Randomness = w.k.clock.Randomness(w.found, cpus)
 	}
 	if err != nil {
 		w.view.NoEvents = err.Error()

@@ -113,6 +113,9 @@ func (r *adrp) step(pc uint64, in uint32) (addr uint64, ok bool) {
 		addr = base + imm*8
 	case in&0xffc00000 == 0xb9000000: // STR, 32 bits
 		addr = base + imm*4
+	case in&0xffe0ffe0 == 0xaa0003e0: // MOV, 64 bits
+		r[rd] = r[in>>16&31]
+		return 0, false
 	case in&0xfc000000 == 0x94000000: // BL: the called function's to change
 		clear(r[:19])
 		return 0, false

@@ -41,7 +41,16 @@ type Answer struct {
 	Why string
 	// Facts are what the proof rests on.
 	Facts []string
+	// Apart is how long to wait for the second look (see Both).
+	Apart time.Duration
 }
+
+// The time between two looks: a guest that stands still shows it soon. One that looks for
+// something again and again must have done so some rounds long.
+const (
+	apart  = 300 * time.Millisecond
+	rounds = 2
+)
 
 // late is by how much later than it seems a timer may be due: an idle guest does not
 // count its jiffies, and its clock begins before they do.
@@ -62,10 +71,16 @@ func Judge(l Look, within time.Duration) Answer {
 		}
 	}
 	far, kept := 0, 0
+	sure := Answer{Closed: true, Apart: apart}
 	for _, e := range v.Events {
 		due := e.In(v.Jiffies, l.HZ)
 		if due > within+late {
 			far++
+			continue
+		}
+		if p, ok := polls[wakes(e, v)]; ok {
+			sure.Apart = max(sure.Apart, rounds*p.every+apart)
+			sure.Facts = append(sure.Facts, fmt.Sprintf("%s (PID %d) %s", e.Comm, e.PID, p.why))
 			continue
 		}
 		if !keeps(e, v) {
@@ -76,11 +91,12 @@ func Judge(l Look, within time.Duration) Answer {
 	if len(l.Owed) > 0 {
 		return Answer{Why: strings.Join(l.Owed, ", ")}
 	}
-	return Answer{Closed: true, Facts: []string{
+	sure.Facts = append([]string{
 		"every vCPU idles, and no task can run",
 		fmt.Sprintf("of %d timers %d are the kernel's housekeeping, and %d are due in more than %s", len(v.Events), kept, far, within),
 		"no device owes an answer",
-	}}
+	}, sure.Facts...)
+	return sure
 }
 
 // Both says whether two Looks, with nothing but idleness between them, prove the same of
@@ -96,18 +112,35 @@ func Both(a, b Look, within time.Duration) Answer {
 	if len(a.View.Tasks) != len(b.View.Tasks) {
 		return Answer{Why: "tasks came or went"}
 	}
-	ran := map[int]uint64{}
-	for _, t := range a.View.Tasks {
-		if t.PID > 0 {
-			ran[t.PID] = t.Switches
-		}
+	before := map[int]*model.Task{}
+	for i := range a.View.Tasks {
+		before[a.View.Tasks[i].PID] = &a.View.Tasks[i]
 	}
-	for _, t := range b.View.Tasks {
-		if before, ok := ran[t.PID]; t.PID > 0 && !housekeeper(&t) && (!ok || before != t.Switches) {
-			return Answer{Why: fmt.Sprintf("%s (PID %d) ran", t.Comm, t.PID)}
+	for i := range b.View.Tasks {
+		if t := &b.View.Tasks[i]; t.PID > 0 && !housekeeper(t) {
+			if why := moved(before[t.PID], t, a.View, b.View); why != "" {
+				return Answer{Why: fmt.Sprintf("%s (PID %d) %s", t.Comm, t.PID, why)}
+			}
 		}
 	}
 	return then
+}
+
+// moved says what a task has done between two looks that may lead on; "" for nothing.
+func moved(before, now *model.Task, a, b *guestmem.View) string {
+	if before == nil {
+		return "ran"
+	}
+	p, polls := polls[polling(now)]
+	switch ran := now.Switches - before.Switches; {
+	case !polls && ran != 0, polls && polling(before) != polling(now):
+		return "ran"
+	case polls && ran < rounds:
+		return "has not looked again yet"
+	case polls && !p.same(a, b):
+		return "may find what it looks for"
+	}
+	return ""
 }
 
 // unknown is what is missing for a proof.
@@ -146,6 +179,15 @@ func awake(v *guestmem.View) string {
 		return v.Alarm + " has the real-time clock open, whose alarm is in no list"
 	}
 	return ""
+}
+
+// wakes is the place where the task polls that an event wakes; "" for none.
+func wakes(e model.Event, v *guestmem.View) string {
+	i := slices.IndexFunc(v.Tasks, func(t model.Task) bool { return t.PID == e.PID })
+	if e.Work != "" || e.PID < 0 || i < 0 {
+		return ""
+	}
+	return polling(&v.Tasks[i])
 }
 
 // keeps says whether an event is of the kernel's housekeeping, which never lets a boot

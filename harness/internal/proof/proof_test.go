@@ -66,7 +66,8 @@ func TestJudge(t *testing.T) {
 		"a kernel thread with a purpose":        {asleep(due(5, model.Event{Calls: "process_timeout", PID: 40, Comm: "jbd2/vda-8"})), "jbd2/vda-8"},
 		"hwrng, and nobody wants its numbers":   {asleep(due(5, model.Event{Calls: "process_timeout", PID: 30, Comm: "hwrng"})), ""},
 		"hwrng, and somebody does":              {asleep(waits(random), due(5, model.Event{Calls: "process_timeout", PID: 30, Comm: "hwrng"})), "wakes hwrng"},
-		"random numbers, looked for again":      {asleep(waits(random), due(1, model.Event{Calls: "process_timeout", PID: 1, Comm: "init"})), "wakes init"},
+		"random numbers, looked for again":      {asleep(starved), ""},
+		"random numbers, made meanwhile":        {asleep(waits(random), due(1, model.Event{Calls: "process_timeout", PID: 1, Comm: "init"})), "wakes init"},
 		"probes that are put off, of no device": {asleep(due(9, model.Event{Calls: "delayed_work_timer_fn", Work: "deferred_probe_timeout_work_func", PID: -1})), ""},
 		"probes that are put off": {asleep(func(l *Look) { l.View.NothingDeferred = false },
 			due(9, model.Event{Calls: "delayed_work_timer_fn", Work: "deferred_probe_timeout_work_func", PID: -1})), "deferred_probe_timeout_work_func"},
@@ -91,6 +92,42 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%+v, want %q", got, tt.why)
 			}
 		})
+	}
+}
+
+// starved is a guest whose PID 1 waits for random numbers.
+func starved(l *Look) {
+	waits("schedule_timeout")(l)
+	waits(random)(l)
+	due(1, model.Event{Calls: "process_timeout", PID: 1, Comm: "init"})(l)
+	l.View.Randomness = []byte{1, 2, 3}
+}
+
+// One that looks for something again and again proves nothing before it has done so some
+// rounds long, in which nothing has come nearer.
+func TestPolls(t *testing.T) {
+	a := asleep(starved)
+	if got := Judge(a, time.Minute); got.Apart < 2*time.Second || Judge(asleep(), time.Minute).Apart > time.Second {
+		t.Errorf("%+v", got)
+	}
+	ran := func(n uint64) func(l *Look) { return func(l *Look) { l.View.Tasks[1].Switches += n } }
+	for name, tt := range map[string]struct {
+		b   Look
+		why string
+	}{
+		"two rounds":                    {asleep(starved, ran(2)), ""},
+		"one round":                     {asleep(starved, ran(1)), "has not looked again"},
+		"an interrupt fed it":           {asleep(starved, ran(2), func(l *Look) { l.View.Randomness = []byte{1, 2, 4} }), "may find"},
+		"it is not known what feeds it": {asleep(starved, ran(2), func(l *Look) { l.View.Randomness = nil }), "may find"},
+		"it has gone on":                {asleep(ran(2)), "ran"},
+		"another one ran":               {asleep(starved, ran(2), func(l *Look) { l.View.Tasks[4].Switches++ }), "jbd2/vda-8 (PID 40) ran"},
+	} {
+		if got := Both(a, tt.b, time.Minute); got.Closed != (tt.why == "") || !strings.Contains(got.Why, tt.why) {
+			t.Errorf("%s: %+v, want %q", name, got, tt.why)
+		}
+	}
+	if got := Both(asleep(), asleep(starved, ran(2)), time.Minute); got.Closed {
+		t.Error("it only begins to look")
 	}
 }
 

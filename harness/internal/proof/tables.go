@@ -1,8 +1,10 @@
 package proof
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/guestmem"
 	"github.com/unwedge/unwedge/harness/internal/model"
@@ -21,6 +23,37 @@ type keeping struct {
 // random is where a task waits that wants random numbers of a generator without a seed
 // (drivers/char/random.c).
 const random = "wait_for_random_bytes"
+
+// poll is a place where a task wakes up by its own timer only to look at something again,
+// for as long as it takes: its timer alone never lets it go on.
+type poll struct {
+	why   string
+	sleep string        // the function that it sleeps in there
+	every time.Duration // how often it looks
+	// same says that what it looks at has not come nearer between two looks.
+	same func(a, b *guestmem.View) bool
+}
+
+// polls are such places, by their functions.
+var polls = map[string]poll{
+	random: {
+		why:   "looks each second whether the random number generator has its seed",
+		sleep: "schedule_timeout", every: time.Second,
+		same: func(a, b *guestmem.View) bool {
+			return a.Randomness != nil && bytes.Equal(a.Randomness, b.Randomness)
+		},
+	},
+}
+
+// polling is the place where a task does so; "" for none.
+func polling(t *model.Task) string {
+	for i, f := range t.Frames {
+		if p, ok := polls[f.Base()]; ok && i > 0 && t.Frames[i-1].Base() == p.sleep {
+			return f.Base()
+		}
+	}
+	return ""
+}
 
 // calls are functions of timers.
 var calls = map[string]keeping{

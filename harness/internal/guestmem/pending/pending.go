@@ -29,6 +29,7 @@ type Layout struct {
 	node        field // of struct hrtimer
 	due, calls  field
 	owners      map[string]owner
+	randomness  perCPU // size 0 where it is not known
 }
 
 type field = kimage.Field
@@ -95,8 +96,14 @@ func NewLayout(img *kimage.Image) (*Layout, error) {
 		return nil, fmt.Errorf("list timers: %w", ErrUnknown)
 	}
 	l.known(t)
+	if link, size, ok := img.PerCPU("irq_randomness", runqueues, anchor); ok && size <= maxRandomness {
+		l.randomness = perCPU{link, size, size}
+	}
 	return l, nil
 }
+
+// maxRandomness bounds a struct fast_pool.
+const maxRandomness = 1024
 
 // maxBases bounds a CPU's array of bases: it has three wheels at most (BASE_LOCAL,
 // BASE_GLOBAL, BASE_DEF).
@@ -130,6 +137,21 @@ const (
 	maxTimers = 4096
 	maxDepth  = 64
 )
+
+// Randomness is what interrupts of devices have left for the generator of random numbers,
+// on all CPUs: it is another after each of them (drivers/char/random.c,
+// add_interrupt_randomness). nil where it is not known.
+func (l *Layout) Randomness(k *locate.Kernel, cpus int) []byte {
+	size := int(l.randomness.size)
+	all := make([]byte, size*cpus)
+	for cpu := range cpus {
+		at, err := k.PerCPU(l.randomness.link, cpu)
+		if err != nil || size == 0 || k.Space.Read(at, all[cpu*size:(cpu+1)*size]) != nil {
+			return nil
+		}
+	}
+	return all
+}
 
 // ErrTorn says that the timers could not be read as a whole: the guest ran meanwhile, or
 // its memory is not what it seems.
