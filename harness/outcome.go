@@ -97,6 +97,7 @@ func (o *outcome) fill(res *result.Result, req Request, g boot.Guest) {
 	res.Outcome, res.Why, res.Confidence = o.outcome, o.why, b.Confidence
 	res.Stage, res.Reports, res.Events, res.Stalls = b.Stage, b.Reports, b.Events, b.Stalls
 	res.Resets, res.Modules, res.Diagnosis, res.Probes = b.Resets, o.modules, o.diagnosis, o.probed.Probes
+	res.Initcalls = b.Initcalls()
 	res.Host.QueryKVM = &b.KVM
 	res.Times = result.Times{
 		Started: b.Start.UTC(), FirstReport: b.FirstReport, Verdict: b.At.Sub(b.Start), Guest: b.GuestTime,

@@ -82,6 +82,9 @@ type Result struct {
 	KnownFailure *Known `json:"known_failure,omitempty"`
 	// Findings are the kernel's reports, of a good boot too, in order; at most 256.
 	Findings []Finding `json:"findings,omitempty"`
+	// Initcalls are the kernel's initcalls that returned after a millisecond or later, in
+	// order and at most 512, where initcall_debug made the console tell them.
+	Initcalls []Initcall `json:"initcalls,omitempty"`
 	// Unclean says that the boot came to its end, but with findings worse than a note
 	// that are not known.
 	Unclean bool `json:"unclean,omitempty"`
@@ -104,6 +107,14 @@ type Result struct {
 	Watched *Watched `json:"watched,omitempty"`
 	// Notes are what a reader should know before trusting the rest.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// Initcall is how long an initcall took.
+type Initcall struct {
+	// Name is the function, with the module in brackets where it is a module's.
+	Name string `json:"name"`
+	// Took is how long it took, by the guest's clock.
+	Took time.Duration `json:"took_ns"`
 }
 
 // Kernel is the candidate, and which file of it was booted.

@@ -28,10 +28,11 @@ const MinBoots = 5
 // Change is how a stage's time differs between two sets of boots of the same cell, on the
 // same class of host, with the same accelerator and QEMU.
 type Change struct {
-	// Cell, Host and Stage are what was compared.
-	Cell  string `json:"cell"`
-	Host  string `json:"host"`
-	Stage string `json:"stage"`
+	// Cell, Host and Stage are what was compared, or Initcall instead of a stage.
+	Cell     string `json:"cell"`
+	Host     string `json:"host"`
+	Stage    string `json:"stage,omitempty"`
+	Initcall string `json:"initcall,omitempty"`
 	// A and B are the medians in seconds of guest time, BootsA and BootsB how many boots.
 	A      float64 `json:"a_s"`
 	B      float64 `json:"b_s"`
@@ -60,11 +61,26 @@ const (
 
 // String is the change in a few words, such as "slower: switch-root +1.8 s (+14 %)".
 func (c Change) String() string {
-	return fmt.Sprintf("%s: %s %+.1f s (%+.0f %%)", cmp.Or(c.Verdict, "no change"), c.Stage, c.Shift, 100*c.Part)
+	what := c.Stage
+	if c.Initcall != "" {
+		what = "initcall " + c.Initcall
+	}
+	return fmt.Sprintf("%s: %s %s (%+.0f %%)", cmp.Or(c.Verdict, "no change"), what, c.Seconds(c.Shift), 100*c.Part)
+}
+
+// Seconds writes a difference of the times that are compared: of initcalls in milliseconds.
+func (c Change) Seconds(v float64) string {
+	if c.Initcall != "" {
+		return fmt.Sprintf("%+.0f ms", 1000*v)
+	}
+	return fmt.Sprintf("%+.1f s", v)
 }
 
 // Of compares two samples of one stage, neither empty.
-func Of(a, b []float64) Change {
+func Of(a, b []float64) Change { return at(Alpha, a, b) }
+
+// at is Of with another bound for the p-value; the interval stays that of Alpha.
+func at(alpha float64, a, b []float64) Change {
 	a, b = a[:min(len(a), MaxBoots)], b[:min(len(b), MaxBoots)]
 	s := stats.ShiftOf(a, b, 1-Alpha)
 	c := Change{A: stats.Median(a), B: stats.Median(b), BootsA: len(a), BootsB: len(b), Shift: s.Estimate, Low: s.Low, High: s.High, P: s.P}
@@ -72,7 +88,7 @@ func Of(a, b []float64) Change {
 		c.Part = c.Shift / c.A
 	}
 	switch {
-	case c.P >= Alpha:
+	case c.P >= alpha:
 	case c.Part >= Part:
 		c.Verdict = Slower
 	case c.Part <= -Part:

@@ -121,6 +121,10 @@ type Report struct {
 	Added   []string `json:"added,omitempty"`
 	// Times are the changes of boot times, of stages that both reached often enough.
 	Times []boottime.Change `json:"times,omitempty"`
+	// Initcalls are those whose time changed, of InitcallsCompared, where both kernels were
+	// booted with initcall_debug.
+	Initcalls         []boottime.Change `json:"initcalls,omitempty"`
+	InitcallsCompared int               `json:"initcalls_compared,omitempty"`
 }
 
 // Bad says that there is a failure that is new, or may be.
@@ -132,6 +136,7 @@ type Data struct {
 	CountsA, CountsB   []store.Count
 	Before             []store.Before
 	TimesA, TimesB     []store.StageTime
+	CallsA, CallsB     []store.InitcallTime
 }
 
 // Of compares two sides at a confidence such as 0.95.
@@ -158,6 +163,7 @@ func Of(a, b Side, d Data, confidence float64) Report {
 		return cmp.Or(cmp.Compare(x.Severity, y.Severity), cmp.Compare(slices.Index(states, x.State), slices.Index(states, y.State)))
 	})
 	r.Times = boottime.Compare(d.TimesA, d.TimesB)
+	r.Initcalls, r.InitcallsCompared = boottime.Initcalls(d.CallsA, d.CallsB)
 	return r
 }
 

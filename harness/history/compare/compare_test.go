@@ -121,6 +121,25 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// With initcall_debug the initcall that made the boot slower is named.
+func TestInitcallsAreNamed(t *testing.T) {
+	with := func(release string, slow time.Duration) (list []sample.Boot) {
+		for i := range 12 {
+			ms := time.Duration(i) * time.Millisecond
+			list = append(list, sample.Boot{Release: release, Cell: tiny, Initcalls: map[string]time.Duration{"demo_init [demo]": 100*time.Millisecond + ms + slow, "acpi_init": 50*time.Millisecond + ms}})
+		}
+		return list
+	}
+	r := compared(t, with("A", 0), with("B", 40*time.Millisecond))
+	if len(r.Initcalls) != 1 || r.Initcalls[0].String() != "slower: initcall demo_init [demo] +40 ms (+38 %)" || r.InitcallsCompared != 2 {
+		t.Errorf("%d compared: %v", r.InitcallsCompared, r.Initcalls)
+	}
+	var b strings.Builder
+	if err := compare.Text(&b, r); err != nil || !strings.Contains(b.String(), "slower: initcall demo_init [demo] +40 ms (+38 %)") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
 func TestSelect(t *testing.T) {
 	kernels := []store.Kernel{
 		{ID: 5, Release: "7.3.0-rc2-00012-gabcdef123456", BuildID: "5555aaaa5555"},

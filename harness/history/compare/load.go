@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/unwedge/unwedge/harness/history/boottime"
 	"github.com/unwedge/unwedge/harness/history/store"
 )
 
@@ -43,5 +44,7 @@ func load(ctx context.Context, s *store.Store, a, b Side) (d Data, err error) {
 	read(&err, func() (e error) { d.Before, e = s.SeenBefore(ctx, b.IDs(), a.IDs(), first); return e })
 	read(&err, func() (e error) { d.TimesA, e = s.StageTimes(ctx, a.IDs()...); return e })
 	read(&err, func() (e error) { d.TimesB, e = s.StageTimes(ctx, b.IDs()...); return e })
+	read(&err, func() (e error) { d.CallsA, e = s.InitcallTimes(ctx, boottime.MaxInitcallBoots, a.IDs()...); return e })
+	read(&err, func() (e error) { d.CallsB, e = s.InitcallTimes(ctx, boottime.MaxInitcallBoots, b.IDs()...); return e })
 	return d, err
 }

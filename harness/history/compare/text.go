@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
@@ -126,9 +127,10 @@ func (r Rate) String() string {
 	return fmt.Sprintf("%d of %d (%.0f to %.0f %%)", r.Seen, r.Boots, 100*r.Low, 100*r.High)
 }
 
+// times writes which stages and initcalls are slower or faster.
 func times(b *strings.Builder, r Report) {
 	said := false
-	for _, c := range r.Times {
+	for _, c := range append(slices.Clone(r.Times), r.Initcalls...) {
 		if c.Verdict == "" {
 			continue
 		}
@@ -136,13 +138,17 @@ func times(b *strings.Builder, r Report) {
 			b.WriteString("\nBoot time\n")
 			said = true
 		}
-		fmt.Fprintf(b, "  %s\n    %s, on %s\n    %.1f s → %.1f s, change %+.1f to %+.1f s (99 %%), p = %.2g, boots %d and %d\n",
-			console.SanitizeMax(c.String(), maxWord), console.SanitizeMax(c.Cell, maxWord), console.SanitizeMax(c.Host, maxWord), c.A, c.B, c.Low, c.High, c.P, c.BootsA, c.BootsB)
+		fmt.Fprintf(b, "  %s\n    %s, on %s\n    %.3g s → %.3g s, change %s to %s (99 %%), p = %.2g, boots %d and %d\n",
+			console.SanitizeMax(c.String(), maxWord), console.SanitizeMax(c.Cell, maxWord), console.SanitizeMax(c.Host, maxWord), c.A, c.B, c.Seconds(c.Low), c.Seconds(c.High), c.P, c.BootsA, c.BootsB)
+	}
+	initcalls := ""
+	if r.InitcallsCompared > 0 {
+		initcalls = fmt.Sprintf(" and %d of initcalls", r.InitcallsCompared)
 	}
 	switch {
 	case said:
-	case len(r.Times) > 0:
-		fmt.Fprintf(b, "\nBoot time: no change of 5 %% or more is shown, in %d comparisons of stages\n", len(r.Times))
+	case len(r.Times)+r.InitcallsCompared > 0:
+		fmt.Fprintf(b, "\nBoot time: no change of 5 %% or more is shown, in %d comparisons of stages%s\n", len(r.Times), initcalls)
 	default:
 		b.WriteString("\nBoot time: not compared: it takes 5 boots of each, in one cell on one kind of host\n")
 	}

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/history/compare"
@@ -39,6 +40,7 @@ const maxText = 400
 
 var templates = template.Must(template.New("pages").Funcs(template.FuncMap{
 	"safe": func(v any) string { return report.Safe(fmt.Sprint(v), maxText) },
+	"axes": func(cell string) []string { return strings.SplitN(cell, "/", 4) },
 	"day":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 }).Parse(source))
 

@@ -15,6 +15,7 @@ import (
 const (
 	chartWidth, chartHeight = 900.0, 320.0
 	chartLeft, chartBottom  = 44.0, 26.0
+	chartTop                = 14.0
 	chartColours            = 6
 	maxCharts               = 6
 )
@@ -35,7 +36,11 @@ type line struct {
 	Colour int
 	Points string
 	Last   float64
+	runs   int
 }
+
+// Dot says that it is a line of one point.
+func (l line) Dot() bool { return l.runs == 1 }
 
 // tick is a line of the grid; its label is in seconds.
 type tick struct {
@@ -103,7 +108,7 @@ func chartOf(host string, times []store.StageTime, names map[int64]string) chart
 	step := niceStep(top)
 	top = math.Ceil(top/step) * step
 	y := func(at float64) float64 {
-		return round((chartHeight - chartBottom) - (chartHeight-chartBottom-8)*at/top)
+		return round((chartHeight - chartBottom) - (chartHeight-chartBottom-chartTop)*at/top)
 	}
 	for v := 0.0; v <= top+step/2; v += step {
 		c.Ticks = append(c.Ticks, tick{y(v), fmt.Sprintf("%g s", v)})
@@ -118,7 +123,7 @@ func chartOf(host string, times []store.StageTime, names map[int64]string) chart
 			lines[t.Stage] = &line{Stage: t.Stage}
 		}
 		l := lines[t.Stage]
-		l.Points, l.Last = l.Points+fmt.Sprintf("%g,%g ", x(t.Run), y(t.At)), t.At
+		l.Points, l.Last, l.runs = l.Points+fmt.Sprintf("%g,%g ", x(t.Run), y(t.At)), t.At, l.runs+1
 	}
 	for _, l := range slices.SortedFunc(maps.Values(lines), func(a, b *line) int { return cmp.Or(cmp.Compare(b.Last, a.Last), cmp.Compare(a.Stage, b.Stage)) }) {
 		l.Colour = len(c.Lines)%chartColours + 1

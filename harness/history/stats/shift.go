@@ -62,35 +62,26 @@ func median(sorted []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// exactP is the two-sided p-value of U without ties: ways[j][u] counts the ways in which
-// the pairs of i of the first and j of the second sample give u.
+// exactP is the two-sided p-value of U without ties. In how many orders of n and m values U
+// is v, is the coefficient of x^v in the Gaussian binomial of n+m over m, the product of
+// (1 - x^(n+i)) / (1 - x^i) for i = 1 to m.
 func exactP(n, m, u int) float64 {
 	u = min(u, n*m-u)
-	ways := make([][]float64, m+1) // for i = 0
-	for j := range ways {
-		ways[j] = make([]float64, n*m+1)
-		ways[j][0] = 1
-	}
-	for i := 1; i <= n; i++ {
-		for j := 1; j <= m; j++ { // ways[j-1] is that of i already, ways[j] that of i-1
-			next := make([]float64, n*m+1)
-			for v := range next {
-				x := 0.0
-				if v >= i { // the largest of all is of the second sample: i pairs
-					x = ways[j-1][v-i]
-				}
-				next[v] = x + ways[j][v] // or of the first: none
-			}
-			ways[j] = next
+	ways := make([]float64, u+1)
+	ways[0] = 1
+	for i := 1; i <= m; i++ {
+		for v := u; v >= n+i; v-- {
+			ways[v] -= ways[v-n-i]
+		}
+		for v := i; v <= u; v++ {
+			ways[v] += ways[v-i]
 		}
 	}
-	sum, all := 0.0, 0.0
-	for v, x := range ways[m] {
-		if all += x; v <= u {
-			sum += x
-		}
+	sum := 0.0
+	for _, w := range ways {
+		sum += w
 	}
-	return min(1, 2*sum/all)
+	return min(1, 2*sum*math.Exp(-choose(n+m, m)))
 }
 
 // normalP is the two-sided p-value of U by the normal distribution.

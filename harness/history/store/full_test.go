@@ -79,3 +79,33 @@ func TestLaterVersion(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A history that an earlier unwedge has written is taken over with what is in it.
+func TestEarlierVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	s, err := open(path, "mode=rwc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.ExecContext(t.Context(), schema+"PRAGMA user_version = 1;"); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s, err = Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b := sample.Boot{Release: "7.0", Cell: "tiny", At: sample.Begin, Initcalls: map[string]time.Duration{"demo_init": time.Second}}
+	if _, err := s.Record(t.Context(), b.Result()); err != nil {
+		t.Fatal(err)
+	}
+	kernels, err := s.Kernels(t.Context())
+	if err != nil || len(kernels) != 1 {
+		t.Fatalf("%v, %v", kernels, err)
+	}
+	times, err := s.InitcallTimes(t.Context(), 10, kernels[0].ID)
+	if err != nil || len(times) != 1 || times[0].Name != "demo_init" || times[0].Took != 1 {
+		t.Errorf("%v, %v", times, err)
+	}
+}

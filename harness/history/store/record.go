@@ -45,7 +45,7 @@ func (s *Store) Record(ctx context.Context, runs ...*result.Result) (added int, 
 func (s *Store) Prune(ctx context.Context, before time.Time) (n int64, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		const old = "SELECT id FROM run WHERE started < ?"
-		for _, table := range []string{"run_finding", "run_stage"} {
+		for _, table := range []string{"run_finding", "run_stage", "run_initcall"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE run IN ("+old+")", before.UnixNano()); err != nil {
 				return err
 			}
@@ -92,10 +92,11 @@ ON CONFLICT DO UPDATE SET name = name RETURNING id`
 	sqlFinding = `INSERT INTO finding (title, kind, severity) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET title = title RETURNING id`
 	sqlRun     = `INSERT OR IGNORE INTO run (key, kernel, cell, host, failure, known, started, verdict, outcome, unclean, stage, dir)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`
-	sqlMoved      = `UPDATE run SET dir = ? WHERE key = ?`
-	sqlRunFinding = `INSERT OR IGNORE INTO run_finding (run, finding, known) VALUES (?, ?, ?)`
-	sqlRunStage   = `INSERT OR IGNORE INTO run_stage (run, stage, at) VALUES (?, ?, ?)`
-	sqlTally      = `INSERT INTO tally VALUES (?, ?, ?, 1, ?, ?5, ?5)
+	sqlMoved       = `UPDATE run SET dir = ? WHERE key = ?`
+	sqlRunFinding  = `INSERT OR IGNORE INTO run_finding (run, finding, known) VALUES (?, ?, ?)`
+	sqlRunStage    = `INSERT OR IGNORE INTO run_stage (run, stage, at) VALUES (?, ?, ?)`
+	sqlRunInitcall = `INSERT INTO run_initcall (run, name, took) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET took = took + excluded.took`
+	sqlTally       = `INSERT INTO tally VALUES (?, ?, ?, 1, ?, ?5, ?5)
 ON CONFLICT DO UPDATE SET runs = runs + 1, failed = failed + excluded.failed, first = min(first, excluded.first), last = max(last, excluded.last)`
 	sqlTallyFailure = `INSERT INTO tally_failure VALUES (?, ?, ?, ?, 1, ?, ?6, ?6)
 ON CONFLICT DO UPDATE SET runs = runs + 1, known = known + excluded.known, first = min(first, excluded.first), last = max(last, excluded.last)`
@@ -112,7 +113,7 @@ type writer struct {
 
 func newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 	w := &writer{ctx, tx, map[string]*sql.Stmt{}}
-	for _, q := range []string{sqlKernel, sqlCell, sqlHost, sqlFailure, sqlFinding, sqlRun, sqlMoved, sqlRunFinding, sqlRunStage, sqlTally, sqlTallyFailure, sqlTallyFinding} {
+	for _, q := range []string{sqlKernel, sqlCell, sqlHost, sqlFailure, sqlFinding, sqlRun, sqlMoved, sqlRunFinding, sqlRunStage, sqlRunInitcall, sqlTally, sqlTallyFailure, sqlTallyFinding} {
 		st, err := tx.PrepareContext(ctx, q) // the transaction closes it
 		if err != nil {
 			return nil, err
@@ -205,6 +206,11 @@ func (w *writer) details(r *result.Result, run, kernel, cell, host, started int6
 			continue
 		}
 		if err := w.exec(sqlRunStage, run, safe(string(rep.Stage)), rep.Uptime); err != nil {
+			return err
+		}
+	}
+	for _, i := range r.Initcalls {
+		if err := w.exec(sqlRunInitcall, run, safe(i.Name), i.Took.Seconds()); err != nil {
 			return err
 		}
 	}

@@ -130,9 +130,12 @@ func (s *Store) trouble(verb string, err error) error {
 //go:embed schema.sql
 var schema string
 
+//go:embed initcalls.sql
+var initcalls string
+
 // migrations make each version of the tables from the one before; user_version is how
 // many were done.
-var migrations = []string{schema}
+var migrations = []string{schema, initcalls}
 
 // check reports whether this version of unwedge knows the file's tables.
 func (s *Store) check(ctx context.Context) error {

@@ -45,6 +45,16 @@ type StageTime struct {
 	At          float64
 }
 
+// InitcallTime is how long an initcall of a run took, in seconds of guest time. One that
+// took less than a millisecond is not recorded.
+type InitcallTime struct {
+	Run  int64
+	Cell Cell
+	Host Host
+	Name string
+	Took float64
+}
+
 // Before is where a failure or finding was seen earlier.
 type Before struct {
 	Cell      int64  `json:"-"`
@@ -113,4 +123,15 @@ func (s *Store) stageTimes(ctx context.Context, which string, limit int) ([]Stag
 		" JOIN run_stage s ON s.run = t.id ORDER BY t.started DESC, s.at", func(rows *sql.Rows) (x StageTime, err error) {
 		return x, rows.Scan(append(append([]any{&x.Run}, place(&x.Kernel, &x.Cell, &x.Host)...), &x.Stage, &x.At)...)
 	}, limit)
+}
+
+// InitcallTimes are the initcalls of the last runs of kernels that tell them, the latest
+// runs first.
+func (s *Store) InitcallTimes(ctx context.Context, runs int, kernels ...int64) ([]InitcallTime, error) {
+	var kernel int64
+	return list(ctx, s, "SELECT t.id, "+placeColumns+", i.name, i.took FROM (SELECT * FROM run t WHERE "+among("t.kernel", kernels)+
+		" AND EXISTS (SELECT 1 FROM run_initcall i WHERE i.run = t.id) ORDER BY started DESC LIMIT ?) t"+placeTables+
+		" JOIN run_initcall i ON i.run = t.id ORDER BY t.started DESC, i.name", func(rows *sql.Rows) (x InitcallTime, err error) {
+		return x, rows.Scan(append(append([]any{&x.Run}, place(&kernel, &x.Cell, &x.Host)...), &x.Name, &x.Took)...)
+	}, runs)
 }

@@ -143,6 +143,9 @@ func (b *Boot) Diagnose(o scenarios.Outcome) result.Diagnosis {
 // Findings are the kernel's reports, up to the verdict, or what Ended took.
 func (b *Boot) Findings() []result.Finding { return b.facts.Findings() }
 
+// Initcalls are how long the kernel's initcalls took, as far as Findings go.
+func (b *Boot) Initcalls() []result.Initcall { return b.facts.Initcalls() }
+
 // View is what the guest's memory showed when it was captured last; nil: it was not read.
 func (b *Boot) View() *guestmem.View {
 	if b.facts.Finding == nil {

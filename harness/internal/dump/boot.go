@@ -2,6 +2,9 @@ package dump
 
 import (
 	"bytes"
+	"regexp"
+	"strconv"
+	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
 	"github.com/unwedge/unwedge/harness/internal/isa"
@@ -117,6 +120,20 @@ type Banner struct {
 	Offset  int64  `json:"offset"`
 }
 
+// Initcall is a call that initcall_debug has seen return.
+type Initcall struct {
+	// Name is the function's, Module the module's that it is of, "" for the kernel's own.
+	Name, Module string
+	// Took is how long it took, by the guest's clock.
+	Took time.Duration
+}
+
+// Which initcalls are kept.
+const (
+	MinInitcall  = time.Millisecond
+	MaxInitcalls = 512
+)
+
 // Boot is what the console shows of the boot, or boots.
 type Boot struct {
 	// Stage is the last stage that the last boot reached.
@@ -145,6 +162,9 @@ type Boot struct {
 	// PromptOffset.
 	Prompt       bool  `json:"prompt,omitempty"`
 	PromptOffset int64 `json:"-"`
+	// Initcalls are those of the last boot that have returned, with initcall_debug, in
+	// order and at most MaxInitcalls; those that took less than MinInitcall are left out.
+	Initcalls []Initcall `json:"-"`
 	// KernelRecords and UserRecords count the records by writer.
 	KernelRecords int `json:"kernel_records"`
 	UserRecords   int `json:"user_records"`
@@ -315,6 +335,7 @@ func (p *parser) kernelLine(b []byte, r Record) {
 	case 'i':
 		if hasPrefix(b, "initcall ") {
 			p.initcall(b[len("initcall "):], b, r, false)
+			p.d.Boot.returned(b)
 		}
 	}
 }
@@ -333,7 +354,7 @@ func (p *parser) banner(b []byte, r Record) {
 		bo.KernelCount, bo.Kernels = 1, append(bo.Kernels, Banner{}) // the end of a boot before it
 	}
 	bo.KernelCount++
-	p.calls = nil
+	p.calls, bo.Initcalls = nil, nil
 	if len(bo.Kernels) < 64 {
 		bo.Kernels = append(bo.Kernels, Banner{})
 	}
@@ -382,6 +403,22 @@ func (p *parser) initcall(fn, b []byte, r Record, enter bool) {
 	e := Event{Kind: EventInitcall, Subject: name, Text: clip(b), Offset: r.Offset, End: r.End, Time: r.Time, HasTime: r.HasTime, Count: 1}
 	e.Boot = p.d.Boot.current()
 	p.calls = append(p.calls, e)
+}
+
+// returned is how initcall_debug says that a call has returned (init/main.c,
+// trace_initcall_finish_cb).
+var returned = regexp.MustCompile(`^initcall ([^ +]+)\+\S+(?: \[([^\] ]+)\])? returned -?\d+ after (\d+) usecs`)
+
+// returned keeps how long an initcall took.
+func (bo *Boot) returned(b []byte) {
+	m := returned.FindSubmatch(b)
+	if m == nil || len(bo.Initcalls) >= MaxInitcalls {
+		return
+	}
+	usecs, err := strconv.ParseInt(string(m[3]), 10, 32) // half an hour
+	if took := time.Duration(usecs) * time.Microsecond; err == nil && took >= MinInitcall {
+		bo.Initcalls = append(bo.Initcalls, Initcall{clip(m[1]), clip(m[2]), took})
+	}
 }
 
 func (p *parser) eventKey(k EventKind, subject string) string {

@@ -4,7 +4,9 @@ package sample
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +37,8 @@ type Boot struct {
 	At time.Time
 	// Slow is by which part all its stages are later: 0.1 is 10 %.
 	Slow float64
+	// Initcalls are how long the kernel's initcalls took, with initcall_debug.
+	Initcalls map[string]time.Duration
 	// Noise is the generator of its times; nil makes them all alike.
 	Noise *rand.Rand
 }
@@ -49,6 +53,9 @@ func (b Boot) Result() *result.Result {
 		Host:     result.Host{Accel: result.TCG, QEMUVersion: "7.2.22", Class: "Example CPU, 2 CPUs"},
 		Dir:      "/nonexistent/" + b.Release,
 		Times:    result.Times{Started: b.At, Verdict: 9 * time.Second, Wall: 10 * time.Second},
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Initcalls)) {
+		r.Initcalls = append(r.Initcalls, result.Initcall{Name: name, Took: b.Initcalls[name]})
 	}
 	if b.Host != "" {
 		r.Host.Class = b.Host

@@ -39,6 +39,18 @@ func (c Case) Diagnose() result.Diagnosis { return diagnose.Diagnose(c.input()) 
 // Findings are the kernel's reports.
 func (c Case) Findings() []result.Finding { return findings.Of(c.input().Dump) }
 
+// Initcalls are how long the kernel's initcalls took, where it was told to print that.
+func (c Case) Initcalls() (out []result.Initcall) {
+	for _, i := range c.Console.Dump().Boot.Initcalls {
+		name := i.Name
+		if i.Module != "" {
+			name += " [" + i.Module + "]"
+		}
+		out = append(out, result.Initcall{Name: name, Took: i.Took})
+	}
+	return out
+}
+
 func (c Case) input() diagnose.Input {
 	in := diagnose.Input{Agent: c.Agent, Ending: endings[c.Outcome], Scenario: c.Scenario}
 	console := c.Console
