@@ -102,6 +102,7 @@ func watchBoot(ctx context.Context, g *run.Guest, req Request, limits result.Lim
 	defer loop.Close()
 	opts := boot.Options{
 		Machine: req.Machine, Facts: stall.Booted(req.Machine), Keys: keys(req.Machine.Scenario), Image: req.Image, Dir: req.Dir, Limits: limits, Unit: req.Reference.Unit, Observer: req.Observer,
+		Stub: g.GDB,
 	}
 	if o.boot, err = boot.Watch(ctx, loop, g, opts); err != nil {
 		return o, err

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/unwedge/unwedge/harness/internal/console"
@@ -75,6 +76,8 @@ type Options struct {
 	Foreign *Foreign
 	// Image is what the kernel's image says.
 	Image stall.Image
+	// Stub connects to QEMU's gdb stub; nil: the guest is never stepped.
+	Stub func(ctx context.Context) (net.Conn, error)
 	// Dir is the run's directory.
 	Dir string
 	// Limits judge the boot, Unit scales the waiting for answers of the guest.

@@ -18,13 +18,17 @@ const (
 	proofEvery = time.Second
 )
 
-// closed is a proof in short.
-const closed = "no task can run, only housekeeping is due, and no device owes an answer"
+// The proofs in short.
+const (
+	closed = "no task can run, only housekeeping is due, and no device owes an answer"
+	looped = "every vCPU is in a loop that never ends"
+)
 
 // search looks for a proof that nothing can wake a guest that rests, without stopping
 // it. The zero search looks for nothing.
 type search struct {
-	on      bool
+	on      bool // nobody outside can wake it
+	steps   bool // its vCPUs can be stepped
 	next    time.Time
 	looking bool
 	cancel  context.CancelFunc
@@ -37,19 +41,29 @@ type search struct {
 // it has booted, for then it may rest, and that is looked for now and then.
 func newSearch(o Options, g goal) search {
 	sc := o.Machine.Scenario
-	return search{on: g.see == nil && o.Foreign == nil && o.Image.Look != nil && !sc.Network && !sc.BootDisk && len(sc.Devices)+len(sc.QEMUArgs) == 0}
+	return search{steps: o.Stub != nil, on: g.see == nil && o.Foreign == nil && o.Image.Look != nil && !sc.Network && !sc.BootDisk && len(sc.Devices)+len(sc.QEMUArgs) == 0}
 }
 
 // look begins a search where one is due.
 func (s *search) look(ctx context.Context, w *watcher, now time.Time) {
-	if !s.on || s.looking || now.Before(s.next) || w.ended || w.suspicion != nil || w.tracker.Rests(now) < proofRest {
+	if s.looking || now.Before(s.next) || w.ended || w.suspicion != nil {
+		return
+	}
+	var way func(context.Context, *watcher) proof.Answer
+	var short string
+	switch {
+	case s.on && w.tracker.Rests(now) >= proofRest:
+		way, short = s.rest, closed
+	case s.steps && w.tracker.Spins(now) >= spinFor:
+		way, short = s.spin, looped
+	default:
 		return
 	}
 	since := w.tracker.Progress()
 	ctx, s.cancel = context.WithTimeout(ctx, lookFor)
 	s.looking = true
 	w.loop.Go(func() func() {
-		got := s.search(ctx, w)
+		got := way(ctx, w)
 		return func() {
 			over := ctx.Err() != nil
 			s.cancel()
@@ -60,15 +74,15 @@ func (s *search) look(ctx context.Context, w *watcher, now time.Time) {
 			s.open = got.Why
 			if got.Closed {
 				s.proven = got.Facts
-				w.tracker.Proven(since, closed)
+				w.tracker.Proven(since, short)
 			}
 		}
 	})
 }
 
-// search takes two looks. A vCPU that waits for the host's CPU between them may have
+// rest takes two looks at a guest that idles. A vCPU that waits for the host's CPU between them may have
 // something to do that it has not begun.
-func (s *search) search(ctx context.Context, w *watcher) proof.Answer {
+func (s *search) rest(ctx context.Context, w *watcher) proof.Answer {
 	within := w.Limits.Hold
 	first := w.glance(ctx)
 	begun := proof.Judge(first, within)

@@ -38,6 +38,14 @@ func (cs cpus) inUserMode() bool {
 	return user
 }
 
+// spin is how sure it is that a busy CPU spins: one that is proven to loop does.
+func (cs cpus) spin() result.Confidence {
+	if slices.ContainsFunc(cs, func(c VCPU) bool { return c.Loops && !c.Idle }) {
+		return result.Certain
+	}
+	return result.Likely
+}
+
 // allRest says that every virtual CPU of a silent guest is idle: a lockup that was
 // reported earlier is over.
 func allRest(f facts) bool {

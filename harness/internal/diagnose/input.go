@@ -69,6 +69,8 @@ type VCPU struct {
 	Idle bool
 	// BusyFraction is the share of host CPU time it used, 0..1.
 	BusyFraction float64
+	// Loops says that it is proven to be in a loop that never ends.
+	Loops bool
 }
 
 // Scenario is what the rules need to know of a scenario.

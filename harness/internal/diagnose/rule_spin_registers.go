@@ -29,7 +29,7 @@ func spinning(f facts) *result.Diagnosis {
 		}
 	}
 	return &result.Diagnosis{
-		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: result.Likely,
+		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: f.cpus.spin(),
 		Title: "a virtual CPU spins in " + fn, Function: fn,
 		Summary:  "a virtual CPU is at full load, sampled most often in " + fn + ", and the console shows nothing new",
 		Remedy:   "look for an endless loop in " + fn + "; more samples show whether it is there every time",

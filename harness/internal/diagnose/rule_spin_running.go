@@ -160,7 +160,7 @@ func spins(cpus cpus, t *model.Task, at int) *result.Diagnosis {
 func spinsIn(cpus cpus, t *model.Task, fn, what string) *result.Diagnosis {
 	w := classify(t)
 	out := &result.Diagnosis{
-		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: result.Likely,
+		Kind: result.KindLockup, Cause: result.CauseSpin, Where: result.WhereKernel, Confidence: cpus.spin(),
 		Title: "a virtual CPU spins in " + fn, Function: fn,
 		Task:     blockedTask(t),
 		Chain:    []result.Link{{Comm: t.Comm, PID: t.PID, State: t.State, Waits: "nothing", Func: fn, Why: "runs", Source: sourceMemory}},

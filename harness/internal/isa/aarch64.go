@@ -19,7 +19,8 @@ var arm64 = ISA{
 	Core: Core{Words: armPState + 1, VCPU: func(words []uint64) model.VCPU {
 		return model.VCPU{Registers: armRegisters(words)}
 	}},
-	GDB:     GDB{Breakpoint: 4, SP: 31, PC: 32, Args: [2]int{0, 1}, LR: 30, General: 34, Flags: 33}, // aarch64-core.xml
+	Insn:    armInsn,
+	GDB:     GDB{Breakpoint: 4, SP: 31, PC: 32, Args: [2]int{0, 1}, LR: 30, General: 34, Flags: 33, IRQs: 7, On: 0}, // aarch64-core.xml
 	monitor: armMonitor,
 
 	Syscalls: genericSyscalls[:], EntryPrefixes: []string{"__arm64_sys_"}, CompatPrefixes: []string{"__arm64_compat_sys_"},

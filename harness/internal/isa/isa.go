@@ -132,6 +132,9 @@ type ISA struct {
 	// Refs returns the addresses that code makes, loads or stores, in the order
 	// of the code; nil where that is not known.
 	Refs func(addr uint64, code []byte) []uint64
+	// Insn reads the instruction that code begins with, and its length in bytes, 0 for
+	// none.
+	Insn func(code []byte) (Insn, int)
 	// Switch tells tasks that were scheduled away by the kernel's code alone; nil
 	// where that is not known.
 	Switch *Switch
@@ -197,7 +200,13 @@ type GDB struct {
 	General int
 	// Flags is the one of them that has 4 bytes, not 8.
 	Flags int
+	// IRQs is its bit for interrupts, On what that is where they are taken.
+	IRQs uint
+	On   uint64
 }
+
+// TakesIRQs says whether a vCPU with such flags takes interrupts.
+func (g GDB) TakesIRQs(flags uint64) bool { return flags>>g.IRQs&1 == g.On }
 
 // Unwinding is a way to unwind kernel stacks.
 type Unwinding string

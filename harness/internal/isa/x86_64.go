@@ -21,7 +21,8 @@ var x86 = ISA{
 	Core: Core{Words: 27, VCPU: func(words []uint64) model.VCPU {
 		return model.VCPU{Registers: x86Registers(words), PerCPU: words[x86GSBase]}
 	}},
-	GDB:     GDB{Breakpoint: 1, SP: 7, PC: 16, Args: [2]int{5, 4}, LR: -1, General: 18, Flags: 17}, // i386-64bit.xml
+	Insn:    x86Insn,
+	GDB:     GDB{Breakpoint: 1, SP: 7, PC: 16, Args: [2]int{5, 4}, LR: -1, General: 18, Flags: 17, IRQs: 9, On: 1}, // i386-64bit.xml
 	monitor: x86Monitor,
 
 	Syscalls: x86Syscalls[:], EntryPrefixes: []string{"__x64_sys_"}, CompatPrefixes: []string{"__ia32_compat_sys_", "__ia32_sys_"},

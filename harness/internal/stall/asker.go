@@ -60,8 +60,9 @@ type rounds struct {
 }
 
 var (
-	// once tells where a guest sits that was seen to idle.
-	once = rounds{1, 0}
+	// proven tells where a guest sits that is proven to idle, or not to: one that loops may
+	// be seen in an interrupt.
+	proven = map[bool]rounds{true: {1, 0}, false: {9, 10 * time.Millisecond}}
 	// glance tells where an idle guest sits.
 	glance = rounds{5, 20 * time.Millisecond}
 	// survey tells a busy guest that works from one that spins.
@@ -83,9 +84,9 @@ func (a *Asker) Ask(ctx context.Context, d watch.Decision) (got Finding) {
 	if d.Idle {
 		how = glance
 	}
-	got.Idle, got.Firmware = d.Idle, d.Firmware
+	got.Idle, got.Firmware, got.Proven = d.Idle, d.Firmware, d.Proven
 	if d.Proven {
-		a.sample(ctx, once, &got)
+		a.sample(ctx, proven[d.Idle], &got)
 		return got
 	}
 	meter := a.Meter.Again()

@@ -143,7 +143,7 @@ func vcpuFacts(f *Finding) []diagnose.VCPU {
 		if !ok {
 			i = len(out)
 			at[r.CPU] = i
-			out = append(out, diagnose.VCPU{Idle: f.Idle})
+			out = append(out, diagnose.VCPU{Idle: f.Idle, Loops: f.Proven && !f.Idle})
 			if !f.Idle {
 				out[i].BusyFraction = 1
 			}

@@ -67,6 +67,8 @@ type Finding struct {
 	// early capture only), Frozen that none computes anything, Works that
 	// one was seen to do real work, Reads that a disk answered reads meanwhile.
 	Idle, Rests, Frozen, Works, Reads bool
+	// Proven says that none of this can change (see watch.Decision).
+	Proven bool
 	// Errs are what went wrong, Lost is why QEMU's monitor could not be asked at all.
 	Errs []error
 	Lost error

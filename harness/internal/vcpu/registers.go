@@ -91,6 +91,27 @@ func Frozen(samples []result.CPUSample, loads []Load) bool {
 	return stuck
 }
 
+// Changing says that some vCPU computes: it ran, and was seen with the same values in its
+// general registers in less than half of the samples.
+func Changing(samples []result.CPUSample) bool {
+	n, same, most := map[int]int{}, map[result.CPUSample]int{}, map[int]int{}
+	for _, s := range samples {
+		n[s.CPU]++
+		key := result.CPUSample{CPU: s.CPU, State: s.State}
+		if s.Halted {
+			key.State = 0
+		}
+		same[key]++
+		most[s.CPU] = max(most[s.CPU], same[key])
+	}
+	for cpu := range n {
+		if 2*most[cpu] < n[cpu] {
+			return true
+		}
+	}
+	return false
+}
+
 // Rests says that every vCPU idled, in the guest's own eyes: it was seen to in at least
 // four of five samples. An idle guest's thread can look busy for all that, on a host
 // that makes it wait for a CPU, or whose virtualization is slow so that the guest's

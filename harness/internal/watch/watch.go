@@ -46,6 +46,9 @@ import (
 // idle: the timer tick and a status line cost some per cent under TCG.
 const IdleShare = 0.2
 
+// spinShare is how much of a quiet period a vCPU runs that never rests.
+const spinShare = 0.9
+
 // restful is how often in a row the registers must show idle vCPUs whose threads are
 // busy. A guest that pauses now and then looks so once.
 const restful = 2
@@ -278,6 +281,15 @@ func (t *Tracker) Saw(at time.Time, what string) {
 // one was busy.
 func (t *Tracker) Rests(now time.Time) time.Duration {
 	if t.stands || !t.busy.known() || t.busy.mean() >= IdleShare {
+		return 0
+	}
+	return now.Sub(t.progress)
+}
+
+// Spins says for how long the guest has made no progress with a vCPU busy all the time; 0
+// where each rested at times, and in firmware.
+func (t *Tracker) Spins(now time.Time) time.Duration {
+	if t.stands || t.firmware || !t.busy.known() || t.busy.mean() < spinShare {
 		return 0
 	}
 	return now.Sub(t.progress)
