@@ -1,10 +1,14 @@
-// Package proof tells whether a guest whose vCPUs all idle can still go on by itself.
+// Package proof tells whether a guest can still go on by itself.
 //
 // A guest that idles is woken by a timer that its kernel has set, by the answer of a
 // device, or by somebody outside. All timers stand in its memory, QEMU knows what its
 // devices owe, and outside a machine without network there is nobody. So where no timer
 // is due in time but those of the kernel's housekeeping, and no device owes an answer,
 // nothing more will happen: that is known as soon as it is seen, without waiting.
+//
+// A vCPU that spins is single-stepped: one that comes back to the same registers does the
+// same for ever, where nothing but registers decides what it does, and memory that nobody
+// changes.
 //
 // Whatever is not understood, a function that is in no table here, a device that QEMU
 // does not tell about, a kernel whose timers cannot be listed, proves nothing: the guest

@@ -6,7 +6,8 @@
 //   - The kernel's own last words (panic, halt, power-off), or QEMU's event for
 //     them: over, after the text has settled.
 //   - The second reset: a reboot loop. (The first may be meant.)
-//   - The guest's memory shows that nothing can wake it (package proof): hung, at once.
+//   - The guest's memory shows that nothing can wake it, or its registers that its vCPUs
+//     do the same for ever (package proof): hung, at once.
 //   - No progress for Limits.Idle with every vCPU idle, or for Limits.Busy with
 //     one busy, or no output at all for Limits.Start: suspect. The caller then
 //     captures, and only if nothing moves for Limits.Confirm afterwards it is
