@@ -6,13 +6,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unwedge/unwedge/harness/history/compare"
+	"github.com/unwedge/unwedge/harness/history/store"
+	"github.com/unwedge/unwedge/harness/internal/bundle"
+	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/images/progress"
 )
 
 // compareFlags are what `unwedge compare` was asked.
 type compareFlags struct {
 	confidence float64 // percent
+	retry      bool
+	boots      int
 	json       bool
 }
 
@@ -33,13 +39,18 @@ have shown it: by Fisher's exact test, one-sided, at --confidence. Beside it sta
 often it was seen, with the Wilson interval, and how many boots more would make it sure.
 Kinds of hosts (processor, accelerator, QEMU) that contradict each other are shown apart.
 
+--retry boots both kernels again, in turns, as their last runs in the cell were booted,
+until it is sure what is new and what is fixed, or --boots are made.
+
 Boot times are compared by stage, in the same cell on the same kind of host, by the
-Mann-Whitney test: 5 % slower or more, at p < 0.01, is told.
+Mann-Whitney test: 5 % slower or more, at p < 0.01, is told. Of kernels that were booted
+with initcall_debug the initcalls are compared, too.
 
 Exit code 1: a failure is new, or may be.`,
 		Example: `  unwedge compare 6.12.0-1 7.3.0-rc1
   unwedge compare v7.3-rc1 v7.3-rc2-12-gabcdef123456
   unwedge compare last last
+  unwedge compare --retry 6.12.0-1 7.3.0-rc1     # is it new, or was it chance?
   unwedge compare --json 5fb3a2c1 ./bzImage`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -51,6 +62,8 @@ Exit code 1: a failure is new, or may be.`,
 	}
 	fs := cmd.Flags()
 	addConfidence(cmd, &f.confidence)
+	fs.BoolVar(&f.retry, "retry", false, "boot both again where it takes that to be sure")
+	fs.IntVar(&f.boots, "boots", 100, "with --retry: boot at most so often")
 	fs.BoolVar(&f.json, "json", false, "print the comparison as JSON")
 	return cmd
 }
@@ -73,12 +86,13 @@ func (a *app) compare(ctx context.Context, from, to string, f compareFlags) erro
 	if err != nil {
 		return err
 	}
-	s, err := a.openHistory(ctx)
-	if err != nil {
-		return err
+	if f.boots < 2 || f.boots > 100000 {
+		return usage.Errorf("--boots %d: use 2 to 100000", f.boots)
 	}
-	defer s.Close()
-	r, err := compare.Kernels(ctx, s, from, to, confidence)
+	if f.retry && a.noHistory {
+		return usage.Errorf("--retry counts what it boots in the history: leave out --no-history")
+	}
+	r, err := a.compared(ctx, from, to, confidence, f)
 	if err != nil {
 		return err
 	}
@@ -91,4 +105,43 @@ func (a *app) compare(ctx context.Context, from, to string, f compareFlags) erro
 		err = errKernel
 	}
 	return err
+}
+
+// compared compares, and boots where that is asked.
+func (a *app) compared(ctx context.Context, from, to string, confidence float64, f compareFlags) (r compare.Report, err error) {
+	if !f.retry {
+		s, err := a.openHistory(ctx)
+		if err != nil {
+			return r, err
+		}
+		defer s.Close()
+		return compare.Kernels(ctx, s, from, to, confidence)
+	}
+	s, err := a.writeHistory(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer s.Close()
+	p, err := a.planner()
+	if err != nil {
+		return r, err
+	}
+	d := display.New(a.stderr, a.quiet)
+	defer d.Close()
+	ctx = progress.With(ctx, d)
+	return compare.Retry{
+		History: s, A: from, B: to, Confidence: confidence, Boots: f.boots, Say: d.Say,
+		Boot: func(ctx context.Context, run store.Run) error {
+			c, err := bundle.Open(run.Dir, "", bundle.Limits{}, true) // a run of this user's own
+			if err != nil {
+				return err
+			}
+			req, err := p.Again(ctx, c.Result, c.Machine, c.Kernel)
+			if err != nil {
+				return err
+			}
+			_, err = a.run(ctx, d, req, "", req.Machine.Scenario.Name, nil)
+			return err
+		},
+	}.Until(ctx)
 }

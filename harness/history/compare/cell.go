@@ -75,7 +75,7 @@ func (c *cell) entries(before []store.Before, confidence float64) (out []Entry) 
 	})
 	for _, w := range order {
 		s := c.seen[w]
-		base := Entry{Cell: c.name, Signature: w.signature, Title: s.title, Severity: w.severity}
+		base := Entry{cell: c.id, Cell: c.name, Signature: w.signature, Title: s.title, Severity: w.severity}
 		if all := sum(s.by[1]); all > 0 && s.known >= all {
 			base.Known = true
 		}

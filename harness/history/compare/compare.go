@@ -72,6 +72,7 @@ type Entry struct {
 	Cell      string `json:"cell"`
 	Signature string `json:"signature"`
 	Title     string `json:"title"`
+	cell      int64
 	// Severity is a finding's, empty of a failure.
 	Severity string `json:"severity,omitempty"`
 	// A and B are how often each side showed it.
@@ -102,6 +103,11 @@ func (e Entry) Bad() bool {
 	return (e.State == New || e.State == MaybeNew) && e.Severity == "" && !e.Known
 }
 
+// unsure says that more boots may turn a new or fixed that may be into one that is.
+func (e Entry) unsure() bool {
+	return (e.State == MaybeNew || e.State == MaybeFixed) && (e.More > 0 || e.Apart) && !e.Known
+}
+
 // Schema is the version of a Report as JSON.
 const Schema = "unwedge/compare/1"
 
@@ -114,6 +120,9 @@ type Report struct {
 	B Side `json:"b"`
 	// Confidence is that of the intervals, and of what is called new or fixed.
 	Confidence float64 `json:"confidence"`
+	// Retried is how many boots were made to be surer; Confidence is then greater than what
+	// was asked, see Retry.
+	Retried int `json:"retried,omitempty"`
 	// Entries are in the order of their states, then of the cells.
 	Entries []Entry `json:"entries"`
 	// Missing are cells that A was booted in and B was not, Added the others.

@@ -10,19 +10,29 @@ import (
 
 // Kernels compares what a history has of two kernels, see Select and Of.
 func Kernels(ctx context.Context, s *store.Store, a, b string, confidence float64) (Report, error) {
+	sideA, sideB, err := sides(ctx, s, a, b)
+	if err != nil {
+		return Report{}, err
+	}
+	return of(ctx, s, sideA, sideB, confidence)
+}
+
+// sides are Select's, of a history.
+func sides(ctx context.Context, s *store.Store, a, b string) (sideA, sideB Side, err error) {
 	kernels, err := s.Kernels(ctx)
 	if err != nil {
-		return Report{}, err
+		return sideA, sideB, err
 	}
-	sideA, sideB, err := Select(kernels, a, b)
+	return Select(kernels, a, b)
+}
+
+// of is Of, of a history.
+func of(ctx context.Context, s *store.Store, a, b Side, confidence float64) (Report, error) {
+	d, err := load(ctx, s, a, b)
 	if err != nil {
 		return Report{}, err
 	}
-	d, err := load(ctx, s, sideA, sideB)
-	if err != nil {
-		return Report{}, err
-	}
-	return Of(sideA, sideB, d, confidence), nil
+	return Of(a, b, d, confidence), nil
 }
 
 func load(ctx context.Context, s *store.Store, a, b Side) (d Data, err error) {

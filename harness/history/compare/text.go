@@ -32,6 +32,9 @@ func (e Entry) Heading() string {
 func Text(w io.Writer, r Report) error {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "A: %s\nB: %s\n", r.A.describe(), r.B.describe())
+	if r.Retried > 0 {
+		fmt.Fprintf(b, "%d boots were made for this; with each look at them the confidence asked is higher, now %.4g %%\n", r.Retried, 100*r.Confidence)
+	}
 	heading := ""
 	for _, e := range r.Entries {
 		if h := e.Heading(); h != heading {
