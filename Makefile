@@ -40,7 +40,7 @@ ARCHIVE = deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookw
 
 .PHONY: test
 test: setup ## Run all tests: unit, then the suites on real guests
-	@ci/compilers.sh qemu-utils dosfstools mtools
+	@ci/compilers.sh qemu-utils dosfstools mtools git-email
 	@ci/test.sh '$(MAKE)' vet unit archive outside guests short-score
 
 .PHONY: vet
@@ -53,8 +53,8 @@ unit: $(AGENTS) $(HELPERS) ## Run the tests that boot nothing
 	$(GO) test -race -timeout 60m $(UNITS)
 
 .PHONY: archive
-archive: $(AGENTS) $(HELPERS) ## Run the tests on released kernels
-	UNWEDGE_TEST_ARCHIVE='$(ARCHIVE)' $(GO) test -race -timeout 60m -run '^TestReal' ./images/... ./harness/internal/guestmem/user
+archive: $(AGENTS) $(HELPERS) ## Run the tests on released kernels, and on what their sources have to judge by
+	UNWEDGE_TEST_ARCHIVE='$(ARCHIVE)' $(GO) test -race -timeout 60m -run '^TestReal' ./images/... ./harness/internal/guestmem/user ./harness/report/formats
 
 .PHONY: guests
 guests: setup ## Run the suites on real guests

@@ -141,9 +141,13 @@ func TestInitcallsAreNamed(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
+	starved, err := filepath.Abs("starved")
+	if err != nil {
+		t.Fatal(err)
+	}
 	kernels := []store.Kernel{
 		{ID: 5, Release: "7.3.0-rc2-00012-gabcdef123456", BuildID: "5555aaaa5555"},
-		{ID: 4, Release: "7.3.0-rc1", BuildID: "4444aaaa4444", SHA256: "99998888", Fault: "{}", Origin: "./starved"},
+		{ID: 4, Release: "7.3.0-rc1", BuildID: "4444aaaa4444", SHA256: "99998888", Fault: "{}", Origin: starved},
 		{ID: 3, Release: "7.3.0-rc1", BuildID: "4444aaaa4444"},
 		{ID: 2, Release: "7.3.0-rc1", BuildID: "2222aaaa2222"},
 		{ID: 1, Release: "6.1.0-50-cloud-amd64"},
@@ -155,6 +159,7 @@ func TestSelect(t *testing.T) {
 		{"v7.3-rc1", "v7.3-rc2-12-gabcdef1", "[3 2] [5]"},
 		{"4444aaaa4444", "./starved", "[3] [4]"},
 		{"2222aaaa", "99998888", "[2] [4]"},
+		{"2222aaaa", "starved", "[2] [4]"},
 		{"v6.1", "last", "no run of"},
 		{"v7.3-rc2", "last", "no run of"},
 		{"4444", "last", "no run of"},

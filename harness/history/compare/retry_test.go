@@ -80,11 +80,11 @@ func TestRetry(t *testing.T) {
 // question is asked again and again; one that fails half of the time is found.
 func TestRetryDoesNotAskUntilItIsTold(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
-	const times = 12
+	const times = 8
 	for _, c := range []struct {
 		rateA, rateB float64
 		low, high    int
-	}{{0.2, 0.2, 0, 2}, {0, 0.5, 11, times}} {
+	}{{0.2, 0.2, 0, 1}, {0, 0.5, 7, times}} {
 		fresh, boots := 0, 0
 		for range times {
 			got := retried(t, r, c.rateA, c.rateB, 200)

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -62,8 +63,9 @@ func choose(kernels []store.Kernel, word string, other []store.Kernel) (Side, er
 // names says whether a word names a kernel. A kernel that was changed on purpose has the
 // release and the build ID of the one that it was made of, so these do not name it.
 func names(word string, k store.Kernel) bool {
+	path, err := filepath.Abs(word) // a file's origin is absolute
 	switch {
-	case word == k.Origin, len(word) >= minDigits && strings.HasPrefix(k.SHA256, word):
+	case word == k.Origin, err == nil && path == k.Origin, len(word) >= minDigits && strings.HasPrefix(k.SHA256, word):
 		return true
 	case k.Fault != "":
 		return false
