@@ -159,6 +159,7 @@ func gitlab(b []byte) (job, error) {
 		Variables    map[string]string
 		BeforeScript []string `yaml:"before_script"`
 		Script       []string
+		AfterScript  []string `yaml:"after_script"`
 		Artifacts    struct {
 			Paths   []string
 			Reports map[string]string
@@ -179,6 +180,9 @@ func gitlab(b []byte) (job, error) {
 	slices.Sort(j.uploads)
 	if lines := append(only.BeforeScript, only.Script...); len(lines) > 0 {
 		j.steps = []string{strings.Join(lines, "\n")}
+	}
+	if len(only.AfterScript) > 0 { // in a shell of its own
+		j.steps = append(j.steps, strings.Join(only.AfterScript, "\n"))
 	}
 	return j, nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/unwedge/unwedge/harness/internal/display"
 	"github.com/unwedge/unwedge/harness/internal/usage"
 	"github.com/unwedge/unwedge/harness/report"
+	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/progress"
 )
 
@@ -32,7 +34,8 @@ flaky, new findings, cells in which only one was booted, and changes of boot tim
 
 A and B are releases, git describes, 8 or more digits of a build ID or of the file's
 SHA-256, the KERNEL argument of earlier runs, or "last": the kernel of the latest run
-and, as A, that of the latest run of another kernel. Without A it is "last".
+and, as A, that of the latest run of another kernel in the same cells. Without A it is
+"last".
 
 A failure is new only if no earlier kernel had it in that cell, and A had enough boots to
 have shown it: by Fisher's exact test, one-sided, at --confidence. Beside it stand how
@@ -144,4 +147,31 @@ func (a *app) compared(ctx context.Context, from, to string, confidence float64,
 			return err
 		},
 	}.Until(ctx)
+}
+
+// since says what is new with the kernels of some runs, each against the one that was
+// booted in the same cells before it. It is a note: nothing depends on it.
+func (a *app) since(ctx context.Context, runs ...*result.Result) (said []string) {
+	if a.noHistory {
+		return nil
+	}
+	s, err := a.openHistory(ctx)
+	if err != nil {
+		return nil // the runs themselves have said so
+	}
+	defer s.Close()
+	seen := map[string]bool{}
+	for _, r := range runs {
+		if r == nil || r.Kernel.SHA256 == "" || seen[r.Kernel.SHA256] {
+			continue
+		}
+		seen[r.Kernel.SHA256] = true
+		rep, err := compare.Kernels(ctx, s, compare.Last, r.Kernel.SHA256, 0.95)
+		if err != nil {
+			continue // there is no other kernel
+		}
+		before, now := rep.A.Kernels[0], rep.B.Kernels[0]
+		said = append(said, fmt.Sprintf("note: %s against %s: %s (unwedge compare %.12s %.12s)", report.Safe(now.Name(), 100), report.Safe(before.Name(), 100), rep.Line(), before.SHA256, now.SHA256))
+	}
+	return said
 }

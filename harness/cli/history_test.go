@@ -164,3 +164,22 @@ func TestServe(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A matrix ends with what is new against the kernel before it in the same cells.
+func TestSince(t *testing.T) {
+	dir := isolated(t)
+	boot := sample.Boot{Release: "6.12.0", Cell: "tiny/x86_64/none/tiny", Hang: "hang/mutex/demo"}
+	runs(t, filepath.Join(dir, "runs"), sample.Boot{Release: "6.1.0", Cell: boot.Cell}, boot, sample.Boot{Release: "5.10.0", Cell: "tiny/aarch64/none/tiny"})
+	if r := unwedge(t, "", "history", "import", "runs"); r.code != exitFine {
+		t.Fatalf("import: %+v", r)
+	}
+	a := &app{stderr: os.Stderr}
+	got := a.since(t.Context(), boot.Result(), boot.Result(), nil)
+	if len(got) != 1 || !strings.HasPrefix(got[0], "note: 6.12.0 against 6.1.0: 1 may be new (unwedge compare ") {
+		t.Errorf("%q", got)
+	}
+	a.noHistory = true
+	if got := a.since(t.Context(), boot.Result()); got != nil {
+		t.Errorf("without a history: %q", got)
+	}
+}

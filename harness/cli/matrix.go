@@ -112,6 +112,7 @@ func (a *app) matrix(ctx context.Context, args []string, f matrixFlags) error {
 		return err
 	}
 	a.note(f.judge.uses(results...))
+	a.note(a.since(ctx, results...))
 	if err := a.write(f.report, summary.OfMatrix(done)); err != nil {
 		return err
 	}

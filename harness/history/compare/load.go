@@ -23,7 +23,7 @@ func sides(ctx context.Context, s *store.Store, a, b string) (sideA, sideB Side,
 	if err != nil {
 		return sideA, sideB, err
 	}
-	return Select(kernels, a, b)
+	return Select(kernels, a, b, func(b Side) ([]int64, error) { return s.Neighbours(ctx, b.IDs()...) })
 }
 
 // of is Of, of a history.

@@ -3,6 +3,7 @@ package compare
 import (
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/unwedge/unwedge/harness/history/store"
@@ -10,7 +11,7 @@ import (
 )
 
 // Last names the kernel of the latest run; as the first of two, that of the latest run
-// of another kernel than the second. An empty word is the same.
+// of another kernel than the second in one of the second's cells. An empty word is the same.
 const Last = "last"
 
 // minDigits is how much of a build ID or checksum names a kernel.
@@ -19,13 +20,20 @@ const minDigits = 8
 // Select finds the two sides of a comparison. Each word is a release, the git describe of
 // one, at least 8 digits of a build ID or of the file's checksum, the kernel argument of
 // the runs, or Last. kernels are all there are, that with the latest run first. Errors
-// wrap usage.Error.
-func Select(kernels []store.Kernel, a, b string) (sideA, sideB Side, err error) {
+// wrap usage.Error. neighbours are the kernels that were booted where a side was.
+func Select(kernels []store.Kernel, a, b string, neighbours func(Side) ([]int64, error)) (sideA, sideB Side, err error) {
 	if len(kernels) == 0 {
 		return sideA, sideB, usage.Wrap(store.ErrNone)
 	}
 	if sideB, err = choose(kernels, b, nil); err != nil {
 		return sideA, sideB, err
+	}
+	if a == Last || a == "" {
+		near, err := neighbours(sideB)
+		if err != nil {
+			return sideA, sideB, err
+		}
+		kernels = slices.DeleteFunc(slices.Clone(kernels), func(k store.Kernel) bool { return !slices.Contains(near, k.ID) })
 	}
 	sideA, err = choose(kernels, a, sideB.Kernels)
 	return sideA, sideB, err
@@ -51,7 +59,7 @@ func choose(kernels []store.Kernel, word string, other []store.Kernel) (Side, er
 	}
 	switch {
 	case word == Last:
-		return s, usage.Errorf("compare: %q: the history has no other kernel: boot one", word)
+		return s, usage.Errorf("compare: %q: the history has no other kernel in the same cells: boot one", word)
 	case len(s.Kernels) == 0:
 		return s, usage.Errorf("compare: no run of %q: `unwedge history --by kernel` lists what was booted", word)
 	case len(other) > 0 && taken[s.Kernels[0].ID]:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/unwedge/unwedge/harness/history/boottime"
 	"github.com/unwedge/unwedge/harness/internal/console"
 )
 
@@ -60,6 +61,44 @@ func Text(w io.Writer, r Report) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// Line says in a line what changed, such as "1 new failure, 2 may be fixed".
+func (r Report) Line() string {
+	counts := map[State]int{}
+	findings := 0
+	for _, e := range r.Entries {
+		switch {
+		case e.Known:
+		case e.Severity == "":
+			counts[e.State]++
+		case e.State == New || e.State == MaybeNew:
+			findings++
+		}
+	}
+	var said []string
+	add := func(n int, what string) {
+		if n > 0 {
+			said = append(said, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(counts[New], "new")
+	add(counts[MaybeNew], "may be new")
+	add(counts[SeenBefore], "seen before with another kernel")
+	add(counts[Still]+counts[Flaky], "failing still")
+	add(counts[MaybeFixed], "may be fixed")
+	add(counts[Fixed], "fixed")
+	if len(said) == 0 {
+		said = []string{"no failure in either"}
+	}
+	add(findings, "new findings")
+	slower := func(c boottime.Change) bool { return c.Verdict == boottime.Slower }
+	for _, list := range [][]boottime.Change{r.Times, r.Initcalls} {
+		if i := slices.IndexFunc(list, slower); i >= 0 {
+			said = append(said, console.SanitizeMax(list[i].String(), maxWord))
+		}
+	}
+	return strings.Join(said, ", ")
 }
 
 // maxWord bounds texts that come from outside, in characters.

@@ -86,6 +86,13 @@ func (s *Store) Tallies(ctx context.Context, kernels ...int64) ([]Tally, error) 
 	})
 }
 
+// Neighbours are the kernels that were booted in a cell in which one of these was, too.
+func (s *Store) Neighbours(ctx context.Context, kernels ...int64) ([]int64, error) {
+	return list(ctx, s, "SELECT DISTINCT o.kernel FROM tally o WHERE o.cell IN (SELECT t.cell FROM tally t WHERE "+among("t.kernel", kernels)+")", func(rows *sql.Rows) (id int64, err error) {
+		return id, rows.Scan(&id)
+	})
+}
+
 // Counts counts the failures and findings of kernels.
 func (s *Store) Counts(ctx context.Context, kernels ...int64) ([]Count, error) {
 	of := among("t.kernel", kernels)
