@@ -91,6 +91,10 @@ test-browser: ## Open report pages in Chromium (Debian's; SCREENSHOTS=DIR keeps 
 	UNWEDGE_CHROMIUM="$${UNWEDGE_CHROMIUM:-$$(command -v chromium)}" UNWEDGE_SCREENSHOTS='$(abspath $(SCREENSHOTS))' \
 		$(GO) test -v -count=1 -timeout 30m ./harness/report/page/browser ./harness/history/pages/browser
 
+.PHONY: screenshots
+screenshots: setup ## Make the README's pictures of real boots, with Chromium
+	ci/screenshots.sh '$(abspath $(BIN))' "$${UNWEDGE_CHROMIUM:-chromium}"
+
 .PHONY: bench
 bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
 	@$(GO) test -run '^$$' -bench Parse -benchmem ./harness/internal/dump
