@@ -11,6 +11,7 @@ import (
 
 	"github.com/unwedge/unwedge/harness"
 	"github.com/unwedge/unwedge/harness/plan"
+	"github.com/unwedge/unwedge/harness/report"
 	"github.com/unwedge/unwedge/harness/result"
 	"github.com/unwedge/unwedge/images/candidate"
 	"github.com/unwedge/unwedge/scenarios"
@@ -53,7 +54,9 @@ func bootBy(ctx ginkgo.SpecContext, p *plan.Planner, c *candidate.Candidate, sc 
 	}
 	res, err := harness.Boot(ctx, req)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "boot %s (artifacts in %s)\n%s", sc.Name, req.Dir, follow.text())
-	ginkgo.AddReportEntry("boot", artifacts(res), ginkgo.ReportEntryVisibilityFailureOrVerbose)
+	entry := artifacts(res)
+	entry.History = remember(ctx, res)
+	ginkgo.AddReportEntry("boot", entry, ginkgo.ReportEntryVisibilityFailureOrVerbose)
 	return res
 }
 
@@ -63,8 +66,12 @@ type Artifacts struct {
 	Release  string            `json:"release"`
 	Outcome  scenarios.Outcome `json:"outcome"`
 	Cause    string            `json:"cause,omitempty"`
-	Seconds  float64           `json:"seconds"` // to the verdict
-	Dir      string            `json:"dir"`
+	// Title and Signature are the failure's, History what earlier runs showed of it.
+	Title     string  `json:"title,omitempty"`
+	Signature string  `json:"signature,omitempty"`
+	History   string  `json:"history,omitempty"`
+	Seconds   float64 `json:"seconds"` // to the verdict
+	Dir       string  `json:"dir"`
 	// Files are paths, by what they hold.
 	Files map[string]string `json:"files"`
 }
@@ -75,7 +82,7 @@ func artifacts(r *result.Result) Artifacts {
 		Seconds: r.Times.Verdict.Seconds(), Dir: r.Dir, Files: map[string]string{},
 	}
 	if r.Diagnosis != nil {
-		a.Cause = string(r.Diagnosis.Cause)
+		a.Cause, a.Title, a.Signature = string(r.Diagnosis.Cause), r.Diagnosis.Title, r.Diagnosis.Signature
 	}
 	for what, name := range r.Files {
 		a.Files[what] = filepath.Join(r.Dir, name)
@@ -88,6 +95,11 @@ func (a Artifacts) String() string {
 	s := fmt.Sprintf("%s, %s: %s after %.1f s", a.Scenario, a.Release, a.Outcome, a.Seconds)
 	if a.Cause != "" {
 		s += ", " + a.Cause
+	}
+	for _, more := range []string{a.Title, a.History} {
+		if more != "" {
+			s += "\n" + report.Safe(more, 200)
+		}
 	}
 	var names []string
 	for _, path := range a.Files {
