@@ -19,7 +19,7 @@ old=deb:linux-image-cloud-amd64@bookworm new=deb:linux-image-cloud-amd64@trixie-
 "$unwedge" mutate "$new" --at try_to_generate_entropy -o "$dir/starved"
 "$unwedge" boot -s random --entropy none "$dir/starved" || test $? = 1
 "$unwedge" report --format html -o "$dir/run.html" "$UNWEDGE_STATE"/runs/*
-picture "$PWD/harness/report/report.png" 900,1000 "file://$dir/run.html"
+picture "$PWD/harness/report/report.png" 900,860 "file://$dir/run.html"
 
 for kernel in "$old" "$new" "$dir/starved"; do
 	"$unwedge" matrix -s tiny -s random "$kernel" || test $? = 1
@@ -30,4 +30,4 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 	grep -q http "$dir/address" && break
 	sleep 1
 done
-picture "$PWD/harness/history/grid.png" 900,420 "$(grep -o 'http://[^ ]*' "$dir/address" | head -1)"
+picture "$PWD/harness/history/grid.png" 900,345 "$(grep -o 'http://[^ ]*' "$dir/address" | head -1)"

@@ -39,6 +39,9 @@ func Bisect(w io.Writer, r *bisect.Report, s Style) error {
 		field(b, "replay", safe(f.Replay))
 	}
 	field(b, "files", safe(f.Dir))
+	if f.First != nil && f.Commit != nil {
+		field(b, "mail", "unwedge report --format mail "+safe(f.Dir)+" writes a regression report")
+	}
 	b.WriteByte('\n')
 	f.tallies(b)
 	f.steps(b)

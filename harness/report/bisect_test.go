@@ -129,6 +129,7 @@ func TestBisectCommit(t *testing.T) {
   cost:     5 boots for 8 candidates (5 built or unpacked) in 0s
   replay:   git bisect replay /bis/bisect.log
   files:    /bis
+  mail:     unwedge report --format mail /bis writes a regression report
 
 VERDICT  CANDIDATE       WHY                                 LEFT
 skip     c ("change c")  does not build: f.c:1 (logs/c.log)  0 left
