@@ -73,11 +73,15 @@ Exit code 1: a failure is new, or may be.`,
 
 // addConfidence adds the flag that says how sure an answer must be.
 func addConfidence(cmd *cobra.Command, percent *float64) {
-	cmd.Flags().Float64Var(percent, "confidence", 95, "how sure it must be, in `PERCENT`")
+	cmd.Flags().Float64Var(percent, "confidence", 95, "how sure it must be, in `PERCENT`, or as a part of 1 such as 0.95")
 }
 
-// part is a confidence in percent as a part of 1.
+// part is a confidence in percent as a part of 1; what is one already stays so, as bisect
+// and try take it.
 func part(percent float64) (float64, error) {
+	if percent >= 0.5 && percent < 1 {
+		return percent, nil
+	}
 	if !(percent >= 50 && percent <= 99.99) {
 		return 0, usage.Errorf("--confidence %v: use 50 to 99.99", percent)
 	}

@@ -97,7 +97,7 @@ func TestCompare(t *testing.T) {
 	}
 	runs(t, filepath.Join(dir, "runs"), boots...)
 	unwedge(t, "", "history", "import", "runs")
-	for _, args := range [][]string{{"compare", "6.1.0", "6.12.0"}, {"compare", "last"}} {
+	for _, args := range [][]string{{"compare", "6.1.0", "6.12.0"}, {"compare", "last"}, {"compare", "--confidence", "0.95", "last"}, {"compare", "--retry", "last"}} { // sure without a retry
 		r := unwedge(t, "", args...)
 		for _, want := range []string{"New failures\n  hang: hang/mutex/demo\n    " + cell, "A 0 of 5 (0 to 43 %), B 5 of 5 (57 to 100 %); by chance p = 0.004", "slower: switch-root +0.6 s (+10 %)"} {
 			if r.code != exitKernel || !strings.Contains(r.stdout, want) {
@@ -162,6 +162,22 @@ func TestServe(t *testing.T) {
 	}
 	if r := unwedge(t, "", "serve", "--listen", "here"); r.code != exitUsage {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestCompareRetryRefuses(t *testing.T) {
+	dir := isolated(t)
+	const cell = "tiny/x86_64/none/tiny"
+	runs(t, filepath.Join(dir, "runs"), sample.Boot{Release: "6.1.0", Cell: cell}, sample.Boot{Release: "6.12.0", Cell: cell, Hang: "hang/mutex/demo"})
+	unwedge(t, "", "history", "import", "runs")
+	for want, args := range map[string][]string{
+		"no arguments of QEMU":   {"compare", "--retry", "last"},
+		"leave out --no-history": {"compare", "--retry", "--no-history", "last"},
+		"--boots 1: use 2":       {"compare", "--retry", "--boots", "1", "last"},
+	} {
+		if r := unwedge(t, "", args...); r.code != exitUsage || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: %+v", args, r)
+		}
 	}
 }
 

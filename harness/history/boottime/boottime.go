@@ -70,10 +70,18 @@ func (c Change) String() string {
 
 // Seconds writes a difference of the times that are compared: of initcalls in milliseconds.
 func (c Change) Seconds(v float64) string {
-	if c.Initcall != "" {
-		return fmt.Sprintf("%+.0f ms", 1000*v)
+	if v < 0 {
+		return "-" + c.Time(-v)
 	}
-	return fmt.Sprintf("%+.1f s", v)
+	return "+" + c.Time(v)
+}
+
+// Time writes a time, such as A or B.
+func (c Change) Time(v float64) string {
+	if c.Initcall != "" {
+		return fmt.Sprintf("%.0f ms", 1000*v)
+	}
+	return fmt.Sprintf("%.1f s", v)
 }
 
 // Of compares two samples of one stage, neither empty.

@@ -39,8 +39,13 @@ func (t Retry) Until(ctx context.Context) (Report, error) {
 	for {
 		r, err := of(ctx, t.History, a, b, 1-part)
 		r.Retried = made
-		if err != nil || !slices.ContainsFunc(r.Entries, Entry.unsure) {
+		switch {
+		case err != nil:
 			return r, err
+		case !slices.ContainsFunc(r.Entries, Entry.unsure) && made == 0: // as without a retry
+			return of(ctx, t.History, a, b, t.Confidence)
+		case !slices.ContainsFunc(r.Entries, Entry.unsure):
+			return r, nil
 		}
 		part /= 2
 		next, err := of(ctx, t.History, a, b, 1-part)

@@ -180,8 +180,8 @@ func times(b *strings.Builder, r Report) {
 			b.WriteString("\nBoot time\n")
 			said = true
 		}
-		fmt.Fprintf(b, "  %s\n    %s, on %s\n    %.3g s → %.3g s, change %s to %s (99 %%), p = %.2g, boots %d and %d\n",
-			console.SanitizeMax(c.String(), maxWord), console.SanitizeMax(c.Cell, maxWord), console.SanitizeMax(c.Host, maxWord), c.A, c.B, c.Seconds(c.Low), c.Seconds(c.High), c.P, c.BootsA, c.BootsB)
+		fmt.Fprintf(b, "  %s\n    %s, on %s\n    %s → %s, change %s to %s (99 %%), p = %.2g, boots %d and %d\n",
+			console.SanitizeMax(c.String(), maxWord), console.SanitizeMax(c.Cell, maxWord), console.SanitizeMax(c.Host, maxWord), c.Time(c.A), c.Time(c.B), c.Seconds(c.Low), c.Seconds(c.High), c.P, c.BootsA, c.BootsB)
 	}
 	initcalls := ""
 	if r.InitcallsCompared > 0 {
