@@ -25,7 +25,7 @@ func main() {
 	o := options{}
 	flag.IntVar(&o.runs, "runs", 5, "measurements of each thing")
 	flag.StringVar(&o.unwedge, "unwedge", "bin/unwedge", "the program to measure")
-	flag.StringVar(&o.only, "only", "", "measure one part: overhead, explained, proven, warm-start, parser, explain or memory")
+	flag.StringVar(&o.only, "only", "", "measure one part: overhead, processor, explained, proven, warm-start, parser, explain or memory")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -101,7 +101,7 @@ type part struct {
 }
 
 func (b *bench) parts() []part {
-	return []part{{"overhead", b.overhead}, {"explained", b.explained}, {"proven", b.proven}, {"warm-start", b.warmStart}, {"parser", b.parser}, {"explain", b.explain}, {"memory", b.memory}}
+	return []part{{"overhead", b.overhead}, {"processor", b.processor}, {"explained", b.explained}, {"proven", b.proven}, {"warm-start", b.warmStart}, {"parser", b.parser}, {"explain", b.explain}, {"memory", b.memory}}
 }
 
 func table(w io.Writer, samples []*Sample) error {
