@@ -80,11 +80,11 @@ func Open(dir string) (*Store, error) {
 // Dir returns the store's directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Lookup returns the entry's directory if the cache has it.
+// Lookup returns the entry's directory if the cache has it, and whole: one that a crash
+// of the host, a bad disk or somebody else has changed is as if it were not there.
 func (s *Store) Lookup(k Key) (string, bool) {
 	dir := filepath.Join(s.dir, filepath.FromSlash(k.ID()))
-	_, err := os.Stat(filepath.Join(dir, infoName))
-	return dir, err == nil
+	return dir, whole(dir)
 }
 
 // Get returns the entry's directory, building it first where it is missing.
@@ -135,10 +135,16 @@ func (s *Store) Get(ctx context.Context, k Key, build func(ctx context.Context, 
 type info struct {
 	Inputs []string  `json:"inputs"`
 	Made   time.Time `json:"made"`
+	// Files are those of the entry (see checksums), nil for one that is not checked.
+	Files map[string]checksum `json:"files,omitempty"`
 }
 
 func writeInfo(dir string, k Key) error {
-	b, err := json.MarshalIndent(info{Inputs: k.Inputs, Made: time.Now().UTC()}, "", "  ")
+	files, err := checksums(dir)
+	if err != nil {
+		return fmt.Errorf("describe cache entry: %w", err)
+	}
+	b, err := json.MarshalIndent(info{Inputs: k.Inputs, Made: time.Now().UTC(), Files: files}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("describe cache entry: %w", err)
 	}

@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -184,5 +185,58 @@ func TestListAndPrune(t *testing.T) {
 	}
 	if _, ok := s.Lookup(other); ok {
 		t.Error("the pruned entry is still there")
+	}
+}
+
+// An entry that was changed after it was made is made anew: its files, or what it says of
+// itself.
+func TestGetHealsAChangedEntry(t *testing.T) {
+	change := func(f func(b []byte) []byte) func(path string) error {
+		return func(path string) error {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(path, f(b), 0o644)
+		}
+	}
+	torn := change(func(b []byte) []byte { return b[:len(b)/2] })
+	flipped := change(func(b []byte) []byte { b[len(b)/2] ^= 4; return b })
+	for name, tt := range map[string]struct {
+		file  string
+		spoil func(path string) error
+	}{
+		"torn": {"dir/image", torn}, "flipped": {"dir/image", flipped}, "gone": {"dir/image", os.Remove},
+		"torn info": {".unwedge-entry.json", torn}, "no info": {".unwedge-entry.json", os.Remove},
+	} {
+		s, err := cache.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		built := 0
+		get := func() string {
+			t.Helper()
+			dir, err := s.Get(t.Context(), cache.Key{Kind: "image", Inputs: []string{"1"}}, func(_ context.Context, dir string) error {
+				built++
+				return errors.Join(os.Mkdir(filepath.Join(dir, "dir"), 0o755), os.WriteFile(filepath.Join(dir, "dir", "image"), bytes.Repeat([]byte("abc"), 1000), 0o644))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}
+		dir := get()
+		if get(); built != 1 {
+			t.Fatalf("%s: built %d times before anything happened", name, built)
+		}
+		if err := tt.spoil(filepath.Join(dir, tt.file)); err != nil {
+			t.Fatal(err)
+		}
+		if get(); built != 2 {
+			t.Errorf("%s: built %d times", name, built)
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, "dir", "image")); err != nil || len(b) != 3000 || b[1500] != 'a' {
+			t.Errorf("%s: %d bytes, %v", name, len(b), err)
+		}
 	}
 }
