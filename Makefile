@@ -41,7 +41,7 @@ ARCHIVE = deb:linux-image-cloud-amd64@bookworm deb:linux-image-cloud-arm64@bookw
 .PHONY: test
 test: setup ## Run all tests: unit, then the suites on real guests
 	@ci/compilers.sh qemu-utils dosfstools mtools git-email
-	@ci/test.sh '$(MAKE)' vet unit archive outside guests short-score
+	@ci/test.sh '$(MAKE)' vet unit archive outside guests short-score short-faults
 
 .PHONY: vet
 vet: $(AGENTS) $(HELPERS)
@@ -58,7 +58,7 @@ archive: $(AGENTS) $(HELPERS) ## Run the tests on released kernels, and on what 
 
 .PHONY: guests
 guests: setup ## Run the suites on real guests
-	@ci/compilers.sh libvirt-daemon-system libvirt-clients
+	@ci/compilers.sh libvirt-daemon-system libvirt-clients mmdebstrap
 	$(GO) tool ginkgo -p --procs=$(JOBS) --no-color --keep-going --timeout=6h --label-filter='!nested || (short && x86_64)' \
 		./suites/boot ./suites/hang ./harness/internal/oracle/witness ./suites/kvm
 
@@ -70,6 +70,10 @@ outside: setup ## Run the suite of a module that imports this one
 short-score: setup
 	$(GO) run ./suites/seeded --short -j $(JOBS)
 
+.PHONY: short-faults
+short-faults: setup
+	$(GO) run ./suites/faults --short -j $(JOBS)
+
 .PHONY: test-bisect
 test-bisect: setup ## Bisect real kernels: a source's commits, which are built, and released packages
 	@ci/compilers.sh flex bison bc git xz-utils libelf-dev libssl-dev openssl clang lld llvm ccache dwarves
@@ -77,6 +81,7 @@ test-bisect: setup ## Bisect real kernels: a source's commits, which are built, 
 
 .PHONY: test-kvm
 test-kvm: setup ## Boot under a real KVM, in a host of each architecture that QEMU emulates with its virtualization
+	@ci/compilers.sh mmdebstrap
 	$(GO) tool ginkgo -v -p --procs=$(JOBS) --no-color --keep-going --timeout=6h ./suites/kvm
 
 # The Debian releases whose QEMU is tested: 7.2, 10.0, and sid's.
@@ -105,6 +110,10 @@ bench: setup ## Measure: boot overhead, time to diagnosis, warm start, parser
 score: setup ## Seed faults into kernels at random and count what is noticed, named and found
 	@ci/compilers.sh
 	@$(GO) run ./suites/seeded -j $(JOBS) $(SCORE)
+
+.PHONY: faults
+faults: setup ## Break unwedge, QEMU, disk, cache and guest at random, and count what is lost or left behind
+	@$(GO) run ./suites/faults -j $(JOBS) $(FAULTS)
 
 .PHONY: oracle
 oracle: setup ## Hold what is read from guests' memory against drgn (UNWEDGE_DRGN: a Python that has it)

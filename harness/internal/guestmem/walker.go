@@ -147,7 +147,7 @@ func (w *walker) tasks(ctx context.Context) {
 		}
 		if r, ok := w.running[t.Addr]; ok {
 			d.Running, d.CPU = true, r.cpu
-		} else if w.k.timers != nil {
+		} else if w.k.timers != nil && d.State != "R" { // one that was woken has none that is true
 			w.view.Timers = append(w.view.Timers, w.k.timers.Of(w.found, t)...)
 		}
 		w.wait(t, &d)

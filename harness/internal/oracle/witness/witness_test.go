@@ -177,11 +177,11 @@ type reader struct {
 }
 
 // wakers are the kernel's timers that wake tasks, as the tasks' stacks show them. A task
-// that runs has none there.
+// that runs, or is to, has none there.
 func wakers(v *guestmem.View) []model.Timer {
 	var out []model.Timer
 	for _, e := range v.Events {
-		if i := slices.IndexFunc(v.Tasks, func(t model.Task) bool { return t.PID == e.PID }); e.PID >= 0 && (i < 0 || !v.Tasks[i].Running) {
+		if i := slices.IndexFunc(v.Tasks, func(t model.Task) bool { return t.PID == e.PID }); e.PID >= 0 && (i < 0 || !v.Tasks[i].Running && v.Tasks[i].State != "R") {
 			out = append(out, model.Timer{PID: e.PID, Jiffies: e.Jiffies, Nanoseconds: uint64(e.Nanoseconds)})
 		}
 	}
