@@ -42,6 +42,10 @@ func lockup(f facts) *result.Diagnosis {
 		out.Cause = result.CauseRCUStall
 		out.Summary = cpu + " passes no quiescent state" + in + ", so RCU grace periods do not end"
 		out.Remedy = "look at what the stalled CPU does" + in + "; a host that does not schedule the vCPU causes the same report"
+		if r.Unwoken != "" && r.Func == "" {
+			out.Summary = fmt.Sprintf("RCU's %s kthread was not woken by its timer, so RCU grace periods do not end: timer interrupts may be lost", r.Unwoken)
+			out.Remedy = "look at the clock event device of the CPU that the report names (Possible timer handling issue), and at what the host does with its vCPU"
+		}
 		if r.Starved != "" && r.Comm != "" {
 			out.Summary = fmt.Sprintf("%s ran %s (PID %d)%s and did not let RCU's %s kthread run, so RCU grace periods do not end", cpu, r.Comm, r.PID, in, r.Starved)
 		}

@@ -112,6 +112,7 @@ func (p *parser) heldAt(fn string, r Record) {
 //
 //	1-...!: (745 ticks this GP) ...
 //	All QSes seen, last rcu_preempt kthread activity 2102 (...)
+//	rcu_preempt kthread timer wakeup didn't happen for 5251 jiffies! g-871 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x402
 //	rcu_preempt kthread starved for 2102 jiffies! g4117 f0x2 RCU_GP_WAIT_FQS(5) ->state=0x0 ->cpu=0
 func rcuWords(rep *Report, b []byte) {
 	if n, ok := stalledCPU(b); ok && rep.CPU < 0 {
@@ -120,6 +121,9 @@ func rcuWords(rep *Report, b []byte) {
 	b = bytes.TrimPrefix(b, []byte("rcu: "))
 	if hasPrefix(b, "All QSes seen") {
 		rep.said.seen = true
+	}
+	if kthread, _, ok := bytes.Cut(b, []byte(" kthread timer wakeup didn't happen for ")); ok && len(kthread) <= 24 {
+		rep.Unwoken = string(kthread)
 	}
 	const starved = " kthread starved for "
 	i := bytes.Index(b, []byte(starved))

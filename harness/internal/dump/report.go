@@ -51,6 +51,9 @@ type Report struct {
 	// Starved is RCU's grace-period kthread, of a stall that it caused by not getting
 	// a CPU; Comm and Func are then who ran there instead.
 	Starved string `json:"starved,omitempty"`
+	// Unwoken is that kthread where the timer that should have woken it did not fire
+	// (kernel/rcu/tree_stall.h, rcu_check_gp_kthread_expired_fqs_timer).
+	Unwoken string `json:"unwoken,omitempty"`
 	// Seconds is how long it has lasted, according to the kernel.
 	Seconds int           `json:"seconds,omitempty"`
 	Frames  []model.Frame `json:"frames,omitempty"`
