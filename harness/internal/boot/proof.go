@@ -24,8 +24,8 @@ const (
 	looped = "every vCPU is in a loop that never ends"
 )
 
-// search looks for a proof that nothing can wake a guest that rests, without stopping
-// it. The zero search looks for nothing.
+// search looks for a proof that a guest can make no progress any more: one that rests
+// without stopping it, one that spins by stepping it. The zero search looks for nothing.
 type search struct {
 	on      bool // nobody outside can wake it
 	steps   bool // its vCPUs can be stepped
@@ -80,8 +80,8 @@ func (s *search) look(ctx context.Context, w *watcher, now time.Time) {
 	})
 }
 
-// rest takes two looks at a guest that idles. A vCPU that waits for the host's CPU between them may have
-// something to do that it has not begun.
+// rest takes two looks at a guest that idles. A vCPU that waits for the host's CPU between
+// them may have something to do that it has not begun.
 func (s *search) rest(ctx context.Context, w *watcher) proof.Answer {
 	within := w.Limits.Hold
 	first := w.glance(ctx)
