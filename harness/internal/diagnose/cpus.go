@@ -46,6 +46,11 @@ func (cs cpus) spin() result.Confidence {
 	return result.Likely
 }
 
+// prove says that a Diagnosis is a loop that is proven: what waits for it is no rival.
+func (cs cpus) prove(d *result.Diagnosis) bool {
+	return d.Cause == result.CauseSpin && d.Kind == result.KindLockup && cs.spin() == result.Certain
+}
+
 // allRest says that every virtual CPU of a silent guest is idle: a lockup that was
 // reported earlier is over.
 func allRest(f facts) bool {

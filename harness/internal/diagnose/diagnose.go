@@ -68,7 +68,7 @@ func answer(f facts) (won rule, out *result.Diagnosis, also []string) {
 		case got.Cause == out.Cause || r.family == won.family || r.family == famNone || r.family == famEnding:
 		default:
 			also = append(also, "also seen: "+got.Title)
-			if rivals(won.family, r.family) {
+			if rivals(won.family, r.family) && !f.cpus.prove(out) {
 				lessCertain(out)
 			}
 		}
