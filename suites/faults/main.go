@@ -145,10 +145,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	}
 	close(next)
 	wg.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	table := card(o, done)
+	table := card(o, done) // of what was done, if it was interrupted
 	if _, err := io.WriteString(stdout, table); err != nil {
 		return err
 	}
@@ -156,6 +153,9 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 		if err := os.WriteFile(o.results, []byte(table), 0o644); err != nil {
 			return err
 		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
 	}
 	var bad []string
 	for _, d := range done {
